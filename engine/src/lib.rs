@@ -1,0 +1,3 @@
+//! The log of Nexus on one machine.
+
+pub mod io;

@@ -1,0 +1,4 @@
+//! The words of Nexus.
+
+mod time;
+pub use time::{Timestamp, TimestampError};

@@ -1,0 +1,125 @@
+//! Points in time as Nexus stores and prints them.
+//!
+//! One type for both clocks of an event: the leader's (`recorded_at`) and the client's
+//! (`occurred_at`). Nothing here reads a clock; the engine's disk does, and passes the value on.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Microseconds since 1970-01-01T00:00:00 UTC; negative before it.
+///
+/// Printed and parsed as RFC 3339. Range of the printed form: years -9999 to 9999; values outside
+/// it are stored faithfully and printed as `unix-us:N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The earliest instant that can be stored.
+    pub const MIN: Self = Self(i64::MIN);
+    /// The latest instant that can be stored.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// The instant `micros` microseconds after 1970-01-01T00:00:00 UTC.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since 1970-01-01T00:00:00 UTC.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// This instant moved later, saturating at [`Timestamp::MAX`].
+    pub fn saturating_add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// This instant moved earlier, saturating at [`Timestamp::MIN`].
+    pub fn saturating_sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long after `earlier` this instant is; zero when it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        let micros = i128::from(self.0) - i128::from(earlier.0);
+        Duration::from_micros(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(instant) => write!(f, "{instant:.6}"),
+            Err(_) => write!(f, "unix-us:{}", self.0),
+        }
+    }
+}
+
+/// Why a text is not a time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a time: write RFC 3339 with an offset, as in 2011-10-11T13:45:40.276Z")]
+pub struct TimestampError {
+    /// The text that was refused.
+    pub text: String,
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// Parses RFC 3339; a space may stand for the `T`. An offset is required: a local time without
+    /// one names no instant. Digits below a microsecond are cut off towards the past.
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        if let Some(micros) = text.strip_prefix("unix-us:").and_then(|n| n.parse().ok()) {
+            return Ok(Self(micros));
+        }
+        text.parse::<jiff::Timestamp>()
+            .map(|instant| Self(instant.as_nanosecond().div_euclid(1000).try_into().unwrap_or(0)))
+            .map_err(|_| TimestampError { text: text.chars().take(64).collect() })
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_and_parses_rfc_3339_in_microseconds() {
+        let check = |text: &str, micros: i64, printed: &str| {
+            let parsed: Timestamp = text.parse().unwrap();
+            assert_eq!(parsed.as_micros(), micros, "{text}");
+            assert_eq!(parsed.to_string(), printed, "{text}");
+            assert_eq!(printed.parse::<Timestamp>().unwrap(), parsed);
+        };
+        check("1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00.000000Z");
+        check(
+            "2011-10-11 13:45:40.276000+02:00",
+            1_318_333_540_276_000,
+            "2011-10-11T11:45:40.276000Z",
+        );
+        check("1969-12-31T23:59:59.9999999Z", -1, "1969-12-31T23:59:59.999999Z");
+        check("unix-us:9223372036854775807", i64::MAX, "unix-us:9223372036854775807");
+    }
+
+    #[test]
+    fn refuses_what_names_no_instant() {
+        for text in ["", "yesterday", "2011-10-11", "2011-10-11T13:45:40", "2011-13-40T00:00:00Z"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Placeholder docs, replaced within the hour.
