@@ -1,4 +1,50 @@
-//! The words of Nexus.
+//! The words of Nexus: ids, names, events, requests, filters, errors, and the [`EventStore`] trait.
+//!
+//! This crate has no I/O, no runtime, no clock, and no random source. Everything else in the
+//! workspace speaks it; see `docs/glossary.md` for the words and `docs/format.md` for the bytes.
 
+pub mod limits;
+pub mod names;
+pub mod record;
+
+mod append;
+mod dynamic;
+mod error;
+mod event;
+mod filter;
+mod ids;
+mod json;
+mod read;
+mod snapshot;
+mod store;
+mod stream;
 mod time;
+
+pub use append::{
+    Absence, Append, Appended, Boundary, ExpectedRevision, Query, QueryItem, StreamAppend,
+    StreamAppended, StreamState,
+};
+pub use dynamic::{BoxFuture, BoxStream, DynEventStore, ErasedStore};
+pub use error::{
+    AppendError, Clause, Conflict, Corruption, CorruptionKind, Invalid, ReadError, Retry, TooLarge,
+    Unavailable,
+};
+pub use event::{EventData, EventProblem, JSON};
+pub use filter::{Filter, FilterItem};
+pub use ids::{
+    CausationId, CorrelationId, EventId, Lineage, LogId, Position, Revision, SchemaId, TraceContext,
+};
+pub use json::{EventJson, EventJsonError};
+pub use names::{InvalidName, NameProblem, NamespaceName, StreamName};
+pub use read::{AsOf, Direction, From, Read, Start, Subscribe, SubscriptionItem};
+pub use record::{RecordError, RecordedEvent};
+pub use snapshot::{
+    FoldIdentity, SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo,
+    SnapshotMetadata, ladder,
+};
+pub use store::EventStore;
+pub use stream::{
+    Head, META_AGED, META_DELETED, META_PREFIX, META_SET, META_TOMBSTONED, MetaData, StreamChange,
+    StreamInfo, StreamLimits,
+};
 pub use time::{Timestamp, TimestampError};

@@ -1,0 +1,228 @@
+//! An event as JSON: what the command line prints, what export writes, what HTTP will answer.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::event::{EventData, JSON};
+use crate::ids::{CausationId, CorrelationId, EventId, SchemaId, TraceContext};
+use crate::record::RecordedEvent;
+use crate::time::Timestamp;
+
+/// The JSON form of an event, as `api` documents name its fields. Data and metadata are JSON where
+/// they are valid JSON, byte for byte as stored, and base64 otherwise.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventJson<'a> {
+    /// The stream.
+    #[serde(borrow)]
+    pub stream: Cow<'a, str>,
+    /// Place in the stream; ignored when it is read in.
+    #[serde(default)]
+    pub revision: u64,
+    /// Place in the log; ignored when it is read in.
+    #[serde(default)]
+    pub position: u64,
+    /// Identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<EventId>,
+    /// What happened.
+    #[serde(rename = "type", borrow)]
+    pub event_type: Cow<'a, str>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<Cow<'a, str>>,
+    /// When the leader took it in; ignored when it is read in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<Timestamp>,
+    /// When it happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Timestamp>,
+    /// Its schema.
+    #[serde(default, skip_serializing_if = "no_schema")]
+    pub schema: SchemaId,
+    /// Media type of the data.
+    #[serde(default, borrow)]
+    pub content_type: Cow<'a, str>,
+    /// What it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<CorrelationId>,
+    /// What caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<CausationId>,
+    /// The trace it is part of, as a W3C `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub traceparent: Option<Cow<'a, str>>,
+    /// Metadata, where it is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub metadata: Option<&'a RawValue>,
+    /// Metadata, where it is not JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub metadata_base64: Option<Cow<'a, str>>,
+    /// Data, where it is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub data: Option<&'a RawValue>,
+    /// Data, where it is not JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub data_base64: Option<Cow<'a, str>>,
+}
+
+fn no_schema(schema: &SchemaId) -> bool {
+    *schema == SchemaId::NONE
+}
+
+/// Why a JSON form is not an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventJsonError {
+    /// Base64 that is not.
+    #[error("{0} is not base64")]
+    Base64(&'static str),
+    /// Both forms of one field.
+    #[error("{0} is given twice: as JSON and as base64")]
+    Twice(&'static str),
+    /// A `traceparent` that is not.
+    #[error("traceparent {0:?} is not a W3C trace context")]
+    Trace(String),
+}
+
+/// Bytes as JSON where they are, kept byte for byte. Bytes with line breaks are not: NDJSON writes
+/// one event a line.
+fn raw_json(bytes: &[u8]) -> Option<&RawValue> {
+    if bytes.iter().any(|b| matches!(b, b'\n' | b'\r')) {
+        return None;
+    }
+    let raw: &RawValue = serde_json::from_slice(bytes).ok()?;
+    // Blanks around the value would be lost: such bytes travel as base64.
+    (raw.get().len() == bytes.len()).then_some(raw)
+}
+
+fn both(bytes: &[u8]) -> (Option<&RawValue>, Option<Cow<'_, str>>) {
+    match raw_json(bytes) {
+        _ if bytes.is_empty() => (None, None),
+        Some(raw) => (Some(raw), None),
+        None => (None, Some(Cow::Owned(STANDARD.encode(bytes)))),
+    }
+}
+
+impl<'a> From<&'a RecordedEvent> for EventJson<'a> {
+    fn from(event: &'a RecordedEvent) -> Self {
+        let (data, data_base64) = both(event.data());
+        let (metadata, metadata_base64) = both(event.metadata());
+        Self {
+            stream: event.stream().into(),
+            revision: event.revision().get(),
+            position: event.position().get(),
+            id: Some(event.id()),
+            event_type: event.event_type().into(),
+            tags: event.tags().map(Cow::from).collect(),
+            recorded_at: Some(event.recorded_at()),
+            occurred_at: event.occurred_at(),
+            schema: event.schema(),
+            content_type: event.content_type().into(),
+            correlation_id: event.correlation_id(),
+            causation_id: event.causation_id(),
+            traceparent: event.trace().map(|trace| trace.to_string().into()),
+            metadata,
+            metadata_base64,
+            data,
+            data_base64,
+        }
+    }
+}
+
+impl EventJson<'_> {
+    /// The event to append, with the id it has, if any.
+    ///
+    /// # Errors
+    /// Says which field is not what it should be.
+    pub fn to_event_data(&self) -> Result<EventData, EventJsonError> {
+        let data = bytes_of("data", self.data, self.data_base64.as_deref())?;
+        let metadata = bytes_of("metadata", self.metadata, self.metadata_base64.as_deref())?;
+        let content_type = match &*self.content_type {
+            "" if self.data.is_some() => JSON.to_owned(),
+            given => given.to_owned(),
+        };
+        Ok(EventData {
+            id: self.id,
+            event_type: self.event_type.clone().into_owned(),
+            content_type,
+            data,
+            metadata,
+            tags: self.tags.iter().map(|tag| tag.clone().into_owned()).collect(),
+            schema: self.schema,
+            occurred_at: self.occurred_at,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            trace: self.traceparent.as_deref().map(parse_trace).transpose()?,
+        })
+    }
+}
+
+fn bytes_of(
+    name: &'static str,
+    json: Option<&RawValue>,
+    base64: Option<&str>,
+) -> Result<Bytes, EventJsonError> {
+    match (json, base64) {
+        (Some(_), Some(_)) => Err(EventJsonError::Twice(name)),
+        (Some(raw), None) => Ok(Bytes::copy_from_slice(raw.get().as_bytes())),
+        (None, Some(text)) => {
+            STANDARD.decode(text).map(Bytes::from).map_err(|_| EventJsonError::Base64(name))
+        }
+        (None, None) => Ok(Bytes::new()),
+    }
+}
+
+fn parse_trace(text: &str) -> Result<TraceContext, EventJsonError> {
+    let bad = || EventJsonError::Trace(text.chars().take(64).collect());
+    let mut parts = text.split('-');
+    let (Some("00"), Some(trace), Some(span), Some(flags), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(bad());
+    };
+    Ok(TraceContext {
+        trace_id: hex(trace).ok_or_else(bad)?,
+        span_id: hex(span).ok_or_else(bad)?,
+        flags: hex::<1>(flags).ok_or_else(bad)?[0],
+    })
+}
+
+fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut out = [0; N];
+    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_and_double_data_are_refused() {
+        assert!(serde_json::from_str::<EventJson>(r#"{"stream":"a","type":"T","x":1}"#).is_err());
+        let twice = r#"{"stream":"a","type":"T","data":1,"data_base64":"AA=="}"#;
+        let twice: EventJson = serde_json::from_str(twice).unwrap();
+        assert_eq!(twice.to_event_data(), Err(EventJsonError::Twice("data")));
+    }
+
+    #[test]
+    fn data_keeps_its_bytes_or_travels_as_base64() {
+        for bytes in [&b"{\"a\":  1.50}"[..], b"\"x\"", b" 1", b"1\n", b"\xff", b"{}"] {
+            let (json, base64) = both(bytes);
+            let back = bytes_of("data", json, base64.as_deref()).unwrap();
+            assert_eq!(back, bytes);
+        }
+    }
+}

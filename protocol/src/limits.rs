@@ -1,0 +1,87 @@
+//! Every maximum in one place (I8). `docs/reference/limits.md` lists them for users.
+
+/// Longest name of a user's stream, in bytes of UTF-8.
+pub const STREAM_NAME_BYTES_MAX: usize = 512;
+/// Longest name of a system stream (`$…`), in bytes: a user's stream behind a prefix.
+pub const SYSTEM_STREAM_NAME_BYTES_MAX: usize = 576;
+/// Longest event type, in bytes.
+pub const EVENT_TYPE_BYTES_MAX: usize = 256;
+/// Longest content type, in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
+/// Most tags of one event.
+pub const TAGS_MAX: usize = 32;
+/// Longest tag, in bytes.
+pub const TAG_BYTES_MAX: usize = 256;
+/// Largest metadata of one event, in bytes.
+pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+/// Largest data of one event unless the store is configured otherwise, in bytes.
+pub const DATA_BYTES_DEFAULT: usize = 1024 * 1024;
+/// Largest data of one event that can be configured, in bytes.
+pub const DATA_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest append, in bytes of its encoded records.
+pub const APPEND_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most events of one append.
+pub const APPEND_EVENTS_MAX: usize = 65_536;
+/// Most streams of one append, written or only checked.
+pub const APPEND_STREAMS_MAX: usize = 1024;
+/// Most items of the query of a boundary or absence clause.
+pub const QUERY_ITEMS_MAX: usize = 64;
+/// Most types of one query item.
+pub const QUERY_ITEM_TYPES_MAX: usize = 64;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Most positions that a conflict names.
+pub const CONFLICT_POSITIONS_MAX: usize = 16;
+/// Most alternatives of a filter (`any`).
+pub const FILTER_ALTERNATIVES_MAX: usize = 64;
+/// Most values of one member of a filter.
+pub const FILTER_VALUES_MAX: usize = 256;
+/// Longest namespace name, in bytes.
+pub const NAMESPACE_NAME_BYTES_MAX: usize = 63;
+/// Typed extensions of one record or batch, in bytes.
+pub const EXTENSIONS_BYTES_MAX: usize = 4096;
+/// Largest encoded record, in bytes: data, metadata, names, and tags at their limits.
+pub const RECORD_BYTES_MAX: usize = DATA_BYTES_MAX + METADATA_BYTES_MAX + 32 * 1024;
+/// Size a frame aims at, in bytes; a larger batch makes a larger frame.
+pub const FRAME_BYTES_TARGET: usize = 4 * 1024 * 1024;
+/// Largest body of a frame, in bytes: the largest append with its offset table and batch header.
+pub const FRAME_BODY_BYTES_MAX: usize = APPEND_BYTES_MAX + 4 * APPEND_EVENTS_MAX + 64 * 1024;
+/// Smallest segment, in bytes.
+pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+/// First segment of a new log unless configured, in bytes; later ones double.
+pub const SEGMENT_BYTES_FIRST: u64 = 1024 * 1024;
+/// Largest segment unless a frame needs more, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Independently compressed part of a rewritten segment, in bytes before compression; one record
+/// that is larger has a block of its own.
+pub const BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// Appends waiting for the sequencer, at most.
+pub const QUEUE_APPENDS_MAX: usize = 16_384;
+/// Bytes of appends waiting for the sequencer, at most; one append is taken whatever its size.
+pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long an append waits for a place in the queue, in milliseconds, unless configured.
+pub const QUEUE_WAIT_MS: u64 = 5_000;
+/// Frames in flight to the disk, at most.
+pub const FRAMES_IN_FLIGHT_MAX: usize = 8;
+/// Recent frames kept in memory for readers, in bytes.
+pub const TAIL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Window of the idempotency rule for appends without a revision, in microseconds of `recorded_at`.
+pub const ID_WINDOW_US: i64 = 10 * 60 * 1_000_000;
+/// Window of the same rule, in events: at least so many of the newest are looked at.
+pub const ID_WINDOW_EVENTS: u64 = 1_000_000;
+/// A forward jump of the wall clock above this raises an alarm, in microseconds.
+pub const CLOCK_JUMP_ALARM_US: u64 = 1_000_000;
+/// A forward jump of the wall clock above this refuses appends, in microseconds.
+pub const CLOCK_JUMP_REFUSE_US: u64 = 3_600_000_000;
+/// Largest manifest, in bytes.
+pub const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Largest derived file (index), in bytes.
+pub const INDEX_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Newest snapshots of a stream that are kept, before the ladder thins them out.
+pub const SNAPSHOTS_NEWEST: usize = 4;
+
+const _: () = assert!(FRAME_BYTES_TARGET <= APPEND_BYTES_MAX);
+const _: () = assert!(FRAME_BODY_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(RECORD_BYTES_MAX <= APPEND_BYTES_MAX);
+const _: () = assert!(SYSTEM_STREAM_NAME_BYTES_MAX >= STREAM_NAME_BYTES_MAX + "$snapshot-".len());
+const _: () = assert!(TAGS_MAX * TAG_BYTES_MAX + 4 * SYSTEM_STREAM_NAME_BYTES_MAX < 32 * 1024);
