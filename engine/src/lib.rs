@@ -1,3 +1,38 @@
-//! The log of Nexus on one machine.
+//! The log of Nexus on one machine: an embedded event store.
 
+mod commit;
+mod engine;
+mod error;
+mod fields;
+mod frame;
+mod index;
 pub mod io;
+mod log;
+mod manifest;
+mod namespace;
+mod node_state;
+mod open;
+mod options;
+pub mod planted;
+mod read;
+mod retain;
+mod segment;
+mod sequencer;
+mod snapshot;
+mod stats;
+mod streams;
+mod subscribe;
+mod sync;
+mod watermark;
+
+pub use commit::PendingAppend;
+pub use engine::{CloseError, Engine};
+pub use error::OpenError;
+pub use frame::{ChainDigest, EntryId, LogOffset, Proposal};
+pub use namespace::Namespace;
+pub use node_state::Vote;
+pub use options::Options;
+pub use read::{Events, EventsIter, Explain};
+pub use stats::Stats;
+pub use streams::StreamList;
+pub use subscribe::Subscription;

@@ -1,0 +1,390 @@
+//! Group commit: whatever waits becomes one frame; one write and one sync for all of it.
+//!
+//! The state of the writer stands behind one lock. Whoever holds it pumps: drains the queue into a
+//! frame, decides, writes, waits for the disk, publishes the watermark, answers. A thread that waits
+//! for its own append pumps by itself when nobody else does, so that a single writer pays for no
+//! hand-off; under load the committer thread does. One code path, two callers.
+//!
+//! Invariants: I1 (an answer comes after the sync of all it was computed from), I2 (readers see only
+//! what is committed), I7 (a failed write or sync poisons the log; nothing is retried), I8.
+
+mod completion;
+mod pending;
+mod queue;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use nexus_protocol::limits::{CLOCK_JUMP_ALARM_US, CLOCK_JUMP_REFUSE_US, FRAME_BYTES_TARGET};
+use nexus_protocol::{AppendError, Appended, Position, RecordedEvent, Timestamp, Unavailable};
+
+pub(crate) use completion::Completion;
+pub use pending::PendingAppend;
+pub(crate) use pending::submit;
+pub(crate) use queue::{Queue, Waiting};
+
+use crate::error::{LogError, describe};
+use crate::frame::{EntryId, FrameBuilder, HEADER_BYTES};
+use crate::index::Index;
+use crate::io::align_up;
+use crate::log::{Log, Writer};
+use crate::segment::frames::Want;
+use crate::sequencer::{Decision, PreparedAppend, StreamPlace, View, appended, decide, entry_of};
+
+/// An append's answer, held back until the frame it depends on is durable.
+type Held = (Arc<Completion>, Result<Appended, AppendError>);
+
+/// What one namespace's commit path works on.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(crate) log: Arc<Log>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) queue: Queue,
+    state: Mutex<CommitState>,
+    /// A frame aims at so many bytes.
+    frame_bytes: usize,
+    /// Something needs the committer thread.
+    pub(crate) signal: Arc<Signal>,
+    read_only: bool,
+}
+
+/// What is behind the lock.
+#[derive(Debug)]
+pub(crate) struct CommitState {
+    pub(crate) writer: Writer,
+    /// For each frame in flight, the answers that wait for it.
+    held: VecDeque<Vec<Held>>,
+    /// Wall clock and boot-time clock when the log was opened, in microseconds.
+    clock: (i64, u128),
+    alarmed: bool,
+}
+
+/// Wakes the committer thread, where there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    raised: Mutex<bool>,
+    condvar: std::sync::Condvar,
+    /// Whether a thread listens. Without one, whoever waits does the work.
+    pub(crate) listened: AtomicBool,
+}
+
+impl Signal {
+    /// Wakes the thread.
+    pub(crate) fn raise(&self) {
+        *self.raised.lock().expect("no panic while a signal is raised") = true;
+        self.condvar.notify_one();
+    }
+
+    /// Waits for a signal, at most for so long; answers whether there was one.
+    pub(crate) fn wait(&self, at_most: std::time::Duration) -> bool {
+        let raised = self.raised.lock().expect("no panic while a signal is awaited");
+        let waited = self.condvar.wait_timeout_while(raised, at_most, |raised| !*raised);
+        let (mut raised, _) = waited.expect("no panic while a signal is awaited");
+        std::mem::take(&mut *raised)
+    }
+}
+
+impl Committer {
+    pub(crate) fn new(
+        log: Arc<Log>,
+        index: Arc<Index>,
+        writer: Writer,
+        signal: Arc<Signal>,
+        settings: Settings,
+    ) -> Self {
+        let clock = (log.disk.now().as_micros(), log.disk.boot_time().as_micros());
+        let state = CommitState { writer, held: VecDeque::new(), clock, alarmed: false };
+        Self {
+            log,
+            index,
+            queue: Queue::new(settings.queue_appends_max),
+            state: Mutex::new(state),
+            frame_bytes: settings.frame_bytes.min(FRAME_BYTES_TARGET),
+            signal,
+            read_only: settings.read_only,
+        }
+    }
+
+    /// Whether appends are refused for good.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// The writer's state; waits for whoever holds it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, CommitState> {
+        self.state.lock().expect("no panic while a frame is committed")
+    }
+
+    /// The end of what is durable, if nobody commits now.
+    pub(crate) fn durable_end_if_idle(&self) -> Option<crate::frame::LogOffset> {
+        let state = self.state.try_lock().ok()?;
+        (state.writer.in_flight().0 == 0).then(|| state.writer.durable_end())
+    }
+
+    /// Pumps until nothing waits and nothing is in flight.
+    pub(crate) fn pump_all(&self) {
+        let mut state = self.lock();
+        self.pump(&mut state, None);
+    }
+
+    /// Pumps until `own` is answered, if nobody else pumps. Answers whether it did.
+    pub(crate) fn try_pump(&self, own: Option<&Completion>) -> bool {
+        let mut state = if self.signal.listened.load(Ordering::Acquire) {
+            match self.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::WouldBlock) => return false,
+                Err(TryLockError::Poisoned(_)) => panic!("a panic while a frame was committed"),
+            }
+        } else {
+            self.lock()
+        };
+        self.pump(&mut state, own);
+        let more = state.writer.in_flight().0 > 0;
+        drop(state);
+        // Whoever came while the lock was held found it taken, and relies on this look.
+        if more || !self.queue.is_empty() {
+            self.signal.raise();
+        }
+        true
+    }
+
+    fn pump(&self, state: &mut CommitState, own: Option<&Completion>) {
+        loop {
+            loop {
+                let (in_flight, depth) = state.writer.in_flight();
+                if in_flight == depth || !self.fill(state) {
+                    break;
+                }
+            }
+            if state.writer.in_flight().0 == 0 {
+                return;
+            }
+            self.complete(state);
+            if own.is_some_and(Completion::is_done) {
+                return;
+            }
+        }
+    }
+
+    /// Makes one frame of what waits, and submits it. Answers whether anything was taken.
+    fn fill(&self, state: &mut CommitState) -> bool {
+        let taken = self.queue.take(self.frame_bytes);
+        if taken.is_empty() {
+            return false;
+        }
+        if let Some(refusal) = self.refusal(state) {
+            for waiting in taken {
+                waiting.completion.finish(Err(refusal.clone()));
+            }
+            return true;
+        }
+        let framed: usize = taken.iter().map(Waiting::framed_bytes).sum();
+        let padded = align_up(HEADER_BYTES + framed) as u64;
+        let starts_segment = framed > 0 && state.writer.must_roll(padded);
+        if framed > 0
+            && let Err(error) = state.writer.ensure_room(padded, starts_segment)
+        {
+            let refusal = AppendError::Unavailable(no_room(&error));
+            taken.into_iter().for_each(|waiting| waiting.completion.finish(Err(refusal.clone())));
+            return true;
+        }
+        let (builder, held) = self.decide_all(state, taken, framed);
+        self.submit(state, builder, held, starts_segment);
+        true
+    }
+
+    /// Decides what was taken, in order; places the events of what is written.
+    fn decide_all(
+        &self,
+        state: &CommitState,
+        taken: Vec<Waiting>,
+        framed: usize,
+    ) -> (FrameBuilder, Vec<Held>) {
+        let at = state.writer.at();
+        let now = self.log.disk.now().max(at.recorded_at);
+        let mut builder = FrameBuilder::new(framed, at.next_position, now);
+        let mut held = Vec::with_capacity(taken.len());
+        for waiting in taken {
+            let view = Placed { committer: self, builder: &builder };
+            let result = match decide(&waiting.append, now.as_micros(), &view) {
+                Decision::Answer(answer) => answer,
+                Decision::Write(places) => Ok(self.place(&waiting.append, &places, &mut builder)),
+            };
+            if crate::planted::is("reply-from-overlay") && result.is_err() {
+                waiting.completion.finish(result);
+            } else {
+                held.push((waiting.completion, result));
+            }
+        }
+        (builder, held)
+    }
+
+    /// Puts an append into the frame and into the index.
+    fn place(
+        &self,
+        append: &PreparedAppend,
+        places: &[StreamPlace],
+        builder: &mut FrameBuilder,
+    ) -> Appended {
+        let first = builder.next_position();
+        let mut revisions = Vec::with_capacity(append.events.len());
+        for (stream, place) in append.streams.iter().zip(places) {
+            if stream.events.is_empty() {
+                continue;
+            }
+            let entry = entry_of(&self.index, stream);
+            for (offset, index) in stream.events.clone().enumerate() {
+                let event = &append.events[index];
+                let revision = place.first.get() + offset as u64;
+                let position = first + index as u64;
+                self.index.apply(&entry, &event.keys, position, revision, event.effect.as_ref());
+                revisions.push(nexus_protocol::Revision::new(revision));
+            }
+        }
+        builder.add(append.parts(), |index| revisions[index]);
+        appended(append, first, places, false)
+    }
+
+    fn submit(
+        &self,
+        state: &mut CommitState,
+        builder: FrameBuilder,
+        held: Vec<Held>,
+        starts_segment: bool,
+    ) {
+        if builder.is_empty() {
+            // Nothing is written; what was seen may still be in flight (I1).
+            match state.held.back_mut() {
+                Some(last) => last.extend(held),
+                None => finish_all(held),
+            }
+            return;
+        }
+        let last = state.writer.at().last_entry;
+        // The local replicator: one node numbers its entries as Raft does, and its own disk is the
+        // quorum.
+        let entry = EntryId { term: last.term, index: last.index + 1 };
+        state.writer.append(builder.finish(starts_segment), entry);
+        if crate::planted::is("watermark-before-durable") {
+            self.log.committed.publish(state.writer.at().next_position);
+        }
+        if crate::planted::is("ack-before-sync") {
+            finish_all(held);
+            state.held.push_back(Vec::new());
+        } else {
+            state.held.push_back(held);
+        }
+    }
+
+    /// Waits for the oldest frame in flight; publishes and answers.
+    fn complete(&self, state: &mut CommitState) {
+        match state.writer.complete() {
+            Ok(done) => {
+                self.set_committed(done.next_position);
+                let held = state.held.pop_front().expect("a frame in flight has its answers");
+                finish_all(held);
+            }
+            Err(error) => {
+                tracing::error!(error = %describe(&error), "the log is poisoned: open it again");
+                let refusal = self.poisoned();
+                for (completion, _) in state.held.drain(..).flatten() {
+                    completion.finish(Err(refusal.clone()));
+                }
+                state.writer.abandon();
+                self.queue.nudge();
+            }
+        }
+    }
+
+    /// Everything below `next_position` is committed: readers see it.
+    pub(crate) fn set_committed(&self, next_position: u64) {
+        assert!(next_position <= self.log.durable.get() || crate::planted::is("failed-sync-ignored"));
+        if next_position > self.log.committed.get() {
+            self.log.committed.publish(next_position);
+        }
+    }
+
+    /// Why no append can be taken now, if so.
+    fn refusal(&self, state: &mut CommitState) -> Option<AppendError> {
+        if state.writer.poisoned().is_some() {
+            return Some(self.poisoned());
+        }
+        if self.read_only {
+            return Some(AppendError::Unavailable(Unavailable::ReadOnly));
+        }
+        let (wall, boot) = state.clock;
+        let wall_passed = self.log.disk.now().as_micros().saturating_sub(wall);
+        let boot_passed = self.log.disk.boot_time().as_micros().saturating_sub(boot);
+        let jump = i128::from(wall_passed) - i128::try_from(boot_passed).unwrap_or(i128::MAX);
+        let jump = u64::try_from(jump.max(0)).unwrap_or(u64::MAX);
+        if jump > CLOCK_JUMP_ALARM_US && !state.alarmed {
+            state.alarmed = true;
+            tracing::warn!(jump_us = jump, "the wall clock jumped forward");
+        }
+        (jump > CLOCK_JUMP_REFUSE_US)
+            .then_some(AppendError::Unavailable(Unavailable::ClockJump { jump_s: jump / 1_000_000 }))
+    }
+
+    fn poisoned(&self) -> AppendError {
+        AppendError::Poisoned { at: self.log.durable.get().checked_sub(1).map(Position::new) }
+    }
+
+    /// The clock that recorded times come from.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.log.disk.now()
+    }
+}
+
+/// Settings of a commit path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) frame_bytes: usize,
+    pub(crate) queue_appends_max: usize,
+    pub(crate) read_only: bool,
+}
+
+fn finish_all(held: Vec<Held>) {
+    for (completion, answer) in held {
+        completion.finish(answer);
+    }
+}
+
+fn no_room(error: &LogError) -> Unavailable {
+    match error {
+        LogError::Disk(error) if error.is_full() => Unavailable::DiskFull,
+        other => Unavailable::CannotGrow(describe(other)),
+    }
+}
+
+/// The log with what is placed in the frame that is being built.
+struct Placed<'a> {
+    committer: &'a Committer,
+    builder: &'a FrameBuilder,
+}
+
+impl View for Placed<'_> {
+    fn index(&self) -> &Index {
+        &self.committer.index
+    }
+
+    fn next_position(&self) -> u64 {
+        self.builder.next_position()
+    }
+
+    fn event(&self, position: u64, want: Want) -> Result<RecordedEvent, AppendError> {
+        if let Some(event) = self.builder.record(position) {
+            return Ok(event);
+        }
+        let log = &self.committer.log;
+        let chunk = log.chunk(position, want).map_err(|f| AppendError::Corruption(f.corruption))?;
+        let index = chunk.find(position).expect("a chunk holds what was asked for");
+        chunk
+            .record(index)
+            .map_err(|_| AppendError::Corruption(log.bad_record(position).corruption))
+    }
+
+    fn floor(&self) -> u64 {
+        self.committer.log.segments().first().map_or(0, |segment| segment.first_position)
+    }
+}

@@ -1,0 +1,136 @@
+//! Appends that wait for the sequencer, in the order they came; bounded (I8).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::Waker;
+use std::time::Duration;
+
+use nexus_protocol::limits::{QUEUE_APPENDS_MAX, QUEUE_BYTES_MAX};
+
+use super::completion::Completion;
+use crate::sequencer::PreparedAppend;
+
+/// An append that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) append: PreparedAppend,
+    pub(crate) completion: Arc<Completion>,
+}
+
+impl Waiting {
+    /// Bytes it takes in a frame.
+    pub(crate) fn framed_bytes(&self) -> usize {
+        if self.append.events.is_empty() { 0 } else { self.append.parts().framed_bytes() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    closed: bool,
+    /// Futures that wait for a place.
+    wakers: Vec<Waker>,
+}
+
+/// The queue of one namespace.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+    space: Condvar,
+    appends_max: usize,
+}
+
+/// Why an append is not in the queue.
+#[derive(Debug)]
+pub(crate) enum NotQueued {
+    /// There is no place now.
+    Full(Box<Waiting>),
+    /// There will never be one.
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn new(appends_max: usize) -> Self {
+        let appends_max = appends_max.clamp(1, QUEUE_APPENDS_MAX);
+        Self { inner: Mutex::default(), space: Condvar::new(), appends_max }
+    }
+
+    /// Puts an append at the end.
+    pub(crate) fn push(&self, waiting: Waiting) -> Result<(), NotQueued> {
+        let mut inner = self.inner.lock().expect("no panic while the queue is changed");
+        if inner.closed {
+            return Err(NotQueued::Closed);
+        }
+        let bytes = waiting.framed_bytes();
+        let has_place = inner.waiting.len() < self.appends_max
+            && (inner.waiting.is_empty() || inner.bytes + bytes <= QUEUE_BYTES_MAX);
+        if !has_place {
+            return Err(NotQueued::Full(Box::new(waiting)));
+        }
+        inner.bytes += bytes;
+        inner.waiting.push_back(waiting);
+        Ok(())
+    }
+
+    /// Takes the oldest appends whose frame has at most `framed_bytes`, one at least.
+    pub(crate) fn take(&self, framed_bytes: usize) -> Vec<Waiting> {
+        let mut inner = self.inner.lock().expect("no panic while the queue is changed");
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while let Some(first) = inner.waiting.front() {
+            let size = first.framed_bytes();
+            if !taken.is_empty() && bytes + size > framed_bytes {
+                break;
+            }
+            bytes += size;
+            taken.extend(inner.waiting.pop_front());
+        }
+        inner.bytes -= bytes;
+        let wakers = std::mem::take(&mut inner.wakers);
+        drop(inner);
+        if !taken.is_empty() {
+            self.space.notify_all();
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        taken
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.lock().expect("no panic while the queue is looked at").waiting.is_empty()
+    }
+
+    /// Takes nothing any more; what waits is still taken out.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock().expect("no panic while the queue is closed");
+        inner.closed = true;
+        let wakers = std::mem::take(&mut inner.wakers);
+        drop(inner);
+        self.space.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until something was taken out, or for so long.
+    pub(crate) fn wait_for_space(&self, at_most: Duration) {
+        let inner = self.inner.lock().expect("no panic while the queue is waited for");
+        if inner.waiting.len() >= self.appends_max || inner.bytes > 0 {
+            drop(self.space.wait_timeout(inner, at_most));
+        }
+    }
+
+    /// Wakes `waker` when something is taken out.
+    pub(crate) fn wake_on_space(&self, waker: &Waker) {
+        let mut inner = self.inner.lock().expect("no panic while the queue is waited for");
+        if !inner.wakers.iter().any(|known| known.will_wake(waker)) {
+            inner.wakers.push(waker.clone());
+        }
+    }
+
+    /// Wakes all futures that wait for a place: so that they look at their deadlines.
+    pub(crate) fn nudge(&self) {
+        let mut inner = self.inner.lock().expect("no panic while the queue is nudged");
+        let wakers = std::mem::take(&mut inner.wakers);
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,410 @@
+//! [`Engine`]: a data directory that is open.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nexus_protocol::NamespaceName;
+
+use crate::commit::{Committer, Signal};
+use crate::error::{LogError, OpenError};
+use crate::io::{self, Disk, DiskLock, MemoryDisk};
+use crate::namespace::Namespace;
+use crate::open::{self, NAMESPACES_DIR};
+use crate::options::Options;
+
+/// Name of the lock file in a data directory.
+const LOCK_FILE: &str = "lock";
+/// How often the maintenance thread looks around.
+const TICK: Duration = Duration::from_millis(20);
+/// Max age is looked at once in so many ticks: about once a minute.
+const AGE_TICKS: u32 = 3000;
+
+/// A data directory that is open: all its namespaces. Cheap to clone; the last clone closes it.
+///
+/// It stands for its namespace `default`: everything that [`Namespace`] does can be called on it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use nexus_engine::Engine;
+/// use nexus_protocol::{Append, EventData, Read};
+///
+/// let engine = Engine::open(dir.path())?;
+/// let placed = EventData::json("OrderPlaced", &serde_json::json!({"total_cents": 250}))?;
+/// engine.append(Append::to("order-1").no_stream().event(placed)).wait()?;
+/// for event in engine.read(Read::stream("order-1")) {
+///     assert_eq!(event?.event_type(), "OrderPlaced");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    default: Namespace,
+    shared: Arc<Shared>,
+}
+
+/// What the clones of an engine, its namespaces, and its threads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    parts: Arc<Parts>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
+
+/// What the threads work on.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) signal: Arc<Signal>,
+    namespaces: RwLock<BTreeMap<String, Arc<Committer>>>,
+    stop: AtomicBool,
+}
+
+/// Why an engine did not close cleanly. What was acknowledged is durable all the same.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the data directory is closed, but not cleanly: {0}")]
+pub struct CloseError(String);
+
+impl Engine {
+    /// Opens a data directory, with all its namespaces; an empty or missing one is made a new log.
+    ///
+    /// # Errors
+    /// As [`OpenError`] says: each error names what to do.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Options::default().open(dir)
+    }
+
+    /// Options for opening.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    /// An engine in memory: the same code on a disk that is gone with it.
+    pub fn in_memory() -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let options = Options::default().disk(disk).segment_bytes(64 * 1024, 16 * 1024 * 1024);
+        options.open("/memory").expect("an empty disk in memory can be opened")
+    }
+
+    pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        let disk = prepare_dir(dir, &options)?;
+        let lock = take_lock(&*disk, dir, &options)?;
+        let signal = Arc::new(Signal::default());
+        let namespaces = open_all(&disk, dir, &options, &signal)?;
+        let parts = Arc::new(Parts {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            signal,
+            namespaces: RwLock::new(namespaces),
+            stop: AtomicBool::new(false),
+        });
+        let shared = Arc::new(Shared {
+            threads: Mutex::new(start_threads(&parts)),
+            lock: Mutex::new(lock),
+            parts,
+        });
+        let default = shared.namespace(NamespaceName::DEFAULT)?;
+        Ok(Self { default, shared })
+    }
+
+    /// A namespace that exists.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is not a name.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, OpenError> {
+        NamespaceName::new(name)?;
+        self.shared.namespace(name)
+    }
+
+    /// The names of all namespaces, sorted.
+    pub fn namespaces(&self) -> Vec<String> {
+        self.shared.parts.read_namespaces().keys().cloned().collect()
+    }
+
+    /// Creates a namespace; one that exists is opened as it is.
+    ///
+    /// # Errors
+    /// When the name is not one, or the disk says no.
+    pub fn create_namespace(&self, name: &str) -> Result<Namespace, OpenError> {
+        let name = NamespaceName::new(name)?;
+        let parts = &self.shared.parts;
+        let mut namespaces = parts.namespaces.write().expect("no panic while one is created");
+        if !namespaces.contains_key(name.as_str()) {
+            let from_log = |error: LogError| OpenError::from_log(error, &parts.dir);
+            open::create(&*parts.disk, &parts.dir, &name, &parts.options).map_err(from_log)?;
+            let dir = parts.dir.join(NAMESPACES_DIR).join(name.as_str());
+            let opened = open::open(&parts.disk, &dir, &parts.options, &parts.signal);
+            let committer = Arc::new(opened.map_err(from_log)?.committer);
+            namespaces.insert(name.as_str().to_owned(), committer);
+        }
+        drop(namespaces);
+        self.shared.namespace(name.as_str())
+    }
+
+    /// Does now what the maintenance thread does in the background: space, sealing, index files,
+    /// compression. For engines without threads.
+    ///
+    /// # Errors
+    /// What the disk said, in words; it is tried again at the next call.
+    pub fn maintain(&self) -> Result<(), CloseError> {
+        self.shared.parts.maintain().map_err(|error| CloseError(crate::error::describe(&error)))
+    }
+
+    /// Commits what waits, says so in node-state, and closes. Clones and namespaces that are left
+    /// answer that the store is closed.
+    ///
+    /// # Errors
+    /// When the end could not be noted: nothing is lost, but the next start reads more.
+    pub fn close(self) -> Result<(), CloseError> {
+        self.shared.close()
+    }
+}
+
+impl std::ops::Deref for Engine {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.default
+    }
+}
+
+/// Chooses the disk, and makes sure that a directory stands there.
+fn prepare_dir(dir: &Path, options: &Options) -> Result<Arc<dyn Disk>, OpenError> {
+    let plain: Arc<dyn Disk> = match &options.disk {
+        Some(disk) => Arc::clone(disk),
+        None => io::open_disk(io::Backend::PortableBuffered)?,
+    };
+    match plain.metadata(dir)? {
+        Some(found) if !found.is_dir => {
+            return Err(OpenError::NotADirectory { dir: dir.to_owned() });
+        }
+        Some(_) => {}
+        None if options.create && !options.read_only => create_dirs(&*plain, dir)?,
+        None => return Err(OpenError::NotFound { dir: dir.to_owned() }),
+    }
+    match (&options.disk, options.backend) {
+        (Some(_), _) => Ok(plain),
+        (None, Some(backend)) => Ok(io::open_disk(backend)?),
+        (None, None) if options.read_only => Ok(plain),
+        (None, None) => Ok(io::auto_disk(dir)?.0),
+    }
+}
+
+fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    if let Some(parent) = dir.parent()
+        && !parent.as_os_str().is_empty()
+        && disk.metadata(parent)?.is_none()
+    {
+        create_dirs(disk, parent)?;
+    }
+    disk.create_dir(dir)?;
+    Ok(())
+}
+
+fn take_lock(
+    disk: &dyn Disk,
+    dir: &Path,
+    options: &Options,
+) -> Result<Option<Box<dyn DiskLock>>, OpenError> {
+    let path = dir.join(LOCK_FILE);
+    match disk.lock(&path) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            let owner = io::read_file(disk, &path, 64).ok().and_then(|b| String::from_utf8(b).ok());
+            let owner = owner.map(|pid| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
+            let owner = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            Err(OpenError::Locked { dir: dir.to_owned(), owner })
+        }
+        // A read-only directory has no lock to take, and nobody else can write there either.
+        Err(_) if options.read_only => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens all namespaces, and creates `default` in an empty directory.
+fn open_all(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &Options,
+    signal: &Arc<Signal>,
+) -> Result<BTreeMap<String, Arc<Committer>>, OpenError> {
+    let from_log = |error: LogError| OpenError::from_log(error, dir);
+    let root = dir.join(NAMESPACES_DIR);
+    let list = || -> Result<Vec<String>, OpenError> {
+        if disk.metadata(&root)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let entries = disk.list(&root)?.into_iter().filter(|entry| entry.is_dir);
+        Ok(entries.map(|entry| entry.name).filter(|name| NamespaceName::new(name).is_ok()).collect())
+    };
+    let mut names = list()?;
+    if names.is_empty() {
+        if !options.create || options.read_only {
+            return Err(OpenError::NotFound { dir: dir.to_owned() });
+        }
+        let default = NamespaceName::new(NamespaceName::DEFAULT)?;
+        open::create(&**disk, dir, &default, options).map_err(from_log)?;
+        names = list()?;
+    }
+    let mut opened = BTreeMap::new();
+    for name in names {
+        let namespace = open::open(disk, &root.join(&name), options, signal).map_err(from_log)?;
+        if namespace.cut_bytes > 0 {
+            tracing::info!(namespace = name, bytes = namespace.cut_bytes, "a torn tail was cut");
+        }
+        opened.insert(name, Arc::new(namespace.committer));
+    }
+    Ok(opened)
+}
+
+fn start_threads(parts: &Arc<Parts>) -> Vec<JoinHandle<()>> {
+    if !parts.options.threads || parts.options.read_only {
+        return Vec::new();
+    }
+    parts.signal.listened.store(true, Ordering::Release);
+    let spawn = |name: &str, body: fn(&Parts)| {
+        let parts = Arc::clone(parts);
+        let builder = std::thread::Builder::new().name(name.to_owned());
+        builder.spawn(move || body(&parts)).expect("the system has threads left")
+    };
+    vec![spawn("nexus-commit", Parts::run_committer), spawn("nexus-maintain", Parts::run_maintenance)]
+}
+
+impl Parts {
+    fn read_namespaces(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Committer>>> {
+        self.namespaces.read().expect("no panic while a namespace is created")
+    }
+
+    fn committers(&self) -> Vec<Arc<Committer>> {
+        self.read_namespaces().values().cloned().collect()
+    }
+
+    /// One committer serves all namespaces of a disk.
+    fn run_committer(&self) {
+        while !self.stop.load(Ordering::Acquire) {
+            if self.signal.wait(Duration::from_secs(1)) {
+                for committer in self.committers() {
+                    if !committer.queue.is_empty() || committer.lock().writer.in_flight().0 > 0 {
+                        committer.pump_all();
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_maintenance(&self) {
+        let mut ticks = 0_u32;
+        let mut noted = BTreeMap::new();
+        while !self.stop.load(Ordering::Acquire) {
+            std::thread::park_timeout(TICK);
+            ticks = ticks.wrapping_add(1);
+            for (name, committer) in self.read_namespaces().clone() {
+                // Appends that nobody awaits, and futures whose time for a place is up.
+                committer.queue.nudge();
+                if !committer.queue.is_empty() {
+                    self.signal.raise();
+                }
+                let due = if ticks.is_multiple_of(AGE_TICKS) {
+                    crate::retain::age_out(&committer, committer.now());
+                    true
+                } else {
+                    committer.log.take_needs_maintenance() || ticks.is_multiple_of(5)
+                };
+                if due && let Err(error) = self.maintain_one(&committer) {
+                    tracing::warn!(error = %crate::error::describe(&error), "maintenance is tried again");
+                }
+                note_idle(&committer, noted.entry(name).or_default());
+            }
+        }
+    }
+
+    fn maintain_one(&self, committer: &Committer) -> Result<(), LogError> {
+        let log = &committer.log;
+        log.keep_space_ready()?;
+        log.seal_left()?;
+        log.write_index_files()?;
+        if self.options.compress && log.rewrite_one()? {
+            log.needs_maintenance.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn maintain(&self) -> Result<(), LogError> {
+        for committer in self.committers() {
+            self.maintain_one(&committer)?;
+            let end = committer.lock().writer.durable_end();
+            committer.log.note_durable_end(end)?;
+        }
+        Ok(())
+    }
+}
+
+/// When the writer has been idle for two looks, the durable end is noted.
+fn note_idle(committer: &Committer, seen: &mut (crate::frame::LogOffset, bool)) {
+    let Some(end) = committer.durable_end_if_idle() else { return };
+    if seen.0 != end {
+        *seen = (end, false);
+    } else if !seen.1 {
+        seen.1 = committer.log.note_durable_end(end).is_ok();
+    }
+}
+
+impl Shared {
+    pub(crate) fn namespace(self: &Arc<Self>, name: &str) -> Result<Namespace, OpenError> {
+        let namespaces = self.parts.read_namespaces();
+        let committer = namespaces.get(name).cloned().ok_or_else(|| {
+            OpenError::Invalid(format!("there is no namespace {name:?}: create it first"))
+        })?;
+        Ok(Namespace::new(name.to_owned(), committer, Arc::clone(self)))
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.parts.options
+    }
+
+    fn close(&self) -> Result<(), CloseError> {
+        let parts = &self.parts;
+        let committers = parts.committers();
+        committers.iter().for_each(|committer| committer.queue.close());
+        let first = !parts.stop.swap(true, Ordering::AcqRel);
+        parts.signal.raise();
+        for thread in self.threads.lock().expect("no panic while threads are joined").drain(..) {
+            thread.thread().unpark();
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                return Err(CloseError("a thread of the engine panicked".to_owned()));
+            }
+        }
+        let mut result = Ok(());
+        if first {
+            parts.signal.listened.store(false, Ordering::Release);
+            for committer in &committers {
+                committer.pump_all();
+                committer.log.committed.close();
+                if !committer.is_read_only() {
+                    let end = committer.lock().writer.durable_end();
+                    let noted = committer.log.note_durable_end(end);
+                    result = result.and(noted.map_err(|e| CloseError(crate::error::describe(&e))));
+                }
+            }
+        }
+        drop(self.lock.lock().expect("no panic while the lock is given back").take());
+        result
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "closed on drop");
+        }
+    }
+}
+

@@ -1,0 +1,274 @@
+//! The index: stream, category, type, tag, and id → positions. Derived from the log, never synced
+//! on the commit path.
+//!
+//! One writer applies events as the sequencer places them, before they are durable; every reader
+//! passes the watermark it may see (`bound`), and looks at nothing at or beyond it. So the overlay
+//! of what is in flight and the index of what is durable are one structure, and nothing is applied
+//! twice. Events that are cut are taken out again by [`Index::unapply`].
+//!
+//! Held in memory as a whole: a file per sealed segment (`file`) makes opening O(index) and the
+//! tail's segment is scanned.
+
+pub(crate) mod file;
+pub(crate) mod ids;
+pub(crate) mod keys;
+pub(crate) mod plan;
+pub(crate) mod postings;
+pub(crate) mod stream;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use foldhash::fast::FixedState;
+use nexus_protocol::{RecordedEvent, StreamName, names};
+
+use ids::Ids;
+use keys::{EventKeys, KeyKind, PostingKey, StreamKey, posting_key, stream_key};
+use postings::PostingList;
+use stream::{Effect, StreamEntry, StreamView};
+
+/// Number of locks that a map is spread over.
+const SHARDS: usize = 64;
+
+/// A map from keys that are digests, spread over locks that are held for one look-up.
+#[derive(Debug)]
+struct Sharded<V> {
+    shards: Vec<RwLock<HashMap<[u8; 16], Arc<V>, FixedState>>>,
+}
+
+impl<V> Sharded<V> {
+    fn new() -> Self {
+        let shard = |_| RwLock::new(HashMap::with_hasher(FixedState::with_seed(0)));
+        Self { shards: (0..SHARDS).map(shard).collect() }
+    }
+
+    fn shard(&self, key: &[u8; 16]) -> &RwLock<HashMap<[u8; 16], Arc<V>, FixedState>> {
+        &self.shards[usize::from(key[15]) % SHARDS]
+    }
+
+    fn get(&self, key: &[u8; 16]) -> Option<Arc<V>> {
+        self.shard(key).read().expect("no panic while a map is changed").get(key).cloned()
+    }
+
+    fn get_or_insert(&self, key: &[u8; 16], make: impl FnOnce() -> V) -> Arc<V> {
+        if let Some(value) = self.get(key) {
+            return value;
+        }
+        let mut shard = self.shard(key).write().expect("no panic while a map is changed");
+        Arc::clone(shard.entry(*key).or_insert_with(|| Arc::new(make())))
+    }
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    pub(crate) system_events: u64,
+}
+
+/// The index of one namespace.
+#[derive(Debug)]
+pub(crate) struct Index {
+    streams: Sharded<StreamEntry>,
+    postings: Sharded<PostingList>,
+    pub(crate) ids: Ids,
+    /// By name, for lists and prefixes.
+    names: RwLock<BTreeMap<StreamName, Arc<StreamEntry>>>,
+    /// Streams of which something may be hidden, by name: most logs have few.
+    hiding: RwLock<HashMap<StreamName, Arc<StreamEntry>, foldhash::fast::RandomState>>,
+    hiding_count: AtomicU64,
+    events: AtomicU64,
+    system_events: AtomicU64,
+}
+
+impl Index {
+    pub(crate) fn new() -> Self {
+        Self {
+            streams: Sharded::new(),
+            postings: Sharded::new(),
+            ids: Ids::new(),
+            names: RwLock::default(),
+            hiding: RwLock::default(),
+            hiding_count: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            system_events: AtomicU64::new(0),
+        }
+    }
+
+    /// A stream that has, or had, an event or settings.
+    pub(crate) fn stream(&self, key: &StreamKey) -> Option<Arc<StreamEntry>> {
+        self.streams.get(key)
+    }
+
+    /// The same by name.
+    pub(crate) fn stream_named(&self, name: &str) -> Option<Arc<StreamEntry>> {
+        self.stream(&stream_key(name))
+    }
+
+    /// A stream, made if it is new.
+    pub(crate) fn stream_or_new(&self, key: &StreamKey, name: &StreamName) -> Arc<StreamEntry> {
+        if let Some(entry) = self.streams.get(key) {
+            return entry;
+        }
+        let entry = self.streams.get_or_insert(key, || StreamEntry::new(name.clone(), *key));
+        let mut names = self.names.write().expect("no panic while a name is added");
+        names.insert(name.clone(), Arc::clone(&entry));
+        entry
+    }
+
+    /// The positions of a category, type, or tag.
+    pub(crate) fn postings(&self, key: &PostingKey) -> Option<Arc<PostingList>> {
+        self.postings.get(key)
+    }
+
+    /// The same by name.
+    pub(crate) fn postings_named(&self, kind: KeyKind, name: &str) -> Option<Arc<PostingList>> {
+        self.postings(&posting_key(kind, name))
+    }
+
+    /// The list of a key, made if it is new.
+    pub(crate) fn postings_or_new(&self, key: &PostingKey) -> Arc<PostingList> {
+        self.postings.get_or_insert(key, PostingList::new)
+    }
+
+    /// An event was placed. Called by the writer only, in order of positions.
+    pub(crate) fn apply(
+        &self,
+        stream: &StreamEntry,
+        keys: &EventKeys,
+        position: u64,
+        revision: u64,
+        effect: Option<&Effect>,
+    ) {
+        assert_eq!(stream.positions.len() as u64, revision, "a revision is dense (I3)");
+        stream.positions.push(position);
+        for key in keys.postings() {
+            self.postings_or_new(key).push(position);
+        }
+        self.ids.insert(keys.id, position);
+        if stream.name.is_system() {
+            self.system_events.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.events.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(effect) = effect {
+            self.apply_effect(stream, position, revision, effect);
+        }
+    }
+
+    /// A system event takes effect.
+    pub(crate) fn apply_effect(
+        &self,
+        stream: &StreamEntry,
+        position: u64,
+        revision: u64,
+        effect: &Effect,
+    ) {
+        match effect {
+            Effect::Snapshot(metadata) => stream.apply_snapshot(position, metadata),
+            Effect::Meta { target, kind, data } => {
+                let target = self.stream_or_new(&stream_key(target.as_str()), target);
+                target.apply_meta(position, revision, *kind, data);
+                let mut hiding = self.hiding.write().expect("no panic while settings are changed");
+                hiding.insert(target.name.clone(), target);
+                self.hiding_count.store(hiding.len() as u64, Ordering::Release);
+            }
+        }
+    }
+
+    /// An event that was read from the log is placed: recovery, and frames of another node.
+    pub(crate) fn apply_event(&self, event: &RecordedEvent) {
+        let name = StreamName::new(event.stream()).expect("names are checked before they are stored");
+        let keys =
+            EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
+        let entry = self.stream_or_new(&stream_key(name.as_str()), &name);
+        let effect = effect_of(event);
+        let (position, revision) = (event.position().get(), event.revision().get());
+        self.apply(&entry, &keys, position, revision, effect.as_ref());
+    }
+
+    /// An event at or above the committed watermark is taken back. `bound` is where the log is cut.
+    pub(crate) fn unapply(&self, event: &RecordedEvent, bound: u64) {
+        assert!(event.position().get() >= bound, "only what is cut is taken back");
+        let Some(entry) = self.stream_named(event.stream()) else { return };
+        entry.truncate(bound);
+        let keys =
+            EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
+        for list in keys.postings().filter_map(|key| self.postings(key)) {
+            list.truncate(bound.checked_sub(1).map_or(0, |last| list.partition_point_above(last)));
+        }
+        self.ids.remove(keys.id, event.position().get());
+        let count = if event.is_system() { &self.system_events } else { &self.events };
+        count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(Effect::Meta { target, .. }) = effect_of(event)
+            && let Some(target) = self.stream_named(target.as_str())
+        {
+            target.truncate_extra(bound);
+        }
+    }
+
+    /// Whether an event can be seen below `bound`. Cheap where nothing is hidden at all.
+    pub(crate) fn shows(&self, event: &RecordedEvent, bound: u64) -> bool {
+        if self.hiding_count.load(Ordering::Acquire) == 0 {
+            return true;
+        }
+        let hiding = self.hiding.read().expect("no panic while settings are changed");
+        match hiding.get(event.stream()) {
+            Some(entry) => entry.view(bound).shows(event.revision().get()),
+            None => true,
+        }
+    }
+
+    /// Streams that have settings.
+    pub(crate) fn streams_with_settings(&self) -> Vec<Arc<StreamEntry>> {
+        let hiding = self.hiding.read().expect("no panic while settings are changed");
+        hiding.values().cloned().collect()
+    }
+
+    /// What can be seen of a stream below `bound`.
+    pub(crate) fn view(&self, key: &StreamKey, bound: u64) -> StreamView {
+        self.stream(key).map_or(StreamView::MISSING, |entry| entry.view(bound))
+    }
+
+    /// Streams by name: those that start with `prefix`, after `after`.
+    pub(crate) fn streams_from(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        mut take: impl FnMut(&Arc<StreamEntry>) -> bool,
+    ) {
+        let names = self.names.read().expect("no panic while a name is added");
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        for (name, entry) in names.range::<str, _>((start, Bound::Unbounded)) {
+            if !name.as_str().starts_with(prefix) || !take(entry) {
+                return;
+            }
+        }
+    }
+
+    /// How much there is, what is in flight included.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            events: self.events.load(Ordering::Relaxed),
+            system_events: self.system_events.load(Ordering::Relaxed),
+        }
+    }
+
+    fn count(&self, counts: Counts) {
+        self.events.fetch_add(counts.events, Ordering::Relaxed);
+        self.system_events.fetch_add(counts.system_events, Ordering::Relaxed);
+    }
+}
+
+/// What an event that was read from the log does to the index.
+pub(crate) fn effect_of(event: &RecordedEvent) -> Option<Effect> {
+    if !names::is_system(event.stream()) {
+        return None;
+    }
+    Effect::of(event.stream(), event.event_type(), event.data(), event.metadata())
+}

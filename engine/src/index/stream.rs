@@ -1,0 +1,251 @@
+//! What the index knows of one stream, and what of it can be seen up to a position.
+
+use std::sync::RwLock;
+
+use nexus_protocol::{
+    META_AGED, META_DELETED, META_PREFIX, META_SET, META_TOMBSTONED, MetaData, Position, Revision,
+    SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, SnapshotInfo, SnapshotMetadata, StreamLimits, StreamName,
+    StreamState,
+};
+
+use super::keys::StreamKey;
+use super::postings::PostingList;
+
+/// A stream.
+#[derive(Debug)]
+pub(crate) struct StreamEntry {
+    pub(crate) name: StreamName,
+    pub(crate) key: StreamKey,
+    /// Position of each event; the index is the revision.
+    pub(crate) positions: PostingList,
+    /// What few streams have.
+    extra: RwLock<Option<Box<Extra>>>,
+}
+
+#[derive(Debug, Default)]
+struct Extra {
+    /// The state after each event of the stream's `$meta-` stream, in order.
+    meta: Vec<MetaState>,
+    /// The snapshots, if this is a `$snapshot-` stream, in order of their positions.
+    snapshots: Vec<SnapshotInfo>,
+}
+
+/// State after an event of the `$meta-` stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MetaState {
+    /// Position of that event.
+    pub(crate) position: u64,
+    /// Its revision in the `$meta-` stream.
+    pub(crate) revision: u64,
+    /// First visible revision when it was written.
+    pub(crate) floor: u64,
+    /// Position of the newest soft delete; later events revived the stream.
+    pub(crate) deleted_at: Option<u64>,
+    /// First revision after the newest soft delete; 0 for none.
+    pub(crate) first_of_life: u64,
+    pub(crate) tombstoned: bool,
+    pub(crate) limits: StreamLimits,
+}
+
+/// What can be seen of a stream below a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamView {
+    pub(crate) state: StreamState,
+    /// Events it has, hidden ones included.
+    pub(crate) count: u64,
+    /// First visible revision.
+    pub(crate) floor: u64,
+    /// First revision after the newest soft delete; 0 for none.
+    pub(crate) first_of_life: u64,
+    pub(crate) limits: StreamLimits,
+    pub(crate) meta_revision: Option<u64>,
+}
+
+impl StreamView {
+    /// What is seen of a stream that never was.
+    pub(crate) const MISSING: Self = Self {
+        state: StreamState::Missing,
+        count: 0,
+        floor: 0,
+        first_of_life: 0,
+        limits: StreamLimits { max_count: None, max_age_s: None, truncate_before: None },
+        meta_revision: None,
+    };
+
+    /// Whether an event of this revision is visible.
+    pub(crate) fn shows(&self, revision: u64) -> bool {
+        revision >= self.floor || crate::planted::is("hidden-events-shown")
+    }
+}
+
+/// What a system event does to the index.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// Changes what is visible of this stream.
+    Meta {
+        target: StreamName,
+        kind: MetaKind,
+        data: MetaData,
+    },
+    /// Is a snapshot.
+    Snapshot(SnapshotMetadata),
+}
+
+/// Which event of a `$meta-` stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetaKind {
+    Set,
+    Deleted,
+    Tombstoned,
+    Aged,
+}
+
+impl Effect {
+    /// Of an event with these fields; `None` for most.
+    pub(crate) fn of(stream: &str, event_type: &str, data: &[u8], metadata: &[u8]) -> Option<Self> {
+        if let Some(target) = stream.strip_prefix(META_PREFIX) {
+            let kind = match event_type {
+                META_SET => MetaKind::Set,
+                META_DELETED => MetaKind::Deleted,
+                META_TOMBSTONED => MetaKind::Tombstoned,
+                META_AGED => MetaKind::Aged,
+                _ => return None,
+            };
+            let target = StreamName::new(target).ok()?;
+            let data = serde_json::from_slice(data).ok()?;
+            return Some(Self::Meta { target, kind, data });
+        }
+        if stream.starts_with(SNAPSHOT_PREFIX) && event_type == SNAPSHOT_TAKEN {
+            return serde_json::from_slice(metadata).ok().map(Self::Snapshot);
+        }
+        None
+    }
+}
+
+impl StreamEntry {
+    pub(crate) fn new(name: StreamName, key: StreamKey) -> Self {
+        Self { name, key, positions: PostingList::new(), extra: RwLock::new(None) }
+    }
+
+    /// What can be seen below position `bound`.
+    pub(crate) fn view(&self, bound: u64) -> StreamView {
+        let count = match bound.checked_sub(1) {
+            Some(last) => self.positions.partition_point_above(last) as u64,
+            None => 0,
+        };
+        let meta = self.meta_below(bound);
+        let Some(head) = count.checked_sub(1) else {
+            let Some(meta) = meta else { return StreamView::MISSING };
+            let state =
+                if meta.tombstoned { StreamState::Tombstoned } else { StreamState::Missing };
+            return self.view_of(state, 0, meta);
+        };
+        let head = Revision::new(head);
+        let Some(meta) = meta else {
+            return StreamView { state: StreamState::At(head), count, ..StreamView::MISSING };
+        };
+        let last = self.positions.get(usize::try_from(head.get()).unwrap_or(usize::MAX));
+        let state = if meta.tombstoned {
+            StreamState::Tombstoned
+        } else if meta.deleted_at.is_some_and(|deleted| last.is_none_or(|last| last < deleted)) {
+            StreamState::Deleted(head)
+        } else {
+            StreamState::At(head)
+        };
+        self.view_of(state, count, meta)
+    }
+
+    fn view_of(&self, state: StreamState, count: u64, meta: MetaState) -> StreamView {
+        let by_count = meta.limits.max_count.map_or(0, |max| count.saturating_sub(max));
+        let truncated = meta.limits.truncate_before.map_or(0, Revision::get);
+        let floor = match state {
+            StreamState::Tombstoned | StreamState::Deleted(_) => count,
+            _ => meta.floor.max(by_count).max(truncated).min(count),
+        };
+        StreamView {
+            state,
+            count,
+            floor,
+            first_of_life: meta.first_of_life,
+            limits: meta.limits,
+            meta_revision: Some(meta.revision),
+        }
+    }
+
+    fn meta_below(&self, bound: u64) -> Option<MetaState> {
+        let extra = self.extra.read().expect("no panic while settings are changed");
+        let meta = &extra.as_ref()?.meta;
+        meta.iter().rev().find(|state| state.position < bound).copied()
+    }
+
+    /// Whether anything may be hidden of it.
+    pub(crate) fn has_meta(&self) -> bool {
+        let extra = self.extra.read().expect("no panic while settings are changed");
+        extra.as_ref().is_some_and(|extra| !extra.meta.is_empty())
+    }
+
+    /// An event of its `$meta-` stream was written.
+    pub(crate) fn apply_meta(&self, position: u64, revision: u64, kind: MetaKind, data: &MetaData) {
+        // Events of the stream before this one: an index file applies its events first.
+        let count = position.checked_sub(1).map_or(0, |p| self.positions.partition_point_above(p)) as u64;
+        let mut extra = self.extra.write().expect("no panic while settings are changed");
+        let meta = &mut extra.get_or_insert_default().meta;
+        let before = meta.last().copied();
+        let mut next = before.unwrap_or(MetaState {
+            position,
+            revision,
+            floor: 0,
+            deleted_at: None,
+            first_of_life: 0,
+            tombstoned: false,
+            limits: StreamLimits::default(),
+        });
+        next.position = position;
+        next.revision = revision;
+        next.floor = next.floor.max(data.floor.get());
+        match kind {
+            MetaKind::Set => next.limits = data.limits,
+            MetaKind::Deleted => {
+                next.deleted_at = Some(position);
+                next.first_of_life = count;
+                next.floor = next.floor.max(count);
+            }
+            MetaKind::Tombstoned => next.tombstoned = true,
+            MetaKind::Aged => {}
+        }
+        meta.push(next);
+    }
+
+    /// A snapshot event of this `$snapshot-` stream was written.
+    pub(crate) fn apply_snapshot(&self, position: u64, metadata: &SnapshotMetadata) {
+        let mut extra = self.extra.write().expect("no panic while settings are changed");
+        extra.get_or_insert_default().snapshots.push(SnapshotInfo {
+            revision: metadata.revision,
+            position: Position::new(position),
+            fold: metadata.fold,
+        });
+    }
+
+    /// The snapshots of this `$snapshot-` stream below position `bound`, in order of positions.
+    pub(crate) fn snapshots_below(&self, bound: u64) -> Vec<SnapshotInfo> {
+        let extra = self.extra.read().expect("no panic while settings are changed");
+        let all = extra.as_ref().map(|extra| extra.snapshots.as_slice()).unwrap_or_default();
+        all.iter().filter(|info| info.position.get() < bound).copied().collect()
+    }
+
+    /// Events from position `bound` on were cut.
+    pub(crate) fn truncate(&self, bound: u64) {
+        let kept = bound.checked_sub(1).map_or(0, |last| self.positions.partition_point_above(last));
+        self.positions.truncate(kept);
+        self.truncate_extra(bound);
+    }
+
+    /// Events of its `$meta-` stream, or snapshots, from position `bound` on were cut.
+    pub(crate) fn truncate_extra(&self, bound: u64) {
+        let mut extra = self.extra.write().expect("no panic while settings are changed");
+        if let Some(extra) = extra.as_mut() {
+            extra.meta.retain(|state| state.position < bound);
+            extra.snapshots.retain(|info| info.position.get() < bound);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Cutting the end of the log off: a torn tail after a crash, or frames that Raft takes back.
+//!
+//! The cut is recorded in node-state first, so that a crash in the middle is finished before
+//! anything else is read; then everything from there to the end of what was written is zeroed and
+//! synced; then the record is cleared, and only then is anything written anew. Without the zeros a
+//! frame of the old history could be taken for damage of the new one.
+
+use std::sync::Arc;
+
+use crate::error::LogError;
+use crate::frame::LogOffset;
+use crate::io::{ALIGNMENT, DiskFile};
+use crate::log::prepare::write_zeros;
+use crate::node_state::NodeStateFile;
+use crate::segment::HEADER_BLOCK_BYTES;
+use crate::segment::window::Window;
+
+/// A segment that may be cut: its number and its file.
+pub(crate) type Cuttable = (u64, Arc<dyn DiskFile>);
+
+/// Cuts the log at `at`; `files` are its open segments from that one on. Answers the bytes zeroed.
+pub(crate) fn cut(
+    node_state: &mut NodeStateFile,
+    files: &[Cuttable],
+    at: LogOffset,
+) -> Result<u64, LogError> {
+    assert!(files.iter().any(|(number, _)| *number == at.segment), "the segment is open");
+    if !crate::planted::is("cut-not-recorded") {
+        node_state.update(|state| {
+            state.cut = Some(at);
+            state.durable_end = state.durable_end.min(at);
+        })?;
+    }
+    let mut zeroed = 0;
+    for (number, file) in files {
+        let from = match number.cmp(&at.segment) {
+            std::cmp::Ordering::Less => continue,
+            std::cmp::Ordering::Equal => at.offset_bytes,
+            std::cmp::Ordering::Greater => HEADER_BLOCK_BYTES,
+        };
+        let from = from.next_multiple_of(ALIGNMENT as u64);
+        if let Some(end) = Window::new(Arc::clone(file))?.written_end(from)? {
+            write_zeros(&**file, from, end)?;
+            file.sync()?;
+            zeroed += end - from;
+        }
+    }
+    node_state.update(|state| {
+        state.cut = None;
+        state.durable_end = state.durable_end.min(at);
+    })?;
+    Ok(zeroed)
+}

@@ -1,0 +1,208 @@
+//! What is done off the commit path: space ahead of the tail, sealing, index files, node-state.
+//!
+//! Each step may fail (a full disk, say) and is tried again later: nothing acknowledged depends on
+//! it. Runs on a thread of its own, or where a test calls it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nexus_protocol::CorruptionKind;
+
+use super::Log;
+use super::prepare::STRIDE_BYTES;
+use super::recover::{Follow, Scanned, add_to_table, resync, scan};
+use crate::error::LogError;
+use crate::frame::{LogOffset, digest};
+use crate::index::file::{self, IndexBuilder};
+use crate::io::{ALIGNMENT, DiskFile, FileKind, OpenMode};
+use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
+use crate::segment::frames::kind_of;
+use crate::segment::window::Window;
+use crate::segment::{Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, blocks};
+
+impl Log {
+    /// Keeps zeros ahead of the tail, and a segment ready for when the active one is full.
+    pub(crate) fn keep_space_ready(&self) -> Result<(), LogError> {
+        let segments = self.segments();
+        let active = segments.last().expect("a log has an active segment");
+        let end = active.frames().map_or(HEADER_BLOCK_BYTES, |table| table.end_bytes);
+        let capacity = active.entry.capacity_bytes;
+        let ready = active.ready_bytes.load(Ordering::Acquire);
+        if ready < capacity && ready < end + STRIDE_BYTES {
+            let target = (ready + STRIDE_BYTES).min(capacity);
+            self.extend_ready(&*active.file(), &active.ready_bytes, target)?;
+        }
+        if end >= capacity / 4 {
+            self.prepare_segment(ALIGNMENT as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Seals segments that the writer went on from, once what follows them is durable.
+    pub(crate) fn seal_left(&self) -> Result<(), LogError> {
+        loop {
+            let next = {
+                let left = self.left.lock().expect("no panic while a segment is sealed");
+                left.first().cloned()
+            };
+            let Some((segment, sealed)) = next else { return Ok(()) };
+            // The frame that follows must be durable and committed: then Raft never takes the
+            // segment's last frame back, and recovery may demand a frame after a sealed segment.
+            let follows = sealed.next_position;
+            if self.durable.get() <= follows || self.committed.get() <= follows {
+                return Ok(());
+            }
+            self.seal(&segment, sealed)?;
+            self.left.lock().expect("no panic while a segment is sealed").remove(0);
+        }
+    }
+
+    fn seal(&self, segment: &Arc<Segment>, sealed: Sealed) -> Result<(), LogError> {
+        let table = segment.frames().expect("segments are sealed as frames").clone();
+        let entry = SegmentEntry { sealed: Some(sealed), ..segment.entry };
+        {
+            let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+            let mut manifest = catalog.manifest.clone();
+            let slot = manifest.segments.iter_mut().find(|s| s.number == entry.number);
+            *slot.expect("the segment is in the manifest") = entry;
+            manifest.save(&*self.disk, &self.dir)?;
+            catalog.manifest = manifest;
+        }
+        let file = self.disk.open(&segment.path, OpenMode::Read, FileKind::Plain)?;
+        let content = Content::Frames(table.into());
+        let ready = Arc::clone(&segment.ready_bytes);
+        let first = segment.first_position;
+        let shared = Segment::new(&self.dir, entry, first, Arc::clone(&file), ready, content);
+        self.replace_segment(Arc::new(shared));
+        segment.read_through(file);
+        Ok(())
+    }
+
+    /// Writes the index files that sealed segments lack.
+    pub(crate) fn write_index_files(&self) -> Result<(), LogError> {
+        for segment in self.segments().iter() {
+            if segment.entry.sealed.is_none() || segment.entry.layout != SegmentLayout::Frames {
+                continue;
+            }
+            let path = file::path(&self.dir, segment.entry.number);
+            if self.disk.metadata(&path)?.is_none() {
+                let entry = &segment.entry;
+                let (builder, frames) = index_segment(&self.dir, entry, &segment.file(), false)?;
+                file::save(&*self.disk, &self.dir, self.log_id, entry, &builder.finish(&frames))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rewrites one sealed segment into compressed blocks, if one is left to rewrite.
+    pub(crate) fn rewrite_one(&self) -> Result<bool, LogError> {
+        let segments = self.segments();
+        let next = segments.iter().find(|s| {
+            s.entry.sealed.is_some() && matches!(s.content, Content::Frames(_))
+        });
+        let Some(segment) = next else { return Ok(false) };
+        let entry = blocks::rewrite(&*self.disk, &self.dir, self.log_id, segment)?;
+        let path = self.dir.join(SEGMENTS_DIR).join(entry.file_name());
+        let file = self.disk.open(&path, OpenMode::Read, FileKind::Plain)?;
+        let sealed = entry.sealed.as_ref().expect("a rewritten segment stays sealed");
+        let table = blocks::BlockTable::load(&*file, sealed)?;
+        {
+            let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+            let mut manifest = catalog.manifest.clone();
+            let slot = manifest.segments.iter_mut().find(|s| s.number == entry.number);
+            *slot.expect("the segment is in the manifest") = entry;
+            manifest.save(&*self.disk, &self.dir)?;
+            catalog.manifest = manifest;
+        }
+        let first = segment.first_position;
+        let content = Content::Blocks(table);
+        let shared = Segment::new(&self.dir, entry, first, file, Arc::default(), content);
+        self.replace_segment(Arc::new(shared));
+        // Readers that hold the old file go on with it: its name goes, its blocks stay for them.
+        self.disk.remove(&segment.path)?;
+        Ok(true)
+    }
+
+    /// Says in node-state how far the log is durable: what a crash cannot take back.
+    pub(crate) fn note_durable_end(&self, end: LogOffset) -> Result<(), LogError> {
+        let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+        catalog.node_state.update(|state| state.durable_end = state.durable_end.max(end))
+    }
+}
+
+/// Reads a sealed segment of frames for its index. `lenient`: damage is read around.
+pub(crate) fn index_segment(
+    dir: &Path,
+    entry: &SegmentEntry,
+    file: &Arc<dyn DiskFile>,
+    lenient: bool,
+) -> Result<(IndexBuilder, FrameTable), LogError> {
+    let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
+    let mut builder = IndexBuilder::new(sealed.first_position);
+    if entry.layout == SegmentLayout::Blocks {
+        blocks::for_each_event(&**file, dir, entry, &mut |event| builder.add(event))?;
+        return Ok((builder, FrameTable::default()));
+    }
+    let mut table = FrameTable {
+        slots: Vec::new(),
+        end_bytes: HEADER_BLOCK_BYTES,
+        next_position: sealed.first_position,
+    };
+    let mut follow = Follow {
+        chain: sealed.first_digest,
+        next_position: sealed.first_position,
+        ..Follow::START
+    };
+    let mut window = Window::new(Arc::clone(file))?;
+    let mut on_frame = |scanned: Scanned<'_>| {
+        add_to_table(&mut table, &scanned);
+        scanned.events.iter().for_each(|event| builder.add(event));
+    };
+    // The entry before the segment's first is not in the manifest: the first frame is taken at its
+    // word, and the digest at the end says whether all was right.
+    follow.last_entry.index = first_index(&mut window)?.saturating_sub(1);
+    let (end, why) = scan(&mut window, entry.salt, HEADER_BLOCK_BYTES, &mut follow, &mut on_frame)?;
+    let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+    if lenient {
+        index_rest(&mut window, entry, end, &mut table, &mut builder)?;
+    } else if end != sealed.end_bytes || follow.next_position != sealed.next_position {
+        return Err(LogError::corrupt(&path, end, kind_of(why)));
+    } else if follow.chain != sealed.last_digest {
+        return Err(LogError::corrupt(&path, end, CorruptionKind::Chain));
+    }
+    Ok((builder, table))
+}
+
+
+fn first_index(window: &mut Window) -> Result<u64, LogError> {
+    Ok(match window.frame(HEADER_BLOCK_BYTES)? {
+        Ok((header, _)) => header.replicated.entry.index,
+        Err(_) => 0,
+    })
+}
+
+/// Goes on behind damage, frame by frame.
+fn index_rest(
+    window: &mut Window,
+    entry: &SegmentEntry,
+    mut end: u64,
+    table: &mut FrameTable,
+    builder: &mut IndexBuilder,
+) -> Result<(), LogError> {
+    let sealed_end = entry.sealed.map_or(0, |sealed| sealed.end_bytes);
+    while end < sealed_end {
+        let at = end + ALIGNMENT as u64;
+        let Some((at, header, body)) = resync(window, entry.salt, at, table.next_position)? else {
+            break;
+        };
+        let mut events = Vec::new();
+        if digest(&header, &body, |event| events.push(event.clone())).is_ok() {
+            let scanned = Scanned { offset_bytes: at, header: &header, events: &events };
+            add_to_table(table, &scanned);
+            events.iter().for_each(|event| builder.add(event));
+        }
+        end = at + header.padded_bytes() - ALIGNMENT as u64;
+    }
+    Ok(())
+}

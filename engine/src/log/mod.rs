@@ -1,0 +1,207 @@
+//! The log: a chain of segments, written at its end, read everywhere.
+//!
+//! [`Log`] is what readers, the writer, and maintenance share; [`Writer`] is the one that appends.
+//! The seams of replication are here: frames are appended with the entry id they are given, the
+//! tail can be truncated, and what is durable and what is committed are two watermarks. The log
+//! knows nothing of conditions, streams, or Raft.
+
+pub(crate) mod cut;
+pub(crate) mod maintain;
+mod prepare;
+pub(crate) mod recover;
+mod tail;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+
+use nexus_protocol::{Corruption, CorruptionKind, LogId, Timestamp};
+
+pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
+pub(crate) use tail::Tail;
+pub(crate) use writer::{Completed, Writer, WriterStart};
+
+use crate::io::Disk;
+use crate::manifest::Sealed;
+use crate::segment::frames::Want;
+use crate::segment::{Chunk, Content, Segment, blocks, frames};
+use crate::watermark::Watermark;
+
+/// Segments in order of their positions.
+pub(crate) type SegmentList = Arc<Vec<Arc<Segment>>>;
+
+/// What readers, the writer, and maintenance share of one namespace's log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The namespace's folder.
+    pub(crate) dir: PathBuf,
+    pub(crate) log_id: LogId,
+    pub(crate) segments: RwLock<SegmentList>,
+    pub(crate) tail: Tail,
+    /// Every position below it is durable here.
+    pub(crate) durable: Watermark,
+    /// Every position below it is committed: what readers see.
+    pub(crate) committed: Arc<Watermark>,
+    /// Manifest and node-state: what maintenance changes.
+    pub(crate) catalog: Mutex<Catalog>,
+    /// Segments that are ready to be written.
+    pub(crate) prepared: Mutex<Vec<Prepared>>,
+    /// Segments that the writer went on from, in order, with what they will be sealed with.
+    pub(crate) left: Mutex<Vec<(Arc<Segment>, Sealed)>>,
+    /// The active segment was left, or is about to be: there is something to seal or prepare.
+    pub(crate) needs_maintenance: AtomicBool,
+}
+
+/// A position cannot be read.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadFault {
+    pub(crate) corruption: Box<Corruption>,
+    /// The next position that may be readable.
+    pub(crate) resume_at: Option<u64>,
+}
+
+impl Log {
+    /// The segments there are now.
+    pub(crate) fn segments(&self) -> SegmentList {
+        Arc::clone(&self.segments.read().expect("no panic while segments are added"))
+    }
+
+    /// A segment was begun.
+    fn add_segment(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write().expect("no panic while segments are added");
+        assert!(segments.last().is_none_or(|last| last.entry.number < segment.entry.number));
+        Arc::make_mut(&mut segments).push(segment);
+    }
+
+    /// A segment was rewritten, or sealed: readers that hold the old one go on with it.
+    pub(crate) fn replace_segment(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write().expect("no panic while segments are added");
+        let number = segment.entry.number;
+        if let Ok(index) = segments.binary_search_by_key(&number, |s| s.entry.number) {
+            Arc::make_mut(&mut segments)[index] = segment;
+        }
+    }
+
+    /// Segments after `number` were cut away.
+    fn remove_segments_after(&self, number: u64) {
+        let mut segments = self.segments.write().expect("no panic while segments are cut");
+        Arc::make_mut(&mut segments).retain(|segment| segment.entry.number <= number);
+    }
+
+    /// Whether something is to be sealed or prepared; asked once.
+    pub(crate) fn take_needs_maintenance(&self) -> bool {
+        self.needs_maintenance.swap(false, std::sync::atomic::Ordering::AcqRel)
+    }
+
+    /// The records around `position`, which is below a watermark.
+    pub(crate) fn chunk(&self, position: u64, want: Want) -> Result<Arc<Chunk>, ReadFault> {
+        if let Some(chunk) = self.tail.chunk(position) {
+            return Ok(chunk);
+        }
+        let segments = self.segments();
+        let index = segments.partition_point(|segment| segment.first_position <= position);
+        let segment = index.checked_sub(1).and_then(|index| segments.get(index));
+        let Some(segment) = segment else {
+            return Err(ReadFault {
+                corruption: Box::new(crate::error::corruption(
+                    &self.dir,
+                    0,
+                    CorruptionKind::Malformed("list of segments"),
+                )),
+                resume_at: segments.first().map(|segment| segment.first_position),
+            });
+        };
+        let next_segment = segments.get(index).map(|segment| segment.first_position);
+        let loaded = match &segment.content {
+            Content::Frames(_) => frames::load(segment, position, want),
+            Content::Blocks(table) => blocks::load(segment, table, position),
+            Content::Fenced(corruption) => Err(corruption.clone()),
+        };
+        match loaded {
+            Ok(chunk) if chunk.find(position).is_some() => Ok(Arc::new(chunk)),
+            Ok(_) => Err(self.fault(segment, position, next_segment, None)),
+            Err(corruption) => Err(self.fault(segment, position, next_segment, Some(corruption))),
+        }
+    }
+
+    /// What to say of a position that a segment does not give, and where to go on.
+    fn fault(
+        &self,
+        segment: &Segment,
+        position: u64,
+        next_segment: Option<u64>,
+        corruption: Option<Box<Corruption>>,
+    ) -> ReadFault {
+        let next_frame = segment.frames().and_then(|table| {
+            let after = table.slots.partition_point(|slot| slot.first_position <= position);
+            table.slots.get(after).map(|slot| slot.first_position)
+        });
+        let offset = segment.frames().and_then(|table| {
+            table.find(position).map(|index| table.slots[index].offset_bytes)
+        });
+        let missing = || {
+            let kind = CorruptionKind::Checksum("frame");
+            Box::new(segment.damage(offset.unwrap_or(0), kind))
+        };
+        ReadFault {
+            corruption: corruption.unwrap_or_else(missing),
+            resume_at: next_frame.or(next_segment),
+        }
+    }
+
+    /// The first position recorded at or after `time`; the end where there is none below `end`.
+    ///
+    /// Recorded times never decrease along the log, so it is a binary search: over segments, then
+    /// over positions of one of them.
+    pub(crate) fn position_at_time(&self, time: Timestamp, end: u64) -> Result<u64, ReadFault> {
+        let segments = self.segments();
+        let after = segments
+            .partition_point(|segment| segment.first_recorded_at().is_some_and(|first| first < time));
+        let Some(segment) = after.checked_sub(1).and_then(|index| segments.get(index)) else {
+            return Ok(segments.first().map_or(0, |segment| segment.first_position).min(end));
+        };
+        let mut low = segment.first_position;
+        let mut high = segments.get(after).map_or(end, |next| next.first_position).min(end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let chunk = self.chunk(middle, Want::One)?;
+            let index = chunk.find(middle).expect("a chunk holds what was asked for");
+            let recorded_at = match chunk.record(index) {
+                Ok(record) => record.recorded_at(),
+                Err(_) => return Err(self.bad_record(middle)),
+            };
+            if recorded_at < time {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// What to say of a record whose checksum does not hold.
+    pub(crate) fn bad_record(&self, position: u64) -> ReadFault {
+        let segments = self.segments();
+        let index = segments.partition_point(|segment| segment.first_position <= position);
+        match index.checked_sub(1).and_then(|index| segments.get(index)) {
+            Some(segment) => {
+                let next = segments.get(index).map(|segment| segment.first_position);
+                let mut fault = self.fault(segment, position, next, None);
+                // Other records of the frame may be whole: the reader goes on with the next one.
+                fault.resume_at = Some(position + 1);
+                fault.corruption.kind = CorruptionKind::Checksum("record");
+                fault
+            }
+            None => ReadFault {
+                corruption: Box::new(crate::error::corruption(
+                    &self.dir,
+                    0,
+                    CorruptionKind::Checksum("record"),
+                )),
+                resume_at: Some(position + 1),
+            },
+        }
+    }
+}

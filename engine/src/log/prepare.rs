@@ -1,0 +1,189 @@
+//! Preparing space: segments are created and their blocks written with zeros before they are
+//! needed, so that nothing on the commit path creates, renames, or extends a file, and so that
+//! space is there before positions are given.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nexus_protocol::limits::SEGMENT_BYTES_MAX;
+use nexus_protocol::{Lineage, LogId};
+
+use super::Log;
+use crate::error::LogError;
+use crate::io::{self, ALIGNMENT, AlignedBuffer, Disk, DiskFile, FileKind, OpenMode, align_up};
+use crate::manifest::{Manifest, SegmentEntry, SegmentLayout};
+use crate::node_state::NodeStateFile;
+use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentHeader};
+
+/// Zeros are written in pieces of this size, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+/// Zeros are written ahead of the tail in strides of this size, in bytes.
+pub(crate) const STRIDE_BYTES: u64 = 8 << 20;
+
+/// Manifest and node-state, with their files.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    pub(crate) manifest: Manifest,
+    pub(crate) node_state: NodeStateFile,
+    /// Segments never get larger than this, unless a frame needs it.
+    pub(crate) segment_bytes_max: u64,
+}
+
+/// A segment that is ready to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) entry: SegmentEntry,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Blocks below this hold zeros or frames: frames are only written there.
+    pub(crate) ready_bytes: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// Makes sure that a segment is prepared that takes a first frame of `padded_bytes`.
+    pub(crate) fn prepare_segment(&self, padded_bytes: u64) -> Result<(), LogError> {
+        let needed = HEADER_BLOCK_BYTES + padded_bytes;
+        let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+        let small = {
+            let prepared = self.prepared.lock().expect("no panic while segments are prepared");
+            match prepared.first() {
+                Some(first) if first.entry.capacity_bytes >= needed => return Ok(()),
+                Some(first) => Some(first.clone()),
+                None => None,
+            }
+        };
+        let previous = catalog.manifest.segments.last().copied();
+        let doubled = previous.map_or(needed, |entry| entry.capacity_bytes.saturating_mul(2));
+        let largest = catalog.segment_bytes_max.min(SEGMENT_BYTES_MAX);
+        let capacity_bytes = doubled.min(largest).max(needed).next_multiple_of(ALIGNMENT as u64);
+        let number = previous.map_or(1, |entry| entry.number + 1);
+        let entry = new_entry(&*self.disk, self.log_id, number, catalog.manifest.lineage(), capacity_bytes);
+        let ready = capacity_bytes.min(needed.max(STRIDE_BYTES));
+        let prepared = create(&*self.disk, &self.dir, self.log_id, entry, ready)?;
+        let mut manifest = catalog.manifest.clone();
+        if let Some(small) = &small {
+            manifest.segments.retain(|segment| segment.number != small.entry.number);
+        }
+        manifest.segments.push(entry);
+        manifest.save(&*self.disk, &self.dir)?;
+        catalog.manifest = manifest;
+        let mut list = self.prepared.lock().expect("no panic while segments are prepared");
+        list.retain(|other| Some(other.entry.number) != small.as_ref().map(|s| s.entry.number));
+        list.push(prepared);
+        drop(list);
+        if let Some(small) = small {
+            self.disk.remove(small.file.path())?;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros from what is ready up to `target_bytes`, durably.
+    pub(crate) fn extend_ready(
+        &self,
+        file: &dyn DiskFile,
+        ready_bytes: &AtomicU64,
+        target_bytes: u64,
+    ) -> Result<(), LogError> {
+        // The catalog's lock makes sure that two do not extend one file.
+        let _catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+        let ready = ready_bytes.load(Ordering::Acquire);
+        if ready < target_bytes {
+            write_zeros(file, ready, target_bytes)?;
+            file.sync()?;
+            ready_bytes.store(target_bytes, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+/// An entry for a segment that is to be created. Its salt differs for every use of a number.
+pub(crate) fn new_entry(
+    disk: &dyn Disk,
+    log_id: LogId,
+    number: u64,
+    lineage: Lineage,
+    capacity_bytes: u64,
+) -> SegmentEntry {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(log_id.as_bytes());
+    hasher.update(&number.to_le_bytes());
+    hasher.update(&disk.now().as_micros().to_le_bytes());
+    hasher.update(&disk.boot_time().as_nanos().to_le_bytes());
+    let [a, b, c, d, e, f, g, h, ..] = *hasher.finalize().as_bytes();
+    SegmentEntry {
+        number,
+        generation: 0,
+        layout: SegmentLayout::Frames,
+        lineage,
+        capacity_bytes,
+        salt: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        sealed: None,
+    }
+}
+
+/// Creates a segment's file with its header block and zeros up to `ready`, durably.
+pub(crate) fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    log_id: LogId,
+    entry: SegmentEntry,
+    ready: u64,
+) -> Result<Prepared, LogError> {
+    let segments = dir.join(SEGMENTS_DIR);
+    let path = segments.join(entry.file_name());
+    if disk.metadata(&path)?.is_some() {
+        // Left over from a preparation that did not reach the manifest.
+        disk.remove(&path)?;
+    }
+    let file = disk.open(&path, OpenMode::Create, FileKind::Log)?;
+    let filled = write_header(&*file, &entry, log_id)
+        .and_then(|()| write_zeros(&*file, HEADER_BLOCK_BYTES, ready))
+        .and_then(|()| Ok(file.sync()?));
+    if let Err(error) = filled {
+        // A full disk must get back what a half-made segment took.
+        drop(disk.remove(&path));
+        return Err(error);
+    }
+    disk.sync_dir(&segments)?;
+    Ok(Prepared { entry, file, ready_bytes: Arc::new(AtomicU64::new(ready)) })
+}
+
+fn write_header(file: &dyn DiskFile, entry: &SegmentEntry, log_id: LogId) -> Result<(), LogError> {
+    let mut block = AlignedBuffer::zeroed(ALIGNMENT);
+    block.as_mut_slice().copy_from_slice(&SegmentHeader::of(entry, log_id).encode());
+    write_aligned(file, block.as_slice(), 0)
+}
+
+/// Writes zeros over `from..to`, both aligned. Not durable until synced.
+pub(crate) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<(), LogError> {
+    assert!(io::is_aligned(from) && io::is_aligned(to), "zeros are written in whole blocks");
+    let length = to.saturating_sub(from);
+    let piece = usize::try_from(length).unwrap_or(usize::MAX).min(PIECE_BYTES);
+    let zeros = AlignedBuffer::zeroed(align_up(piece));
+    let mut at = from;
+    while at < to {
+        let rest = usize::try_from(to - at).unwrap_or(usize::MAX).min(zeros.as_slice().len());
+        write_aligned(file, &zeros.as_slice()[..rest], at)?;
+        at += rest as u64;
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes`; a short write goes on at the block it stopped in.
+fn write_aligned(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> Result<(), LogError> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let written = file.write_at(&bytes[done..], offset + done as u64)?;
+        if written == 0 {
+            return Err(LogError::Disk(io::DiskError::new(
+                io::DiskOperation::Write,
+                file.path(),
+                std::io::ErrorKind::WriteZero.into(),
+            )));
+        }
+        // A log file takes whole blocks only.
+        done += written;
+        done -= if done < bytes.len() { done % ALIGNMENT } else { 0 };
+    }
+    Ok(())
+}

@@ -1,0 +1,408 @@
+//! Recovery: what of the open segments is the log, what is a torn tail, and what is damage.
+//!
+//! Frames are followed from the end of what is sealed, each as the successor of the one before. At
+//! the first that is not, at X, every later frame header that can be found, and node-state, is asked
+//! for its `durable_end`. If any is beyond X, acknowledged bytes are damaged: nothing is cut and
+//! nothing may be written. Otherwise nothing from X on was acknowledged, even where later frames are
+//! whole, since unsynced writes reach the disk in any order: it is a torn tail, and is cut.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use nexus_protocol::{CorruptionKind, LogId, RecordedEvent, Timestamp};
+
+use super::cut::{Cuttable, cut};
+use super::{Prepared, WriterStart};
+use crate::error::LogError;
+use crate::frame::{
+    ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, LogOffset, digest,
+};
+use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
+use crate::manifest::{Manifest, Sealed, SegmentEntry};
+use crate::node_state::NodeStateFile;
+use crate::segment::window::Window;
+use crate::segment::{
+    Content, FrameSlot, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentHeader,
+};
+
+/// Where a scan stands: what the next frame must follow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Follow {
+    pub(crate) chain: ChainDigest,
+    pub(crate) next_position: u64,
+    pub(crate) last_entry: EntryId,
+    pub(crate) recorded_at: Timestamp,
+}
+
+impl Follow {
+    /// Before the first frame of a log.
+    pub(crate) const START: Self = Self {
+        chain: ChainDigest::START,
+        next_position: 0,
+        last_entry: EntryId { term: 0, index: 0 },
+        recorded_at: Timestamp::MIN,
+    };
+
+    /// After a sealed segment.
+    pub(crate) fn after(sealed: &Sealed) -> Self {
+        Self {
+            chain: sealed.last_digest,
+            next_position: sealed.next_position,
+            last_entry: sealed.last_entry,
+            recorded_at: sealed.last_recorded_at,
+        }
+    }
+
+    /// Whether a frame that is whole follows.
+    fn accepts(&self, header: &FrameHeader, salt: u64, first_of_segment: bool) -> bool {
+        let (replicated, local) = (&header.replicated, &header.local);
+        let first_of_log = self.chain == ChainDigest::START;
+        local.salt == salt
+            && local.previous_digest == self.chain.prefix()
+            && replicated.first_position == self.next_position
+            && (first_of_log || replicated.entry.index == self.last_entry.index + 1)
+            && replicated.entry.term >= self.last_entry.term
+            && replicated.recorded_at >= self.recorded_at
+            && replicated.starts_segment == first_of_segment
+    }
+}
+
+/// A frame that a scan came by.
+#[derive(Debug)]
+pub(crate) struct Scanned<'a> {
+    pub(crate) offset_bytes: u64,
+    pub(crate) header: &'a FrameHeader,
+    pub(crate) events: &'a [RecordedEvent],
+}
+
+/// Follows the frames of a segment from `offset`; answers where the first stands that does not
+/// follow, and what is wrong with it.
+pub(crate) fn scan(
+    window: &mut Window,
+    salt: u64,
+    mut offset: u64,
+    follow: &mut Follow,
+    on_frame: &mut dyn FnMut(Scanned<'_>),
+) -> DiskResult<(u64, FrameError)> {
+    let mut events = Vec::new();
+    loop {
+        let (header, body) = match window.frame(offset)? {
+            Ok(frame) => frame,
+            Err(error) => return Ok((offset, error)),
+        };
+        if !follow.accepts(&header, salt, offset == HEADER_BLOCK_BYTES) {
+            return Ok((offset, FrameError::Malformed("successor")));
+        }
+        events.clear();
+        let input = match digest(&header, &body, |event| events.push(event.clone())) {
+            Ok(input) => input,
+            Err(error) => return Ok((offset, error)),
+        };
+        follow.chain = follow.chain.extend(&header.replicated, &input);
+        follow.next_position = header.replicated.next_position();
+        follow.last_entry = header.replicated.entry;
+        follow.recorded_at = header.replicated.recorded_at;
+        on_frame(Scanned { offset_bytes: offset, header: &header, events: &events });
+        offset += header.padded_bytes();
+    }
+}
+
+/// The next frame from `offset` on that is whole by itself, for reading around damage.
+pub(crate) fn resync(
+    window: &mut Window,
+    salt: u64,
+    offset: u64,
+    next_position: u64,
+) -> DiskResult<Option<(u64, FrameHeader, Bytes)>> {
+    for (at, _) in window.headers_from(offset, salt)? {
+        if let Ok((header, body)) = window.frame(at)?
+            && header.replicated.first_position >= next_position
+        {
+            return Ok(Some((at, header, body)));
+        }
+    }
+    Ok(None)
+}
+
+/// How a log may be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// For writing: a torn tail is cut, damage is refused.
+    Write,
+    /// For reading: nothing is changed, damage is refused.
+    Read,
+    /// For reading what is left: damage is read around.
+    Damaged,
+}
+
+/// An open segment and its file.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenSegment {
+    pub(crate) entry: SegmentEntry,
+    pub(crate) file: Arc<dyn DiskFile>,
+}
+
+/// What recovery found in the open segments.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) start: WriterStart,
+    /// Segments that were left but not sealed yet, then the active one.
+    pub(crate) left: Vec<(Arc<Segment>, Sealed)>,
+    pub(crate) prepared: Vec<Prepared>,
+    /// Bytes of a torn tail that were cut.
+    pub(crate) cut_bytes: u64,
+}
+
+/// Opens the segments that are not sealed.
+pub(crate) fn open_segments(
+    disk: &dyn Disk,
+    dir: &Path,
+    log_id: LogId,
+    entries: &[SegmentEntry],
+    mode: Recovery,
+) -> Result<Vec<OpenSegment>, LogError> {
+    let mode = if mode == Recovery::Write { OpenMode::ReadWrite } else { OpenMode::Read };
+    entries
+        .iter()
+        .map(|entry| {
+            let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+            let file = open_file(disk, &path, mode, FileKind::Log)?;
+            SegmentHeader::check(&*file, entry, log_id)?;
+            Ok(OpenSegment { entry: *entry, file })
+        })
+        .collect()
+}
+
+/// Opens a file that must be there: a missing one is damage.
+pub(crate) fn open_file(
+    disk: &dyn Disk,
+    path: &Path,
+    mode: OpenMode,
+    kind: FileKind,
+) -> Result<Arc<dyn DiskFile>, LogError> {
+    disk.open(path, mode, kind).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => LogError::corrupt(path, 0, CorruptionKind::Missing),
+        _ => error.into(),
+    })
+}
+
+/// Recovers the open segments: what follows `follow`, the end of what is sealed.
+pub(crate) fn recover(
+    dir: &Path,
+    node_state: &mut NodeStateFile,
+    open: &[OpenSegment],
+    mut follow: Follow,
+    mode: Recovery,
+    on_event: &mut dyn FnMut(&[RecordedEvent]),
+) -> Result<Recovered, LogError> {
+    assert!(!open.is_empty(), "the caller checked that a segment is open");
+    finish_cut(node_state, open, mode)?;
+    let mut left: Vec<(Arc<Segment>, Sealed)> = Vec::new();
+    let mut active: Option<(WriterStart, FrameError)> = None;
+    let mut used = 0;
+    for segment in open {
+        let before = follow;
+        let mut window = Window::new(Arc::clone(&segment.file))?;
+        let scanned = scan_segment(dir, segment, &mut window, &mut follow, mode, on_event)?;
+        let Some((start, why)) = scanned else { break };
+        if let Some((previous, _)) = active.take() {
+            left.push(leave(previous, before));
+        }
+        active = Some((start, why));
+        used += 1;
+    }
+    let Some((start, _)) = active else {
+        // A segment is only sealed, and a log only made, once the next frame is durable.
+        let durable_end = HEADER_BLOCK_BYTES;
+        let kind = CorruptionKind::Acknowledged { segment: open[0].entry.number, durable_end };
+        return Err(LogError::corrupt(open[0].file.path(), HEADER_BLOCK_BYTES, kind));
+    };
+    let end = LogOffset { segment: start.active.entry.number, offset_bytes: start.offset_bytes };
+    let rest = &open[used - 1..];
+    if mode != Recovery::Damaged {
+        refuse_damage(node_state, rest, end)?;
+    }
+    let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
+    let prepared = open[used..].iter().map(prepared).collect::<DiskResult<Vec<_>>>()?;
+    Ok(Recovered { start, left, prepared, cut_bytes })
+}
+
+/// A cut that a crash interrupted is finished before anything is read.
+fn finish_cut(
+    node_state: &mut NodeStateFile,
+    open: &[OpenSegment],
+    mode: Recovery,
+) -> Result<(), LogError> {
+    let Some(at) = node_state.state().cut else { return Ok(()) };
+    if mode != Recovery::Write || !open.iter().any(|s| s.entry.number == at.segment) {
+        return Ok(());
+    }
+    cut(node_state, &cuttable(open), at).map(drop)
+}
+
+fn cuttable(open: &[OpenSegment]) -> Vec<Cuttable> {
+    open.iter().map(|s| (s.entry.number, Arc::clone(&s.file))).collect()
+}
+
+/// Follows one segment. `None`: it has no frame that follows.
+fn scan_segment(
+    dir: &Path,
+    open: &OpenSegment,
+    window: &mut Window,
+    follow: &mut Follow,
+    mode: Recovery,
+    on_event: &mut dyn FnMut(&[RecordedEvent]),
+) -> Result<Option<(WriterStart, FrameError)>, LogError> {
+    let before = *follow;
+    let mut table = FrameTable {
+        slots: Vec::new(),
+        end_bytes: HEADER_BLOCK_BYTES,
+        next_position: before.next_position,
+    };
+    let salt = open.entry.salt;
+    let mut add = |scanned: Scanned<'_>| {
+        add_to_table(&mut table, &scanned);
+        on_event(scanned.events);
+    };
+    let (mut end, mut why) = scan(window, salt, HEADER_BLOCK_BYTES, follow, &mut add)?;
+    while mode == Recovery::Damaged && why != FrameError::Blank {
+        let next = resync(window, salt, end + ALIGNMENT as u64, follow.next_position)?;
+        let Some((at, header, _)) = next else { break };
+        // What the frame follows is lost: it is taken at its word.
+        follow.next_position = header.replicated.first_position;
+        follow.last_entry.index = header.replicated.entry.index.saturating_sub(1);
+        let lost = follow_prefix(header.local.previous_digest);
+        follow.chain = lost;
+        (end, why) = scan(window, salt, at, follow, &mut add)?;
+        if end == at {
+            break;
+        }
+    }
+    if table.end_bytes == HEADER_BLOCK_BYTES {
+        return Ok(None);
+    }
+    let first_position = table.slots.first().map_or(before.next_position, |s| s.first_position);
+    let first_position = if mode == Recovery::Damaged { first_position } else { before.next_position };
+    let ready = open.file.len_bytes()?;
+    let segment = Segment::new(
+        dir,
+        open.entry,
+        first_position,
+        Arc::clone(&open.file),
+        Arc::new(AtomicU64::new(ready - ready % ALIGNMENT as u64)),
+        Content::Frames(table.into()),
+    );
+    let start = WriterStart {
+        active: Arc::new(segment),
+        active_first_digest: before.chain,
+        offset_bytes: end,
+        chain: follow.chain,
+        next_position: follow.next_position,
+        last_entry: follow.last_entry,
+        recorded_at: follow.recorded_at,
+    };
+    Ok(Some((start, why)))
+}
+
+/// A digest of which only what the next frame repeats is known.
+fn follow_prefix(prefix: u64) -> ChainDigest {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&prefix.to_le_bytes());
+    ChainDigest::from_bytes(bytes)
+}
+
+/// Adds a scanned frame to a table.
+pub(crate) fn add_to_table(table: &mut FrameTable, scanned: &Scanned<'_>) {
+    let header = scanned.header;
+    if header.replicated.kind == FrameKind::Events {
+        table.slots.push(FrameSlot {
+            first_position: header.replicated.first_position,
+            offset_bytes: scanned.offset_bytes,
+            recorded_at: header.replicated.recorded_at,
+        });
+    }
+    table.end_bytes = scanned.offset_bytes + header.padded_bytes();
+    table.next_position = header.replicated.next_position();
+}
+
+/// The segment that `previous` ends, as it will be sealed; `end` is where its last frame led.
+fn leave(previous: WriterStart, end: Follow) -> (Arc<Segment>, Sealed) {
+    let sealed = Sealed {
+        first_position: previous.active.first_position,
+        next_position: end.next_position,
+        end_bytes: previous.offset_bytes,
+        first_digest: previous.active_first_digest,
+        last_digest: end.chain,
+        last_entry: end.last_entry,
+        first_recorded_at: previous.active.first_recorded_at().unwrap_or(end.recorded_at),
+        last_recorded_at: end.recorded_at,
+    };
+    (previous.active, sealed)
+}
+
+/// Refuses a log of which anything says that more of it was durable. `rest` is the active segment
+/// and those after it.
+fn refuse_damage(
+    node_state: &NodeStateFile,
+    rest: &[OpenSegment],
+    end: LogOffset,
+) -> Result<(), LogError> {
+    let mut durable = node_state.state().durable_end;
+    if !crate::planted::is("cut-in-the-middle") {
+        for segment in rest {
+            let from = if segment.entry.number == end.segment {
+                end.offset_bytes
+            } else {
+                HEADER_BLOCK_BYTES
+            };
+            let mut window = Window::new(Arc::clone(&segment.file))?;
+            for (_, header) in window.headers_from(from, segment.entry.salt)? {
+                durable = durable.max(header.local.durable_end);
+            }
+        }
+    }
+    if durable <= end {
+        return Ok(());
+    }
+    let kind = CorruptionKind::Acknowledged {
+        segment: durable.segment,
+        durable_end: durable.offset_bytes,
+    };
+    let active = rest.first().expect("the active segment is one of them");
+    Err(LogError::corrupt(active.file.path(), end.offset_bytes, kind))
+}
+
+/// Cuts whatever was written after `end`.
+fn cut_tail(
+    node_state: &mut NodeStateFile,
+    rest: &[OpenSegment],
+    end: LogOffset,
+) -> Result<u64, LogError> {
+    let mut anything = false;
+    for segment in rest {
+        let from = if segment.entry.number == end.segment {
+            end.offset_bytes
+        } else {
+            HEADER_BLOCK_BYTES
+        };
+        anything |= Window::new(Arc::clone(&segment.file))?.written_end(from)?.is_some();
+    }
+    if anything { cut(node_state, &cuttable(rest), end) } else { Ok(0) }
+}
+
+fn prepared(open: &OpenSegment) -> DiskResult<Prepared> {
+    let ready = open.file.len_bytes()?;
+    Ok(Prepared {
+        entry: open.entry,
+        file: Arc::clone(&open.file),
+        ready_bytes: Arc::new(AtomicU64::new(ready - ready % ALIGNMENT as u64)),
+    })
+}
+
+/// Splits a manifest into what is sealed and what is open.
+pub(crate) fn split(manifest: &Manifest) -> (&[SegmentEntry], &[SegmentEntry]) {
+    let sealed = manifest.segments.iter().take_while(|s| s.sealed.is_some()).count();
+    manifest.segments.split_at(sealed)
+}

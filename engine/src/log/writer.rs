@@ -1,0 +1,250 @@
+//! The one writer of a log: stamps frames, gives them to the disk, and takes their completions in
+//! order.
+//!
+//! It holds no lock on the disk's path: its owner serialises the calls. A failed write or sync
+//! poisons it for good (I7).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nexus_protocol::Timestamp;
+
+use super::prepare::STRIDE_BYTES;
+use super::{Log, Prepared};
+use crate::error::LogError;
+use crate::frame::{
+    ChainDigest, EntryId, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, LogOffset, Proposal,
+};
+use crate::io::{DiskError, LogWrite, LogWriter};
+use crate::manifest::Sealed;
+use crate::segment::{Content, FrameSlot, FrameTable, HEADER_BLOCK_BYTES, Segment};
+
+/// Where a writer begins: what recovery found.
+#[derive(Debug)]
+pub(crate) struct WriterStart {
+    pub(crate) active: Arc<Segment>,
+    /// The digest before its first frame.
+    pub(crate) active_first_digest: ChainDigest,
+    pub(crate) offset_bytes: u64,
+    pub(crate) chain: ChainDigest,
+    pub(crate) next_position: u64,
+    pub(crate) last_entry: EntryId,
+    pub(crate) recorded_at: Timestamp,
+}
+
+/// A frame that became durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completed {
+    pub(crate) entry: EntryId,
+    pub(crate) next_position: u64,
+    pub(crate) end: LogOffset,
+}
+
+/// Appends frames.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    log: Arc<Log>,
+    queue: Box<dyn LogWriter>,
+    at: WriterStart,
+    durable_end: LogOffset,
+    in_flight: VecDeque<Completed>,
+    poisoned: Option<DiskError>,
+}
+
+impl Writer {
+    pub(crate) fn new(log: Arc<Log>, queue: Box<dyn LogWriter>, start: WriterStart) -> Self {
+        let durable_end =
+            LogOffset { segment: start.active.entry.number, offset_bytes: start.offset_bytes };
+        Self { log, queue, at: start, durable_end, in_flight: VecDeque::new(), poisoned: None }
+    }
+
+    /// The state after the last frame that was appended.
+    pub(crate) fn at(&self) -> &WriterStart {
+        &self.at
+    }
+
+    /// Everything before this is durable.
+    pub(crate) fn durable_end(&self) -> LogOffset {
+        self.durable_end
+    }
+
+    /// How many frames are in flight, and how many may be.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight.len(), self.queue.depth())
+    }
+
+    /// The failure that poisoned the log.
+    pub(crate) fn poisoned(&self) -> Option<&DiskError> {
+        self.poisoned.as_ref()
+    }
+
+    /// Whether a frame of `padded_bytes` has to start a segment.
+    pub(crate) fn must_roll(&self, padded_bytes: u64) -> bool {
+        self.at.offset_bytes + padded_bytes > self.at.active.entry.capacity_bytes
+    }
+
+    /// Makes sure that a frame of `padded_bytes` finds blocks that hold zeros. Usually maintenance
+    /// was here first, and this touches no disk.
+    pub(crate) fn ensure_room(&self, padded_bytes: u64, starts_segment: bool) -> Result<(), LogError> {
+        if !starts_segment {
+            let end = self.at.offset_bytes + padded_bytes;
+            let active = &self.at.active;
+            let capacity = active.entry.capacity_bytes;
+            return self.ensure_ready(&active.file(), &active.ready_bytes, end, capacity);
+        }
+        self.log.prepare_segment(padded_bytes)?;
+        let first = self.first_prepared().expect("just prepared");
+        let end = HEADER_BLOCK_BYTES + padded_bytes;
+        self.ensure_ready(&first.file, &first.ready_bytes, end, first.entry.capacity_bytes)
+    }
+
+    fn ensure_ready(
+        &self,
+        file: &Arc<dyn crate::io::DiskFile>,
+        ready_bytes: &AtomicU64,
+        end: u64,
+        capacity: u64,
+    ) -> Result<(), LogError> {
+        if ready_bytes.load(Ordering::Acquire) >= end {
+            return Ok(());
+        }
+        let target = (end + STRIDE_BYTES).min(capacity).max(end);
+        self.log.extend_ready(&**file, ready_bytes, target)
+    }
+
+    fn first_prepared(&self) -> Option<Prepared> {
+        let prepared = self.log.prepared.lock().expect("no panic while segments are prepared");
+        prepared.first().cloned()
+    }
+
+    /// Appends a frame and starts to write it. Room was ensured; fewer frames than the depth are in
+    /// flight.
+    pub(crate) fn append(&mut self, proposal: Proposal, entry: EntryId) {
+        assert!(self.poisoned.is_none(), "a poisoned log takes nothing (I7)");
+        let mut header = proposal.header;
+        header.entry = entry;
+        let padded = proposal.padded_bytes();
+        assert_eq!(header.first_position, self.at.next_position, "positions are dense");
+        assert!(entry.index == self.at.last_entry.index + 1 || self.at.last_entry == EntryId::default());
+        assert!(entry.term >= self.at.last_entry.term && header.recorded_at >= self.at.recorded_at);
+        if header.starts_segment {
+            self.roll();
+        }
+        let offset = self.at.offset_bytes;
+        assert!(offset + padded as u64 <= self.at.active.ready_bytes.load(Ordering::Acquire));
+        let full = FrameHeader { replicated: header, local: self.local_header(&header) };
+        let mut buffer = proposal.buffer;
+        buffer.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&full.encode());
+        let bytes = buffer.into_bytes().slice(..padded);
+        self.at.chain = self.at.chain.extend(&header, &proposal.chain_input);
+        self.at.next_position = header.next_position();
+        self.at.last_entry = entry;
+        self.at.recorded_at = header.recorded_at;
+        self.at.offset_bytes = offset + padded as u64;
+        let end = LogOffset { segment: self.at.active.entry.number, offset_bytes: self.at.offset_bytes };
+        let slot = (header.kind == FrameKind::Events).then_some(FrameSlot {
+            first_position: header.first_position,
+            offset_bytes: offset,
+            recorded_at: header.recorded_at,
+        });
+        if slot.is_some() {
+            let durable = self.log.durable.get();
+            self.log.tail.push(header.first_position, self.at.next_position, bytes.clone(), durable);
+        }
+        self.at.active.add_frame(slot, end.offset_bytes, self.at.next_position);
+        self.in_flight.push_back(Completed { entry, next_position: self.at.next_position, end });
+        self.queue.submit(LogWrite { file: self.at.active.file(), offset_bytes: offset, bytes });
+    }
+
+    fn local_header(&self, header: &crate::frame::ReplicatedHeader) -> LocalHeader {
+        let header_bytes = u32::try_from(HEADER_BYTES).expect("a small constant");
+        let durable_end = if crate::planted::is("durable-end-not-stamped") {
+            LogOffset::default()
+        } else {
+            self.durable_end
+        };
+        LocalHeader {
+            salt: self.at.active.entry.salt,
+            stored_length: header_bytes + header.raw_length,
+            durable_end,
+            previous_digest: self.at.chain.prefix(),
+        }
+    }
+
+    /// Goes on in the segment that was prepared.
+    fn roll(&mut self) {
+        let next = {
+            let mut prepared = self.log.prepared.lock().expect("no panic while segments are prepared");
+            assert!(!prepared.is_empty(), "room was ensured");
+            prepared.remove(0)
+        };
+        assert!(next.entry.number > self.at.active.entry.number, "segments are used in order");
+        let table = FrameTable {
+            slots: Vec::new(),
+            end_bytes: HEADER_BLOCK_BYTES,
+            next_position: self.at.next_position,
+        };
+        let content = Content::Frames(table.into());
+        let segment = Segment::new(
+            &self.log.dir,
+            next.entry,
+            self.at.next_position,
+            next.file,
+            next.ready_bytes,
+            content,
+        );
+        let left = std::mem::replace(&mut self.at.active, Arc::new(segment));
+        let sealed = Sealed {
+            first_position: left.first_position,
+            next_position: self.at.next_position,
+            end_bytes: self.at.offset_bytes,
+            first_digest: self.at.active_first_digest,
+            last_digest: self.at.chain,
+            last_entry: self.at.last_entry,
+            first_recorded_at: left.first_recorded_at().unwrap_or(self.at.recorded_at),
+            last_recorded_at: self.at.recorded_at,
+        };
+        self.log.left.lock().expect("no panic while a segment is left").push((left, sealed));
+        self.at.active_first_digest = self.at.chain;
+        self.at.offset_bytes = HEADER_BLOCK_BYTES;
+        self.log.add_segment(Arc::clone(&self.at.active));
+        self.log.needs_maintenance.store(true, Ordering::Release);
+    }
+
+    /// Waits for the oldest frame in flight, and publishes it as durable.
+    ///
+    /// # Errors
+    /// The write or the sync failed: the log is poisoned.
+    pub(crate) fn complete(&mut self) -> Result<Completed, DiskError> {
+        let done = self.in_flight.pop_front().expect("the caller knows that a frame is in flight");
+        match self.queue.complete() {
+            Err(error) if !crate::planted::is("failed-sync-ignored") => {
+                self.poisoned = Some(error.clone());
+                Err(error)
+            }
+            _ => {
+                assert!(done.end > self.durable_end, "frames become durable in order");
+                self.durable_end = done.end;
+                self.log.durable.publish(done.next_position);
+                Ok(done)
+            }
+        }
+    }
+
+    /// After a failure nothing in flight is waited for any more.
+    pub(crate) fn abandon(&mut self) {
+        assert!(self.poisoned.is_some(), "only a poisoned log gives up what is in flight");
+        self.in_flight.clear();
+    }
+
+    /// Goes on from `start`, to which the tail was cut.
+    pub(crate) fn restart(&mut self, start: WriterStart) {
+        assert!(self.in_flight.is_empty(), "nothing is cut while frames are in flight");
+        self.durable_end = LogOffset {
+            segment: start.active.entry.number,
+            offset_bytes: start.offset_bytes,
+        };
+        self.at = start;
+    }
+}

@@ -1,0 +1,330 @@
+//! [`Namespace`]: the handle through which one log is used. It checks what a client may do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_protocol::{
+    Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head,
+    Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent, SNAPSHOT_PREFIX,
+    SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, StreamChange, StreamInfo, Subscribe, names,
+};
+use uuid::Uuid;
+
+use crate::commit::{Committer, PendingAppend, submit};
+use crate::engine::{Engine, Shared};
+use crate::read::{self, Events};
+use crate::segment::frames::Want;
+use crate::sequencer::{Context, PreparedAppend};
+use crate::stats::Stats;
+use crate::streams::StreamList;
+use crate::subscribe::{self, Subscription};
+
+/// One log: a namespace of an open engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    name: Arc<str>,
+    pub(crate) committer: Arc<Committer>,
+    shared: Arc<Shared>,
+}
+
+impl Namespace {
+    pub(crate) fn new(name: String, committer: Arc<Committer>, shared: Arc<Shared>) -> Self {
+        Self { name: name.into(), committer, shared }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Identity of the log.
+    pub fn log_id(&self) -> LogId {
+        self.committer.log.log_id
+    }
+
+    /// Submits an append: `.wait()` for its answer, or await it. Durable when it is answered.
+    pub fn append(&self, append: Append) -> PendingAppend {
+        match check_allowed(&append) {
+            Ok(()) => self.append_unchecked(append),
+            Err(error) => PendingAppend::answered(Err(error)),
+        }
+    }
+
+    /// Submits an append to any stream, the system's included.
+    pub(crate) fn append_unchecked(&self, append: Append) -> PendingAppend {
+        let options = self.shared.options();
+        let log_id = self.log_id();
+        let now_ms = u64::try_from(self.committer.now().as_micros() / 1000).unwrap_or(0);
+        let key = append.idempotency_key.clone();
+        let make_id = |ordinal: u64| match &key {
+            Some(key) => log_id.keyed_event_id("", key, ordinal),
+            None => new_id(now_ms),
+        };
+        let context = Context { data_bytes_max: options.data_bytes_max, make_id: &make_id };
+        let prepared = PreparedAppend::new(&append, &context);
+        let limit = Duration::from_millis(options.queue_wait_ms);
+        submit(Arc::clone(&self.committer), prepared, limit)
+    }
+
+    /// Reads events. Sees everything that was acknowledged before.
+    pub fn read(&self, read: Read) -> Events {
+        read::open(&self.committer.log, &self.committer.index, read)
+    }
+
+    /// Delivers what is there and what comes.
+    pub fn subscribe(&self, subscribe: Subscribe) -> Subscription {
+        subscribe::open(&self.committer.log, &self.committer.index, subscribe)
+    }
+
+    /// The event with this id, the newest where there are several; looked up in the whole log.
+    ///
+    /// # Errors
+    /// When what has to be looked at is damaged.
+    pub fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        let bound = self.committer.log.committed.get();
+        let mut cursor = read::Cursor::new(Arc::clone(&self.committer.log));
+        let fingerprint = crate::index::keys::id_fingerprint(id);
+        for position in self.committer.index.ids.positions(fingerprint) {
+            if position >= bound {
+                continue;
+            }
+            let event = cursor.event(position, Want::One)?;
+            if event.id() == id && self.committer.index.shows(&event, bound) {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an event with this id is in the log.
+    ///
+    /// # Errors
+    /// When what has to be looked at is damaged.
+    pub fn contains_id(&self, id: EventId) -> Result<bool, ReadError> {
+        Ok(self.event_by_id(id)?.is_some())
+    }
+
+    /// The end of the log.
+    pub fn head(&self) -> Head {
+        let next = self.committer.log.committed.get();
+        Head { position: next.checked_sub(1).map(Position::new), lineage: self.lineage() }
+    }
+
+    fn lineage(&self) -> Lineage {
+        let catalog = self.committer.log.catalog.lock().expect("no panic while it is changed");
+        catalog.manifest.lineage()
+    }
+
+    /// What is known of a stream; of one that never was, that it is missing.
+    ///
+    /// # Errors
+    /// When it is not a stream's name.
+    pub fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
+        crate::streams::info(&self.committer, stream)
+    }
+
+    /// Streams by name.
+    ///
+    /// # Errors
+    /// None today; a remote store has some.
+    pub fn streams(&self, list: &StreamList) -> Result<Vec<StreamInfo>, ReadError> {
+        Ok(crate::streams::list(&self.committer, list))
+    }
+
+    /// Changes a stream's limits.
+    ///
+    /// # Errors
+    /// As an append's.
+    pub fn set_stream(&self, stream: &str, change: StreamChange) -> Result<StreamInfo, AppendError> {
+        crate::streams::set(self, stream, change)
+    }
+
+    /// Hides all events of a stream; a later append revives it, and revisions go on.
+    ///
+    /// # Errors
+    /// As an append's: `Conflict` where the stream is not what was expected.
+    pub fn delete_stream(
+        &self,
+        stream: &str,
+        expected: ExpectedRevision,
+    ) -> Result<Appended, AppendError> {
+        crate::streams::delete(self, stream, expected, false)
+    }
+
+    /// Deletes a stream for good: its name can never be used again.
+    ///
+    /// # Errors
+    /// As an append's: `Conflict` where the stream is not what was expected.
+    pub fn tombstone_stream(
+        &self,
+        stream: &str,
+        expected: ExpectedRevision,
+    ) -> Result<Appended, AppendError> {
+        crate::streams::delete(self, stream, expected, true)
+    }
+
+    /// Keeps a snapshot of an aggregate's state.
+    ///
+    /// # Errors
+    /// As an append's.
+    pub fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
+        crate::snapshot::save(self, snapshot)
+    }
+
+    /// Loads a snapshot that this fold made; one that another fold made is a miss.
+    ///
+    /// # Errors
+    /// When it is damaged, or the name is not one.
+    pub fn load_snapshot(
+        &self,
+        stream: &str,
+        at: SnapshotAt,
+        fold: FoldIdentity,
+    ) -> Result<Option<Snapshot>, ReadError> {
+        crate::snapshot::load(self, stream, at, fold)
+    }
+
+    /// The snapshots that are kept of a stream, by ascending revision.
+    ///
+    /// # Errors
+    /// When it is not a stream's name.
+    pub fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
+        crate::snapshot::list(self, stream)
+    }
+
+    /// How much there is.
+    pub fn stats(&self) -> Stats {
+        Stats::of(self)
+    }
+}
+
+/// A new id, made from the wall clock and chance.
+fn new_id(now_ms: u64) -> EventId {
+    let (high, low) = Uuid::new_v4().as_u64_pair();
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&high.to_le_bytes());
+    random[8..].copy_from_slice(&low.to_le_bytes()[6..]);
+    EventId::from_uuid(uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid())
+}
+
+/// What a client may append: users' streams, and in the reserved streams of the system the types
+/// that the protocol fixes for them.
+fn check_allowed(append: &Append) -> Result<(), AppendError> {
+    for stream in &append.streams {
+        let is_system = names::is_system(&stream.stream);
+        let fixed: &[&str] =
+            if stream.stream.starts_with(SNAPSHOT_PREFIX) { &[SNAPSHOT_TAKEN] } else { &[] };
+        if is_system && fixed.is_empty() {
+            return Err(AppendError::Denied {
+                reason: format!(
+                    "stream {:?} is the system's: names that start with `$` are reserved",
+                    stream.stream
+                ),
+            });
+        }
+        for event in &stream.events {
+            let reserved = event.event_type.starts_with('$');
+            if is_system != reserved || (is_system && !fixed.contains(&event.event_type.as_str())) {
+                return Err(AppendError::Denied {
+                    reason: format!(
+                        "event type {:?} may not stand in stream {:?}",
+                        event.event_type, stream.stream
+                    ),
+                });
+            }
+            if is_system
+                && crate::index::stream::Effect::of(
+                    &stream.stream,
+                    &event.event_type,
+                    &event.data,
+                    &event.metadata,
+                )
+                .is_none()
+            {
+                let why = format!("metadata of a {} event does not say what it is of", event.event_type);
+                return Err(Invalid::Request(why).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+macro_rules! event_store {
+    ($store:ty) => {
+        impl EventStore for $store {
+            type ReadStream = Events;
+            type Subscription = Subscription;
+
+            fn append(
+                &self,
+                append: Append,
+            ) -> impl Future<Output = Result<Appended, AppendError>> + Send {
+                Namespace::append(self, append)
+            }
+
+            fn read(&self, read: Read) -> Events {
+                Namespace::read(self, read)
+            }
+
+            fn subscribe(&self, subscribe: Subscribe) -> Subscription {
+                Namespace::subscribe(self, subscribe)
+            }
+
+            async fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+                Namespace::event_by_id(self, id)
+            }
+
+            async fn head(&self) -> Result<Head, ReadError> {
+                Ok(Namespace::head(self))
+            }
+
+            async fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
+                Namespace::stream_info(self, stream)
+            }
+
+            async fn set_stream(
+                &self,
+                stream: &str,
+                change: StreamChange,
+            ) -> Result<StreamInfo, AppendError> {
+                Namespace::set_stream(self, stream, change)
+            }
+
+            async fn delete_stream(
+                &self,
+                stream: &str,
+                expected: ExpectedRevision,
+            ) -> Result<Appended, AppendError> {
+                Namespace::delete_stream(self, stream, expected)
+            }
+
+            async fn tombstone_stream(
+                &self,
+                stream: &str,
+                expected: ExpectedRevision,
+            ) -> Result<Appended, AppendError> {
+                Namespace::tombstone_stream(self, stream, expected)
+            }
+
+            async fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
+                Namespace::save_snapshot(self, snapshot)
+            }
+
+            async fn load_snapshot(
+                &self,
+                stream: &str,
+                at: SnapshotAt,
+                fold: FoldIdentity,
+            ) -> Result<Option<Snapshot>, ReadError> {
+                Namespace::load_snapshot(self, stream, at, fold)
+            }
+
+            async fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
+                Namespace::list_snapshots(self, stream)
+            }
+        }
+    };
+}
+
+event_store!(Namespace);
+event_store!(Engine);

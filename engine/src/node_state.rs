@@ -1,0 +1,195 @@
+//! Node-state: what this node promised and knows of its own disk. Never in a segment, not derived.
+//!
+//! Two 4-KiB slots. A save writes both, one after the other, each with its sync: while the first is
+//! written the other still holds the state before; once a save is done, either slot alone gives the
+//! new state, so that rot of one slot never brings back an older vote. Both bad: the node must not
+//! vote, and goes on only when asked by name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nexus_protocol::{CorruptionKind, LogId};
+
+use crate::error::LogError;
+use crate::fields::{FieldError, FieldReader, FieldWriter};
+use crate::frame::{EntryId, LogOffset};
+use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
+
+/// Name of the file in a namespace's folder.
+pub(crate) const NODE_STATE_FILE: &str = "node-state";
+const MAGIC: [u8; 8] = *b"NXNODEST";
+const VERSION: u32 = 1;
+const SLOT_BYTES: usize = ALIGNMENT;
+
+/// A vote of this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vote {
+    /// Raft's term.
+    pub term: u64,
+    /// For whom; `None` in a term without a vote.
+    pub voted_for: Option<u64>,
+    /// Whether that node became leader.
+    pub committed: bool,
+}
+
+/// The content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeState {
+    pub(crate) log_id: LogId,
+    /// One more with each save.
+    pub(crate) sequence: u64,
+    pub(crate) node_id: u64,
+    pub(crate) vote: Vote,
+    /// A frame that is known to be committed; later ones may be too.
+    pub(crate) committed: EntryId,
+    /// Everything before this is durable; what follows may be too.
+    pub(crate) durable_end: LogOffset,
+    /// A cut that was begun: everything from there on is to be zeroed first.
+    pub(crate) cut: Option<LogOffset>,
+    /// Raft's floor: frames up to this one are no longer needed by any follower.
+    pub(crate) raft_floor: EntryId,
+}
+
+impl NodeState {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = FieldWriter::default();
+        out.bytes(&MAGIC).u32(VERSION).u32(0).bytes(self.log_id.as_bytes());
+        out.u64(self.sequence).u64(self.node_id);
+        out.u64(self.vote.term).u64(self.vote.voted_for.unwrap_or(0));
+        out.u32(u32::from(self.vote.voted_for.is_some())).u32(u32::from(self.vote.committed));
+        out.u64(self.committed.term).u64(self.committed.index);
+        out.u64(self.durable_end.segment).u64(self.durable_end.offset_bytes);
+        let cut = self.cut.unwrap_or_default();
+        out.u64(u64::from(self.cut.is_some())).u64(cut.segment).u64(cut.offset_bytes);
+        out.u64(self.raft_floor.term).u64(self.raft_floor.index);
+        out.sealed(SLOT_BYTES)
+    }
+
+    fn decode(slot: &[u8]) -> Result<Self, FieldError> {
+        let mut fields = FieldReader::checked(slot)?;
+        if fields.array::<8>()? != MAGIC || fields.u32()? != VERSION {
+            return Err(FieldError::Malformed("version"));
+        }
+        fields.u32()?;
+        let log_id = LogId::from_bytes(fields.array()?);
+        let (sequence, node_id) = (fields.u64()?, fields.u64()?);
+        let (term, voted_for) = (fields.u64()?, fields.u64()?);
+        let voted_for = (fields.u32()? == 1).then_some(voted_for);
+        let vote = Vote { term, voted_for, committed: fields.u32()? == 1 };
+        let committed = EntryId { term: fields.u64()?, index: fields.u64()? };
+        let durable_end = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
+        let has_cut = fields.u64()? == 1;
+        let cut = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
+        let raft_floor = EntryId { term: fields.u64()?, index: fields.u64()? };
+        let cut = has_cut.then_some(cut);
+        Ok(Self { log_id, sequence, node_id, vote, committed, durable_end, cut, raft_floor })
+    }
+}
+
+/// The file, open, with the content it holds.
+#[derive(Debug)]
+pub(crate) struct NodeStateFile {
+    file: Arc<dyn DiskFile>,
+    state: NodeState,
+}
+
+impl NodeStateFile {
+    /// Creates the file; the caller syncs its folder.
+    pub(crate) fn create(disk: &dyn Disk, dir: &Path, state: NodeState) -> Result<Self, LogError> {
+        let file = disk.open(&path(dir), OpenMode::Create, FileKind::Plain)?;
+        let mut created = Self { file, state };
+        created.save()?;
+        Ok(created)
+    }
+
+    /// Opens the file. `rebuilt` stands in when both slots are bad: only given when asked by name.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        mode: OpenMode,
+        log_id: LogId,
+        rebuilt: Option<NodeState>,
+    ) -> Result<Self, LogError> {
+        let path = path(dir);
+        let file = match disk.open(&path, mode, FileKind::Plain) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return match rebuilt {
+                    Some(state) => Self::create(disk, dir, state),
+                    None => Err(LogError::corrupt(&path, 0, CorruptionKind::Missing)),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = vec![0; 2 * SLOT_BYTES];
+        let got = io::read_full_at(&*file, &mut bytes, 0)?;
+        bytes.truncate(got);
+        let newest = bytes
+            .chunks(SLOT_BYTES)
+            .filter_map(|slot| NodeState::decode(slot).ok())
+            .max_by_key(|state| state.sequence);
+        match newest.or(rebuilt) {
+            Some(state) if state.log_id == log_id => Ok(Self { file, state }),
+            Some(_) => Err(LogError::corrupt(&path, 0, CorruptionKind::Foreign("another log"))),
+            None => Err(LogError::corrupt(&path, 0, CorruptionKind::Checksum("node-state"))),
+        }
+    }
+
+    /// What the file holds.
+    pub(crate) fn state(&self) -> &NodeState {
+        &self.state
+    }
+
+    /// Changes the state, durably. After an error the file holds the old state or the new one.
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut NodeState)) -> Result<(), LogError> {
+        let before = self.state;
+        change(&mut self.state);
+        if self.state == before {
+            return Ok(());
+        }
+        self.save()
+    }
+
+    fn save(&mut self) -> Result<(), LogError> {
+        self.state.sequence += 1;
+        let slot = self.state.encode();
+        for index in [0, 1] {
+            io::write_all_at(&*self.file, &slot, index * SLOT_BYTES as u64)?;
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join(NODE_STATE_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> NodeState {
+        NodeState {
+            log_id: LogId::from_bytes([1; 16]),
+            sequence: 3,
+            node_id: 77,
+            vote: Vote { term: 2, voted_for: Some(77), committed: true },
+            committed: EntryId { term: 2, index: 5 },
+            durable_end: LogOffset { segment: 2, offset_bytes: 8192 },
+            cut: Some(LogOffset { segment: 1, offset_bytes: 4096 }),
+            raft_floor: EntryId::default(),
+        }
+    }
+
+    #[test]
+    fn a_slot_reads_back_and_every_flipped_bit_is_seen() {
+        let slot = state().encode();
+        assert_eq!(NodeState::decode(&slot), Ok(state()));
+        for bit in 0..slot.len() * 8 {
+            let mut damaged = slot.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(NodeState::decode(&damaged).is_err(), "bit {bit}");
+        }
+    }
+}

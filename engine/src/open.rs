@@ -1,0 +1,390 @@
+//! Opening a namespace: create it or recover it, load its index, put its parts together.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use nexus_protocol::{CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent};
+use uuid::Uuid;
+
+use crate::commit::{Committer, Settings, Signal};
+use crate::error::LogError;
+use crate::frame::{
+    ChainDigest, EntryId, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, LogOffset, Proposal,
+};
+use crate::index::Index;
+use crate::index::file::{self, INDEX_DIR, IndexBuilder};
+use crate::io::{Disk, FileKind, LogWrite, OpenMode};
+use crate::log::recover::{Follow, Recovery, open_file, open_segments, recover, split};
+use crate::log::{Catalog, Log, Writer};
+use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
+use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
+use crate::options::Options;
+use crate::segment::{Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentHeader, blocks};
+use crate::watermark::Watermark;
+
+/// Folder of the namespaces in a data directory.
+pub(crate) const NAMESPACES_DIR: &str = "namespaces";
+
+/// Creates the folder of a namespace, whole or not at all: everything is made durable beside it and
+/// then renamed.
+pub(crate) fn create(
+    disk: &dyn Disk,
+    data_dir: &Path,
+    name: &NamespaceName,
+    options: &Options,
+) -> Result<(), LogError> {
+    let namespaces = data_dir.join(NAMESPACES_DIR);
+    disk.create_dir(&namespaces)?;
+    disk.sync_dir(data_dir)?;
+    let dir = namespaces.join(format!(".{name}.new"));
+    clear(disk, &dir)?;
+    for folder in [dir.clone(), dir.join(SEGMENTS_DIR), dir.join(INDEX_DIR)] {
+        disk.create_dir(&folder)?;
+    }
+    let log_id = LogId::from_uuid(Uuid::new_v4());
+    let node_id = Uuid::new_v4().as_u64_pair().0;
+    let entry = crate::log::new_entry(disk, log_id, 1, Lineage::FIRST, options.segment_bytes_first);
+    let ready = options.segment_bytes_first.min(crate::log::STRIDE_BYTES);
+    let segment = crate::log::create_segment(disk, &dir, log_id, entry, ready)?;
+    let end = write_first_frame(disk, &segment, node_id)?;
+    let state = NodeState {
+        log_id,
+        sequence: 0,
+        node_id,
+        vote: Vote { term: 1, voted_for: Some(node_id), committed: true },
+        committed: EntryId { term: 1, index: 0 },
+        durable_end: end,
+        cut: None,
+        raft_floor: EntryId::default(),
+    };
+    NodeStateFile::create(disk, &dir, state)?;
+    let manifest = Manifest {
+        log_id,
+        namespace: name.as_str().to_owned(),
+        lineages: vec![(Lineage::FIRST, Position::ZERO)],
+        segments: vec![entry],
+        floor: Position::ZERO,
+        floor_digest: ChainDigest::START,
+    };
+    manifest.save(disk, &dir)?;
+    disk.sync_dir(&dir)?;
+    disk.rename(&dir, &namespaces.join(name.as_str()))?;
+    disk.sync_dir(&namespaces)?;
+    Ok(())
+}
+
+/// Removes the files of a creation that was interrupted.
+fn clear(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    if disk.metadata(dir)?.is_none() {
+        return Ok(());
+    }
+    for entry in disk.list(dir)? {
+        let path = dir.join(&entry.name);
+        if entry.is_dir {
+            for inner in disk.list(&path)? {
+                disk.remove(&path.join(inner.name))?;
+            }
+        } else {
+            disk.remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Frame 0: the membership of this node alone, term 1, index 0, no position.
+fn write_first_frame(
+    disk: &dyn Disk,
+    segment: &crate::log::Prepared,
+    node_id: u64,
+) -> Result<LogOffset, LogError> {
+    let body = node_id.to_le_bytes();
+    let proposal = Proposal::without_events(FrameKind::Membership, &body, 0, disk.now(), true);
+    let mut replicated = proposal.header;
+    replicated.entry = EntryId { term: 1, index: 0 };
+    let padded = proposal.padded_bytes();
+    let stored = HEADER_BYTES + body.len();
+    let header = FrameHeader {
+        replicated,
+        local: LocalHeader {
+            salt: segment.entry.salt,
+            stored_length: u32::try_from(stored).expect("a small frame"),
+            durable_end: LogOffset { segment: 1, offset_bytes: HEADER_BLOCK_BYTES },
+            previous_digest: ChainDigest::START.prefix(),
+        },
+    };
+    let mut buffer = proposal.buffer;
+    buffer.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&header.encode());
+    let mut writer = disk.log_writer()?;
+    writer.submit(LogWrite {
+        file: Arc::clone(&segment.file),
+        offset_bytes: HEADER_BLOCK_BYTES,
+        bytes: buffer.into_bytes().slice(..padded),
+    });
+    writer.complete()?;
+    Ok(LogOffset { segment: 1, offset_bytes: HEADER_BLOCK_BYTES + padded as u64 })
+}
+
+/// A namespace that is open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) committer: Committer,
+    /// Bytes of a torn tail that were cut.
+    pub(crate) cut_bytes: u64,
+}
+
+/// Opens a namespace's folder.
+pub(crate) fn open(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    options: &Options,
+    signal: &Arc<Signal>,
+) -> Result<Opened, LogError> {
+    let mode = match (options.damaged, options.read_only) {
+        (true, _) => Recovery::Damaged,
+        (false, true) => Recovery::Read,
+        (false, false) => Recovery::Write,
+    };
+    let manifest = Manifest::load(&**disk, dir)?;
+    let mut node_state = open_node_state(&**disk, dir, &manifest, mode, options)?;
+    if mode == Recovery::Write {
+        remove_leftovers(&**disk, dir, &manifest)?;
+    }
+    let (sealed, open) = split(&manifest);
+    let index = Index::new();
+    let mut segments = Vec::with_capacity(manifest.segments.len());
+    for entry in sealed {
+        segments.push(Arc::new(open_sealed(disk, dir, manifest.log_id, entry, &index, mode)?));
+    }
+    let open = open_segments(&**disk, dir, manifest.log_id, open, mode)?;
+    if open.is_empty() {
+        let path = dir.join(MANIFEST_FILE);
+        return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed("list of segments")));
+    }
+    let follow = sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
+    let mut apply = |events: &[RecordedEvent]| apply_tail(&index, events, mode);
+    let recovered = recover(dir, &mut node_state, &open, follow, mode, &mut apply)?;
+    segments.extend(recovered.left.iter().map(|(segment, _)| Arc::clone(segment)));
+    segments.push(Arc::clone(&recovered.start.active));
+    let durable = recovered.start.next_position;
+    let end = LogOffset {
+        segment: recovered.start.active.entry.number,
+        offset_bytes: recovered.start.offset_bytes,
+    };
+    if mode == Recovery::Write {
+        node_state.update(|state| {
+            state.durable_end = state.durable_end.max(end);
+            state.committed = recovered.start.last_entry;
+        })?;
+    }
+    let catalog =
+        Catalog { manifest, node_state, segment_bytes_max: options.segment_bytes_max };
+    let log = Arc::new(Log::new(
+        Arc::clone(disk),
+        dir.to_owned(),
+        catalog,
+        Arc::new(segments),
+        durable,
+        recovered.prepared,
+        recovered.left,
+    ));
+    let writer = Writer::new(Arc::clone(&log), disk.log_writer()?, recovered.start);
+    let settings = Settings {
+        frame_bytes: options.frame_bytes,
+        queue_appends_max: options.queue_appends_max,
+        read_only: options.read_only,
+    };
+    let committer = Committer::new(log, Arc::new(index), writer, Arc::clone(signal), settings);
+    Ok(Opened { committer, cut_bytes: recovered.cut_bytes })
+}
+
+/// Events of the tail enter the index. Around damage revisions have holes: what does not join is
+/// left to reads by position.
+fn apply_tail(index: &Index, events: &[RecordedEvent], mode: Recovery) {
+    for event in events {
+        if mode == Recovery::Damaged {
+            let known = index.stream_named(event.stream()).map_or(0, |e| e.positions.len() as u64);
+            if known != event.revision().get() {
+                continue;
+            }
+        }
+        index.apply_event(event);
+    }
+}
+
+fn open_node_state(
+    disk: &dyn Disk,
+    dir: &Path,
+    manifest: &Manifest,
+    mode: Recovery,
+    options: &Options,
+) -> Result<NodeStateFile, LogError> {
+    let rebuilt = (options.reset_node_state || mode == Recovery::Damaged).then(|| NodeState {
+        log_id: manifest.log_id,
+        sequence: 0,
+        node_id: Uuid::new_v4().as_u64_pair().0,
+        vote: Vote { term: 1, voted_for: None, committed: false },
+        committed: EntryId::default(),
+        durable_end: LogOffset::default(),
+        cut: None,
+        raft_floor: EntryId::default(),
+    });
+    let open_mode = if mode == Recovery::Write { OpenMode::ReadWrite } else { OpenMode::Read };
+    NodeStateFile::open(disk, dir, open_mode, manifest.log_id, rebuilt)
+}
+
+/// Opens a sealed segment, and adds it to the index: from its index file, or from itself.
+fn open_sealed(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    log_id: LogId,
+    entry: &SegmentEntry,
+    index: &Index,
+    mode: Recovery,
+) -> Result<Segment, LogError> {
+    let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
+    let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+    let opened = open_file(&**disk, &path, OpenMode::Read, FileKind::Plain).and_then(|file| {
+        SegmentHeader::check(&*file, entry, log_id)?;
+        if file.len_bytes()? < sealed.end_bytes {
+            return Err(LogError::corrupt(&path, file.len_bytes()?, CorruptionKind::Truncated));
+        }
+        Ok(file)
+    });
+    let file = match opened {
+        Ok(file) => file,
+        Err(LogError::Corrupt(corruption)) if mode == Recovery::Damaged => {
+            return fence(disk, dir, log_id, entry, index, *corruption);
+        }
+        Err(error) => return Err(error),
+    };
+    let loaded = file::load(&**disk, dir, log_id, entry);
+    let usable = loaded.filter(|loaded| match loaded.add_to(index, sealed) {
+        Ok(()) => true,
+        Err(why) => {
+            tracing::warn!(segment = entry.number, why, "an index file is made again");
+            false
+        }
+    });
+    let loaded = match usable {
+        Some(loaded) => loaded,
+        None => rebuild(disk, dir, log_id, entry, &file, index, mode)?,
+    };
+    let content = match entry.layout {
+        SegmentLayout::Frames => Content::Frames(loaded.frame_table(sealed).into()),
+        SegmentLayout::Blocks => Content::Blocks(blocks::BlockTable::load(&*file, sealed)?),
+    };
+    Ok(Segment::new(dir, *entry, sealed.first_position, file, Arc::default(), content))
+}
+
+/// Makes the index of a sealed segment from the segment.
+fn rebuild(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    log_id: LogId,
+    entry: &SegmentEntry,
+    file: &Arc<dyn crate::io::DiskFile>,
+    index: &Index,
+    mode: Recovery,
+) -> Result<file::SegmentIndex, LogError> {
+    let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
+    let lenient = mode == Recovery::Damaged;
+    let (builder, frames) = crate::log::maintain::index_segment(dir, entry, file, lenient)?;
+    let made = IndexBuilder::finish(builder, &frames);
+    if let Err(why) = made.add_to(index, sealed)
+        && !lenient
+    {
+        let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+        return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed(why)));
+    }
+    if mode == Recovery::Write
+        && let Err(error) = file::save(&**disk, dir, log_id, entry, &made)
+    {
+        tracing::warn!(%error, segment = entry.number, "an index file could not be written");
+    }
+    Ok(made)
+}
+
+/// A sealed segment that cannot be read is known by its index, and read not at all.
+fn fence(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    log_id: LogId,
+    entry: &SegmentEntry,
+    index: &Index,
+    corruption: nexus_protocol::Corruption,
+) -> Result<Segment, LogError> {
+    let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
+    tracing::warn!(%corruption, "a segment is fenced");
+    if let Some(loaded) = file::load(&**disk, dir, log_id, entry) {
+        drop(loaded.add_to(index, sealed));
+    }
+    let manifest = disk.open(&dir.join(MANIFEST_FILE), OpenMode::Read, FileKind::Plain)?;
+    let content = Content::Fenced(Box::new(corruption));
+    Ok(Segment::new(dir, *entry, sealed.first_position, manifest, Arc::default(), content))
+}
+
+/// Removes files of segments that the manifest does not name: a preparation or a rewriting that was
+/// interrupted. An index file of a segment that is not sealed claims more than the log has.
+fn remove_leftovers(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<(), LogError> {
+    let (sealed, _) = split(manifest);
+    let segments = dir.join(SEGMENTS_DIR);
+    for entry in disk.list(&segments)? {
+        let named = manifest.segments.iter().any(|segment| segment.file_name() == entry.name);
+        if !named && (entry.name.ends_with(".seg") || entry.name.ends_with(".new")) {
+            disk.remove(&segments.join(&entry.name))?;
+        }
+    }
+    let folder = dir.join(INDEX_DIR);
+    for entry in disk.list(&folder)? {
+        if entry.name.ends_with(".new") {
+            disk.remove(&folder.join(&entry.name))?;
+            continue;
+        }
+        let Some(number) = file::number_of(&entry.name) else { continue };
+        if sealed.iter().any(|segment| segment.number == number) {
+            continue;
+        }
+        if sealed.last().is_some_and(|last| number < last.number) {
+            disk.remove(&folder.join(&entry.name))?;
+        } else {
+            let path: PathBuf = dir.join(MANIFEST_FILE);
+            let kind = CorruptionKind::Malformed("list of segments: an index file knows of more");
+            return Err(LogError::corrupt(&path, 0, kind));
+        }
+    }
+    let beside = crate::io::beside(&dir.join(MANIFEST_FILE));
+    if disk.metadata(&beside)?.is_some() {
+        disk.remove(&beside)?;
+    }
+    debug_assert!(disk.metadata(&dir.join(NODE_STATE_FILE))?.is_some(), "opened before");
+    Ok(())
+}
+
+impl Log {
+    /// What recovery found, shared.
+    fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        catalog: Catalog,
+        segments: crate::log::SegmentList,
+        durable: u64,
+        prepared: Vec<crate::log::Prepared>,
+        left: Vec<(Arc<Segment>, crate::manifest::Sealed)>,
+    ) -> Self {
+        Self {
+            disk,
+            dir,
+            log_id: catalog.manifest.log_id,
+            segments: segments.into(),
+            tail: crate::log::Tail::default(),
+            durable: Watermark::new(durable),
+            committed: Arc::new(Watermark::new(durable)),
+            catalog: Mutex::new(catalog),
+            prepared: Mutex::new(prepared),
+            needs_maintenance: AtomicBool::new(!left.is_empty()),
+            left: Mutex::new(left),
+        }
+    }
+}
+

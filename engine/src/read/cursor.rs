@@ -1,0 +1,60 @@
+//! One reader's place in the log: the chunk it read last, so that neighbours cost no second look.
+
+use std::sync::Arc;
+
+use nexus_protocol::{Position, ReadError, RecordedEvent};
+
+use crate::log::{Log, ReadFault};
+use crate::segment::Chunk;
+use crate::segment::frames::Want;
+
+/// Fetches events by position.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor {
+    pub(crate) log: Arc<Log>,
+    chunk: Option<(Arc<Chunk>, usize)>,
+    /// Chunks that were read.
+    pub(crate) chunks_read: u64,
+}
+
+impl Cursor {
+    pub(crate) fn new(log: Arc<Log>) -> Self {
+        Self { log, chunk: None, chunks_read: 0 }
+    }
+
+    /// The event at `position`, which is below a watermark.
+    pub(crate) fn event(&mut self, position: u64, want: Want) -> Result<RecordedEvent, ReadError> {
+        let index = match &self.chunk {
+            // The next record of the chunk is the usual one: no search.
+            Some((chunk, last)) if *last + 1 < chunk.len() && chunk.position(*last + 1) == position => {
+                Some(*last + 1)
+            }
+            Some((chunk, _)) => chunk.find(position),
+            None => None,
+        };
+        let index = match index {
+            Some(index) => index,
+            None => {
+                // Let go first, so that its memory can be used again.
+                self.chunk = None;
+                let chunk = self.log.chunk(position, want).map_err(|f| error_at(position, f))?;
+                self.chunks_read += 1;
+                let index = chunk.find(position).expect("a chunk holds what was asked for");
+                self.chunk = Some((chunk, index));
+                index
+            }
+        };
+        let (chunk, last) = self.chunk.as_mut().expect("just looked at");
+        *last = index;
+        chunk.record(index).map_err(|_| error_at(position, self.log.bad_record(position)))
+    }
+}
+
+/// A fault as a reader sees it.
+pub(crate) fn error_at(position: u64, fault: ReadFault) -> ReadError {
+    ReadError::Corruption {
+        position: Position::new(position),
+        resume_at: fault.resume_at.filter(|next| *next > position).map(Position::new),
+        corruption: fault.corruption,
+    }
+}

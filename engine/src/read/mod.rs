@@ -1,0 +1,399 @@
+//! Bounded reads: of a stream, of the whole log, forwards and backwards, as it was.
+//!
+//! A read sees the log up to the committed watermark at the moment it was opened, and hides what
+//! settings hide at that moment, also in reads of the past: what is hidden may be scavenged, and no
+//! answer may depend on whether it was.
+
+mod cursor;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use nexus_protocol::{
+    AsOf, Direction, Filter, From, Invalid, Read, ReadError, RecordedEvent, StreamState, Timestamp,
+    names,
+};
+
+pub(crate) use cursor::{Cursor, error_at};
+
+use crate::index::Index;
+use crate::index::plan::{Plan, Walk};
+use crate::index::stream::{StreamEntry, StreamView};
+use crate::log::Log;
+use crate::segment::frames::Want;
+
+/// Bytes that a scan reads ahead.
+const SCAN_BYTES: u64 = 256 * 1024;
+
+/// Events of a read: an iterator that blocks on the disk, and a stream that never waits for
+/// anything else.
+#[derive(Debug)]
+pub struct Events {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(Box<Reader>),
+    Failed(Box<ReadError>),
+    Done,
+}
+
+/// What a read looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explain {
+    /// `stream`, `postings`, or `scan`.
+    pub index: &'static str,
+    /// Pieces of segments that were read.
+    pub segments_read: u64,
+    /// Entries of posting lists that were looked at.
+    pub postings_read: u64,
+}
+
+/// Where positions come from.
+#[derive(Debug)]
+enum Source {
+    /// The events of one stream, by revision.
+    Stream { entry: Arc<StreamEntry>, view: StreamView },
+    /// Every position.
+    Scan,
+    /// The posting lists of a filter.
+    Walk(Walk),
+}
+
+/// One read under way.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    cursor: Cursor,
+    index: Arc<Index>,
+    source: Source,
+    filter: Filter,
+    system: bool,
+    direction: Direction,
+    /// The next position or revision to look at; `None`: there is none.
+    next: Option<u64>,
+    /// One after the last position or revision to look at.
+    end: u64,
+    /// What readers may see: settings are looked at up to here.
+    bound: u64,
+    left: u64,
+}
+
+/// Opens a read.
+pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, read: Read) -> Events {
+    let bound = log.committed.get();
+    let state = match Reader::open(log, index, read, bound) {
+        Ok(Some(reader)) => State::Open(Box::new(reader)),
+        Ok(None) => State::Done,
+        Err(error) => State::Failed(Box::new(error)),
+    };
+    Events { state }
+}
+
+impl Events {
+    /// What was looked at so far.
+    pub fn explain(&self) -> Explain {
+        match &self.state {
+            State::Open(reader) => reader.explain(),
+            _ => Explain { index: "none", segments_read: 0, postings_read: 0 },
+        }
+    }
+
+    fn next_event(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
+        match &mut self.state {
+            State::Open(reader) => match reader.next() {
+                Some(Err(error)) => {
+                    self.state = State::Done;
+                    Some(Err(error))
+                }
+                other => other,
+            },
+            State::Failed(_) => match std::mem::replace(&mut self.state, State::Done) {
+                State::Failed(error) => Some(Err(*error)),
+                _ => None,
+            },
+            State::Done => None,
+        }
+    }
+}
+
+impl IntoIterator for Events {
+    type Item = Result<RecordedEvent, ReadError>;
+    type IntoIter = EventsIter;
+
+    fn into_iter(self) -> EventsIter {
+        EventsIter(self)
+    }
+}
+
+/// The events of a read, one after the other.
+#[derive(Debug)]
+pub struct EventsIter(Events);
+
+impl EventsIter {
+    /// What was looked at so far.
+    pub fn explain(&self) -> Explain {
+        self.0.explain()
+    }
+}
+
+impl Iterator for EventsIter {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_event()
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.next_event())
+    }
+}
+
+impl Reader {
+    fn open(
+        log: &Arc<Log>,
+        index: &Arc<Index>,
+        read: Read,
+        bound: u64,
+    ) -> Result<Option<Self>, ReadError> {
+        read.filter.check()?;
+        match &read.stream {
+            Some(name) => {
+                names::check_stream_name(name)?;
+                Self::of_stream(log, index, &read, name, bound)
+            }
+            None => Self::of_log(log, index, &read, bound),
+        }
+    }
+
+    fn of_stream(
+        log: &Arc<Log>,
+        index: &Arc<Index>,
+        read: &Read,
+        name: &str,
+        bound: u64,
+    ) -> Result<Option<Self>, ReadError> {
+        let Some(entry) = index.stream_named(name) else { return Ok(None) };
+        let view = entry.view(bound);
+        if view.state == StreamState::Tombstoned {
+            return Err(ReadError::Deleted { stream: name.to_owned() });
+        }
+        let revisions_below =
+            |position: u64| position.checked_sub(1).map_or(0, |p| entry.positions.partition_point_above(p) as u64);
+        let mut end = view.count;
+        match read.as_of {
+            Some(AsOf::Revision(revision)) => end = end.min(revision.get().saturating_add(1)),
+            Some(as_of) => end = end.min(revisions_below(end_of(log, as_of, bound)?)),
+            None => {}
+        }
+        let start = match (read.from, read.direction) {
+            (From::Start, Direction::Forwards) => view.floor,
+            (From::Start, Direction::Backwards) => u64::MAX,
+            (From::Revision(revision), _) => revision.get(),
+            (from, Direction::Forwards) => revisions_below(position_of(log, from, bound, false)?),
+            (from, Direction::Backwards) => {
+                match revisions_below(position_of(log, from, bound, true)?.saturating_add(1)) {
+                    0 => return Ok(None),
+                    count => count - 1,
+                }
+            }
+        };
+        let source = Source::Stream { entry, view };
+        Ok(Self::new(log, index, read, source, start, end, bound))
+    }
+
+    fn of_log(
+        log: &Arc<Log>,
+        index: &Arc<Index>,
+        read: &Read,
+        bound: u64,
+    ) -> Result<Option<Self>, ReadError> {
+        let by_revision = matches!(read.from, From::Revision(_))
+            || matches!(read.as_of, Some(AsOf::Revision(_)));
+        if by_revision {
+            let why = "a revision is a place in one stream: name the stream, or use a position";
+            return Err(Invalid::Request(why.to_owned()).into());
+        }
+        let end = match read.as_of {
+            Some(as_of) => end_of(log, as_of, bound)?,
+            None => bound,
+        };
+        let start = match (read.from, read.direction) {
+            (From::Start, Direction::Forwards) => 0,
+            (From::Start, Direction::Backwards) => u64::MAX,
+            (from, direction) => {
+                position_of(log, from, bound, direction == Direction::Backwards)?
+            }
+        };
+        let source = match Plan::new(index, &read.filter) {
+            Plan::Scan => Source::Scan,
+            Plan::Walk(walk) => Source::Walk(walk),
+        };
+        Ok(Self::new(log, index, read, source, start, end, bound))
+    }
+
+    fn new(
+        log: &Arc<Log>,
+        index: &Arc<Index>,
+        read: &Read,
+        source: Source,
+        start: u64,
+        end: u64,
+        bound: u64,
+    ) -> Option<Self> {
+        let next = match read.direction {
+            Direction::Forwards => start,
+            Direction::Backwards => start.min(end.checked_sub(1)?),
+        };
+        Some(Self {
+            cursor: Cursor::new(Arc::clone(log)),
+            index: Arc::clone(index),
+            source,
+            filter: read.filter.clone(),
+            system: read.system || read.filter.names_system(),
+            direction: read.direction,
+            next: Some(next),
+            end,
+            bound,
+            left: read.limit.unwrap_or(u64::MAX),
+        })
+    }
+
+    /// A read of positions `from..bound` of the whole log: what a subscription catches up with.
+    pub(crate) fn catch_up(
+        log: &Arc<Log>,
+        index: &Arc<Index>,
+        filter: &Filter,
+        system: bool,
+        from: u64,
+        bound: u64,
+    ) -> Self {
+        // A few new events are looked at one by one; a plan pays for long stretches.
+        let source = match Plan::new(index, filter) {
+            Plan::Walk(walk) if bound - from > 256 => Source::Walk(walk),
+            _ => Source::Scan,
+        };
+        Self {
+            cursor: Cursor::new(Arc::clone(log)),
+            index: Arc::clone(index),
+            source,
+            filter: filter.clone(),
+            system,
+            direction: Direction::Forwards,
+            next: Some(from),
+            end: bound,
+            bound,
+            left: u64::MAX,
+        }
+    }
+
+    fn explain(&self) -> Explain {
+        let (index, postings_read) = match &self.source {
+            Source::Stream { .. } => ("stream", 0),
+            Source::Scan => ("scan", 0),
+            Source::Walk(walk) => ("postings", walk.looked_at),
+        };
+        Explain { index, segments_read: self.cursor.chunks_read, postings_read }
+    }
+
+    /// The next event that is asked for and visible.
+    pub(crate) fn next(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
+        if self.left == 0 {
+            return None;
+        }
+        loop {
+            let position = self.next_position()?;
+            let want = match self.source {
+                Source::Scan if self.direction == Direction::Forwards => Want::Following(SCAN_BYTES),
+                _ => Want::One,
+            };
+            let event = match self.cursor.event(position, want) {
+                Ok(event) => event,
+                Err(error) => return Some(Err(error)),
+            };
+            if self.lets_through(&event) {
+                self.left -= 1;
+                return Some(Ok(event));
+            }
+        }
+    }
+
+    fn lets_through(&self, event: &RecordedEvent) -> bool {
+        match &self.source {
+            // The floor was taken into account; a filter may be given all the same.
+            Source::Stream { .. } => self.filter.matches(event),
+            _ => {
+                (self.system || !event.is_system())
+                    && self.filter.matches(event)
+                    && self.index.shows(event, self.bound)
+            }
+        }
+    }
+
+    /// Steps to the next position to look at.
+    fn next_position(&mut self) -> Option<u64> {
+        let at = self.next?;
+        let in_range = at < self.end;
+        let step = |at: u64| match self.direction {
+            Direction::Forwards => at.checked_add(1),
+            Direction::Backwards => at.checked_sub(1),
+        };
+        match &mut self.source {
+            Source::Stream { entry, view } => {
+                let at = if self.direction == Direction::Forwards { at.max(view.floor) } else { at };
+                if at >= self.end || !view.shows(at) {
+                    self.next = None;
+                    return None;
+                }
+                self.next = step(at);
+                entry.positions.get(usize::try_from(at).ok()?)
+            }
+            Source::Scan => {
+                self.next = if in_range { step(at) } else { None };
+                in_range.then_some(at)
+            }
+            Source::Walk(walk) => {
+                let found = walk.next(at, self.end, self.direction);
+                self.next = found.and_then(step);
+                found
+            }
+        }
+    }
+}
+
+/// One after the last position of a past state.
+fn end_of(log: &Log, as_of: AsOf, bound: u64) -> Result<u64, ReadError> {
+    match as_of {
+        AsOf::Position(position) => Ok(bound.min(position.get().saturating_add(1))),
+        AsOf::Recorded(time) => first_after(log, time, bound),
+        AsOf::Revision(_) => unreachable!("revisions belong to streams"),
+    }
+}
+
+/// The first position recorded after a time.
+fn first_after(log: &Log, time: Timestamp, bound: u64) -> Result<u64, ReadError> {
+    let after = Timestamp::from_micros(time.as_micros().saturating_add(1));
+    log.position_at_time(after, bound).map_err(|fault| error_at(0, fault))
+}
+
+/// The position that a read begins at.
+fn position_of(log: &Log, from: From, bound: u64, backwards: bool) -> Result<u64, ReadError> {
+    match from {
+        From::Position(position) => Ok(position.get()),
+        From::Time(time) if backwards => match first_after(log, time, bound)? {
+            // Nothing is that old: a position below which nothing stands.
+            0 => Err(Invalid::Request(format!("nothing was recorded at or before {time}")).into()),
+            after => Ok(after - 1),
+        },
+        From::Time(time) => {
+            log.position_at_time(time, bound).map_err(|fault| error_at(0, fault))
+        }
+        From::Start | From::Revision(_) => unreachable!("handled by the caller"),
+    }
+}

@@ -1,0 +1,171 @@
+//! One file of the log.
+//!
+//! A segment begins with a header block that says whose it is; frames follow, each at a multiple of
+//! [`ALIGNMENT`]. What is read of it comes as [`Chunk`]s; what is derived from it (where each frame
+//! stands) lives here in memory. Writing is the log's business.
+
+pub(crate) mod blocks;
+pub(crate) mod chunk;
+pub(crate) mod frames;
+mod header;
+pub(crate) mod window;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
+
+use nexus_protocol::{Corruption, Timestamp};
+
+pub(crate) use chunk::Chunk;
+pub(crate) use header::SegmentHeader;
+
+use crate::error::LogError;
+use crate::io::DiskFile;
+use crate::manifest::{SegmentEntry, SegmentLayout};
+
+/// Bytes before the first frame.
+pub(crate) const HEADER_BLOCK_BYTES: u64 = crate::io::ALIGNMENT as u64;
+
+/// Where a frame of events stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameSlot {
+    pub(crate) first_position: u64,
+    pub(crate) offset_bytes: u64,
+    pub(crate) recorded_at: Timestamp,
+}
+
+/// Where the frames of a segment stand, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FrameTable {
+    pub(crate) slots: Vec<FrameSlot>,
+    /// End of the last frame.
+    pub(crate) end_bytes: u64,
+    /// Position after the last event.
+    pub(crate) next_position: u64,
+}
+
+impl FrameTable {
+    /// Index of the frame that holds `position`.
+    pub(crate) fn find(&self, position: u64) -> Option<usize> {
+        if position >= self.next_position {
+            return None;
+        }
+        self.slots.partition_point(|slot| slot.first_position <= position).checked_sub(1)
+    }
+
+    /// Where the frame of slot `index` ends, at the latest.
+    pub(crate) fn end_of(&self, index: usize) -> u64 {
+        self.slots.get(index + 1).map_or(self.end_bytes, |slot| slot.offset_bytes)
+    }
+}
+
+/// How a segment's content is found.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Frames as they were committed.
+    Frames(RwLock<FrameTable>),
+    /// Compressed blocks.
+    Blocks(blocks::BlockTable),
+    /// Damaged: nothing of it is served.
+    Fenced(Box<Corruption>),
+}
+
+/// A segment that readers share.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) entry: SegmentEntry,
+    pub(crate) path: PathBuf,
+    /// Position of its first event.
+    pub(crate) first_position: u64,
+    /// Blocks below this hold zeros or frames: frames are only written there.
+    pub(crate) ready_bytes: Arc<AtomicU64>,
+    /// The file to read: changed once, when the segment is sealed, to one that may be cached.
+    file: RwLock<Arc<dyn DiskFile>>,
+    pub(crate) content: Content,
+}
+
+impl Segment {
+    /// A segment that is open.
+    pub(crate) fn new(
+        dir: &Path,
+        entry: SegmentEntry,
+        first_position: u64,
+        file: Arc<dyn DiskFile>,
+        ready_bytes: Arc<AtomicU64>,
+        content: Content,
+    ) -> Self {
+        let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+        assert!(
+            matches!(content, Content::Fenced(_))
+                || matches!(content, Content::Blocks(_)) == (entry.layout == SegmentLayout::Blocks),
+            "content and layout agree"
+        );
+        Self { entry, path, first_position, ready_bytes, file: RwLock::new(file), content }
+    }
+
+    /// The file to read.
+    pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
+        Arc::clone(&self.file.read().expect("no panic while the file is swapped"))
+    }
+
+    /// From now on reads go through `file`.
+    pub(crate) fn read_through(&self, file: Arc<dyn DiskFile>) {
+        *self.file.write().expect("no panic while the file is swapped") = file;
+    }
+
+    /// The table of frames, of a segment that has one.
+    pub(crate) fn frames(&self) -> Option<std::sync::RwLockReadGuard<'_, FrameTable>> {
+        match &self.content {
+            Content::Frames(table) => Some(table.read().expect("no panic while frames are added")),
+            _ => None,
+        }
+    }
+
+    /// A frame was written.
+    pub(crate) fn add_frame(&self, slot: Option<FrameSlot>, end_bytes: u64, next_position: u64) {
+        let Content::Frames(table) = &self.content else {
+            unreachable!("only segments of frames are written");
+        };
+        let mut table = table.write().expect("no panic while frames are added");
+        assert!(end_bytes > table.end_bytes && next_position >= table.next_position);
+        table.slots.extend(slot);
+        table.end_bytes = end_bytes;
+        table.next_position = next_position;
+    }
+
+    /// Frames from `offset_bytes` on were cut.
+    pub(crate) fn truncate_frames(&self, offset_bytes: u64, next_position: u64) {
+        let Content::Frames(table) = &self.content else {
+            unreachable!("only segments of frames are cut");
+        };
+        let mut table = table.write().expect("no panic while frames are cut");
+        table.slots.retain(|slot| slot.offset_bytes < offset_bytes);
+        table.end_bytes = table.end_bytes.min(offset_bytes);
+        table.next_position = table.next_position.min(next_position);
+    }
+
+    /// Time of the first event recorded in it, if it has one.
+    pub(crate) fn first_recorded_at(&self) -> Option<Timestamp> {
+        match (&self.entry.sealed, &self.content) {
+            (Some(sealed), _) => Some(sealed.first_recorded_at),
+            (None, Content::Frames(table)) => {
+                let table = table.read().expect("no panic while frames are added");
+                table.slots.first().map(|slot| slot.recorded_at)
+            }
+            _ => None,
+        }
+    }
+
+    /// Damage at a place of this file.
+    pub(crate) fn damage(&self, offset_bytes: u64, kind: nexus_protocol::CorruptionKind) -> Corruption {
+        crate::error::corruption(&self.path, offset_bytes, kind)
+    }
+
+    /// An error of reading it, as damage.
+    pub(crate) fn unreadable(&self, offset_bytes: u64, error: impl Into<LogError>) -> Corruption {
+        error.into().into_corruption(&self.path, offset_bytes)
+    }
+}
+
+/// Folder of the segments in a namespace's folder.
+pub(crate) const SEGMENTS_DIR: &str = "segments";

@@ -1,0 +1,97 @@
+//! Reading a segment from front to back, in large aligned pieces: recovery, verification, indexing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::frame::{FrameError, FrameHeader, HEADER_BYTES};
+use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, DiskResult, align_up};
+
+/// Bytes read at a time.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// A file with the piece of it that was read last.
+#[derive(Debug)]
+pub(crate) struct Window {
+    file: Arc<dyn DiskFile>,
+    len_bytes: u64,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    /// Over a whole file.
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> DiskResult<Self> {
+        let len_bytes = file.len_bytes()?;
+        Ok(Self { file, len_bytes, start: 0, bytes: Bytes::new() })
+    }
+
+    /// Length of the file.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// `length` bytes at `offset`, which is a multiple of the alignment; fewer where the file ends.
+    pub(crate) fn get(&mut self, offset: u64, length: usize) -> DiskResult<Bytes> {
+        assert!(io::is_aligned(offset), "windows are read at aligned offsets");
+        let have = self.start + self.bytes.len() as u64;
+        let want = (offset + length as u64).min(self.len_bytes);
+        if offset < self.start || want > have {
+            let size = align_up(length).max(WINDOW_BYTES);
+            let mut buffer = AlignedBuffer::zeroed(size);
+            let got = io::read_full_at(&*self.file, buffer.as_mut_slice(), offset)?;
+            self.start = offset;
+            self.bytes = buffer.into_bytes().slice(..got);
+        }
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
+        let to = (from + length).min(self.bytes.len());
+        Ok(self.bytes.slice(from..to))
+    }
+
+    /// The frame at `offset`, checked alone: header and body. It is not said to be a successor.
+    pub(crate) fn frame(&mut self, offset: u64) -> DiskResult<Result<(FrameHeader, Bytes), FrameError>> {
+        let head = self.get(offset, ALIGNMENT)?;
+        if head.is_empty() {
+            return Ok(Err(FrameError::Blank));
+        }
+        let header = match FrameHeader::decode(&head) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(error)),
+        };
+        let length = header.local.stored_length as usize;
+        let frame = self.get(offset, length)?;
+        if frame.len() < length {
+            return Ok(Err(FrameError::Body));
+        }
+        let body = frame.slice(HEADER_BYTES..);
+        Ok(header.check_body(&body).map(|()| (header, body)))
+    }
+
+    /// Headers of frames with this salt from `offset` on, whatever stands between them.
+    pub(crate) fn headers_from(&mut self, mut offset: u64, salt: u64) -> DiskResult<Vec<(u64, FrameHeader)>> {
+        let mut found = Vec::new();
+        while offset < self.len_bytes {
+            let block = self.get(offset, ALIGNMENT)?;
+            if let Ok(header) = FrameHeader::decode(&block)
+                && header.local.salt == salt
+            {
+                found.push((offset, header));
+            }
+            offset += ALIGNMENT as u64;
+        }
+        Ok(found)
+    }
+
+    /// End of the last block from `offset` on that holds anything but zeros.
+    pub(crate) fn written_end(&mut self, mut offset: u64) -> DiskResult<Option<u64>> {
+        let mut end = None;
+        while offset < self.len_bytes {
+            let block = self.get(offset, ALIGNMENT)?;
+            offset += ALIGNMENT as u64;
+            if block.iter().any(|byte| *byte != 0) {
+                end = Some(offset);
+            }
+        }
+        Ok(end)
+    }
+}

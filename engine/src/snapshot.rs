@@ -1,0 +1,74 @@
+//! Snapshots of aggregate state: events in `$snapshot-` streams, with a ladder of older ones.
+//!
+//! The index knows revision and fold of each, so that finding one reads nothing but itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nexus_protocol::{
+    Append, AppendError, Appended, EventData, FoldIdentity, Invalid, ReadError, Revision,
+    SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, SnapshotMetadata,
+    StreamName, ladder,
+};
+
+use crate::namespace::Namespace;
+use crate::read::Cursor;
+use crate::segment::frames::Want;
+
+pub(crate) fn save(namespace: &Namespace, snapshot: Snapshot) -> Result<Appended, AppendError> {
+    if snapshot.stream.is_system() {
+        let why = format!("stream {:?} is the system's: it has no snapshots", snapshot.stream);
+        return Err(Invalid::Request(why).into());
+    }
+    let metadata = SnapshotMetadata { revision: snapshot.revision, fold: snapshot.fold };
+    let metadata = serde_json::to_vec(&metadata).expect("metadata has a JSON form");
+    let event = EventData::new(SNAPSHOT_TAKEN, snapshot.content_type, snapshot.state);
+    let stream = format!("{SNAPSHOT_PREFIX}{}", snapshot.stream);
+    namespace.append(Append::to(stream).event(event.metadata(metadata))).wait()
+}
+
+pub(crate) fn list(namespace: &Namespace, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
+    StreamName::new(stream)?;
+    let committer = &namespace.committer;
+    let Some(entry) = committer.index.stream_named(&format!("{SNAPSHOT_PREFIX}{stream}")) else {
+        return Ok(Vec::new());
+    };
+    // Of several at one revision the newest counts.
+    let all: BTreeMap<Revision, SnapshotInfo> = entry
+        .snapshots_below(committer.log.committed.get())
+        .into_iter()
+        .map(|info| (info.revision, info))
+        .collect();
+    let revisions: Vec<Revision> = all.keys().copied().collect();
+    Ok(ladder(&revisions).iter().map(|revision| all[revision]).collect())
+}
+
+pub(crate) fn load(
+    namespace: &Namespace,
+    stream: &str,
+    at: SnapshotAt,
+    fold: FoldIdentity,
+) -> Result<Option<Snapshot>, ReadError> {
+    let committer = &namespace.committer;
+    let kept = list(namespace, stream)?;
+    let entry = committer.index.stream_named(stream);
+    let in_range = |info: &SnapshotInfo| match at {
+        SnapshotAt::Latest => true,
+        SnapshotAt::Revision(revision) => info.revision <= revision,
+        SnapshotAt::Position(position) => entry
+            .as_ref()
+            .and_then(|entry| entry.positions.get(usize::try_from(info.revision.get()).ok()?))
+            .is_some_and(|of_event| of_event <= position.get()),
+    };
+    let best = kept.iter().rev().find(|info| info.fold == fold && in_range(info));
+    let Some(info) = best else { return Ok(None) };
+    let mut cursor = Cursor::new(Arc::clone(&committer.log));
+    let event = cursor.event(info.position.get(), Want::One)?;
+    Ok(Some(Snapshot {
+        stream: StreamName::new(stream)?,
+        revision: info.revision,
+        fold: info.fold,
+        content_type: event.content_type().to_owned(),
+        state: event.data_bytes(),
+    }))
+}

@@ -1,0 +1,60 @@
+//! How much there is.
+
+use nexus_protocol::{Lineage, LogId, Position};
+
+use crate::namespace::Namespace;
+
+/// Counts of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Events of users, hidden ones included.
+    pub events: u64,
+    /// Streams of users that have a visible event.
+    pub streams: u64,
+    /// Events of the system.
+    pub system_events: u64,
+    /// Streams of the system.
+    pub system_streams: u64,
+    /// The last position; `None` on an empty log.
+    pub head_position: Option<Position>,
+    /// Segments that hold events.
+    pub segments: u64,
+    /// Bytes of those segments.
+    pub bytes: u64,
+    /// Identity of the log.
+    pub log_id: LogId,
+    /// Its lineage.
+    pub lineage: Lineage,
+    /// How the disk is written.
+    pub backend: &'static str,
+}
+
+impl Stats {
+    pub(crate) fn of(namespace: &Namespace) -> Self {
+        let committer = &namespace.committer;
+        let counts = committer.index.counts();
+        let (streams, all_streams) = crate::streams::count(committer);
+        let segments = committer.log.segments();
+        let bytes = segments
+            .iter()
+            .map(|segment| match (segment.entry.sealed, segment.frames()) {
+                (Some(sealed), _) => sealed.end_bytes,
+                (None, Some(table)) => table.end_bytes,
+                (None, None) => 0,
+            })
+            .sum();
+        let head = namespace.head();
+        Self {
+            events: counts.events,
+            streams,
+            system_events: counts.system_events,
+            system_streams: all_streams - streams,
+            head_position: head.position,
+            segments: segments.len() as u64,
+            bytes,
+            log_id: namespace.log_id(),
+            lineage: head.lineage,
+            backend: committer.log.disk.name(),
+        }
+    }
+}

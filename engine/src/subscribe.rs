@@ -1,0 +1,219 @@
+//! Subscriptions: one loop of reading up to the watermark and waiting for the watermark.
+//!
+//! There is no hand-off between catching up and live, so there is no gap and no duplicate. A slow
+//! reader is parked on its position and reads the log again: nothing is buffered for it, and it is
+//! never cut off.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use nexus_protocol::{
+    Filter, FilterItem, Position, ReadError, Start, Subscribe, SubscriptionItem, names,
+};
+
+use crate::index::Index;
+use crate::log::Log;
+use crate::read::Reader;
+use crate::watermark::{Wait, WaiterSlot, Watermark};
+
+/// Positions between two checkpoints, at most, unless asked otherwise.
+const CHECKPOINT_EVERY: u64 = 1024;
+/// A live reader that is so many positions behind is told.
+const FELL_BEHIND: u64 = 4096;
+
+/// A subscription. It never ends by itself: drop it to end it.
+#[derive(Debug)]
+pub struct Subscription {
+    log: Arc<Log>,
+    index: Arc<Index>,
+    filter: Filter,
+    system: bool,
+    checkpoint_every: u64,
+    /// The next position to look at.
+    next: u64,
+    /// The first position after the last checkpoint.
+    checkpointed: u64,
+    reader: Option<(Box<Reader>, u64)>,
+    live: bool,
+    ready: VecDeque<Result<SubscriptionItem, ReadError>>,
+    failed: bool,
+    waiter: WaiterSlot<Arc<Watermark>>,
+}
+
+/// Opens a subscription.
+pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> Subscription {
+    let next = match subscribe.start {
+        Start::Beginning => 0,
+        Start::After(position) => position.get().saturating_add(1),
+        Start::At(position) => position.get(),
+        Start::End => log.committed.get(),
+    };
+    let mut ready = VecDeque::new();
+    let mut system = subscribe.system || subscribe.filter.names_system();
+    let mut filter = subscribe.filter;
+    if let Err(invalid) = filter.check() {
+        ready.push_back(Err(invalid.into()));
+    }
+    if let Some(stream) = subscribe.stream {
+        if let Err(name) = names::check_stream_name(&stream) {
+            ready.push_back(Err(name.into()));
+        }
+        system |= names::is_system(&stream);
+        filter = of_stream(&filter, &stream);
+    }
+    Subscription {
+        failed: !ready.is_empty(),
+        waiter: WaiterSlot::new(Arc::clone(&log.committed)),
+        log: Arc::clone(log),
+        index: Arc::clone(index),
+        filter,
+        system,
+        checkpoint_every: match subscribe.checkpoint_every {
+            0 => CHECKPOINT_EVERY,
+            every => every,
+        },
+        next,
+        checkpointed: next,
+        reader: None,
+        live: false,
+        ready,
+    }
+}
+
+/// The filter, of one stream only.
+fn of_stream(filter: &Filter, stream: &str) -> Filter {
+    let one = |item: &FilterItem| {
+        let named = item.streams.is_empty() || item.streams.iter().any(|name| name == stream);
+        named.then(|| FilterItem { streams: vec![stream.to_owned()], ..item.clone() })
+    };
+    if filter.is_all() {
+        return Filter::any(one(&FilterItem::default()));
+    }
+    let alternatives: Vec<_> = filter.alternatives().iter().filter_map(one).collect();
+    if alternatives.is_empty() {
+        // Another stream was named: nothing can match. A name that cannot be given matches nothing.
+        return Filter::any([FilterItem { streams: vec![String::new()], ..FilterItem::default() }]);
+    }
+    Filter::any(alternatives)
+}
+
+impl Subscription {
+    /// The next item, waiting for it at most for `timeout`; `None` when the time is up.
+    pub fn next_blocking(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Option<Result<SubscriptionItem, ReadError>> {
+        loop {
+            if let Some(item) = self.try_next() {
+                return Some(item);
+            }
+            if self.failed {
+                return None;
+            }
+            match self.log.committed.wait_beyond(self.next, timeout) {
+                Wait::Reached(_) => {}
+                Wait::TimedOut => return None,
+                Wait::Closed => return Some(self.fail(ReadError::Closed)),
+            }
+        }
+    }
+
+    /// The next item if there is one now.
+    pub fn try_next(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
+        if let Some(item) = self.ready.pop_front() {
+            return Some(item);
+        }
+        if self.failed {
+            return None;
+        }
+        loop {
+            let Some((reader, bound)) = &mut self.reader else {
+                if let Some(item) = self.open_reader() {
+                    return Some(Ok(item));
+                }
+                if self.reader.is_none() {
+                    return None;
+                }
+                continue;
+            };
+            match reader.next() {
+                Some(Ok(event)) => {
+                    self.next = event.position().get() + 1;
+                    if self.next - self.checkpointed >= self.checkpoint_every {
+                        let checkpoint = self.checkpoint();
+                        self.ready.push_back(Ok(checkpoint));
+                    }
+                    return Some(Ok(SubscriptionItem::Event(event)));
+                }
+                Some(Err(error)) => return Some(self.fail(error)),
+                None => {
+                    let bound = *bound;
+                    let silent = bound > self.next;
+                    self.next = bound;
+                    self.reader = None;
+                    if silent && self.next - self.checkpointed >= self.checkpoint_every {
+                        return Some(Ok(self.checkpoint()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens the next stretch, if there is one; otherwise says, once, that all was delivered.
+    fn open_reader(&mut self) -> Option<SubscriptionItem> {
+        let bound = self.log.committed.get();
+        if self.next >= bound {
+            if self.live {
+                return None;
+            }
+            self.live = true;
+            let position = self.next.min(bound).checked_sub(1).map(Position::new);
+            return Some(SubscriptionItem::CaughtUp { position });
+        }
+        if self.live && bound - self.next > FELL_BEHIND {
+            self.live = false;
+            let position = self.next.checked_sub(1).map(Position::new);
+            return Some(SubscriptionItem::FellBehind { position });
+        }
+        let reader =
+            Reader::catch_up(&self.log, &self.index, &self.filter, self.system, self.next, bound);
+        self.reader = Some((Box::new(reader), bound));
+        None
+    }
+
+    fn checkpoint(&mut self) -> SubscriptionItem {
+        self.checkpointed = self.next;
+        SubscriptionItem::Checkpoint { position: Position::new(self.next - 1) }
+    }
+
+    fn fail(&mut self, error: ReadError) -> Result<SubscriptionItem, ReadError> {
+        self.failed = true;
+        self.reader = None;
+        Err(error)
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<SubscriptionItem, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(item) = self.try_next() {
+                return Poll::Ready(Some(item));
+            }
+            if self.failed {
+                return Poll::Ready(None);
+            }
+            let this = &mut *self;
+            match this.waiter.poll_beyond(this.next, context.waker()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Some(this.fail(ReadError::Closed))),
+            }
+        }
+    }
+}
