@@ -20,9 +20,12 @@
 
 mod buffer;
 mod error;
+mod memory;
+mod names;
 
 pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
 pub use error::{DiskError, DiskOperation, DiskResult};
+pub use memory::MemoryDisk;
 
 use std::any::Any;
 use std::fmt;
