@@ -73,6 +73,29 @@ impl Names {
         self.folder(folder).iter().map(|(name, target)| (name, *target))
     }
 
+    /// Everything that can be reached from the root, as (folder, name, target), always in the same
+    /// order.
+    #[cfg(feature = "testing")]
+    pub(super) fn reachable(&self) -> Vec<(NodeId, &Arc<str>, Target)> {
+        let mut found = Vec::new();
+        let mut folders = vec![ROOT];
+        while let Some(folder) = folders.pop() {
+            for (name, target) in self.entries(folder) {
+                found.push((folder, name, target));
+                if target.is_dir {
+                    folders.push(target.node);
+                }
+            }
+        }
+        found
+    }
+
+    /// Gives new nodes the numbers that `other` would give: none that `other` has given already.
+    #[cfg(feature = "testing")]
+    pub(super) fn continue_after(&mut self, other: &Self) {
+        self.next = self.next.max(other.next);
+    }
+
     /// The file to open, and the change that creates it where the mode asks for that.
     pub(super) fn plan_open(
         &mut self,
