@@ -128,6 +128,31 @@ fn rename_between_folders_is_one_change() {
 }
 
 #[test]
+fn file_renamed_twice_has_one_name_after_every_crash() {
+    let (disk, _) = disk_with(b"x");
+    disk.start_trace();
+    disk.rename(path(A), path("/b")).unwrap();
+    disk.rename(path("/b"), path("/c")).unwrap();
+    let trace = disk.trace();
+    let found = CrashPoints::new(&trace, CrashOptions::default());
+    let found: BTreeSet<_> =
+        found.map(|state| (state.after_op(), names(&state.disk(), "/").join(" "))).collect();
+    let expected = [(0, "a"), (1, "a"), (1, "b"), (2, "a"), (2, "b"), (2, "c")];
+    assert_eq!(found, BTreeSet::from(expected.map(|(op, names)| (op, names.to_owned()))));
+}
+
+#[test]
+fn later_sync_keeps_the_length_but_not_what_an_earlier_one_failed_to_write() {
+    let (disk, file) = disk_with(b"old");
+    write_all_at(&*file, b"newer", 0).unwrap();
+    disk.schedule(Fault::sync(1));
+    assert!(is_eio(file.sync()));
+    assert_eq!(disk.durable_image().read_back(A), b"old");
+    file.sync().unwrap();
+    assert_eq!(disk.durable_image().read_back(A), b"old\0\0");
+}
+
+#[test]
 fn log_writes_are_in_flight_until_completed() {
     let (disk, file, mut writer) = log_disk(2, 3);
     writer.submit(log_write(&file, 0, 1));
