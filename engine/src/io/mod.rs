@@ -20,9 +20,16 @@
 
 mod buffer;
 mod error;
+mod memory;
+mod names;
+#[cfg(feature = "testing")]
+pub mod sim;
 
 pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
 pub use error::{DiskError, DiskOperation, DiskResult};
+pub use memory::MemoryDisk;
+#[cfg(feature = "testing")]
+pub use sim::SimDisk;
 
 use std::any::Any;
 use std::fmt;
