@@ -9,6 +9,7 @@ mod args;
 mod metadata;
 mod process;
 mod source;
+mod test;
 mod tidy;
 mod tree;
 
@@ -29,7 +30,7 @@ struct Command {
     run: fn(&Path, &[String]) -> Result<(), Failure>,
 }
 
-const COMMANDS: &[&Command] = &[&tidy::COMMAND];
+const COMMANDS: &[&Command] = &[&test::COMMAND, &tidy::COMMAND];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
