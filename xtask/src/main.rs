@@ -6,6 +6,7 @@
 //! judge a tree that does not compile.
 
 mod args;
+mod licences;
 mod metadata;
 mod process;
 mod source;
@@ -30,7 +31,7 @@ struct Command {
     run: fn(&Path, &[String]) -> Result<(), Failure>,
 }
 
-const COMMANDS: &[&Command] = &[&test::COMMAND, &tidy::COMMAND];
+const COMMANDS: &[&Command] = &[&test::COMMAND, &tidy::COMMAND, &licences::COMMAND];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
