@@ -8,6 +8,7 @@
 mod args;
 mod licences;
 mod metadata;
+mod planted;
 mod process;
 mod source;
 mod test;
@@ -31,7 +32,8 @@ struct Command {
     run: fn(&Path, &[String]) -> Result<(), Failure>,
 }
 
-const COMMANDS: &[&Command] = &[&test::COMMAND, &tidy::COMMAND, &licences::COMMAND];
+const COMMANDS: &[&Command] =
+    &[&test::COMMAND, &tidy::COMMAND, &licences::COMMAND, &planted::COMMAND];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
