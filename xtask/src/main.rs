@@ -6,6 +6,7 @@
 //! judge a tree that does not compile.
 
 mod args;
+mod fuzz;
 mod licences;
 mod metadata;
 mod planted;
@@ -33,7 +34,7 @@ struct Command {
 }
 
 const COMMANDS: &[&Command] =
-    &[&test::COMMAND, &tidy::COMMAND, &licences::COMMAND, &planted::COMMAND];
+    &[&test::COMMAND, &tidy::COMMAND, &licences::COMMAND, &planted::COMMAND, &fuzz::COMMAND];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
