@@ -6,6 +6,7 @@
 //! judge a tree that does not compile.
 
 mod args;
+mod ci;
 mod fuzz;
 mod licences;
 mod metadata;
@@ -33,8 +34,14 @@ struct Command {
     run: fn(&Path, &[String]) -> Result<(), Failure>,
 }
 
-const COMMANDS: &[&Command] =
-    &[&test::COMMAND, &tidy::COMMAND, &licences::COMMAND, &planted::COMMAND, &fuzz::COMMAND];
+const COMMANDS: &[&Command] = &[
+    &test::COMMAND,
+    &ci::COMMAND,
+    &tidy::COMMAND,
+    &licences::COMMAND,
+    &planted::COMMAND,
+    &fuzz::COMMAND,
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
