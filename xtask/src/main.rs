@@ -12,6 +12,7 @@ mod licences;
 mod metadata;
 mod planted;
 mod process;
+mod soak;
 mod source;
 mod test;
 mod tidy;
@@ -41,6 +42,7 @@ const COMMANDS: &[&Command] = &[
     &licences::COMMAND,
     &planted::COMMAND,
     &fuzz::COMMAND,
+    &soak::COMMAND,
 ];
 
 fn main() -> ExitCode {
