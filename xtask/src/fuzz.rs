@@ -150,6 +150,9 @@ fn build(root: &Path) -> Result<PathBuf, Failure> {
     let folder = root.join("target/fuzz");
     let mut command = cargo_nightly();
     command.current_dir(root.join("fuzz")).args(["build", "--release", "--bins"]);
+    if root.join("fuzz/Cargo.lock").is_file() {
+        command.arg("--locked");
+    }
     // With a platform named, the flags reach the targets but not build scripts and macros.
     command.args(["--target", platform]).env("CARGO_TARGET_DIR", &folder);
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", COVERAGE.join(" "));

@@ -154,7 +154,7 @@ fn check_names(
             }
         }
         for name in xtask_names(line) {
-            if crate::find(name).is_none() {
+            if name != "help" && crate::find(name).is_none() {
                 let message = format!("names `cargo xtask {name}`, which does not exist");
                 findings.error(&file.path, index + 1, message);
             }
