@@ -1,0 +1,161 @@
+//! `cargo xtask fuzz`: every fuzz target for a while.
+//!
+//! Fuzzing needs a nightly toolchain and a target built with coverage and the address sanitizer.
+//! `cargo fuzz` does that where it is installed; where it is not, this builds the same way with the
+//! flags in [`COVERAGE`], since a target is an ordinary binary that links libFuzzer. Inputs that are
+//! worth keeping are in `fuzz/corpus/TARGET/`; new ones go to `target/fuzz/corpus/TARGET/`, and what
+//! breaks a target to `target/fuzz/artifacts/TARGET/`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+
+use crate::Command;
+use crate::args::Args;
+use crate::metadata;
+use crate::process::{Failure, capture, cargo_nightly, run as run_step, succeeds, timed};
+
+pub(crate) const COMMAND: Command =
+    Command { name: "fuzz", about: "run every fuzz target for some seconds each", help: HELP, run };
+
+const HELP: &str = "
+Usage: cargo xtask fuzz [--seconds N] [--only TARGET,...] [--list]
+
+Runs each target of fuzz/ for N seconds (60 unless told), by `cargo fuzz` where it is installed and
+otherwise by building the targets itself. Needs a nightly toolchain; without one, or without fuzz/,
+it says so and does nothing. An input that breaks a target is kept under target/fuzz/artifacts/.
+
+Examples:
+  cargo xtask fuzz --seconds 20
+  cargo xtask fuzz --only frame --seconds 600
+";
+
+/// What makes a binary a fuzz target: coverage for libFuzzer, the address sanitizer, assertions.
+const COVERAGE: &[&str] = &[
+    "--cfg",
+    "fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Zsanitizer=address",
+    "-Cdebug-assertions",
+    "-Ccodegen-units=1",
+];
+
+/// A single input may take this long before it counts as a hang.
+const INPUT_SECONDS_MAX: u32 = 25;
+
+/// Whether there is something to fuzz and something to do it with; otherwise why not.
+pub(crate) fn available(root: &Path) -> Result<(), String> {
+    if !root.join("fuzz/Cargo.toml").is_file() {
+        return Err("fuzz/ does not exist".to_owned());
+    }
+    if !succeeds(cargo_nightly().arg("--version")) {
+        return Err("no nightly toolchain is installed".to_owned());
+    }
+    Ok(())
+}
+
+fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
+    let mut args = Args::new(words);
+    let seconds = args.value::<u64>("--seconds")?.unwrap_or(60);
+    let only = args.list("--only")?;
+    let list = args.switch("--list");
+    args.finish()?;
+    if let Err(reason) = available(root) {
+        println!("fuzz: skipped: {reason}");
+        return Ok(());
+    }
+    let targets = chosen(root, &only)?;
+    if list {
+        targets.iter().for_each(|target| println!("{target}"));
+        return Ok(());
+    }
+    let driver = if succeeds(cargo_nightly().args(["fuzz", "--version"])) {
+        Driver::CargoFuzz
+    } else {
+        Driver::Binaries(build(root)?)
+    };
+    for target in &targets {
+        let (outcome, took) = timed(|| driver.fuzz(root, target, seconds));
+        outcome?;
+        println!("fuzz: {target}: nothing found in {:.0} s", took.as_secs_f64());
+    }
+    Ok(())
+}
+
+fn chosen(root: &Path, only: &[String]) -> Result<Vec<String>, Failure> {
+    let members = metadata::members(&root.join("fuzz"))?;
+    let targets = members.iter().flat_map(|package| &package.targets);
+    let names: Vec<String> =
+        targets.filter(|(kind, _)| kind == "bin").map(|(_, name)| name.clone()).collect();
+    if names.is_empty() {
+        return Err(Failure::new("fuzz/Cargo.toml has no [[bin]]"));
+    }
+    if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
+        let known = names.join(", ");
+        return Err(Failure::usage(format!("no fuzz target {unknown:?}; there are {known}")));
+    }
+    Ok(names.into_iter().filter(|name| only.is_empty() || only.contains(name)).collect())
+}
+
+/// How targets are run.
+enum Driver {
+    /// By the tool for it.
+    CargoFuzz,
+    /// By the binaries in this folder.
+    Binaries(PathBuf),
+}
+
+impl Driver {
+    fn fuzz(&self, root: &Path, target: &str, seconds: u64) -> Result<(), Failure> {
+        let folder = root.join("target/fuzz");
+        let corpus = folder.join("corpus").join(target);
+        let artifacts = folder.join("artifacts").join(target);
+        for needed in [&corpus, &artifacts] {
+            std::fs::create_dir_all(needed)
+                .map_err(|error| Failure::new(format!("{}: {error}", needed.display())))?;
+        }
+        let mut command = match self {
+            Self::CargoFuzz => {
+                let mut command = cargo_nightly();
+                command.args(["fuzz", "run", target]).env("CARGO_TARGET_DIR", &folder);
+                command
+            }
+            Self::Binaries(binaries) => Process::new(binaries.join(target)),
+        };
+        command.current_dir(root).stdin(Stdio::null()).arg(&corpus);
+        let seeds = root.join("fuzz/corpus").join(target);
+        if seeds.is_dir() {
+            command.arg(seeds);
+        }
+        if matches!(self, Self::CargoFuzz) {
+            command.arg("--");
+        }
+        command.arg(format!("-max_total_time={seconds}"));
+        command.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
+        command.arg(format!("-artifact_prefix={}/", artifacts.display()));
+        run_step(command.arg("-print_final_stats=1")).map_err(|failure| {
+            Failure::new(format!("fuzz target {target}: {failure}; see {}", artifacts.display()))
+        })
+    }
+}
+
+/// Builds all targets as `cargo fuzz` would, and says where they are.
+fn build(root: &Path) -> Result<PathBuf, Failure> {
+    let version = capture(cargo_nightly().args(["--version", "--verbose"]))?;
+    let platform = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let platform = platform.ok_or_else(|| Failure::new("cargo does not name its platform"))?;
+    let folder = root.join("target/fuzz");
+    let mut command = cargo_nightly();
+    command.current_dir(root.join("fuzz")).args(["build", "--release", "--bins"]);
+    if root.join("fuzz/Cargo.lock").is_file() {
+        command.arg("--locked");
+    }
+    // With a platform named, the flags reach the targets but not build scripts and macros.
+    command.args(["--target", platform]).env("CARGO_TARGET_DIR", &folder);
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", COVERAGE.join(" "));
+    run_step(&mut command)?;
+    Ok(folder.join(platform).join("release"))
+}
