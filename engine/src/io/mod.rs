@@ -20,9 +20,21 @@
 
 mod buffer;
 mod error;
+#[cfg(target_os = "linux")]
+mod files;
+#[cfg(target_os = "linux")]
+mod portable;
+#[cfg(target_os = "linux")]
+mod uring;
 
 pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
 pub use error::{DiskError, DiskOperation, DiskResult};
+#[cfg(target_os = "linux")]
+pub use files::{Backing, HostDisk, LogAccess};
+#[cfg(target_os = "linux")]
+pub use portable::{Portable, PortableDisk};
+#[cfg(target_os = "linux")]
+pub use uring::{DEPTH_MAX, Uring, UringDisk};
 
 use std::any::Any;
 use std::fmt;
