@@ -243,7 +243,10 @@ fn open_all(
             return Ok(Vec::new());
         }
         let entries = disk.list(&root)?.into_iter().filter(|entry| entry.is_dir);
-        Ok(entries.map(|entry| entry.name).filter(|name| NamespaceName::new(name).is_ok()).collect())
+        Ok(entries
+            .map(|entry| entry.name)
+            .filter(|name| NamespaceName::new(name).is_ok())
+            .collect())
     };
     let mut names = list()?;
     if names.is_empty() {
@@ -275,7 +278,10 @@ fn start_threads(parts: &Arc<Parts>) -> Vec<JoinHandle<()>> {
         let builder = std::thread::Builder::new().name(name.to_owned());
         builder.spawn(move || body(&parts)).expect("the system has threads left")
     };
-    vec![spawn("nexus-commit", Parts::run_committer), spawn("nexus-maintain", Parts::run_maintenance)]
+    vec![
+        spawn("nexus-commit", Parts::run_committer),
+        spawn("nexus-maintain", Parts::run_maintenance),
+    ]
 }
 
 impl Parts {
@@ -407,4 +413,3 @@ impl Drop for Shared {
         }
     }
 }
-

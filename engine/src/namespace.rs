@@ -135,7 +135,11 @@ impl Namespace {
     ///
     /// # Errors
     /// As an append's.
-    pub fn set_stream(&self, stream: &str, change: StreamChange) -> Result<StreamInfo, AppendError> {
+    pub fn set_stream(
+        &self,
+        stream: &str,
+        change: StreamChange,
+    ) -> Result<StreamInfo, AppendError> {
         crate::streams::set(self, stream, change)
     }
 
@@ -241,7 +245,8 @@ fn check_allowed(append: &Append) -> Result<(), AppendError> {
                 )
                 .is_none()
             {
-                let why = format!("metadata of a {} event does not say what it is of", event.event_type);
+                let why =
+                    format!("metadata of a {} event does not say what it is of", event.event_type);
                 return Err(Invalid::Request(why).into());
             }
         }

@@ -177,8 +177,7 @@ pub(crate) fn open(
             state.committed = recovered.start.last_entry;
         })?;
     }
-    let catalog =
-        Catalog { manifest, node_state, segment_bytes_max: options.segment_bytes_max };
+    let catalog = Catalog { manifest, node_state, segment_bytes_max: options.segment_bytes_max };
     let log = Arc::new(Log::new(
         Arc::clone(disk),
         dir.to_owned(),
@@ -387,4 +386,3 @@ impl Log {
         }
     }
 }
-

@@ -26,7 +26,6 @@ const CHECKPOINT_EVERY: u64 = 1024;
 const FELL_BEHIND: u64 = 4096;
 
 /// A subscription. It never ends by itself: drop it to end it.
-#[derive(Debug)]
 pub struct Subscription {
     log: Arc<Log>,
     index: Arc<Index>,
@@ -215,5 +214,15 @@ impl Stream for Subscription {
                 Poll::Ready(Err(_)) => return Poll::Ready(Some(this.fail(ReadError::Closed))),
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription")
+            .field("next", &self.next)
+            .field("live", &self.live)
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
     }
 }

@@ -299,7 +299,9 @@ impl Committer {
 
     /// Everything below `next_position` is committed: readers see it.
     pub(crate) fn set_committed(&self, next_position: u64) {
-        assert!(next_position <= self.log.durable.get() || crate::planted::is("failed-sync-ignored"));
+        assert!(
+            next_position <= self.log.durable.get() || crate::planted::is("failed-sync-ignored")
+        );
         if next_position > self.log.committed.get() {
             self.log.committed.publish(next_position);
         }
@@ -322,8 +324,9 @@ impl Committer {
             state.alarmed = true;
             tracing::warn!(jump_us = jump, "the wall clock jumped forward");
         }
-        (jump > CLOCK_JUMP_REFUSE_US)
-            .then_some(AppendError::Unavailable(Unavailable::ClockJump { jump_s: jump / 1_000_000 }))
+        (jump > CLOCK_JUMP_REFUSE_US).then_some(AppendError::Unavailable(Unavailable::ClockJump {
+            jump_s: jump / 1_000_000,
+        }))
     }
 
     fn poisoned(&self) -> AppendError {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use nexus_protocol::{AppendError, Appended, Unavailable};
 
+use super::Committer;
 use super::completion::{Completion, thread_waker};
 use super::queue::{NotQueued, Waiting};
-use super::Committer;
 
 /// An append under way. It was submitted when it was made: dropping it does not cancel it.
 ///
@@ -29,7 +29,12 @@ enum State {
     /// In the queue, or beyond.
     Queued { committer: Arc<Committer>, completion: Arc<Completion>, signalled: bool },
     /// The queue was full.
-    Full { committer: Arc<Committer>, waiting: Option<Box<Waiting>>, since: Duration, limit: Duration },
+    Full {
+        committer: Arc<Committer>,
+        waiting: Option<Box<Waiting>>,
+        since: Duration,
+        limit: Duration,
+    },
 }
 
 /// Submits an append; `limit` is how long it may wait for a place in the queue.
@@ -118,7 +123,10 @@ impl PendingAppend {
                 }
                 let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
                 let retry_after = Duration::from_millis(100);
-                State::Ready(Some(Box::new(Err(AppendError::Overloaded { waited_ms, retry_after }))))
+                State::Ready(Some(Box::new(Err(AppendError::Overloaded {
+                    waited_ms,
+                    retry_after,
+                }))))
             }
         };
     }

@@ -10,12 +10,10 @@ mod build;
 mod chain;
 mod header;
 
-pub(crate) use body::{
-    BodyView, EXTENSION_IDEMPOTENCY_KEY, EXTENSION_POLICY_REVISION, EXTENSION_PRINCIPAL, digest,
-};
+pub(crate) use body::{BodyView, EXTENSION_IDEMPOTENCY_KEY, digest};
 pub(crate) use build::{BatchParts, FrameBuilder};
 pub use chain::ChainDigest;
-pub(crate) use chain::{ChainInput, record_link};
+pub(crate) use chain::ChainInput;
 pub(crate) use header::{
     FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, ReplicatedHeader,
 };

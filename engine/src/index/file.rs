@@ -204,7 +204,8 @@ fn check_header(
 ) -> Result<(), FieldError> {
     let mut fields = FieldReader::checked(head)?;
     let other = Err(FieldError::Malformed("index file of another segment"));
-    if fields.array()? != MAGIC || fields.u32()? != ARCHIVE_TYPE || fields.u32()? != ARCHIVE_VERSION {
+    if fields.array()? != MAGIC || fields.u32()? != ARCHIVE_TYPE || fields.u32()? != ARCHIVE_VERSION
+    {
         return Err(FieldError::Malformed("version"));
     }
     if LogId::from_bytes(fields.array()?) != log_id || fields.u64()? != number {
@@ -214,7 +215,9 @@ fn check_header(
         return other;
     }
     let digests = [sealed.first_digest, sealed.last_digest];
-    if [ChainDigest::from_bytes(fields.array()?), ChainDigest::from_bytes(fields.array()?)] != digests {
+    if [ChainDigest::from_bytes(fields.array()?), ChainDigest::from_bytes(fields.array()?)]
+        != digests
+    {
         return other;
     }
     if fields.u64()? != archive.len() as u64 || fields.u32()? != crc32fast::hash(archive) {
@@ -235,9 +238,10 @@ impl SegmentIndex {
         in_streams == events
             && self.ids.len() as u64 == events
             && self.ids.iter().map(|(_, position)| *position).is_sorted_by(|a, b| a < b)
-            && self.streams.iter().all(|run| {
-                ascending(&run.positions) && StreamName::new(&run.name).is_ok()
-            })
+            && self
+                .streams
+                .iter()
+                .all(|run| ascending(&run.positions) && StreamName::new(&run.name).is_ok())
             && self.postings.iter().all(|run| ascending(&run.positions))
             && self.frames.is_sorted_by(|a, b| {
                 a.first_position < b.first_position && a.offset_bytes < b.offset_bytes

@@ -26,11 +26,11 @@ pub(crate) struct Ids {
 
 impl Ids {
     pub(crate) fn new() -> Self {
-        let state = FixedState::with_seed(0);
+        let hasher = || FixedState::with_seed(0);
         let shard = |_| {
             RwLock::new(Shard {
-                newest: HashMap::with_hasher(state),
-                earlier: HashMap::with_hasher(state),
+                newest: HashMap::with_hasher(hasher()),
+                earlier: HashMap::with_hasher(hasher()),
             })
         };
         Self { shards: (0..SHARDS).map(shard).collect() }

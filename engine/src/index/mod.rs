@@ -180,9 +180,9 @@ impl Index {
 
     /// An event that was read from the log is placed: recovery, and frames of another node.
     pub(crate) fn apply_event(&self, event: &RecordedEvent) {
-        let name = StreamName::new(event.stream()).expect("names are checked before they are stored");
-        let keys =
-            EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
+        let name =
+            StreamName::new(event.stream()).expect("names are checked before they are stored");
+        let keys = EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
         let entry = self.stream_or_new(&stream_key(name.as_str()), &name);
         let effect = effect_of(event);
         let (position, revision) = (event.position().get(), event.revision().get());
@@ -194,8 +194,7 @@ impl Index {
         assert!(event.position().get() >= bound, "only what is cut is taken back");
         let Some(entry) = self.stream_named(event.stream()) else { return };
         entry.truncate(bound);
-        let keys =
-            EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
+        let keys = EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
         for list in keys.postings().filter_map(|key| self.postings(key)) {
             list.truncate(bound.checked_sub(1).map_or(0, |last| list.partition_point_above(last)));
         }
@@ -271,4 +270,10 @@ pub(crate) fn effect_of(event: &RecordedEvent) -> Option<Effect> {
         return None;
     }
     Effect::of(event.stream(), event.event_type(), event.data(), event.metadata())
+}
+
+impl std::fmt::Debug for PostingList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostingList").field("len", &self.len()).finish_non_exhaustive()
+    }
 }

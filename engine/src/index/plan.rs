@@ -120,7 +120,13 @@ impl Walk {
 }
 
 impl ItemPlan {
-    fn next(&self, mut from: u64, bound: u64, direction: Direction, looked_at: &mut u64) -> Option<u64> {
+    fn next(
+        &self,
+        mut from: u64,
+        bound: u64,
+        direction: Direction,
+        looked_at: &mut u64,
+    ) -> Option<u64> {
         loop {
             let candidate = next_of(&self.driver, from, bound, direction, looked_at)?;
             // Each asked group says where it could go on; the furthest leads.

@@ -82,11 +82,7 @@ impl StreamView {
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// Changes what is visible of this stream.
-    Meta {
-        target: StreamName,
-        kind: MetaKind,
-        data: MetaData,
-    },
+    Meta { target: StreamName, kind: MetaKind, data: MetaData },
     /// Is a snapshot.
     Snapshot(SnapshotMetadata),
 }
@@ -187,7 +183,8 @@ impl StreamEntry {
     /// An event of its `$meta-` stream was written.
     pub(crate) fn apply_meta(&self, position: u64, revision: u64, kind: MetaKind, data: &MetaData) {
         // Events of the stream before this one: an index file applies its events first.
-        let count = position.checked_sub(1).map_or(0, |p| self.positions.partition_point_above(p)) as u64;
+        let count =
+            position.checked_sub(1).map_or(0, |p| self.positions.partition_point_above(p)) as u64;
         let mut extra = self.extra.write().expect("no panic while settings are changed");
         let meta = &mut extra.get_or_insert_default().meta;
         let before = meta.last().copied();
@@ -235,7 +232,8 @@ impl StreamEntry {
 
     /// Events from position `bound` on were cut.
     pub(crate) fn truncate(&self, bound: u64) {
-        let kept = bound.checked_sub(1).map_or(0, |last| self.positions.partition_point_above(last));
+        let kept =
+            bound.checked_sub(1).map_or(0, |last| self.positions.partition_point_above(last));
         self.positions.truncate(kept);
         self.truncate_extra(bound);
     }

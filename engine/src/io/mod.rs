@@ -18,18 +18,44 @@
 //! - a created, renamed, or removed name is durable only after [`Disk::sync_dir`] of its folder;
 //! - a failed sync may have dropped what it was asked to write: it is never retried (I7).
 
+#[cfg(target_os = "linux")]
+mod auto;
+#[cfg(target_os = "linux")]
+mod backend;
 mod buffer;
+#[cfg(target_os = "linux")]
+mod choose;
 mod error;
+#[cfg(target_os = "linux")]
+mod files;
 mod memory;
 mod names;
+#[cfg(target_os = "linux")]
+mod portable;
+#[cfg(target_os = "linux")]
+pub mod raw;
 #[cfg(feature = "testing")]
 pub mod sim;
+#[cfg(target_os = "linux")]
+mod uring;
 
+#[cfg(target_os = "linux")]
+pub use auto::{DISK_FILE, auto_disk};
+#[cfg(target_os = "linux")]
+pub use backend::{Backend, BackendError, open_disk};
 pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
+#[cfg(target_os = "linux")]
+pub use choose::{Choice, Effort, Measurement, choose, measure};
 pub use error::{DiskError, DiskOperation, DiskResult};
+#[cfg(target_os = "linux")]
+pub use files::{Backing, HostDisk, LogAccess};
 pub use memory::MemoryDisk;
+#[cfg(target_os = "linux")]
+pub use portable::{Portable, PortableDisk};
 #[cfg(feature = "testing")]
 pub use sim::SimDisk;
+#[cfg(target_os = "linux")]
+pub use uring::{DEPTH_MAX, Uring, UringDisk};
 
 use std::any::Any;
 use std::fmt;

@@ -98,9 +98,9 @@ impl Log {
     /// Rewrites one sealed segment into compressed blocks, if one is left to rewrite.
     pub(crate) fn rewrite_one(&self) -> Result<bool, LogError> {
         let segments = self.segments();
-        let next = segments.iter().find(|s| {
-            s.entry.sealed.is_some() && matches!(s.content, Content::Frames(_))
-        });
+        let next = segments
+            .iter()
+            .find(|s| s.entry.sealed.is_some() && matches!(s.content, Content::Frames(_)));
         let Some(segment) = next else { return Ok(false) };
         let entry = blocks::rewrite(&*self.disk, &self.dir, self.log_id, segment)?;
         let path = self.dir.join(SEGMENTS_DIR).join(entry.file_name());
@@ -173,7 +173,6 @@ pub(crate) fn index_segment(
     }
     Ok((builder, table))
 }
-
 
 fn first_index(window: &mut Window) -> Result<u64, LogError> {
     Ok(match window.frame(HEADER_BLOCK_BYTES)? {

@@ -20,7 +20,7 @@ use nexus_protocol::{Corruption, CorruptionKind, LogId, Timestamp};
 
 pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
 pub(crate) use tail::Tail;
-pub(crate) use writer::{Completed, Writer, WriterStart};
+pub(crate) use writer::{Writer, WriterStart};
 
 use crate::io::Disk;
 use crate::manifest::Sealed;
@@ -138,9 +138,9 @@ impl Log {
             let after = table.slots.partition_point(|slot| slot.first_position <= position);
             table.slots.get(after).map(|slot| slot.first_position)
         });
-        let offset = segment.frames().and_then(|table| {
-            table.find(position).map(|index| table.slots[index].offset_bytes)
-        });
+        let offset = segment
+            .frames()
+            .and_then(|table| table.find(position).map(|index| table.slots[index].offset_bytes));
         let missing = || {
             let kind = CorruptionKind::Checksum("frame");
             Box::new(segment.damage(offset.unwrap_or(0), kind))
@@ -157,8 +157,9 @@ impl Log {
     /// over positions of one of them.
     pub(crate) fn position_at_time(&self, time: Timestamp, end: u64) -> Result<u64, ReadFault> {
         let segments = self.segments();
-        let after = segments
-            .partition_point(|segment| segment.first_recorded_at().is_some_and(|first| first < time));
+        let after = segments.partition_point(|segment| {
+            segment.first_recorded_at().is_some_and(|first| first < time)
+        });
         let Some(segment) = after.checked_sub(1).and_then(|index| segments.get(index)) else {
             return Ok(segments.first().map_or(0, |segment| segment.first_position).min(end));
         };
@@ -203,5 +204,11 @@ impl Log {
                 resume_at: Some(position + 1),
             },
         }
+    }
+}
+
+impl std::fmt::Debug for Watermark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Watermark").field(&self.get()).finish()
     }
 }

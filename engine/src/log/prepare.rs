@@ -57,7 +57,8 @@ impl Log {
         let largest = catalog.segment_bytes_max.min(SEGMENT_BYTES_MAX);
         let capacity_bytes = doubled.min(largest).max(needed).next_multiple_of(ALIGNMENT as u64);
         let number = previous.map_or(1, |entry| entry.number + 1);
-        let entry = new_entry(&*self.disk, self.log_id, number, catalog.manifest.lineage(), capacity_bytes);
+        let entry =
+            new_entry(&*self.disk, self.log_id, number, catalog.manifest.lineage(), capacity_bytes);
         let ready = capacity_bytes.min(needed.max(STRIDE_BYTES));
         let prepared = create(&*self.disk, &self.dir, self.log_id, entry, ready)?;
         let mut manifest = catalog.manifest.clone();

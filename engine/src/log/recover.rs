@@ -16,9 +16,7 @@ use nexus_protocol::{CorruptionKind, LogId, RecordedEvent, Timestamp};
 use super::cut::{Cuttable, cut};
 use super::{Prepared, WriterStart};
 use crate::error::LogError;
-use crate::frame::{
-    ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, LogOffset, digest,
-};
+use crate::frame::{ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, LogOffset, digest};
 use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{Manifest, Sealed, SegmentEntry};
 use crate::node_state::NodeStateFile;
@@ -284,7 +282,8 @@ fn scan_segment(
         return Ok(None);
     }
     let first_position = table.slots.first().map_or(before.next_position, |s| s.first_position);
-    let first_position = if mode == Recovery::Damaged { first_position } else { before.next_position };
+    let first_position =
+        if mode == Recovery::Damaged { first_position } else { before.next_position };
     let ready = open.file.len_bytes()?;
     let segment = Segment::new(
         dir,
@@ -382,11 +381,8 @@ fn cut_tail(
 ) -> Result<u64, LogError> {
     let mut anything = false;
     for segment in rest {
-        let from = if segment.entry.number == end.segment {
-            end.offset_bytes
-        } else {
-            HEADER_BLOCK_BYTES
-        };
+        let from =
+            if segment.entry.number == end.segment { end.offset_bytes } else { HEADER_BLOCK_BYTES };
         anything |= Window::new(Arc::clone(&segment.file))?.written_end(from)?.is_some();
     }
     if anything { cut(node_state, &cuttable(rest), end) } else { Ok(0) }

@@ -86,7 +86,11 @@ impl Writer {
 
     /// Makes sure that a frame of `padded_bytes` finds blocks that hold zeros. Usually maintenance
     /// was here first, and this touches no disk.
-    pub(crate) fn ensure_room(&self, padded_bytes: u64, starts_segment: bool) -> Result<(), LogError> {
+    pub(crate) fn ensure_room(
+        &self,
+        padded_bytes: u64,
+        starts_segment: bool,
+    ) -> Result<(), LogError> {
         if !starts_segment {
             let end = self.at.offset_bytes + padded_bytes;
             let active = &self.at.active;
@@ -126,7 +130,9 @@ impl Writer {
         header.entry = entry;
         let padded = proposal.padded_bytes();
         assert_eq!(header.first_position, self.at.next_position, "positions are dense");
-        assert!(entry.index == self.at.last_entry.index + 1 || self.at.last_entry == EntryId::default());
+        assert!(
+            entry.index == self.at.last_entry.index + 1 || self.at.last_entry == EntryId::default()
+        );
         assert!(entry.term >= self.at.last_entry.term && header.recorded_at >= self.at.recorded_at);
         if header.starts_segment {
             self.roll();
@@ -142,7 +148,8 @@ impl Writer {
         self.at.last_entry = entry;
         self.at.recorded_at = header.recorded_at;
         self.at.offset_bytes = offset + padded as u64;
-        let end = LogOffset { segment: self.at.active.entry.number, offset_bytes: self.at.offset_bytes };
+        let end =
+            LogOffset { segment: self.at.active.entry.number, offset_bytes: self.at.offset_bytes };
         let slot = (header.kind == FrameKind::Events).then_some(FrameSlot {
             first_position: header.first_position,
             offset_bytes: offset,
@@ -150,7 +157,12 @@ impl Writer {
         });
         if slot.is_some() {
             let durable = self.log.durable.get();
-            self.log.tail.push(header.first_position, self.at.next_position, bytes.clone(), durable);
+            self.log.tail.push(
+                header.first_position,
+                self.at.next_position,
+                bytes.clone(),
+                durable,
+            );
         }
         self.at.active.add_frame(slot, end.offset_bytes, self.at.next_position);
         self.in_flight.push_back(Completed { entry, next_position: self.at.next_position, end });
@@ -175,7 +187,8 @@ impl Writer {
     /// Goes on in the segment that was prepared.
     fn roll(&mut self) {
         let next = {
-            let mut prepared = self.log.prepared.lock().expect("no panic while segments are prepared");
+            let mut prepared =
+                self.log.prepared.lock().expect("no panic while segments are prepared");
             assert!(!prepared.is_empty(), "room was ensured");
             prepared.remove(0)
         };
@@ -241,10 +254,8 @@ impl Writer {
     /// Goes on from `start`, to which the tail was cut.
     pub(crate) fn restart(&mut self, start: WriterStart) {
         assert!(self.in_flight.is_empty(), "nothing is cut while frames are in flight");
-        self.durable_end = LogOffset {
-            segment: start.active.entry.number,
-            offset_bytes: start.offset_bytes,
-        };
+        self.durable_end =
+            LogOffset { segment: start.active.entry.number, offset_bytes: start.offset_bytes };
         self.at = start;
     }
 }

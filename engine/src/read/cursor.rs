@@ -26,7 +26,9 @@ impl Cursor {
     pub(crate) fn event(&mut self, position: u64, want: Want) -> Result<RecordedEvent, ReadError> {
         let index = match &self.chunk {
             // The next record of the chunk is the usual one: no search.
-            Some((chunk, last)) if *last + 1 < chunk.len() && chunk.position(*last + 1) == position => {
+            Some((chunk, last))
+                if *last + 1 < chunk.len() && chunk.position(*last + 1) == position =>
+            {
                 Some(*last + 1)
             }
             Some((chunk, _)) => chunk.find(position),

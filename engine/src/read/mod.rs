@@ -184,8 +184,9 @@ impl Reader {
         if view.state == StreamState::Tombstoned {
             return Err(ReadError::Deleted { stream: name.to_owned() });
         }
-        let revisions_below =
-            |position: u64| position.checked_sub(1).map_or(0, |p| entry.positions.partition_point_above(p) as u64);
+        let revisions_below = |position: u64| {
+            position.checked_sub(1).map_or(0, |p| entry.positions.partition_point_above(p) as u64)
+        };
         let mut end = view.count;
         match read.as_of {
             Some(AsOf::Revision(revision)) => end = end.min(revision.get().saturating_add(1)),
@@ -214,8 +215,8 @@ impl Reader {
         read: &Read,
         bound: u64,
     ) -> Result<Option<Self>, ReadError> {
-        let by_revision = matches!(read.from, From::Revision(_))
-            || matches!(read.as_of, Some(AsOf::Revision(_)));
+        let by_revision =
+            matches!(read.from, From::Revision(_)) || matches!(read.as_of, Some(AsOf::Revision(_)));
         if by_revision {
             let why = "a revision is a place in one stream: name the stream, or use a position";
             return Err(Invalid::Request(why.to_owned()).into());
@@ -227,9 +228,7 @@ impl Reader {
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => 0,
             (From::Start, Direction::Backwards) => u64::MAX,
-            (from, direction) => {
-                position_of(log, from, bound, direction == Direction::Backwards)?
-            }
+            (from, direction) => position_of(log, from, bound, direction == Direction::Backwards)?,
         };
         let source = match Plan::new(index, &read.filter) {
             Plan::Scan => Source::Scan,
@@ -310,7 +309,9 @@ impl Reader {
         loop {
             let position = self.next_position()?;
             let want = match self.source {
-                Source::Scan if self.direction == Direction::Forwards => Want::Following(SCAN_BYTES),
+                Source::Scan if self.direction == Direction::Forwards => {
+                    Want::Following(SCAN_BYTES)
+                }
                 _ => Want::One,
             };
             let event = match self.cursor.event(position, want) {
@@ -346,7 +347,8 @@ impl Reader {
         };
         match &mut self.source {
             Source::Stream { entry, view } => {
-                let at = if self.direction == Direction::Forwards { at.max(view.floor) } else { at };
+                let at =
+                    if self.direction == Direction::Forwards { at.max(view.floor) } else { at };
                 if at >= self.end || !view.shows(at) {
                     self.next = None;
                     return None;
@@ -391,9 +393,7 @@ fn position_of(log: &Log, from: From, bound: u64, backwards: bool) -> Result<u64
             0 => Err(Invalid::Request(format!("nothing was recorded at or before {time}")).into()),
             after => Ok(after - 1),
         },
-        From::Time(time) => {
-            log.position_at_time(time, bound).map_err(|fault| error_at(0, fault))
-        }
+        From::Time(time) => log.position_at_time(time, bound).map_err(|fault| error_at(0, fault)),
         From::Start | From::Revision(_) => unreachable!("handled by the caller"),
     }
 }

@@ -23,7 +23,12 @@ pub(crate) fn load(_: &Segment, _: &BlockTable, _: u64) -> Result<Chunk, Box<Cor
     unimplemented!()
 }
 
-pub(crate) fn rewrite(_: &dyn Disk, _: &Path, _: LogId, _: &Segment) -> Result<SegmentEntry, LogError> {
+pub(crate) fn rewrite(
+    _: &dyn Disk,
+    _: &Path,
+    _: LogId,
+    _: &Segment,
+) -> Result<SegmentEntry, LogError> {
     unimplemented!()
 }
 

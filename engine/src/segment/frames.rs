@@ -88,13 +88,10 @@ fn read(segment: &Segment, start: u64, end: u64) -> Result<Bytes, Box<Corruption
 
 /// All records of the frames in `bytes`, which start at `start` of the file.
 fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruption> {
-    let damaged = |at: usize, error: FrameError| {
-        segment.damage(start + at as u64, kind_of(error))
-    };
+    let damaged = |at: usize, error: FrameError| segment.damage(start + at as u64, kind_of(error));
     let (mut at, mut first, mut next, mut offsets) = (0, None, None, Vec::new());
     while at < bytes.len() {
-        let header =
-            FrameHeader::decode(&bytes[at..]).map_err(|error| damaged(at, error))?;
+        let header = FrameHeader::decode(&bytes[at..]).map_err(|error| damaged(at, error))?;
         let body_end = at + header.local.stored_length as usize;
         if body_end > bytes.len() || header.local.salt != segment.entry.salt {
             return Err(damaged(at, FrameError::Malformed("length")));
@@ -125,7 +122,8 @@ fn load_part(segment: &Segment, start: u64, position: u64) -> Result<Chunk, Box<
     let header = FrameHeader::decode(&head).map_err(damaged)?;
     let (first, count) = (header.replicated.first_position, header.replicated.count as usize);
     let index = position.checked_sub(first).and_then(|i| usize::try_from(i).ok());
-    let index = index.filter(|i| *i < count).ok_or_else(|| damaged(FrameError::Malformed("position")))?;
+    let index =
+        index.filter(|i| *i < count).ok_or_else(|| damaged(FrameError::Malformed("position")))?;
     let last = (index + RECORDS_ALONG).min(count);
     let table = start + header.local.stored_length as u64 - 4 * count as u64;
     let (from, to) = (table + 4 * index as u64, table + 4 * last as u64);
@@ -137,7 +135,9 @@ fn load_part(segment: &Segment, start: u64, position: u64) -> Result<Chunk, Box<
         .ok_or_else(|| damaged(FrameError::Malformed("offset table")))?;
     let offsets: Vec<u64> = entries
         .chunks_exact(4)
-        .map(|e| u64::from(u32::from_le_bytes([e[0], e[1], e[2], e[3]])) + start + HEADER_BYTES as u64)
+        .map(|e| {
+            u64::from(u32::from_le_bytes([e[0], e[1], e[2], e[3]])) + start + HEADER_BYTES as u64
+        })
         .collect();
     if !offsets.is_sorted() || offsets.last().is_none_or(|offset| *offset >= table) {
         return Err(damaged(FrameError::Malformed("offset table")));
@@ -184,7 +184,9 @@ pub(crate) fn of_frame(frame: &Bytes) -> Option<Chunk> {
     let body = frame.get(HEADER_BYTES..header.local.stored_length as usize)?;
     let view = BodyView::new(&header, frame.slice_ref(body)).ok()?;
     let offsets = (0..header.replicated.count as usize)
-        .map(|index| view.record_range(index).ok().and_then(|r| u32::try_from(r.start + HEADER_BYTES).ok()))
+        .map(|index| {
+            view.record_range(index).ok().and_then(|r| u32::try_from(r.start + HEADER_BYTES).ok())
+        })
         .collect::<Option<Vec<_>>>()?;
     Some(Chunk::dense(frame.clone(), header.replicated.first_position, offsets))
 }

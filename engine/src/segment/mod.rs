@@ -157,7 +157,11 @@ impl Segment {
     }
 
     /// Damage at a place of this file.
-    pub(crate) fn damage(&self, offset_bytes: u64, kind: nexus_protocol::CorruptionKind) -> Corruption {
+    pub(crate) fn damage(
+        &self,
+        offset_bytes: u64,
+        kind: nexus_protocol::CorruptionKind,
+    ) -> Corruption {
         crate::error::corruption(&self.path, offset_bytes, kind)
     }
 

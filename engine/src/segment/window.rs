@@ -49,7 +49,10 @@ impl Window {
     }
 
     /// The frame at `offset`, checked alone: header and body. It is not said to be a successor.
-    pub(crate) fn frame(&mut self, offset: u64) -> DiskResult<Result<(FrameHeader, Bytes), FrameError>> {
+    pub(crate) fn frame(
+        &mut self,
+        offset: u64,
+    ) -> DiskResult<Result<(FrameHeader, Bytes), FrameError>> {
         let head = self.get(offset, ALIGNMENT)?;
         if head.is_empty() {
             return Ok(Err(FrameError::Blank));
@@ -68,7 +71,11 @@ impl Window {
     }
 
     /// Headers of frames with this salt from `offset` on, whatever stands between them.
-    pub(crate) fn headers_from(&mut self, mut offset: u64, salt: u64) -> DiskResult<Vec<(u64, FrameHeader)>> {
+    pub(crate) fn headers_from(
+        &mut self,
+        mut offset: u64,
+        salt: u64,
+    ) -> DiskResult<Vec<(u64, FrameHeader)>> {
         let mut found = Vec::new();
         while offset < self.len_bytes {
             let block = self.get(offset, ALIGNMENT)?;

@@ -61,11 +61,7 @@ pub(crate) fn decide(append: &PreparedAppend, now_us: i64, view: &dyn View) -> D
     }
 }
 
-fn decided(
-    append: &PreparedAppend,
-    now_us: i64,
-    view: &dyn View,
-) -> Result<Decision, AppendError> {
+fn decided(append: &PreparedAppend, now_us: i64, view: &dyn View) -> Result<Decision, AppendError> {
     let bound = view.next_position();
     let streams: Vec<StreamView> =
         append.streams.iter().map(|stream| view.index().view(&stream.key, bound)).collect();
@@ -84,7 +80,8 @@ fn decided(
         let from = after.map_or(0, |after| after.get().saturating_add(1));
         let from = if crate::planted::is("boundary-off-by-one") { from + 1 } else { from };
         if from < view.floor() {
-            let what = format!("the boundary starts after {after:?}, below position {}", view.floor());
+            let what =
+                format!("the boundary starts after {after:?}, below position {}", view.floor());
             return Err(AppendError::BelowRetention { what });
         }
         if let Some(answer) = check_absent(append, query, from, Clause::Boundary, view)? {

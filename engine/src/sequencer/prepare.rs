@@ -114,8 +114,7 @@ impl PreparedAppend {
         tags.dedup();
         let recipe = Recipe { stream: stream.as_str(), id, event, tags: &tags, extensions: &[] };
         self.records.push(PreparedRecord::encode(&recipe, &mut self.buffer));
-        let keys =
-            EventKeys::new(stream.as_str(), &event.event_type, tags.iter().copied(), id);
+        let keys = EventKeys::new(stream.as_str(), &event.event_type, tags.iter().copied(), id);
         let effect = if names::is_system(stream.as_str()) {
             Effect::of(stream.as_str(), &event.event_type, &event.data, &event.metadata)
         } else {
@@ -143,11 +142,7 @@ impl PreparedAppend {
 
     /// What the frame needs of it.
     pub(crate) fn parts(&self) -> BatchParts<'_> {
-        BatchParts {
-            buffer: &self.buffer,
-            records: &self.records,
-            extensions: &self.extensions,
-        }
+        BatchParts { buffer: &self.buffer, records: &self.records, extensions: &self.extensions }
     }
 }
 
@@ -190,7 +185,8 @@ fn encoded_bytes(append: &Append) -> Result<usize, AppendError> {
 
 fn extensions(append: &Append) -> Result<Vec<u8>, AppendError> {
     let Some(key) = &append.idempotency_key else { return Ok(Vec::new()) };
-    let length = u16::try_from(key.len()).ok().filter(|n| usize::from(*n) <= IDEMPOTENCY_KEY_BYTES_MAX);
+    let length =
+        u16::try_from(key.len()).ok().filter(|n| usize::from(*n) <= IDEMPOTENCY_KEY_BYTES_MAX);
     let Some(length) = length else {
         let what = "an idempotency key, in bytes";
         let size = key.len();

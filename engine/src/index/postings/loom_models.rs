@@ -155,7 +155,10 @@ fn loom_zz_probe() {
         let list = Arc::new(tens(0));
         let writer = {
             let list = Arc::clone(&list);
-            thread::spawn(move || { list.push(10); list.push(20); })
+            thread::spawn(move || {
+                list.push(10);
+                list.push(20);
+            })
         };
         let len = list.len();
         eprintln!("len {len} {:?}", list.get(0));

@@ -1,0 +1,87 @@
+//! Append, read, close, open again: on a real disk, in memory, and on the simulated one.
+
+use std::sync::Arc;
+
+use nexus_engine::Engine;
+use nexus_engine::io::SimDisk;
+use nexus_protocol::{
+    Append, AppendError, EventData, Filter, Position, Read, Revision, StreamState, Subscribe,
+    SubscriptionItem,
+};
+
+fn event(n: u64) -> EventData {
+    EventData::json("Tested", &serde_json::json!({ "n": n })).unwrap().tag(format!("n:{}", n % 3))
+}
+
+fn numbers(engine: &Engine, read: Read) -> Vec<u64> {
+    engine.read(read).into_iter().map(|event| event.unwrap().position().get()).collect()
+}
+
+#[test]
+fn what_was_appended_is_read_again_after_opening_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::open(dir.path()).unwrap();
+    for n in 0..10 {
+        let answer = engine.append(Append::to(format!("s-{}", n % 2)).event(event(n))).wait().unwrap();
+        assert_eq!(answer.first(), Some(Position::new(n)));
+    }
+    assert_eq!(numbers(&engine, Read::stream("s-1")), [1, 3, 5, 7, 9]);
+    engine.close().unwrap();
+    let engine = Engine::open(dir.path()).unwrap();
+    assert_eq!(numbers(&engine, Read::all()), (0..10).collect::<Vec<_>>());
+    assert_eq!(numbers(&engine, Read::all().backwards().limit(3)), [9, 8, 7]);
+    assert_eq!(numbers(&engine, Read::stream("s-0").backwards()), [8, 6, 4, 2, 0]);
+    assert_eq!(numbers(&engine, Read::all().filter(Filter::tag("n:1"))), [1, 4, 7]);
+    assert!(matches!(Engine::open(dir.path()), Err(nexus_engine::OpenError::Locked { .. })));
+}
+
+#[test]
+fn segments_roll_and_are_sealed_on_the_simulated_disk() {
+    let disk = SimDisk::builder().seed(1).build();
+    let options = || {
+        Engine::options().disk(Arc::new(disk.clone())).segment_bytes(65536, 65536).threads(false).compress(false)
+    };
+    let engine = options().open("/data").unwrap();
+    for n in 0..100 {
+        engine.append(Append::to("s-1").event(event(n))).wait().unwrap();
+        engine.maintain().unwrap();
+    }
+    assert!(engine.stats().segments > 5, "{:?}", engine.stats());
+    assert_eq!(numbers(&engine, Read::all()).len(), 100);
+    engine.close().unwrap();
+    let engine = options().open("/data").unwrap();
+    assert_eq!(numbers(&engine, Read::stream("s-1")).len(), 100);
+    let found = engine.append(Append::to("s-1").at(Revision::new(3)).event(event(0))).wait();
+    assert!(matches!(found, Err(AppendError::Conflict(_))), "{found:?}");
+}
+
+#[test]
+fn many_threads_append_and_a_subscription_sees_all() {
+    let engine = Engine::in_memory();
+    let mut subscription = engine.subscribe(Subscribe::all());
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let engine = engine.clone();
+            scope.spawn(move || {
+                for n in 0..200 {
+                    engine.append(Append::to(format!("w-{writer}")).event(event(n))).wait().unwrap();
+                }
+            });
+        }
+    });
+    let mut seen = 0;
+    while seen < 1600 {
+        match subscription.next_blocking(None).unwrap().unwrap() {
+            SubscriptionItem::Event(event) => {
+                assert_eq!(event.position().get(), seen);
+                seen += 1;
+            }
+            SubscriptionItem::Checkpoint { .. } | SubscriptionItem::CaughtUp { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    engine.delete_stream("w-1", nexus_protocol::ExpectedRevision::Any).unwrap();
+    assert_eq!(engine.stream_info("w-1").unwrap().state, StreamState::Deleted(Revision::new(199)));
+    assert!(numbers(&engine, Read::stream("w-1")).is_empty());
+    assert_eq!(numbers(&engine, Read::all()).len(), 1400);
+}
