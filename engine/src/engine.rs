@@ -17,7 +17,7 @@ use crate::open::{self, NAMESPACES_DIR};
 use crate::options::Options;
 
 /// Name of the lock file in a data directory.
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 /// How often the maintenance thread looks around.
 const TICK: Duration = Duration::from_millis(20);
 /// Max age is looked at once in so many ticks: about once a minute.

@@ -23,9 +23,10 @@ mod stats;
 mod streams;
 mod subscribe;
 mod sync;
+mod verify;
 mod watermark;
 
-pub use commit::PendingAppend;
+pub use commit::{LocalReplicator, PendingAppend, ReplicatedFrame, Replicator, SeamError, Seams};
 pub use engine::{CloseError, Engine};
 pub use error::OpenError;
 pub use frame::{ChainDigest, EntryId, LogOffset, Proposal};
@@ -36,3 +37,4 @@ pub use read::{Events, EventsIter, Explain};
 pub use stats::Stats;
 pub use streams::StreamList;
 pub use subscribe::Subscription;
+pub use verify::{VerifyProgress, VerifyReport, verify, verify_on};

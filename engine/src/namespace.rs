@@ -10,7 +10,7 @@ use nexus_protocol::{
 };
 use uuid::Uuid;
 
-use crate::commit::{Committer, PendingAppend, submit};
+use crate::commit::{Committer, PendingAppend, Seams, submit};
 use crate::engine::{Engine, Shared};
 use crate::read::{self, Events};
 use crate::segment::frames::Want;
@@ -194,6 +194,11 @@ impl Namespace {
     /// When it is not a stream's name.
     pub fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
         crate::snapshot::list(self, stream)
+    }
+
+    /// The seams of replication: what a replication layer drives this log by.
+    pub fn seams(&self) -> Seams {
+        Seams::new(Arc::clone(&self.committer))
     }
 
     /// How much there is.

@@ -1,8 +1,7 @@
 //! Opening a namespace: create it or recover it, load its index, put its parts together.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use nexus_protocol::{CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent};
 use uuid::Uuid;
@@ -21,7 +20,6 @@ use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
 use crate::options::Options;
 use crate::segment::{Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentHeader, blocks};
-use crate::watermark::Watermark;
 
 /// Folder of the namespaces in a data directory.
 pub(crate) const NAMESPACES_DIR: &str = "namespaces";
@@ -358,31 +356,4 @@ fn remove_leftovers(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<
     }
     debug_assert!(disk.metadata(&dir.join(NODE_STATE_FILE))?.is_some(), "opened before");
     Ok(())
-}
-
-impl Log {
-    /// What recovery found, shared.
-    fn new(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
-        catalog: Catalog,
-        segments: crate::log::SegmentList,
-        durable: u64,
-        prepared: Vec<crate::log::Prepared>,
-        left: Vec<(Arc<Segment>, crate::manifest::Sealed)>,
-    ) -> Self {
-        Self {
-            disk,
-            dir,
-            log_id: catalog.manifest.log_id,
-            segments: segments.into(),
-            tail: crate::log::Tail::default(),
-            durable: Watermark::new(durable),
-            committed: Arc::new(Watermark::new(durable)),
-            catalog: Mutex::new(catalog),
-            prepared: Mutex::new(prepared),
-            needs_maintenance: AtomicBool::new(!left.is_empty()),
-            left: Mutex::new(left),
-        }
-    }
 }

@@ -113,7 +113,7 @@ impl std::fmt::Display for Conflict {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file} is damaged at byte {offset_bytes}: {kind}")]
 pub struct Corruption {
-    /// The file, below the data directory.
+    /// The path of the file.
     pub file: String,
     /// Where in it, in bytes.
     pub offset_bytes: u64,

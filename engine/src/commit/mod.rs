@@ -11,6 +11,7 @@
 mod completion;
 mod pending;
 mod queue;
+mod replicate;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ pub(crate) use completion::Completion;
 pub use pending::PendingAppend;
 pub(crate) use pending::submit;
 pub(crate) use queue::{Queue, Waiting};
+pub use replicate::{LocalReplicator, ReplicatedFrame, Replicator, SeamError, Seams};
 
 use crate::error::{LogError, describe};
 use crate::frame::{EntryId, FrameBuilder, HEADER_BYTES};
@@ -55,9 +57,21 @@ pub(crate) struct CommitState {
     pub(crate) writer: Writer,
     /// For each frame in flight, the answers that wait for it.
     held: VecDeque<Vec<Held>>,
+    /// Frames that are durable here, and not yet known to be committed.
+    awaiting: VecDeque<Awaiting>,
+    /// Numbers frames, and says what is committed.
+    replicator: Box<dyn Replicator>,
     /// Wall clock and boot-time clock when the log was opened, in microseconds.
     clock: (i64, u128),
     alarmed: bool,
+}
+
+/// A durable frame that waits to be committed.
+#[derive(Debug)]
+struct Awaiting {
+    entry: EntryId,
+    next_position: u64,
+    held: Vec<Held>,
 }
 
 /// Wakes the committer thread, where there is one.
@@ -94,7 +108,14 @@ impl Committer {
         settings: Settings,
     ) -> Self {
         let clock = (log.disk.now().as_micros(), log.disk.boot_time().as_micros());
-        let state = CommitState { writer, held: VecDeque::new(), clock, alarmed: false };
+        let state = CommitState {
+            writer,
+            held: VecDeque::new(),
+            awaiting: VecDeque::new(),
+            replicator: Box::new(LocalReplicator),
+            clock,
+            alarmed: false,
+        };
         Self {
             log,
             index,
@@ -255,16 +276,14 @@ impl Committer {
     ) {
         if builder.is_empty() {
             // Nothing is written; what was seen may still be in flight (I1).
-            match state.held.back_mut() {
+            let last = state.held.back_mut();
+            match last.or_else(|| state.awaiting.back_mut().map(|frame| &mut frame.held)) {
                 Some(last) => last.extend(held),
                 None => finish_all(held),
             }
             return;
         }
-        let last = state.writer.at().last_entry;
-        // The local replicator: one node numbers its entries as Raft does, and its own disk is the
-        // quorum.
-        let entry = EntryId { term: last.term, index: last.index + 1 };
+        let entry = state.replicator.next_entry(state.writer.at().last_entry);
         state.writer.append(builder.finish(starts_segment), entry);
         if crate::planted::is("watermark-before-durable") {
             self.log.committed.publish(state.writer.at().next_position);
@@ -281,14 +300,18 @@ impl Committer {
     fn complete(&self, state: &mut CommitState) {
         match state.writer.complete() {
             Ok(done) => {
-                self.set_committed(done.next_position);
                 let held = state.held.pop_front().expect("a frame in flight has its answers");
-                finish_all(held);
+                let (entry, next_position) = (done.entry, done.next_position);
+                state.awaiting.push_back(Awaiting { entry, next_position, held });
+                if let Some(committed) = state.replicator.on_durable(entry) {
+                    self.commit_up_to(state, committed);
+                }
             }
             Err(error) => {
                 tracing::error!(error = %describe(&error), "the log is poisoned: open it again");
                 let refusal = self.poisoned();
-                for (completion, _) in state.held.drain(..).flatten() {
+                let awaiting = state.awaiting.drain(..).map(|frame| frame.held);
+                for (completion, _) in awaiting.chain(state.held.drain(..)).flatten() {
                     completion.finish(Err(refusal.clone()));
                 }
                 state.writer.abandon();
@@ -297,13 +320,15 @@ impl Committer {
         }
     }
 
-    /// Everything below `next_position` is committed: readers see it.
-    pub(crate) fn set_committed(&self, next_position: u64) {
-        assert!(
-            next_position <= self.log.durable.get() || crate::planted::is("failed-sync-ignored")
-        );
-        if next_position > self.log.committed.get() {
-            self.log.committed.publish(next_position);
+    /// The log is committed up to `entry`: readers see it, and its appenders are answered.
+    fn commit_up_to(&self, state: &mut CommitState, entry: EntryId) {
+        while state.awaiting.front().is_some_and(|frame| frame.entry <= entry) {
+            let frame = state.awaiting.pop_front().expect("just looked at");
+            assert!(frame.next_position <= self.log.durable(), "committed is durable here (I1)");
+            if frame.next_position > self.log.committed.get() {
+                self.log.committed.publish(frame.next_position);
+            }
+            finish_all(frame.held);
         }
     }
 
@@ -330,7 +355,7 @@ impl Committer {
     }
 
     fn poisoned(&self) -> AppendError {
-        AppendError::Poisoned { at: self.log.durable.get().checked_sub(1).map(Position::new) }
+        AppendError::Poisoned { at: self.log.durable().checked_sub(1).map(Position::new) }
     }
 
     /// The clock that recorded times come from.

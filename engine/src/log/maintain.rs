@@ -50,7 +50,7 @@ impl Log {
             // The frame that follows must be durable and committed: then Raft never takes the
             // segment's last frame back, and recovery may demand a frame after a sealed segment.
             let follows = sealed.next_position;
-            if self.durable.get() <= follows || self.committed.get() <= follows {
+            if self.durable() <= follows || self.committed.get() <= follows {
                 return Ok(());
             }
             self.seal(&segment, sealed)?;

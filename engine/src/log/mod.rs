@@ -13,7 +13,7 @@ mod tail;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use nexus_protocol::{Corruption, CorruptionKind, LogId, Timestamp};
@@ -38,10 +38,10 @@ pub(crate) struct Log {
     /// The namespace's folder.
     pub(crate) dir: PathBuf,
     pub(crate) log_id: LogId,
-    pub(crate) segments: RwLock<SegmentList>,
+    segments: RwLock<SegmentList>,
     pub(crate) tail: Tail,
     /// Every position below it is durable here.
-    pub(crate) durable: Watermark,
+    durable: AtomicU64,
     /// Every position below it is committed: what readers see.
     pub(crate) committed: Arc<Watermark>,
     /// Manifest and node-state: what maintenance changes.
@@ -85,14 +85,50 @@ impl Log {
     }
 
     /// Segments after `number` were cut away.
-    fn remove_segments_after(&self, number: u64) {
+    pub(crate) fn remove_segments_after(&self, number: u64) {
         let mut segments = self.segments.write().expect("no panic while segments are cut");
         Arc::make_mut(&mut segments).retain(|segment| segment.entry.number <= number);
     }
 
+    /// The log on this disk, as recovery found it.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        catalog: Catalog,
+        segments: SegmentList,
+        durable: u64,
+        prepared: Vec<Prepared>,
+        left: Vec<(Arc<Segment>, Sealed)>,
+    ) -> Self {
+        Self {
+            disk,
+            dir,
+            log_id: catalog.manifest.log_id,
+            segments: segments.into(),
+            tail: Tail::default(),
+            durable: AtomicU64::new(durable),
+            committed: Arc::new(Watermark::new(durable)),
+            catalog: Mutex::new(catalog),
+            prepared: Mutex::new(prepared),
+            needs_maintenance: AtomicBool::new(!left.is_empty()),
+            left: Mutex::new(left),
+        }
+    }
+
+    /// Every position below it is durable here. Nobody waits for it: what readers wait for is what
+    /// is committed.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Frames became durable, or were cut.
+    pub(crate) fn set_durable(&self, next_position: u64) {
+        self.durable.store(next_position, Ordering::Release);
+    }
+
     /// Whether something is to be sealed or prepared; asked once.
     pub(crate) fn take_needs_maintenance(&self) -> bool {
-        self.needs_maintenance.swap(false, std::sync::atomic::Ordering::AcqRel)
+        self.needs_maintenance.swap(false, Ordering::AcqRel)
     }
 
     /// The records around `position`, which is below a watermark.

@@ -80,8 +80,20 @@ pub(crate) struct Scanned<'a> {
 pub(crate) fn scan(
     window: &mut Window,
     salt: u64,
+    offset: u64,
+    follow: &mut Follow,
+    on_frame: &mut dyn FnMut(Scanned<'_>),
+) -> DiskResult<(u64, FrameError)> {
+    scan_until(window, salt, offset, follow, &|_| false, on_frame)
+}
+
+/// The same, but stops behind the frame that `is_last` knows.
+pub(crate) fn scan_until(
+    window: &mut Window,
+    salt: u64,
     mut offset: u64,
     follow: &mut Follow,
+    is_last: &dyn Fn(&FrameHeader) -> bool,
     on_frame: &mut dyn FnMut(Scanned<'_>),
 ) -> DiskResult<(u64, FrameError)> {
     let mut events = Vec::new();
@@ -104,6 +116,9 @@ pub(crate) fn scan(
         follow.recorded_at = header.replicated.recorded_at;
         on_frame(Scanned { offset_bytes: offset, header: &header, events: &events });
         offset += header.padded_bytes();
+        if is_last(&header) {
+            return Ok((offset, FrameError::Blank));
+        }
     }
 }
 

@@ -156,7 +156,7 @@ impl Writer {
             recorded_at: header.recorded_at,
         });
         if slot.is_some() {
-            let durable = self.log.durable.get();
+            let durable = self.log.durable();
             self.log.tail.push(
                 header.first_position,
                 self.at.next_position,
@@ -239,7 +239,7 @@ impl Writer {
             _ => {
                 assert!(done.end > self.durable_end, "frames become durable in order");
                 self.durable_end = done.end;
-                self.log.durable.publish(done.next_position);
+                self.log.set_durable(done.next_position);
                 Ok(done)
             }
         }

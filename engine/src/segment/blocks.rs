@@ -40,3 +40,12 @@ pub(crate) fn for_each_event(
 ) -> Result<(), LogError> {
     unimplemented!()
 }
+
+pub(crate) fn verify(
+    _: &dyn DiskFile,
+    _: &Path,
+    _: &SegmentEntry,
+    _: &mut dyn FnMut(Corruption),
+) -> Result<u64, LogError> {
+    unimplemented!()
+}

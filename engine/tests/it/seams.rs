@@ -1,0 +1,136 @@
+//! The seams of replication: numbering, commitment, truncation, and frames that travel.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nexus_engine::io::SimDisk;
+use nexus_engine::{Engine, EntryId, ReplicatedFrame, Replicator};
+use nexus_protocol::{Append, AppendError, EventData, ExpectedRevision, Read};
+
+/// Commits only what it is told: a leader whose followers are slow.
+#[derive(Debug)]
+struct Slow;
+
+impl Replicator for Slow {
+    fn next_entry(&mut self, last: EntryId) -> EntryId {
+        EntryId { term: last.term, index: last.index + 1 }
+    }
+
+    fn on_durable(&mut self, _: EntryId) -> Option<EntryId> {
+        None
+    }
+}
+
+fn open(disk: &SimDisk) -> Engine {
+    let options = Engine::options().disk(Arc::new(disk.clone())).threads(false).compress(false);
+    options.segment_bytes(65536, 65536).open("/data").unwrap()
+}
+
+fn event(n: u64) -> EventData {
+    EventData::json("Tested", &serde_json::json!({ "n": n })).unwrap().tag(format!("n:{n}"))
+}
+
+fn count(engine: &Engine) -> usize {
+    engine.read(Read::all()).into_iter().map(Result::unwrap).count()
+}
+
+/// Polls a future once, so that it is written, and gives it back.
+fn submit(engine: &Engine, append: Append) -> std::pin::Pin<Box<nexus_engine::PendingAppend>> {
+    let mut pending = Box::pin(engine.append(append));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(pending.as_mut().poll(&mut context).is_pending());
+    pending
+}
+
+#[test]
+fn what_is_durable_is_neither_read_nor_answered_before_it_is_committed() {
+    let engine = open(&SimDisk::default());
+    engine.append(Append::to("s-1").event(event(0))).wait().unwrap();
+    engine.seams().set_replicator(Box::new(Slow));
+    let mut first = submit(&engine, Append::to("s-1").event(event(1)));
+    assert_eq!(count(&engine), 1);
+    engine.seams().set_committed(engine.seams().last_entry());
+    assert_eq!(count(&engine), 2);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_ready());
+}
+
+#[test]
+fn a_cut_takes_frames_back_across_segments_and_leaves_no_trace_in_the_index() {
+    let disk = SimDisk::default();
+    let engine = open(&disk);
+    for n in 0..5 {
+        engine.append(Append::to(format!("s-{}", n % 2)).event(event(n))).wait().unwrap();
+    }
+    let (kept, chain) = (engine.seams().last_entry(), engine.seams().chain());
+    engine.seams().set_replicator(Box::new(Slow));
+    let pending: Vec<_> = (5..60)
+        .map(|n| submit(&engine, Append::to(format!("s-{}", n % 3)).event(event(n))))
+        .collect();
+    assert!(engine.stats().segments > 3);
+    engine.seams().truncate_tail(kept).unwrap();
+    for mut pending in pending {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let answer = pending.as_mut().poll(&mut context);
+        assert!(matches!(answer, std::task::Poll::Ready(Err(AppendError::Unknown))), "{answer:?}");
+    }
+    assert_eq!((engine.seams().last_entry(), engine.seams().chain()), (kept, chain));
+    assert_eq!(engine.stats().events, 5);
+    engine.seams().set_replicator(Box::new(nexus_engine::LocalReplicator));
+    let append = Append::to("s-2").expected(ExpectedRevision::NoStream).event(event(5));
+    let answer = engine.append(append).wait().unwrap();
+    assert_eq!(answer.first().unwrap().get(), 5);
+    assert_eq!(count(&engine), 6);
+    for n in 6..80 {
+        engine.append(Append::to("s-9").event(event(n))).wait().unwrap();
+        engine.maintain().unwrap();
+    }
+    engine.close().unwrap();
+    assert_eq!(count(&open(&disk)), 80);
+}
+
+#[test]
+fn a_log_copied_by_frames_is_the_same_log() {
+    let leader = open(&SimDisk::default());
+    for n in 0..40 {
+        let events = (0..=n % 3).map(|m| event(n * 10 + m));
+        leader.append(Append::to(format!("s-{}", n % 4)).events(events)).wait().unwrap();
+    }
+    let follower_disk = SimDisk::builder().seed(9).build();
+    let follower = open(&follower_disk);
+    let first = follower.seams().last_entry();
+    let sent: Vec<_> = leader.seams().frames_after(first).unwrap();
+    let sent: Vec<_> =
+        sent.iter().map(|frame| ReplicatedFrame::decode(&frame.encode()).unwrap()).collect();
+    let told = AtomicBool::new(false);
+    follower.seams().set_replicator(Box::new(Slow));
+    follower
+        .seams()
+        .append_frames(&sent, |entry| {
+            assert_eq!(entry, leader.seams().last_entry());
+            told.store(true, Ordering::Relaxed);
+        })
+        .unwrap();
+    assert!(told.load(Ordering::Relaxed));
+    assert_eq!(count(&follower), 0);
+    follower.seams().set_committed(leader.seams().last_entry());
+    let all = |engine: &Engine| -> Vec<_> {
+        engine.read(Read::all()).into_iter().map(|e| e.unwrap().as_bytes().clone()).collect()
+    };
+    assert_eq!(all(&leader), all(&follower));
+    follower.close().unwrap();
+    assert_eq!(all(&open(&follower_disk)), all(&leader));
+}
+
+#[test]
+fn a_damaged_frame_of_another_node_is_refused() {
+    let leader = open(&SimDisk::default());
+    leader.append(Append::to("s-1").event(event(0))).wait().unwrap();
+    let frames = leader.seams().frames_after(EntryId { term: 1, index: 0 }).unwrap();
+    let bytes = frames[0].encode();
+    for bit in (0..bytes.len() * 8).step_by(7) {
+        let mut damaged = bytes.to_vec();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(ReplicatedFrame::decode(&damaged.into()).is_err(), "bit {bit}");
+    }
+}
