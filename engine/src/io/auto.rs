@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::choose::in_words;
 use super::raw::{RawOptions, write_sync_loop};
 use super::{
     Backend, Choice, Disk, DiskError, DiskOperation, DiskResult, Effort, Measurement, PortableDisk,
@@ -125,20 +124,29 @@ impl Kept {
 /// When the folder cannot be written to, or the disk is full; the message says what to do. Naming
 /// a backend instead of `auto` ([`open_disk`]) writes nothing.
 pub fn auto_disk(data_dir: &Path) -> DiskResult<(Arc<dyn Disk>, Choice)> {
-    let conditions = Conditions::of(data_dir)?;
-    let (disk, choice) = match kept(data_dir, &conditions) {
+    let (disk, choice) = match kept(data_dir, &Conditions::of(data_dir)?) {
         Some(kept) => kept,
         None => {
-            let choice = choose_anew(data_dir)?;
-            let disk = open_disk(choice.backend)?;
-            keep(data_dir, conditions, &choice)?;
-            (disk, choice)
+            let choice = remeasure(data_dir, Effort::Short)?;
+            (open_disk(choice.backend)?, choice)
         }
     };
     if let Some(warning) = warning(&choice) {
         tracing::warn!(disk = %choice.backend, data_dir = %data_dir.display(), "{warning}");
     }
     Ok((disk, choice))
+}
+
+/// Measures in the data directory `data_dir`, which must exist, and keeps the choice there in the
+/// place of the one before: what [`auto_disk`] opens from then on.
+///
+/// # Errors
+/// As of [`auto_disk`].
+pub fn remeasure(data_dir: &Path, effort: Effort) -> DiskResult<Choice> {
+    let conditions = Conditions::of(data_dir)?;
+    let choice = choose_anew(data_dir, effort)?;
+    keep(data_dir, conditions, &choice)?;
+    Ok(choice)
 }
 
 /// The kept choice, where it was made under the same conditions and can still be set up. Every way
@@ -169,8 +177,8 @@ fn keep(data_dir: &Path, conditions: Conditions, choice: &Choice) -> DiskResult<
     }
 }
 
-fn choose_anew(data_dir: &Path) -> DiskResult<Choice> {
-    let measurements = measure(data_dir, Effort::Short);
+fn choose_anew(data_dir: &Path, effort: Effort) -> DiskResult<Choice> {
+    let measurements = measure(data_dir, effort);
     if let Some((backend, reason)) = choose(&measurements) {
         return Ok(Choice { backend, reason, measurements });
     }
@@ -223,6 +231,7 @@ fn warning(choice: &Choice) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::choose::in_words;
     use super::*;
 
     fn folder() -> tempfile::TempDir {

@@ -5,7 +5,10 @@
 //! `nexus doctor` prints what is measured here, and [`auto_disk`](super::auto_disk) acts on it.
 //!
 //! Backends take turns, in short parts: a burst of other work on the machine then hurts all of
-//! them, and the quietest turn of each is compared.
+//! them, and the quietest turn of each is compared. Work that goes on throughout cannot be told
+//! from a slow disk (with all processors busy every wake-up waits for a tick of the scheduler, 4 ms,
+//! whatever the backend), so a choice made then may not be the best; [`remeasure`](super::remeasure)
+//! makes a new one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,7 +38,7 @@ const LATENCY_FACTOR: f64 = 1.25;
 const THROUGHPUT_FACTOR: f64 = 1.25;
 
 /// Turns of each backend.
-const TURNS: u32 = 3;
+const TURNS: u32 = 5;
 
 /// How much time to spend on measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +60,8 @@ impl Effort {
     /// How long one turn of one backend lasts.
     const fn turn(self) -> Duration {
         match self {
-            Self::Short => Duration::from_micros(1_700),
-            Self::Long => Duration::from_millis(55),
+            Self::Short => Duration::from_millis(1),
+            Self::Long => Duration::from_millis(35),
         }
     }
 
@@ -83,7 +86,7 @@ pub struct Measurement {
     pub p50_us: f64,
     /// The latency in µs that 99 of 100 writes did not exceed, of all turns.
     pub p99_us: f64,
-    /// Durable writes a second, of the best turn.
+    /// Durable writes a second, a whole number, of the best turn.
     pub writes_per_s: f64,
     /// Why it could not be measured; then the figures are 0.
     pub error: Option<String>,
@@ -168,8 +171,8 @@ impl Contender {
         if measurement.error.is_none() {
             let p50s = turns.iter().map(|turn| turn.latency_ns(500));
             measurement.p50_us = as_us(p50s.min().unwrap_or(0));
-            measurement.writes_per_s =
-                turns.iter().map(RawReport::writes_per_s).fold(0.0, f64::max);
+            let rates = turns.iter().map(RawReport::writes_per_s);
+            measurement.writes_per_s = rates.fold(0.0, f64::max).round();
             let latencies_ns = turns.into_iter().flat_map(|turn| turn.latencies_ns).collect();
             let all = RawReport { latencies_ns, ..RawReport::default() };
             measurement.p99_us = as_us(all.latency_ns(990));
@@ -185,7 +188,8 @@ pub(super) fn in_words(error: &DiskError) -> String {
 
 #[expect(clippy::cast_precision_loss, reason = "a latency for people, far below 2^53 ns")]
 fn as_us(ns: u64) -> f64 {
-    ns as f64 / 1000.0
+    // Tenths: more digits would only be noise, and would not survive being written and read.
+    (ns as f64 / 100.0).round() / 10.0
 }
 
 /// The best backend of those measured, and why; `None` when none of them works.
