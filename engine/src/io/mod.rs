@@ -40,7 +40,7 @@ pub mod sim;
 mod uring;
 
 #[cfg(target_os = "linux")]
-pub use auto::{DISK_FILE, auto_disk};
+pub use auto::{DISK_FILE, auto_disk, remeasure};
 #[cfg(target_os = "linux")]
 pub use backend::{Backend, BackendError, open_disk};
 pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
