@@ -1,5 +1,7 @@
 //! [`Engine`]: a data directory that is open.
 
+mod default;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,14 +167,6 @@ impl Engine {
     /// When the end could not be noted: nothing is lost, but the next start reads more.
     pub fn close(self) -> Result<(), CloseError> {
         self.shared.close()
-    }
-}
-
-impl std::ops::Deref for Engine {
-    type Target = Namespace;
-
-    fn deref(&self) -> &Namespace {
-        &self.default
     }
 }
 
