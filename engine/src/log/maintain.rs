@@ -79,8 +79,8 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the index files that sealed segments lack.
-    pub(crate) fn write_index_files(&self) -> Result<(), LogError> {
+    /// Writes the index file of one sealed segment that lacks one; answers whether there was one.
+    pub(crate) fn write_index_file(&self) -> Result<bool, LogError> {
         for segment in self.segments().iter() {
             if segment.entry.sealed.is_none() || segment.entry.layout != SegmentLayout::Frames {
                 continue;
@@ -90,9 +90,10 @@ impl Log {
                 let entry = &segment.entry;
                 let (builder, frames) = index_segment(&self.dir, entry, &segment.file(), false)?;
                 file::save(&*self.disk, &self.dir, self.log_id, entry, &builder.finish(&frames))?;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Rewrites one sealed segment into compressed blocks, if one is left to rewrite.
