@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nexus_protocol::NamespaceName;
 
-use crate::commit::{Committer, Signal};
+use crate::commit::{Committer, Signals};
 use crate::error::{LogError, OpenError};
 use crate::io::{self, Disk, DiskLock, MemoryDisk};
 use crate::namespace::Namespace;
@@ -64,7 +64,7 @@ pub(crate) struct Parts {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
-    pub(crate) signal: Arc<Signal>,
+    pub(crate) signals: Signals,
     namespaces: RwLock<BTreeMap<String, Arc<Committer>>>,
     stop: AtomicBool,
 }
@@ -98,13 +98,13 @@ impl Engine {
     pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let disk = prepare_dir(dir, &options)?;
         let lock = take_lock(&*disk, dir, &options)?;
-        let signal = Arc::new(Signal::default());
-        let namespaces = open_all(&disk, dir, &options, &signal)?;
+        let signals = Signals::default();
+        let namespaces = open_all(&disk, dir, &options, &signals)?;
         let parts = Arc::new(Parts {
             disk,
             dir: dir.to_owned(),
             options,
-            signal,
+            signals,
             namespaces: RwLock::new(namespaces),
             stop: AtomicBool::new(false),
         });
@@ -143,7 +143,7 @@ impl Engine {
             let from_log = |error: LogError| OpenError::from_log(error, &parts.dir);
             open::create(&*parts.disk, &parts.dir, &name, &parts.options).map_err(from_log)?;
             let dir = parts.dir.join(NAMESPACES_DIR).join(name.as_str());
-            let opened = open::open(&parts.disk, &dir, &parts.options, &parts.signal);
+            let opened = open::open(&parts.disk, &dir, &parts.options, &parts.signals);
             let committer = Arc::new(opened.map_err(from_log)?.committer);
             namespaces.insert(name.as_str().to_owned(), committer);
         }
@@ -228,7 +228,7 @@ fn open_all(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     options: &Options,
-    signal: &Arc<Signal>,
+    signals: &Signals,
 ) -> Result<BTreeMap<String, Arc<Committer>>, OpenError> {
     let from_log = |error: LogError| OpenError::from_log(error, dir);
     let root = dir.join(NAMESPACES_DIR);
@@ -253,7 +253,7 @@ fn open_all(
     }
     let mut opened = BTreeMap::new();
     for name in names {
-        let namespace = open::open(disk, &root.join(&name), options, signal).map_err(from_log)?;
+        let namespace = open::open(disk, &root.join(&name), options, signals).map_err(from_log)?;
         if namespace.cut_bytes > 0 {
             tracing::info!(namespace = name, bytes = namespace.cut_bytes, "a torn tail was cut");
         }
@@ -266,7 +266,7 @@ fn start_threads(parts: &Arc<Parts>) -> Vec<JoinHandle<()>> {
     if !parts.options.threads || parts.options.read_only {
         return Vec::new();
     }
-    parts.signal.listened.store(true, Ordering::Release);
+    parts.signals.commit.listened.store(true, Ordering::Release);
     let spawn = |name: &str, body: fn(&Parts)| {
         let parts = Arc::clone(parts);
         let builder = std::thread::Builder::new().name(name.to_owned());
@@ -290,7 +290,7 @@ impl Parts {
     /// One committer serves all namespaces of a disk.
     fn run_committer(&self) {
         while !self.stop.load(Ordering::Acquire) {
-            if self.signal.wait(Duration::from_secs(1)) {
+            if self.signals.commit.wait(Duration::from_secs(1)) {
                 for committer in self.committers() {
                     if !committer.queue.is_empty() || committer.lock().writer.in_flight().0 > 0 {
                         committer.pump_all();
@@ -304,19 +304,20 @@ impl Parts {
         let mut ticks = 0_u32;
         let mut noted = BTreeMap::new();
         while !self.stop.load(Ordering::Acquire) {
-            std::thread::park_timeout(TICK);
-            ticks = ticks.wrapping_add(1);
+            if !self.signals.space.wait(TICK) {
+                ticks = ticks.wrapping_add(1);
+            }
             for (name, committer) in self.read_namespaces().clone() {
                 // Appends that nobody awaits, and futures whose time for a place is up.
                 committer.queue.nudge();
                 if !committer.queue.is_empty() {
-                    self.signal.raise();
+                    self.signals.commit.raise();
                 }
                 let due = if ticks.is_multiple_of(AGE_TICKS) {
                     crate::retain::age_out(&committer, committer.now());
                     true
                 } else {
-                    committer.log.take_needs_maintenance() || ticks.is_multiple_of(5)
+                    committer.log.take_needs_space() || ticks.is_multiple_of(5)
                 };
                 if due && let Err(error) = self.maintain_one(&committer) {
                     tracing::warn!(error = %crate::error::describe(&error), "maintenance is tried again");
@@ -393,7 +394,8 @@ impl Shared {
         let committers = parts.committers();
         committers.iter().for_each(|committer| committer.queue.close());
         let first = !parts.stop.swap(true, Ordering::AcqRel);
-        parts.signal.raise();
+        parts.signals.commit.raise();
+        parts.signals.space.raise();
         for thread in self.threads.lock().expect("no panic while threads are joined").drain(..) {
             thread.thread().unpark();
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
@@ -402,7 +404,7 @@ impl Shared {
         }
         let mut result = Ok(());
         if first {
-            parts.signal.listened.store(false, Ordering::Release);
+            parts.signals.commit.listened.store(false, Ordering::Release);
             for committer in &committers {
                 committer.pump_all();
                 committer.log.committed.close();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nexus_protocol::{CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent};
 use uuid::Uuid;
 
-use crate::commit::{Committer, Settings, Signal};
+use crate::commit::{Committer, Settings, Signals};
 use crate::error::LogError;
 use crate::frame::{
     ChainDigest, EntryId, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, LogOffset, Proposal,
@@ -136,7 +136,7 @@ pub(crate) fn open(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     options: &Options,
-    signal: &Arc<Signal>,
+    signals: &Signals,
 ) -> Result<Opened, LogError> {
     let mode = match (options.damaged, options.read_only) {
         (true, _) => Recovery::Damaged,
@@ -184,6 +184,7 @@ pub(crate) fn open(
         durable,
         recovered.prepared,
         recovered.left,
+        Arc::clone(&signals.space),
     ));
     let writer = Writer::new(Arc::clone(&log), disk.log_writer()?, recovered.start);
     let settings = Settings {
@@ -191,7 +192,8 @@ pub(crate) fn open(
         queue_appends_max: options.queue_appends_max,
         read_only: options.read_only,
     };
-    let committer = Committer::new(log, Arc::new(index), writer, Arc::clone(signal), settings);
+    let committer =
+        Committer::new(log, Arc::new(index), writer, Arc::clone(&signals.commit), settings);
     Ok(Opened { committer, cut_bytes: recovered.cut_bytes })
 }
 

@@ -74,7 +74,16 @@ struct Awaiting {
     held: Vec<Held>,
 }
 
-/// Wakes the committer thread, where there is one.
+/// What wakes the engine's threads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signals {
+    /// The committer.
+    pub(crate) commit: Arc<Signal>,
+    /// Who prepares space.
+    pub(crate) space: Arc<Signal>,
+}
+
+/// Wakes one thread, where there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     raised: Mutex<bool>,

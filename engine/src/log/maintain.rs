@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use nexus_protocol::CorruptionKind;
 
 use super::Log;
-use super::prepare::STRIDE_BYTES;
+use super::prepare::{AHEAD_BYTES, STRIDE_BYTES};
 use super::recover::{Follow, Scanned, add_to_table, resync, scan};
 use crate::error::LogError;
 use crate::frame::{LogOffset, digest};
@@ -24,19 +24,21 @@ use crate::segment::{Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segm
 impl Log {
     /// Keeps zeros ahead of the tail, and a segment ready for when the active one is full.
     pub(crate) fn keep_space_ready(&self) -> Result<(), LogError> {
-        let segments = self.segments();
-        let active = segments.last().expect("a log has an active segment");
-        let end = active.frames().map_or(HEADER_BLOCK_BYTES, |table| table.end_bytes);
-        let capacity = active.entry.capacity_bytes;
-        let ready = active.ready_bytes.load(Ordering::Acquire);
-        if ready < capacity && ready < end + STRIDE_BYTES {
+        loop {
+            let segments = self.segments();
+            let active = segments.last().expect("a log has an active segment");
+            let end = active.frames().map_or(HEADER_BLOCK_BYTES, |table| table.end_bytes);
+            let capacity = active.entry.capacity_bytes;
+            if end + AHEAD_BYTES >= capacity || end >= capacity / 2 {
+                self.prepare_segment(ALIGNMENT as u64)?;
+            }
+            let ready = active.ready_bytes.load(Ordering::Acquire);
+            if ready >= capacity || ready >= end + AHEAD_BYTES {
+                return Ok(());
+            }
             let target = (ready + STRIDE_BYTES).min(capacity);
             self.extend_ready(&*active.file(), &active.ready_bytes, target)?;
         }
-        if end >= capacity / 4 {
-            self.prepare_segment(ALIGNMENT as u64)?;
-        }
-        Ok(())
     }
 
     /// Seals segments that the writer went on from, once what follows them is durable.

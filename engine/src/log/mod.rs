@@ -22,6 +22,7 @@ pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segme
 pub(crate) use tail::Tail;
 pub(crate) use writer::{Writer, WriterStart};
 
+use crate::commit::Signal;
 use crate::io::Disk;
 use crate::manifest::Sealed;
 use crate::segment::frames::Want;
@@ -50,8 +51,10 @@ pub(crate) struct Log {
     pub(crate) prepared: Mutex<Vec<Prepared>>,
     /// Segments that the writer went on from, in order, with what they will be sealed with.
     pub(crate) left: Mutex<Vec<(Arc<Segment>, Sealed)>>,
-    /// The active segment was left, or is about to be: there is something to seal or prepare.
-    pub(crate) needs_maintenance: AtomicBool,
+    /// Space runs low, or a segment was left: there is something to prepare or seal.
+    needs_space: AtomicBool,
+    /// Wakes the thread that prepares space.
+    space: Arc<Signal>,
 }
 
 /// A position cannot be read.
@@ -91,6 +94,7 @@ impl Log {
     }
 
     /// The log on this disk, as recovery found it.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the whole")]
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
@@ -99,6 +103,7 @@ impl Log {
         durable: u64,
         prepared: Vec<Prepared>,
         left: Vec<(Arc<Segment>, Sealed)>,
+        space: Arc<Signal>,
     ) -> Self {
         Self {
             disk,
@@ -110,7 +115,8 @@ impl Log {
             committed: Arc::new(Watermark::new(durable)),
             catalog: Mutex::new(catalog),
             prepared: Mutex::new(prepared),
-            needs_maintenance: AtomicBool::new(!left.is_empty()),
+            needs_space: AtomicBool::new(false),
+            space,
             left: Mutex::new(left),
         }
     }
@@ -126,9 +132,16 @@ impl Log {
         self.durable.store(next_position, Ordering::Release);
     }
 
-    /// Whether something is to be sealed or prepared; asked once.
-    pub(crate) fn take_needs_maintenance(&self) -> bool {
-        self.needs_maintenance.swap(false, Ordering::AcqRel)
+    /// Asks for space, or for a segment to be sealed. Cheap when it was asked for already.
+    pub(crate) fn ask_for_space(&self) {
+        if !self.needs_space.swap(true, Ordering::AcqRel) {
+            self.space.raise();
+        }
+    }
+
+    /// Whether space was asked for since the last time.
+    pub(crate) fn take_needs_space(&self) -> bool {
+        self.needs_space.swap(false, Ordering::AcqRel)
     }
 
     /// The records around `position`, which is below a watermark.

@@ -20,6 +20,8 @@ use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentHeader};
 const PIECE_BYTES: usize = 1 << 20;
 /// Zeros are written ahead of the tail in strides of this size, in bytes.
 pub(crate) const STRIDE_BYTES: u64 = 8 << 20;
+/// So much is kept ready ahead of the tail, in bytes.
+pub(crate) const AHEAD_BYTES: u64 = 4 * STRIDE_BYTES;
 
 /// Manifest and node-state, with their files.
 #[derive(Debug)]

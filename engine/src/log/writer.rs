@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nexus_protocol::Timestamp;
 
-use super::prepare::STRIDE_BYTES;
+use super::prepare::{AHEAD_BYTES, STRIDE_BYTES};
 use super::{Log, Prepared};
 use crate::error::LogError;
 use crate::frame::{
@@ -166,6 +166,11 @@ impl Writer {
         }
         self.at.active.add_frame(slot, end.offset_bytes, self.at.next_position);
         self.in_flight.push_back(Completed { entry, next_position: self.at.next_position, end });
+        let ready = self.at.active.ready_bytes.load(Ordering::Acquire);
+        let capacity = self.at.active.entry.capacity_bytes;
+        if ready < (end.offset_bytes + AHEAD_BYTES / 2).min(capacity) {
+            self.log.ask_for_space();
+        }
         self.queue.submit(LogWrite { file: self.at.active.file(), offset_bytes: offset, bytes });
     }
 
@@ -222,7 +227,7 @@ impl Writer {
         self.at.active_first_digest = self.at.chain;
         self.at.offset_bytes = HEADER_BLOCK_BYTES;
         self.log.add_segment(Arc::clone(&self.at.active));
-        self.log.needs_maintenance.store(true, Ordering::Release);
+        self.log.ask_for_space();
     }
 
     /// Waits for the oldest frame in flight, and publishes it as durable.
