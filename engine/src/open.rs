@@ -19,7 +19,9 @@ use crate::log::{Catalog, Log, Writer};
 use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
 use crate::options::Options;
-use crate::segment::{Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentHeader, blocks};
+use crate::segment::{
+    Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader, blocks,
+};
 
 /// Folder of the namespaces in a data directory.
 pub(crate) const NAMESPACES_DIR: &str = "namespaces";
@@ -115,7 +117,7 @@ fn write_first_frame(
     buffer.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&header.encode());
     let mut writer = disk.log_writer()?;
     writer.submit(LogWrite {
-        file: Arc::clone(&segment.file),
+        file: Arc::clone(segment.file()),
         offset_bytes: HEADER_BLOCK_BYTES,
         bytes: buffer.into_bytes().slice(..padded),
     });
@@ -161,7 +163,7 @@ pub(crate) fn open(
     }
     let follow = sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
     let mut apply = |events: &[RecordedEvent]| apply_tail(&index, events, mode);
-    let recovered = recover(dir, &mut node_state, &open, follow, mode, &mut apply)?;
+    let recovered = recover(&**disk, dir, &mut node_state, &open, follow, mode, &mut apply)?;
     segments.extend(recovered.left.iter().map(|(segment, _)| Arc::clone(segment)));
     segments.push(Arc::clone(&recovered.start.active));
     let durable = recovered.start.next_position;
@@ -273,7 +275,14 @@ fn open_sealed(
         SegmentLayout::Frames => Content::Frames(loaded.frame_table(sealed).into()),
         SegmentLayout::Blocks => Content::Blocks(blocks::BlockTable::load(&*file, sealed)?),
     };
-    Ok(Segment::new(dir, *entry, sealed.first_position, file, Arc::default(), content))
+    Ok(Segment::new(
+        dir,
+        *entry,
+        sealed.first_position,
+        SegmentFiles::sealed(file),
+        Arc::default(),
+        content,
+    ))
 }
 
 /// Makes the index of a sealed segment from the segment.
@@ -320,7 +329,14 @@ fn fence(
     }
     let manifest = disk.open(&dir.join(MANIFEST_FILE), OpenMode::Read, FileKind::Plain)?;
     let content = Content::Fenced(Box::new(corruption));
-    Ok(Segment::new(dir, *entry, sealed.first_position, manifest, Arc::default(), content))
+    Ok(Segment::new(
+        dir,
+        *entry,
+        sealed.first_position,
+        SegmentFiles::sealed(manifest),
+        Arc::default(),
+        content,
+    ))
 }
 
 /// Removes files of segments that the manifest does not name: a preparation or a rewriting that was

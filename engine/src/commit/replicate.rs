@@ -193,7 +193,7 @@ impl Seams {
         let mut found = Vec::new();
         for (segment, _) in self.committer.open_segments(&state) {
             let read = || -> Result<Vec<ReplicatedFrame>, LogError> {
-                let mut window = Window::new(segment.file())?;
+                let mut window = Window::new(log_file(&segment))?;
                 let (mut at, mut frames) = (HEADER_BLOCK_BYTES, Vec::new());
                 while let Ok((header, body)) = window.frame(at)? {
                     at += header.padded_bytes();
@@ -269,7 +269,7 @@ impl Committer {
         let number = start.active.entry.number;
         let at = LogOffset { segment: number, offset_bytes: start.offset_bytes };
         let files: Vec<Cuttable> =
-            open.iter().map(|(segment, _)| (segment.entry.number, segment.file())).collect();
+            open.iter().map(|(segment, _)| (segment.entry.number, log_file(segment))).collect();
         let mut catalog = self.log.catalog.lock().expect("no panic while the catalog is changed");
         cut(&mut catalog.node_state, &files, at)?;
         drop(catalog);
@@ -282,7 +282,7 @@ impl Committer {
         let begun: Vec<Prepared> = begun
             .map(|(segment, _)| Prepared {
                 entry: segment.entry,
-                file: segment.file(),
+                files: segment.files().clone(),
                 ready_bytes: Arc::clone(&segment.ready_bytes),
             })
             .collect();
@@ -292,13 +292,17 @@ impl Committer {
     }
 }
 
+fn log_file(segment: &Segment) -> Arc<dyn crate::io::DiskFile> {
+    Arc::clone(segment.log_file().expect("an open segment is written"))
+}
+
 /// The state of a writer after the frame `to`.
 fn find(
     open: &[(Arc<Segment>, crate::frame::ChainDigest)],
     to: EntryId,
 ) -> Result<Option<WriterStart>, LogError> {
     for (segment, first_digest) in open {
-        let mut window = Window::new(segment.file())?;
+        let mut window = Window::new(log_file(segment))?;
         let Ok((first, _)) = window.frame(HEADER_BLOCK_BYTES)? else { continue };
         let mut follow = Follow {
             chain: *first_digest,

@@ -19,7 +19,9 @@ use crate::io::{ALIGNMENT, DiskFile, FileKind, OpenMode};
 use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 use crate::segment::frames::kind_of;
 use crate::segment::window::Window;
-use crate::segment::{Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, blocks};
+use crate::segment::{
+    Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, blocks,
+};
 
 impl Log {
     /// Keeps zeros ahead of the tail, and a segment ready for when the active one is full.
@@ -37,7 +39,11 @@ impl Log {
                 return Ok(());
             }
             let target = (ready + STRIDE_BYTES).min(capacity);
-            self.extend_ready(&*active.file(), &active.ready_bytes, target)?;
+            self.extend_ready(
+                &**active.log_file().expect("the active segment is written"),
+                &active.ready_bytes,
+                target,
+            )?;
         }
     }
 
@@ -75,9 +81,9 @@ impl Log {
         let content = Content::Frames(table.into());
         let ready = Arc::clone(&segment.ready_bytes);
         let first = segment.first_position;
-        let shared = Segment::new(&self.dir, entry, first, Arc::clone(&file), ready, content);
+        let shared =
+            Segment::new(&self.dir, entry, first, SegmentFiles::sealed(file), ready, content);
         self.replace_segment(Arc::new(shared));
-        segment.read_through(file);
         Ok(())
     }
 
@@ -90,7 +96,7 @@ impl Log {
             let path = file::path(&self.dir, segment.entry.number);
             if self.disk.metadata(&path)?.is_none() {
                 let entry = &segment.entry;
-                let (builder, frames) = index_segment(&self.dir, entry, &segment.file(), false)?;
+                let (builder, frames) = index_segment(&self.dir, entry, segment.file(), false)?;
                 file::save(&*self.disk, &self.dir, self.log_id, entry, &builder.finish(&frames))?;
                 return Ok(true);
             }
@@ -120,7 +126,14 @@ impl Log {
         }
         let first = segment.first_position;
         let content = Content::Blocks(table);
-        let shared = Segment::new(&self.dir, entry, first, file, Arc::default(), content);
+        let shared = Segment::new(
+            &self.dir,
+            entry,
+            first,
+            SegmentFiles::sealed(file),
+            Arc::default(),
+            content,
+        );
         self.replace_segment(Arc::new(shared));
         // Readers that hold the old file go on with it: its name goes, its blocks stay for them.
         self.disk.remove(&segment.path)?;

@@ -175,6 +175,15 @@ impl Log {
         }
     }
 
+    /// The records around `position`, past the page cache. `None`: there is no other way to read it.
+    pub(crate) fn chunk_past_cache(&self, position: u64) -> Option<Arc<Chunk>> {
+        let segments = self.segments();
+        let index = segments.partition_point(|segment| segment.first_position <= position);
+        let segment = segments.get(index.checked_sub(1)?)?;
+        let chunk = frames::load_past_cache(segment, position)?.ok()?;
+        chunk.find(position).map(|_| Arc::new(chunk))
+    }
+
     /// What to say of a position that a segment does not give, and where to go on.
     fn fault(
         &self,

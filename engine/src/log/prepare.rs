@@ -14,7 +14,7 @@ use crate::error::LogError;
 use crate::io::{self, ALIGNMENT, AlignedBuffer, Disk, DiskFile, FileKind, OpenMode, align_up};
 use crate::manifest::{Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::NodeStateFile;
-use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentHeader};
+use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentFiles, SegmentHeader};
 
 /// Zeros are written in pieces of this size, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -36,9 +36,16 @@ pub(crate) struct Catalog {
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) entry: SegmentEntry,
-    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) files: SegmentFiles,
     /// Blocks below this hold zeros or frames: frames are only written there.
     pub(crate) ready_bytes: Arc<AtomicU64>,
+}
+
+impl Prepared {
+    /// The file as it is written.
+    pub(crate) fn file(&self) -> &Arc<dyn DiskFile> {
+        self.files.log.as_ref().expect("a prepared segment is written")
+    }
 }
 
 impl Log {
@@ -75,7 +82,7 @@ impl Log {
         list.push(prepared);
         drop(list);
         if let Some(small) = small {
-            self.disk.remove(small.file.path())?;
+            self.disk.remove(small.file().path())?;
         }
         Ok(())
     }
@@ -148,7 +155,8 @@ pub(crate) fn create(
         return Err(error);
     }
     disk.sync_dir(&segments)?;
-    Ok(Prepared { entry, file, ready_bytes: Arc::new(AtomicU64::new(ready)) })
+    let files = SegmentFiles::open(disk, file)?;
+    Ok(Prepared { entry, files, ready_bytes: Arc::new(AtomicU64::new(ready)) })
 }
 
 fn write_header(file: &dyn DiskFile, entry: &SegmentEntry, log_id: LogId) -> Result<(), LogError> {

@@ -22,7 +22,8 @@ use crate::manifest::{Manifest, Sealed, SegmentEntry};
 use crate::node_state::NodeStateFile;
 use crate::segment::window::Window;
 use crate::segment::{
-    Content, FrameSlot, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentHeader,
+    Content, FrameSlot, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles,
+    SegmentHeader,
 };
 
 /// Where a scan stands: what the next frame must follow.
@@ -203,6 +204,7 @@ pub(crate) fn open_file(
 
 /// Recovers the open segments: what follows `follow`, the end of what is sealed.
 pub(crate) fn recover(
+    disk: &dyn Disk,
     dir: &Path,
     node_state: &mut NodeStateFile,
     open: &[OpenSegment],
@@ -218,7 +220,7 @@ pub(crate) fn recover(
     for segment in open {
         let before = follow;
         let mut window = Window::new(Arc::clone(&segment.file))?;
-        let scanned = scan_segment(dir, segment, &mut window, &mut follow, mode, on_event)?;
+        let scanned = scan_segment(disk, dir, segment, &mut window, &mut follow, mode, on_event)?;
         let Some((start, why)) = scanned else { break };
         if let Some((previous, _)) = active.take() {
             left.push(leave(previous, before));
@@ -238,7 +240,8 @@ pub(crate) fn recover(
         refuse_damage(node_state, rest, end)?;
     }
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
-    let prepared = open[used..].iter().map(prepared).collect::<DiskResult<Vec<_>>>()?;
+    let prepared =
+        open[used..].iter().map(|open| prepared(disk, open)).collect::<DiskResult<Vec<_>>>()?;
     Ok(Recovered { start, left, prepared, cut_bytes })
 }
 
@@ -261,6 +264,7 @@ fn cuttable(open: &[OpenSegment]) -> Vec<Cuttable> {
 
 /// Follows one segment. `None`: it has no frame that follows.
 fn scan_segment(
+    disk: &dyn Disk,
     dir: &Path,
     open: &OpenSegment,
     window: &mut Window,
@@ -304,7 +308,7 @@ fn scan_segment(
         dir,
         open.entry,
         first_position,
-        Arc::clone(&open.file),
+        SegmentFiles::open(disk, Arc::clone(&open.file))?,
         Arc::new(AtomicU64::new(ready - ready % ALIGNMENT as u64)),
         Content::Frames(table.into()),
     );
@@ -403,11 +407,11 @@ fn cut_tail(
     if anything { cut(node_state, &cuttable(rest), end) } else { Ok(0) }
 }
 
-fn prepared(open: &OpenSegment) -> DiskResult<Prepared> {
+fn prepared(disk: &dyn Disk, open: &OpenSegment) -> DiskResult<Prepared> {
     let ready = open.file.len_bytes()?;
     Ok(Prepared {
         entry: open.entry,
-        file: Arc::clone(&open.file),
+        files: SegmentFiles::open(disk, Arc::clone(&open.file))?,
         ready_bytes: Arc::new(AtomicU64::new(ready - ready % ALIGNMENT as u64)),
     })
 }

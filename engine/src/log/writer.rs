@@ -95,12 +95,17 @@ impl Writer {
             let end = self.at.offset_bytes + padded_bytes;
             let active = &self.at.active;
             let capacity = active.entry.capacity_bytes;
-            return self.ensure_ready(&active.file(), &active.ready_bytes, end, capacity);
+            return self.ensure_ready(
+                active.log_file().expect("it is written"),
+                &active.ready_bytes,
+                end,
+                capacity,
+            );
         }
         self.log.prepare_segment(padded_bytes)?;
         let first = self.first_prepared().expect("just prepared");
         let end = HEADER_BLOCK_BYTES + padded_bytes;
-        self.ensure_ready(&first.file, &first.ready_bytes, end, first.entry.capacity_bytes)
+        self.ensure_ready(first.file(), &first.ready_bytes, end, first.entry.capacity_bytes)
     }
 
     fn ensure_ready(
@@ -171,7 +176,7 @@ impl Writer {
         if ready < (end.offset_bytes + AHEAD_BYTES / 2).min(capacity) {
             self.log.ask_for_space();
         }
-        self.queue.submit(LogWrite { file: self.at.active.file(), offset_bytes: offset, bytes });
+        self.queue.submit(LogWrite { file: self.active_file(), offset_bytes: offset, bytes });
     }
 
     fn local_header(&self, header: &crate::frame::ReplicatedHeader) -> LocalHeader {
@@ -187,6 +192,10 @@ impl Writer {
             durable_end,
             previous_digest: self.at.chain.prefix(),
         }
+    }
+
+    fn active_file(&self) -> Arc<dyn crate::io::DiskFile> {
+        Arc::clone(self.at.active.log_file().expect("the active segment is written"))
     }
 
     /// Goes on in the segment that was prepared.
@@ -208,7 +217,7 @@ impl Writer {
             &self.log.dir,
             next.entry,
             self.at.next_position,
-            next.file,
+            next.files,
             next.ready_bytes,
             content,
         );

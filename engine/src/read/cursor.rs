@@ -48,7 +48,21 @@ impl Cursor {
         };
         let (chunk, last) = self.chunk.as_mut().expect("just looked at");
         *last = index;
-        chunk.record(index).map_err(|_| error_at(position, self.log.bad_record(position)))
+        match chunk.record(index) {
+            Ok(record) => Ok(record),
+            Err(_) => self.event_past_cache(position),
+        }
+    }
+}
+
+impl Cursor {
+    /// A record that did not check is read once more past the page cache before it is called damage.
+    fn event_past_cache(&mut self, position: u64) -> Result<RecordedEvent, ReadError> {
+        self.chunk = None;
+        let damaged = || error_at(position, self.log.bad_record(position));
+        let chunk = self.log.chunk_past_cache(position).ok_or_else(damaged)?;
+        let index = chunk.find(position).ok_or_else(damaged)?;
+        chunk.record(index).map_err(|_| damaged())
     }
 }
 

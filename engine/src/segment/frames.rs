@@ -1,6 +1,7 @@
 //! Chunks of a segment that holds frames as they were committed.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nexus_protocol::{Corruption, CorruptionKind};
@@ -8,7 +9,7 @@ use nexus_protocol::{Corruption, CorruptionKind};
 use super::chunk::Chunk;
 use super::{FrameTable, Segment};
 use crate::frame::{BodyView, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
-use crate::io::{self, ALIGNMENT, AlignedBuffer, align_up};
+use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, align_up};
 
 /// Above this, a single read of one frame takes only the records it needs, in bytes.
 const WHOLE_FRAME_BYTES: u64 = 128 * 1024;
@@ -24,8 +25,35 @@ pub(crate) enum Want {
     Following(u64),
 }
 
-/// The chunk that holds `position`, from the file.
+/// The chunk that holds `position`, from the file. What does not check is read again past the page
+/// cache, where the segment is still written past it.
 pub(crate) fn load(segment: &Segment, position: u64, want: Want) -> Result<Chunk, Box<Corruption>> {
+    let through =
+        |file: &Arc<dyn DiskFile>| load_through(&Source { segment, file }, position, want);
+    match (through(segment.file()), segment.log_file()) {
+        (Err(_), Some(log_file)) => through(log_file),
+        (loaded, _) => loaded,
+    }
+}
+
+/// The chunk that holds `position`, past the page cache: asked for when a record of the usual chunk
+/// did not check. `None`: the segment is not written past it.
+pub(crate) fn load_past_cache(
+    segment: &Segment,
+    position: u64,
+) -> Option<Result<Chunk, Box<Corruption>>> {
+    let file = segment.log_file()?;
+    Some(load_through(&Source { segment, file }, position, Want::One))
+}
+
+/// A segment, read through one of its files.
+struct Source<'a> {
+    segment: &'a Segment,
+    file: &'a Arc<dyn DiskFile>,
+}
+
+fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk, Box<Corruption>> {
+    let segment = source.segment;
     let (start, end, first, last) = {
         let table = segment.frames().expect("the caller knows the layout");
         let Some(first) = table.find(position) else {
@@ -35,9 +63,9 @@ pub(crate) fn load(segment: &Segment, position: u64, want: Want) -> Result<Chunk
         (table.slots[first].offset_bytes, table.end_of(last), first, last)
     };
     if first == last && want == Want::One && end - start > WHOLE_FRAME_BYTES {
-        return load_part(segment, start, position);
+        return load_part(source, start, position);
     }
-    let bytes = read(segment, start, end)?;
+    let bytes = read(source, start, end)?;
     walk(&bytes, start, segment).map_err(Box::new)
 }
 
@@ -59,7 +87,7 @@ thread_local! {
 }
 
 /// Shared memory that can be got back when nobody else holds it.
-type SpareBuffer = std::sync::Arc<AlignedBuffer>;
+type SpareBuffer = Arc<AlignedBuffer>;
 
 /// Bytes of an [`AlignedBuffer`] that more than one [`Bytes`] may own.
 struct Owner(SpareBuffer);
@@ -71,18 +99,18 @@ impl AsRef<[u8]> for Owner {
 }
 
 /// Bytes `start..end` of the file; both are multiples of the alignment.
-fn read(segment: &Segment, start: u64, end: u64) -> Result<Bytes, Box<Corruption>> {
+fn read(source: &Source<'_>, start: u64, end: u64) -> Result<Bytes, Box<Corruption>> {
     let length = align_up(usize::try_from(end - start).unwrap_or(usize::MAX));
     let spare = SPARE.with_borrow_mut(Option::take);
-    let mut buffer = match spare.and_then(|shared| std::sync::Arc::try_unwrap(shared).ok()) {
+    let mut buffer = match spare.and_then(|shared| Arc::try_unwrap(shared).ok()) {
         Some(buffer) if buffer.as_slice().len() >= length => buffer,
         _ => AlignedBuffer::zeroed(length),
     };
     let target = &mut buffer.as_mut_slice()[..length];
-    let got = io::read_full_at(&*segment.file(), target, start)
-        .map_err(|error| segment.unreadable(start, error))?;
-    let shared = std::sync::Arc::new(buffer);
-    SPARE.with_borrow_mut(|spare| *spare = Some(std::sync::Arc::clone(&shared)));
+    let got = io::read_full_at(&**source.file, target, start)
+        .map_err(|error| source.segment.unreadable(start, error))?;
+    let shared = Arc::new(buffer);
+    SPARE.with_borrow_mut(|spare| *spare = Some(Arc::clone(&shared)));
     Ok(Bytes::from_owner(Owner(shared)).slice(..got))
 }
 
@@ -116,9 +144,10 @@ fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruptio
 }
 
 /// Some records of one large frame: its offset table is read first, then what is asked for.
-fn load_part(segment: &Segment, start: u64, position: u64) -> Result<Chunk, Box<Corruption>> {
+fn load_part(source: &Source<'_>, start: u64, position: u64) -> Result<Chunk, Box<Corruption>> {
+    let segment = source.segment;
     let damaged = |error: FrameError| Box::new(segment.damage(start, kind_of(error)));
-    let head = read(segment, start, start + ALIGNMENT as u64)?;
+    let head = read(source, start, start + ALIGNMENT as u64)?;
     let header = FrameHeader::decode(&head).map_err(damaged)?;
     let (first, count) = (header.replicated.first_position, header.replicated.count as usize);
     let index = position.checked_sub(first).and_then(|i| usize::try_from(i).ok());
@@ -128,7 +157,7 @@ fn load_part(segment: &Segment, start: u64, position: u64) -> Result<Chunk, Box<
     let table = start + header.local.stored_length as u64 - 4 * count as u64;
     let (from, to) = (table + 4 * index as u64, table + 4 * last as u64);
     let align_down = |offset: u64| offset & !(ALIGNMENT as u64 - 1);
-    let entries = read(segment, align_down(from), align_up_u64(to))?;
+    let entries = read(source, align_down(from), align_up_u64(to))?;
     let skip = usize::try_from(from - align_down(from)).unwrap_or(0);
     let entries = entries
         .get(skip..skip + 4 * (last - index))
@@ -142,12 +171,12 @@ fn load_part(segment: &Segment, start: u64, position: u64) -> Result<Chunk, Box<
     if !offsets.is_sorted() || offsets.last().is_none_or(|offset| *offset >= table) {
         return Err(damaged(FrameError::Malformed("offset table")));
     }
-    load_records(segment, first + index as u64, &offsets, table)
+    load_records(source, first + index as u64, &offsets, table)
 }
 
 /// Records at these offsets of the file, as many as fit a read of moderate size; the first at least.
 fn load_records(
-    segment: &Segment,
+    source: &Source<'_>,
     first: u64,
     offsets: &[u64],
     table: u64,
@@ -156,7 +185,7 @@ fn load_records(
     let within = offsets.partition_point(|offset| *offset < start + WHOLE_FRAME_BYTES);
     let taken = within.clamp(1, offsets.len());
     let end = offsets.get(taken).copied().unwrap_or(table);
-    let bytes = read(segment, start, align_up_u64(end))?;
+    let bytes = read(source, start, align_up_u64(end))?;
     let relative = offsets[..taken]
         .iter()
         .map(|offset| u32::try_from(offset - start).unwrap_or(u32::MAX))

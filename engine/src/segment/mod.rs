@@ -20,7 +20,7 @@ pub(crate) use chunk::Chunk;
 pub(crate) use header::SegmentHeader;
 
 use crate::error::LogError;
-use crate::io::DiskFile;
+use crate::io::{Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{SegmentEntry, SegmentLayout};
 
 /// Bytes before the first frame.
@@ -70,6 +70,31 @@ pub(crate) enum Content {
     Fenced(Box<Corruption>),
 }
 
+/// The open file of a segment.
+///
+/// The log handle may bypass the page cache; readers go through it all the same, since a range that
+/// is durable was written once and is never written again, and what is read is checked: bytes that
+/// do not check are read once more past the cache before they are called damage
+/// (`docs/decisions/2026-11-23-reads-of-the-active-segment.md`).
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentFiles {
+    pub(crate) read: Arc<dyn DiskFile>,
+    pub(crate) log: Option<Arc<dyn DiskFile>>,
+}
+
+impl SegmentFiles {
+    /// Of a segment that is sealed.
+    pub(crate) fn sealed(read: Arc<dyn DiskFile>) -> Self {
+        Self { read, log: None }
+    }
+
+    /// Of a segment that is written through `log`.
+    pub(crate) fn open(disk: &dyn Disk, log: Arc<dyn DiskFile>) -> DiskResult<Self> {
+        let read = disk.open(log.path(), OpenMode::Read, FileKind::Plain)?;
+        Ok(Self { read, log: Some(log) })
+    }
+}
+
 /// A segment that readers share.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -79,8 +104,7 @@ pub(crate) struct Segment {
     pub(crate) first_position: u64,
     /// Blocks below this hold zeros or frames: frames are only written there.
     pub(crate) ready_bytes: Arc<AtomicU64>,
-    /// The file to read: changed once, when the segment is sealed, to one that may be cached.
-    file: RwLock<Arc<dyn DiskFile>>,
+    files: SegmentFiles,
     pub(crate) content: Content,
 }
 
@@ -90,7 +114,7 @@ impl Segment {
         dir: &Path,
         entry: SegmentEntry,
         first_position: u64,
-        file: Arc<dyn DiskFile>,
+        files: SegmentFiles,
         ready_bytes: Arc<AtomicU64>,
         content: Content,
     ) -> Self {
@@ -100,17 +124,22 @@ impl Segment {
                 || matches!(content, Content::Blocks(_)) == (entry.layout == SegmentLayout::Blocks),
             "content and layout agree"
         );
-        Self { entry, path, first_position, ready_bytes, file: RwLock::new(file), content }
+        Self { entry, path, first_position, ready_bytes, files, content }
     }
 
-    /// The file to read.
-    pub(crate) fn file(&self) -> Arc<dyn DiskFile> {
-        Arc::clone(&self.file.read().expect("no panic while the file is swapped"))
+    /// The file as it is read: through the page cache.
+    pub(crate) fn file(&self) -> &Arc<dyn DiskFile> {
+        &self.files.read
     }
 
-    /// From now on reads go through `file`.
-    pub(crate) fn read_through(&self, file: Arc<dyn DiskFile>) {
-        *self.file.write().expect("no panic while the file is swapped") = file;
+    /// Its open file.
+    pub(crate) fn files(&self) -> &SegmentFiles {
+        &self.files
+    }
+
+    /// The file as it is written, of a segment that is not sealed.
+    pub(crate) fn log_file(&self) -> Option<&Arc<dyn DiskFile>> {
+        self.files.log.as_ref()
     }
 
     /// The table of frames, of a segment that has one.
