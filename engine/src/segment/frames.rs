@@ -12,9 +12,9 @@ use crate::frame::{BodyView, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, align_up};
 
 /// Above this, a single read of one frame takes only the records it needs, in bytes.
-const WHOLE_FRAME_BYTES: u64 = 128 * 1024;
+const WHOLE_FRAME_BYTES: u64 = 16 * 1024;
 /// Records that such a read takes along.
-const RECORDS_ALONG: usize = 64;
+const RECORDS_ALONG: usize = 16;
 
 /// How much a reader wants besides the position it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +43,15 @@ pub(crate) fn load_past_cache(
     position: u64,
 ) -> Option<Result<Chunk, Box<Corruption>>> {
     let file = segment.log_file()?;
-    Some(load_through(&Source { segment, file }, position, Want::One))
+    Some(load_through(&Source { segment, file, past_cache: true }, position, Want::One))
 }
 
 /// A segment, read through one of its files.
 struct Source<'a> {
     segment: &'a Segment,
     file: &'a Arc<dyn DiskFile>,
+    /// Whether it is the log handle, which takes whole blocks only.
+    past_cache: bool,
 }
 
 fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk, Box<Corruption>> {
@@ -143,58 +145,67 @@ fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruptio
     Ok(Chunk::dense(bytes.clone(), first.unwrap_or(0), offsets))
 }
 
+/// Exactly the bytes `from..to` of the file; a log file is read in whole blocks around them.
+fn read_part(source: &Source<'_>, from: u64, to: u64) -> Result<Bytes, Box<Corruption>> {
+    let length = usize::try_from(to - from).unwrap_or(usize::MAX);
+    let truncated = || Box::new(source.segment.damage(from, CorruptionKind::Truncated));
+    if source.past_cache {
+        let start = from & !(ALIGNMENT as u64 - 1);
+        let bytes = read(source, start, to.next_multiple_of(ALIGNMENT as u64))?;
+        let skip = usize::try_from(from - start).unwrap_or(usize::MAX);
+        let part = bytes.get(skip..).and_then(|rest| rest.get(..length)).ok_or_else(truncated)?;
+        return Ok(bytes.slice_ref(part));
+    }
+    let mut buffer = vec![0; length];
+    let got = io::read_full_at(&**source.file, &mut buffer, from)
+        .map_err(|error| source.segment.unreadable(from, error))?;
+    if got < length { Err(truncated()) } else { Ok(buffer.into()) }
+}
+
 /// Some records of one large frame: its offset table is read first, then what is asked for.
 fn load_part(source: &Source<'_>, start: u64, position: u64) -> Result<Chunk, Box<Corruption>> {
-    let segment = source.segment;
-    let damaged = |error: FrameError| Box::new(segment.damage(start, kind_of(error)));
-    let head = read(source, start, start + ALIGNMENT as u64)?;
+    let damaged = |error: FrameError| Box::new(source.segment.damage(start, kind_of(error)));
+    let head = read_part(source, start, start + HEADER_BYTES as u64)?;
     let header = FrameHeader::decode(&head).map_err(damaged)?;
     let (first, count) = (header.replicated.first_position, header.replicated.count as usize);
     let index = position.checked_sub(first).and_then(|i| usize::try_from(i).ok());
     let index =
         index.filter(|i| *i < count).ok_or_else(|| damaged(FrameError::Malformed("position")))?;
     let last = (index + RECORDS_ALONG).min(count);
-    let table = start + header.local.stored_length as u64 - 4 * count as u64;
-    let (from, to) = (table + 4 * index as u64, table + 4 * last as u64);
-    let align_down = |offset: u64| offset & !(ALIGNMENT as u64 - 1);
-    let entries = read(source, align_down(from), align_up_u64(to))?;
-    let skip = usize::try_from(from - align_down(from)).unwrap_or(0);
-    let entries = entries
-        .get(skip..skip + 4 * (last - index))
-        .ok_or_else(|| damaged(FrameError::Malformed("offset table")))?;
-    let offsets: Vec<u64> = entries
+    let table = start + u64::from(header.local.stored_length) - 4 * count as u64;
+    // One entry more than is taken says where the last record taken ends.
+    let ends = (last + 1).min(count);
+    let entries = read_part(source, table + 4 * index as u64, table + 4 * ends as u64)?;
+    let mut offsets: Vec<u64> = entries
         .chunks_exact(4)
-        .map(|e| {
-            u64::from(u32::from_le_bytes([e[0], e[1], e[2], e[3]])) + start + HEADER_BYTES as u64
-        })
+        .map(|e| u64::from(u32::from_le_bytes([e[0], e[1], e[2], e[3]])))
+        .map(|offset| offset + start + HEADER_BYTES as u64)
         .collect();
-    if !offsets.is_sorted() || offsets.last().is_none_or(|offset| *offset >= table) {
+    if ends == last {
+        offsets.push(table);
+    }
+    if !offsets.is_sorted() || offsets.last().is_none_or(|end| *end > table) {
         return Err(damaged(FrameError::Malformed("offset table")));
     }
-    load_records(source, first + index as u64, &offsets, table)
+    load_records(source, first + index as u64, &offsets)
 }
 
-/// Records at these offsets of the file, as many as fit a read of moderate size; the first at least.
+/// Records at these offsets of the file, the last of which is an end: as many as fit a read of
+/// moderate size, the first at least.
 fn load_records(
     source: &Source<'_>,
     first: u64,
     offsets: &[u64],
-    table: u64,
 ) -> Result<Chunk, Box<Corruption>> {
-    let start = offsets[0] & !(ALIGNMENT as u64 - 1);
-    let within = offsets.partition_point(|offset| *offset < start + WHOLE_FRAME_BYTES);
-    let taken = within.clamp(1, offsets.len());
-    let end = offsets.get(taken).copied().unwrap_or(table);
-    let bytes = read(source, start, align_up_u64(end))?;
+    let start = offsets[0];
+    let within = offsets.partition_point(|offset| *offset <= start + WHOLE_FRAME_BYTES);
+    let taken = within.saturating_sub(1).clamp(1, offsets.len() - 1);
+    let bytes = read_part(source, start, offsets[taken])?;
     let relative = offsets[..taken]
         .iter()
         .map(|offset| u32::try_from(offset - start).unwrap_or(u32::MAX))
         .collect();
     Ok(Chunk::dense(bytes, first, relative))
-}
-
-fn align_up_u64(offset: u64) -> u64 {
-    offset.next_multiple_of(ALIGNMENT as u64)
 }
 
 /// What a bad frame means to a user.
