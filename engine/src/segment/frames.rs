@@ -28,10 +28,11 @@ pub(crate) enum Want {
 /// The chunk that holds `position`, from the file. What does not check is read again past the page
 /// cache, where the segment is still written past it.
 pub(crate) fn load(segment: &Segment, position: u64, want: Want) -> Result<Chunk, Box<Corruption>> {
-    let through =
-        |file: &Arc<dyn DiskFile>| load_through(&Source { segment, file }, position, want);
-    match (through(segment.file()), segment.log_file()) {
-        (Err(_), Some(log_file)) => through(log_file),
+    let cached = Source { segment, file: segment.file(), past_cache: false };
+    match (load_through(&cached, position, want), segment.log_file()) {
+        (Err(_), Some(file)) => {
+            load_through(&Source { segment, file, past_cache: true }, position, want)
+        }
         (loaded, _) => loaded,
     }
 }
