@@ -107,8 +107,8 @@ impl PostingList {
             Some(slot) => slot,
             None => self.grow(len),
         };
-        self.len.store(len + 1, Ordering::Release);
         slot.store(position, Ordering::Relaxed);
+        self.len.store(len + 1, Ordering::Release);
     }
 
     /// Forgets all but the first `len` postings; their slots are kept and used again. Only the
