@@ -212,12 +212,16 @@ pub(crate) fn recover(
 ) -> Result<Recovered, LogError> {
     assert!(!open.is_empty(), "the caller checked that a segment is open");
     finish_cut(node_state, open, mode)?;
+    // A reader finishes no cut, and sees nothing behind it.
+    let cut = node_state.state().cut;
+    let behind = |it: &&OpenSegment| cut.is_none_or(|at| it.entry.number <= at.segment);
+    let open = &open[..open.iter().take_while(behind).count().max(1)];
     let mut left: Vec<(Arc<Segment>, Sealed)> = Vec::new();
     let mut active: Option<(WriterStart, FrameError)> = None;
     let mut used = 0;
     for segment in open {
         let before = follow;
-        let mut window = Window::new(Arc::clone(&segment.file))?;
+        let mut window = window_of(segment, cut)?;
         let scanned = scan_segment(dir, segment, &mut window, &mut follow, mode, on_event)?;
         let Some((start, why)) = scanned else { break };
         if let Some((previous, _)) = active.take() {
@@ -242,7 +246,7 @@ pub(crate) fn recover(
     Ok(Recovered { start, left, prepared, cut_bytes })
 }
 
-/// A cut that a crash interrupted is finished before anything is read.
+/// A cut that a crash interrupted is finished before anything is read, where anything may be written.
 fn finish_cut(
     node_state: &mut NodeStateFile,
     open: &[OpenSegment],
@@ -253,6 +257,15 @@ fn finish_cut(
         return Ok(());
     }
     cut(node_state, &cuttable(open), at).map(drop)
+}
+
+/// The bytes of a segment that are not to be cut.
+fn window_of(segment: &OpenSegment, cut: Option<LogOffset>) -> DiskResult<Window> {
+    let mut window = Window::new(Arc::clone(&segment.file))?;
+    if let Some(at) = cut.filter(|at| at.segment == segment.entry.number) {
+        window.end_at(at.offset_bytes);
+    }
+    Ok(window)
 }
 
 fn cuttable(open: &[OpenSegment]) -> Vec<Cuttable> {
@@ -371,7 +384,7 @@ fn refuse_damage(
             } else {
                 HEADER_BLOCK_BYTES
             };
-            let mut window = Window::new(Arc::clone(&segment.file))?;
+            let mut window = window_of(segment, node_state.state().cut)?;
             for (_, header) in window.headers_from(from, segment.entry.salt)? {
                 durable = durable.max(header.local.durable_end);
             }
