@@ -4,4 +4,7 @@
 #![allow(missing_docs)]
 
 mod basics;
+mod crash_points;
+mod history;
 mod seams;
+mod workload;
