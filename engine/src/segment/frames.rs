@@ -86,22 +86,20 @@ fn read(segment: &Segment, start: u64, end: u64) -> Result<Bytes, Box<Corruption
     Ok(Bytes::from_owner(Owner(shared)).slice(..got))
 }
 
-/// All records of the frames in `bytes`, which start at `start` of the file.
+/// All records of the frames in `bytes`, which start at `start` of the file. Frames before a damaged
+/// one are given without it: whoever goes on from there meets the damage.
 fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruption> {
     let damaged = |at: usize, error: FrameError| segment.damage(start + at as u64, kind_of(error));
     let (mut at, mut first, mut next, mut offsets) = (0, None, None, Vec::new());
     while at < bytes.len() {
-        let header = FrameHeader::decode(&bytes[at..]).map_err(|error| damaged(at, error))?;
+        let header = match frame_at(bytes, at, next, segment) {
+            Ok(header) => header,
+            Err(_) if first.is_some() => break,
+            Err(error) => return Err(damaged(at, error)),
+        };
         let body_end = at + header.local.stored_length as usize;
-        if body_end > bytes.len() || header.local.salt != segment.entry.salt {
-            return Err(damaged(at, FrameError::Malformed("length")));
-        }
         if header.replicated.kind == FrameKind::Events {
-            let frame_first = header.replicated.first_position;
-            if next.is_some_and(|next| next != frame_first) {
-                return Err(damaged(at, FrameError::Malformed("position")));
-            }
-            first.get_or_insert(frame_first);
+            first.get_or_insert(header.replicated.first_position);
             next = Some(header.replicated.next_position());
             let body_at = at + HEADER_BYTES;
             let table = body_end - 4 * header.replicated.count as usize;
@@ -113,6 +111,25 @@ fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruptio
         at = align_up(body_end);
     }
     Ok(Chunk::dense(bytes.clone(), first.unwrap_or(0), offsets))
+}
+
+/// The header of the frame at `at` of `bytes`, if it is whole, of this segment, and the next one.
+fn frame_at(
+    bytes: &Bytes,
+    at: usize,
+    next: Option<u64>,
+    segment: &Segment,
+) -> Result<FrameHeader, FrameError> {
+    let header = FrameHeader::decode(&bytes[at..])?;
+    let body_end = at + header.local.stored_length as usize;
+    if body_end > bytes.len() || header.local.salt != segment.entry.salt {
+        return Err(FrameError::Malformed("length"));
+    }
+    let events = header.replicated.kind == FrameKind::Events;
+    if events && next.is_some_and(|next| next != header.replicated.first_position) {
+        return Err(FrameError::Malformed("position"));
+    }
+    Ok(header)
 }
 
 /// Some records of one large frame: its offset table is read first, then what is asked for.
