@@ -5,6 +5,8 @@
 
 mod basics;
 mod crash_points;
+mod damage;
 mod history;
 mod seams;
+mod stores;
 mod workload;
