@@ -203,6 +203,20 @@ fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Makes the name of the data directory durable: without it a crash of the machine takes all that
+/// was acknowledged inside. An earlier process may have created the directory and got no further.
+fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    for parent in dir.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match disk.sync_dir(parent) {
+            // A folder that may not be opened was not created here.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 fn take_lock(
     disk: &dyn Disk,
     dir: &Path,
@@ -247,6 +261,7 @@ fn open_all(
         if !options.create || options.read_only {
             return Err(OpenError::NotFound { dir: dir.to_owned() });
         }
+        sync_names(&**disk, dir)?;
         let default = NamespaceName::new(NamespaceName::DEFAULT)?;
         open::create(&**disk, dir, &default, options).map_err(from_log)?;
         names = list()?;

@@ -2,8 +2,9 @@
 //!
 //! Two 4-KiB slots. A save writes both, one after the other, each with its sync: while the first is
 //! written the other still holds the state before; once a save is done, either slot alone gives the
-//! new state, so that rot of one slot never brings back an older vote. Both bad: the node must not
-//! vote, and goes on only when asked by name.
+//! new state, so that rot of one slot never brings back an older vote. A slot that an interrupted
+//! save may have torn is written first the next time. Both bad: the node must not vote, and goes on
+//! only when asked by name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,15 +90,21 @@ impl NodeState {
 /// The file, open, with the content it holds.
 #[derive(Debug)]
 pub(crate) struct NodeStateFile {
-    file: Arc<dyn DiskFile>,
+    /// `None`: it is missing, and the log is only read.
+    file: Option<Arc<dyn DiskFile>>,
     state: NodeState,
+    /// A slot that holds what was saved last, and is written last: the other may be torn, and a
+    /// crash must find one that is whole.
+    whole: usize,
+    /// Whether the file may lack the state: a save failed.
+    unsaved: bool,
 }
 
 impl NodeStateFile {
     /// Creates the file; the caller syncs its folder.
     pub(crate) fn create(disk: &dyn Disk, dir: &Path, state: NodeState) -> Result<Self, LogError> {
         let file = disk.open(&path(dir), OpenMode::Create, FileKind::Plain)?;
-        let mut created = Self { file, state };
+        let mut created = Self { file: Some(file), state, whole: 1, unsaved: true };
         created.save()?;
         Ok(created)
     }
@@ -115,7 +122,14 @@ impl NodeStateFile {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return match rebuilt {
-                    Some(state) => Self::create(disk, dir, state),
+                    Some(state) if mode == OpenMode::Read => {
+                        Ok(Self { file: None, state, whole: 1, unsaved: true })
+                    }
+                    Some(state) => {
+                        let created = Self::create(disk, dir, state)?;
+                        disk.sync_dir(dir)?;
+                        Ok(created)
+                    }
                     None => Err(LogError::corrupt(&path, 0, CorruptionKind::Missing)),
                 };
             }
@@ -124,12 +138,17 @@ impl NodeStateFile {
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         let got = io::read_full_at(&*file, &mut bytes, 0)?;
         bytes.truncate(got);
-        let newest = bytes
-            .chunks(SLOT_BYTES)
-            .filter_map(|slot| NodeState::decode(slot).ok())
-            .max_by_key(|state| state.sequence);
-        match newest.or(rebuilt) {
-            Some(state) if state.log_id == log_id => Ok(Self { file, state }),
+        let slots = bytes.chunks(SLOT_BYTES).map(|slot| NodeState::decode(slot).ok());
+        let slots: Vec<Option<NodeState>> = slots.collect();
+        let whole =
+            (0_usize..).zip(&slots).filter_map(|(index, slot)| Some((*slot.as_ref()?, index)));
+        let newest = whole.max_by_key(|(state, _)| state.sequence);
+        // One slot that is older or bad is no protection: the next update writes both anew.
+        let unsaved = slots.len() < 2 || slots[0] != slots[1] || slots[0].is_none();
+        match newest.or(rebuilt.map(|state| (state, 1))) {
+            Some((state, whole)) if state.log_id == log_id => {
+                Ok(Self { file: Some(file), state, whole, unsaved })
+            }
             Some(_) => Err(LogError::corrupt(&path, 0, CorruptionKind::Foreign("another log"))),
             None => Err(LogError::corrupt(&path, 0, CorruptionKind::Checksum("node-state"))),
         }
@@ -144,19 +163,23 @@ impl NodeStateFile {
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut NodeState)) -> Result<(), LogError> {
         let before = self.state;
         change(&mut self.state);
-        if self.state == before {
+        if self.state == before && !self.unsaved {
             return Ok(());
         }
         self.save()
     }
 
     fn save(&mut self) -> Result<(), LogError> {
+        let file = self.file.as_deref().expect("a log that is only read saves nothing");
         self.state.sequence += 1;
+        self.unsaved = true;
         let slot = self.state.encode();
-        for index in [0, 1] {
-            io::write_all_at(&*self.file, &slot, index * SLOT_BYTES as u64)?;
-            self.file.sync()?;
+        for index in [1 - self.whole, self.whole] {
+            io::write_all_at(file, &slot, (index * SLOT_BYTES) as u64)?;
+            file.sync()?;
+            self.whole = index;
         }
+        self.unsaved = false;
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use crate::log::{Catalog, Log, Writer};
 use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
 use crate::options::Options;
+use crate::segment::window::Window;
 use crate::segment::{
     Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader, blocks,
 };
@@ -148,7 +149,7 @@ pub(crate) fn open(
     let manifest = Manifest::load(&**disk, dir)?;
     let mut node_state = open_node_state(&**disk, dir, &manifest, mode, options)?;
     if mode == Recovery::Write {
-        remove_leftovers(&**disk, dir, &manifest)?;
+        refuse_older_manifest(&**disk, dir, &manifest)?;
     }
     let (sealed, open) = split(&manifest);
     let index = Index::new();
@@ -164,6 +165,9 @@ pub(crate) fn open(
     let follow = sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
     let mut apply = |events: &[RecordedEvent]| apply_tail(&index, events, mode);
     let recovered = recover(&**disk, dir, &mut node_state, &open, follow, mode, &mut apply)?;
+    if mode == Recovery::Write {
+        remove_leftovers(&**disk, dir, &manifest)?;
+    }
     segments.extend(recovered.left.iter().map(|(segment, _)| Arc::clone(segment)));
     segments.push(Arc::clone(&recovered.start.active));
     let durable = recovered.start.next_position;
@@ -254,8 +258,9 @@ fn open_sealed(
     });
     let file = match opened {
         Ok(file) => file,
-        Err(LogError::Corrupt(corruption)) if mode == Recovery::Damaged => {
-            return fence(disk, dir, log_id, entry, index, *corruption);
+        Err(error) if mode == Recovery::Damaged => {
+            let corruption = error.into_corruption(&path, 0);
+            return fence(disk, dir, log_id, entry, index, corruption);
         }
         Err(error) => return Err(error),
     };
@@ -339,8 +344,36 @@ fn fence(
     ))
 }
 
+/// A manifest that is older than the files beside it must not decide what is left over: a segment
+/// is named before it is written, and sealed before its index file is.
+fn refuse_older_manifest(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<(), LogError> {
+    let older = |what| {
+        let kind = CorruptionKind::Malformed(what);
+        Err(LogError::corrupt(&dir.join(MANIFEST_FILE), 0, kind))
+    };
+    let sealed = split(manifest).0.last().map_or(0, |segment| segment.number);
+    for entry in disk.list(&dir.join(INDEX_DIR))? {
+        if file::number_of(&entry.name).is_some_and(|number| number > sealed) {
+            return older("list of segments: an index file knows of more");
+        }
+    }
+    let named = manifest.segments.last().map_or(0, |segment| segment.number);
+    let segments = dir.join(SEGMENTS_DIR);
+    for entry in disk.list(&segments)? {
+        let number = entry.name.strip_suffix(".seg").and_then(|name| name.parse::<u64>().ok());
+        if number.is_none_or(|number| number <= named) {
+            continue;
+        }
+        let file = disk.open(&segments.join(&entry.name), OpenMode::Read, FileKind::Log)?;
+        if Window::new(file)?.frame(HEADER_BLOCK_BYTES)?.is_ok() {
+            return older("list of segments: a file holds more of the log");
+        }
+    }
+    Ok(())
+}
+
 /// Removes files of segments that the manifest does not name: a preparation or a rewriting that was
-/// interrupted. An index file of a segment that is not sealed claims more than the log has.
+/// interrupted. Called once nothing was refused.
 fn remove_leftovers(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<(), LogError> {
     let (sealed, _) = split(manifest);
     let segments = dir.join(SEGMENTS_DIR);
@@ -352,20 +385,10 @@ fn remove_leftovers(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<
     }
     let folder = dir.join(INDEX_DIR);
     for entry in disk.list(&folder)? {
-        if entry.name.ends_with(".new") {
+        let number = file::number_of(&entry.name);
+        let unknown = number.is_some_and(|n| sealed.iter().all(|segment| segment.number != n));
+        if unknown || entry.name.ends_with(".new") {
             disk.remove(&folder.join(&entry.name))?;
-            continue;
-        }
-        let Some(number) = file::number_of(&entry.name) else { continue };
-        if sealed.iter().any(|segment| segment.number == number) {
-            continue;
-        }
-        if sealed.last().is_some_and(|last| number < last.number) {
-            disk.remove(&folder.join(&entry.name))?;
-        } else {
-            let path: PathBuf = dir.join(MANIFEST_FILE);
-            let kind = CorruptionKind::Malformed("list of segments: an index file knows of more");
-            return Err(LogError::corrupt(&path, 0, kind));
         }
     }
     let beside = crate::io::beside(&dir.join(MANIFEST_FILE));

@@ -164,7 +164,7 @@ impl Log {
         };
         let next_segment = segments.get(index).map(|segment| segment.first_position);
         let loaded = match &segment.content {
-            Content::Frames(_) => frames::load(segment, position, want),
+            Content::Frames(_) => frames::load(segment, position, want, self.committed.get()),
             Content::Blocks(table) => blocks::load(segment, table, position),
             Content::Fenced(corruption) => Err(corruption.clone()),
         };

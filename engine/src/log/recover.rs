@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
-use nexus_protocol::{CorruptionKind, LogId, RecordedEvent, Timestamp};
+use nexus_protocol::{Corruption, CorruptionKind, LogId, RecordedEvent, Timestamp};
 
 use super::cut::{Cuttable, cut};
 use super::{Prepared, WriterStart};
-use crate::error::LogError;
+use crate::error::{LogError, corruption};
 use crate::frame::{ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, LogOffset, digest};
 use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
-use crate::manifest::{Manifest, Sealed, SegmentEntry};
+use crate::manifest::{MANIFEST_FILE, Manifest, Sealed, SegmentEntry};
 use crate::node_state::NodeStateFile;
 use crate::segment::window::Window;
 use crate::segment::{
@@ -156,6 +156,8 @@ pub(crate) enum Recovery {
 pub(crate) struct OpenSegment {
     pub(crate) entry: SegmentEntry,
     pub(crate) file: Arc<dyn DiskFile>,
+    /// Why nothing of it can be read, where damage is read around; `file` is the manifest then.
+    fenced: Option<Box<Corruption>>,
 }
 
 /// What recovery found in the open segments.
@@ -169,7 +171,7 @@ pub(crate) struct Recovered {
     pub(crate) cut_bytes: u64,
 }
 
-/// Opens the segments that are not sealed.
+/// Opens the segments that are not sealed. Damaged ones are fenced where damage is read around.
 pub(crate) fn open_segments(
     disk: &dyn Disk,
     dir: &Path,
@@ -177,16 +179,25 @@ pub(crate) fn open_segments(
     entries: &[SegmentEntry],
     mode: Recovery,
 ) -> Result<Vec<OpenSegment>, LogError> {
-    let mode = if mode == Recovery::Write { OpenMode::ReadWrite } else { OpenMode::Read };
-    entries
-        .iter()
-        .map(|entry| {
-            let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
-            let file = open_file(disk, &path, mode, FileKind::Log)?;
-            SegmentHeader::check(&*file, entry, log_id)?;
-            Ok(OpenSegment { entry: *entry, file })
-        })
-        .collect()
+    let open_mode = if mode == Recovery::Write { OpenMode::ReadWrite } else { OpenMode::Read };
+    let open = |entry: &SegmentEntry| {
+        let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+        let file = open_file(disk, &path, open_mode, FileKind::Log)?;
+        SegmentHeader::check(&*file, entry, log_id)?;
+        Ok(OpenSegment { entry: *entry, file, fenced: None })
+    };
+    let mut opened = Vec::with_capacity(entries.len());
+    for entry in entries {
+        opened.push(match open(entry) {
+            Err(LogError::Corrupt(corruption)) if mode == Recovery::Damaged => {
+                tracing::warn!(%corruption, "a segment is fenced");
+                let file = disk.open(&dir.join(MANIFEST_FILE), OpenMode::Read, FileKind::Plain)?;
+                OpenSegment { entry: *entry, file, fenced: Some(corruption) }
+            }
+            other => other?,
+        });
+    }
+    Ok(opened)
 }
 
 /// Opens a file that must be there: a missing one is damage.
@@ -212,40 +223,58 @@ pub(crate) fn recover(
     mode: Recovery,
     on_event: &mut dyn FnMut(&[RecordedEvent]),
 ) -> Result<Recovered, LogError> {
-    assert!(!open.is_empty(), "the caller checked that a segment is open");
     finish_cut(node_state, open, mode)?;
+    // A reader finishes no cut, and sees nothing behind it.
+    let cut = node_state.state().cut;
+    let behind = |it: &&OpenSegment| cut.is_none_or(|at| it.entry.number <= at.segment);
+    let open = &open[..open.iter().take_while(behind).count()];
     let mut left: Vec<(Arc<Segment>, Sealed)> = Vec::new();
-    let mut active: Option<(WriterStart, FrameError)> = None;
+    let mut active: Option<WriterStart> = None;
     let mut used = 0;
     for segment in open {
         let before = follow;
-        let mut window = Window::new(Arc::clone(&segment.file))?;
-        let scanned = scan_segment(disk, dir, segment, &mut window, &mut follow, mode, on_event)?;
-        let Some((start, why)) = scanned else { break };
-        if let Some((previous, _)) = active.take() {
+        let scanned = match &segment.fenced {
+            Some(corruption) => Some(fenced(dir, segment, &follow, corruption.clone())),
+            None => {
+                let mut window = window_of(segment, cut)?;
+                scan_segment(disk, dir, segment, &mut window, &mut follow, mode, on_event)?
+            }
+        };
+        let Some(start) = scanned else {
+            if mode == Recovery::Damaged {
+                continue;
+            }
+            break;
+        };
+        if let Some(previous) = active.replace(start) {
             left.push(leave(previous, before));
         }
-        active = Some((start, why));
         used += 1;
     }
-    let Some((start, _)) = active else {
+    let Some(start) = active else {
         // A segment is only sealed, and a log only made, once the next frame is durable.
         let durable_end = HEADER_BLOCK_BYTES;
         let kind = CorruptionKind::Acknowledged { segment: open[0].entry.number, durable_end };
-        return Err(LogError::corrupt(open[0].file.path(), HEADER_BLOCK_BYTES, kind));
+        let corruption = corruption(open[0].file.path(), HEADER_BLOCK_BYTES, kind);
+        if mode == Recovery::Damaged {
+            let start = fenced(dir, &open[0], &follow, Box::new(corruption));
+            return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0 });
+        }
+        return Err(LogError::Corrupt(Box::new(corruption)));
     };
     let end = LogOffset { segment: start.active.entry.number, offset_bytes: start.offset_bytes };
-    let rest = &open[used - 1..];
-    if mode != Recovery::Damaged {
-        refuse_damage(node_state, rest, end)?;
+    if mode == Recovery::Damaged {
+        return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0 });
     }
+    let rest = &open[used - 1..];
+    refuse_damage(node_state, rest, end)?;
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
     let prepared =
         open[used..].iter().map(|open| prepared(disk, open)).collect::<DiskResult<Vec<_>>>()?;
     Ok(Recovered { start, left, prepared, cut_bytes })
 }
 
-/// A cut that a crash interrupted is finished before anything is read.
+/// A cut that a crash interrupted is finished before anything is read, where anything may be written.
 fn finish_cut(
     node_state: &mut NodeStateFile,
     open: &[OpenSegment],
@@ -256,6 +285,15 @@ fn finish_cut(
         return Ok(());
     }
     cut(node_state, &cuttable(open), at).map(drop)
+}
+
+/// The bytes of a segment that are not to be cut.
+fn window_of(segment: &OpenSegment, cut: Option<LogOffset>) -> DiskResult<Window> {
+    let mut window = Window::new(Arc::clone(&segment.file))?;
+    if let Some(at) = cut.filter(|at| at.segment == segment.entry.number) {
+        window.end_at(at.offset_bytes);
+    }
+    Ok(window)
 }
 
 fn cuttable(open: &[OpenSegment]) -> Vec<Cuttable> {
@@ -271,7 +309,7 @@ fn scan_segment(
     follow: &mut Follow,
     mode: Recovery,
     on_event: &mut dyn FnMut(&[RecordedEvent]),
-) -> Result<Option<(WriterStart, FrameError)>, LogError> {
+) -> Result<Option<WriterStart>, LogError> {
     let before = *follow;
     let mut table = FrameTable {
         slots: Vec::new(),
@@ -283,19 +321,20 @@ fn scan_segment(
         add_to_table(&mut table, &scanned);
         on_event(scanned.events);
     };
-    let (mut end, mut why) = scan(window, salt, HEADER_BLOCK_BYTES, follow, &mut add)?;
-    while mode == Recovery::Damaged && why != FrameError::Blank {
-        let next = resync(window, salt, end + ALIGNMENT as u64, follow.next_position)?;
-        let Some((at, header, _)) = next else { break };
+    let (mut end, _) = scan(window, salt, HEADER_BLOCK_BYTES, follow, &mut add)?;
+    let mut tried = None;
+    while mode == Recovery::Damaged {
+        // A frame at the end may be whole, and only follow what is lost.
+        let from = if tried == Some(end) { end + ALIGNMENT as u64 } else { end };
+        let Some((at, header, _)) = resync(window, salt, from, follow.next_position)? else {
+            break;
+        };
         // What the frame follows is lost: it is taken at its word.
         follow.next_position = header.replicated.first_position;
         follow.last_entry.index = header.replicated.entry.index.saturating_sub(1);
-        let lost = follow_prefix(header.local.previous_digest);
-        follow.chain = lost;
-        (end, why) = scan(window, salt, at, follow, &mut add)?;
-        if end == at {
-            break;
-        }
+        follow.chain = follow_prefix(header.local.previous_digest);
+        (end, _) = scan(window, salt, at, follow, &mut add)?;
+        tried = Some(at);
     }
     if table.end_bytes == HEADER_BLOCK_BYTES {
         return Ok(None);
@@ -321,7 +360,29 @@ fn scan_segment(
         last_entry: follow.last_entry,
         recorded_at: follow.recorded_at,
     };
-    Ok(Some((start, why)))
+    Ok(Some(start))
+}
+
+/// A segment of which nothing can be read, as if it began and ended where the log stands.
+fn fenced(
+    dir: &Path,
+    open: &OpenSegment,
+    follow: &Follow,
+    corruption: Box<Corruption>,
+) -> WriterStart {
+    // Nothing of it is read.
+    let (file, ready) = (SegmentFiles::sealed(Arc::clone(&open.file)), Arc::default());
+    let content = Content::Fenced(corruption);
+    let segment = Segment::new(dir, open.entry, follow.next_position, file, ready, content);
+    WriterStart {
+        active: Arc::new(segment),
+        active_first_digest: follow.chain,
+        offset_bytes: HEADER_BLOCK_BYTES,
+        chain: follow.chain,
+        next_position: follow.next_position,
+        last_entry: follow.last_entry,
+        recorded_at: follow.recorded_at,
+    }
 }
 
 /// A digest of which only what the next frame repeats is known.
@@ -375,7 +436,7 @@ fn refuse_damage(
             } else {
                 HEADER_BLOCK_BYTES
             };
-            let mut window = Window::new(Arc::clone(&segment.file))?;
+            let mut window = window_of(segment, node_state.state().cut)?;
             for (_, header) in window.headers_from(from, segment.entry.salt)? {
                 durable = durable.max(header.local.durable_end);
             }

@@ -27,11 +27,17 @@ pub(crate) enum Want {
 
 /// The chunk that holds `position`, from the file. What does not check is read again past the page
 /// cache, where the segment is still written past it.
-pub(crate) fn load(segment: &Segment, position: u64, want: Want) -> Result<Chunk, Box<Corruption>> {
-    let cached = Source { segment, file: segment.file(), past_cache: false };
+/// Frames from position `bound` on are not taken along: they may still be written.
+pub(crate) fn load(
+    segment: &Segment,
+    position: u64,
+    want: Want,
+    bound: u64,
+) -> Result<Chunk, Box<Corruption>> {
+    let cached = Source { segment, file: segment.file(), past_cache: false, bound };
     match (load_through(&cached, position, want), segment.log_file()) {
         (Err(_), Some(file)) => {
-            load_through(&Source { segment, file, past_cache: true }, position, want)
+            load_through(&Source { segment, file, past_cache: true, bound }, position, want)
         }
         (loaded, _) => loaded,
     }
@@ -44,7 +50,7 @@ pub(crate) fn load_past_cache(
     position: u64,
 ) -> Option<Result<Chunk, Box<Corruption>>> {
     let file = segment.log_file()?;
-    Some(load_through(&Source { segment, file, past_cache: true }, position, Want::One))
+    Some(load_through(&Source { segment, file, past_cache: true, bound: 0 }, position, Want::One))
 }
 
 /// A segment, read through one of its files.
@@ -53,6 +59,8 @@ struct Source<'a> {
     file: &'a Arc<dyn DiskFile>,
     /// Whether it is the log handle, which takes whole blocks only.
     past_cache: bool,
+    /// Frames from this position on are not taken along.
+    bound: u64,
 }
 
 fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk, Box<Corruption>> {
@@ -62,7 +70,7 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
         let Some(first) = table.find(position) else {
             return Err(Box::new(segment.damage(0, CorruptionKind::Malformed("frame table"))));
         };
-        let last = last_frame(&table, first, want);
+        let last = last_frame(&table, first, want, source.bound);
         (table.slots[first].offset_bytes, table.end_of(last), first, last)
     };
     if first == last && want == Want::One && end - start > WHOLE_FRAME_BYTES {
@@ -73,15 +81,21 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
 }
 
 /// The last frame that a read from `first` on takes along.
-fn last_frame(table: &FrameTable, first: usize, want: Want) -> usize {
+fn last_frame(table: &FrameTable, first: usize, want: Want, bound: u64) -> usize {
     let Want::Following(bytes) = want else { return first };
     let limit = table.slots[first].offset_bytes + bytes;
     let mut last = first;
-    while last + 1 < table.slots.len() && table.end_of(last + 1) <= limit {
+    while let Some(slot) = table.slots.get(last + 1)
+        && slot.first_position < bound
+        && table.end_of(last + 1) <= limit
+    {
         last += 1;
     }
     last
 }
+
+/// Larger buffers are given back, in bytes.
+const SPARE_BYTES_MAX: usize = 1 << 20;
 
 thread_local! {
     /// The buffer of this thread's last chunk: taken again once no event holds on to it, so that a
@@ -113,26 +127,26 @@ fn read(source: &Source<'_>, start: u64, end: u64) -> Result<Bytes, Box<Corrupti
     let got = io::read_full_at(&**source.file, target, start)
         .map_err(|error| source.segment.unreadable(start, error))?;
     let shared = Arc::new(buffer);
-    SPARE.with_borrow_mut(|spare| *spare = Some(Arc::clone(&shared)));
+    if length <= SPARE_BYTES_MAX {
+        SPARE.with_borrow_mut(|spare| *spare = Some(Arc::clone(&shared)));
+    }
     Ok(Bytes::from_owner(Owner(shared)).slice(..got))
 }
 
-/// All records of the frames in `bytes`, which start at `start` of the file.
+/// All records of the frames in `bytes`, which start at `start` of the file. Frames before a damaged
+/// one are given without it: whoever goes on from there meets the damage.
 fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruption> {
     let damaged = |at: usize, error: FrameError| segment.damage(start + at as u64, kind_of(error));
     let (mut at, mut first, mut next, mut offsets) = (0, None, None, Vec::new());
     while at < bytes.len() {
-        let header = FrameHeader::decode(&bytes[at..]).map_err(|error| damaged(at, error))?;
+        let header = match frame_at(bytes, at, next, segment) {
+            Ok(header) => header,
+            Err(_) if first.is_some() => break,
+            Err(error) => return Err(damaged(at, error)),
+        };
         let body_end = at + header.local.stored_length as usize;
-        if body_end > bytes.len() || header.local.salt != segment.entry.salt {
-            return Err(damaged(at, FrameError::Malformed("length")));
-        }
         if header.replicated.kind == FrameKind::Events {
-            let frame_first = header.replicated.first_position;
-            if next.is_some_and(|next| next != frame_first) {
-                return Err(damaged(at, FrameError::Malformed("position")));
-            }
-            first.get_or_insert(frame_first);
+            first.get_or_insert(header.replicated.first_position);
             next = Some(header.replicated.next_position());
             let body_at = at + HEADER_BYTES;
             let table = body_end - 4 * header.replicated.count as usize;
@@ -161,6 +175,25 @@ fn read_part(source: &Source<'_>, from: u64, to: u64) -> Result<Bytes, Box<Corru
     let got = io::read_full_at(&**source.file, &mut buffer, from)
         .map_err(|error| source.segment.unreadable(from, error))?;
     if got < length { Err(truncated()) } else { Ok(buffer.into()) }
+}
+
+/// The header of the frame at `at` of `bytes`, if it is whole, of this segment, and the next one.
+fn frame_at(
+    bytes: &Bytes,
+    at: usize,
+    next: Option<u64>,
+    segment: &Segment,
+) -> Result<FrameHeader, FrameError> {
+    let header = FrameHeader::decode(&bytes[at..])?;
+    let body_end = at + header.local.stored_length as usize;
+    if body_end > bytes.len() || header.local.salt != segment.entry.salt {
+        return Err(FrameError::Malformed("length"));
+    }
+    let events = header.replicated.kind == FrameKind::Events;
+    if events && next.is_some_and(|next| next != header.replicated.first_position) {
+        return Err(FrameError::Malformed("position"));
+    }
+    Ok(header)
 }
 
 /// Some records of one large frame: its offset table is read first, then what is asked for.

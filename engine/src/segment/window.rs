@@ -26,6 +26,11 @@ impl Window {
         Ok(Self { file, len_bytes, start: 0, bytes: Bytes::new() })
     }
 
+    /// As if the file ended at `offset`.
+    pub(crate) fn end_at(&mut self, offset: u64) {
+        self.len_bytes = self.len_bytes.min(offset);
+    }
+
     /// Length of the file.
     pub(crate) fn len_bytes(&self) -> u64 {
         self.len_bytes
@@ -43,6 +48,7 @@ impl Window {
             self.start = offset;
             self.bytes = buffer.into_bytes().slice(..got);
         }
+        let length = usize::try_from(want.saturating_sub(offset)).unwrap_or(length);
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
         let to = (from + length).min(self.bytes.len());
         Ok(self.bytes.slice(from..to))

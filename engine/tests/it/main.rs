@@ -4,4 +4,9 @@
 #![allow(missing_docs)]
 
 mod basics;
+mod crash_points;
+mod damage;
+mod history;
 mod seams;
+mod stores;
+mod workload;
