@@ -1,0 +1,137 @@
+//! How a command ends: its exit code, and what it says on standard error.
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+use nexus_protocol::{AppendError, ReadError};
+
+/// The exit codes that scripts rely on; 0 is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It was tried, and failed.
+    Failed = 1,
+    /// The command line or a request cannot be right.
+    Usage = 2,
+    /// The store is not what was expected.
+    Conflict = 3,
+    /// It is not allowed.
+    Denied = 4,
+    /// The store cannot be reached now.
+    NotReachable = 5,
+}
+
+/// A command that did not do what it was asked to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    exit: Exit,
+    /// `None`: there is nobody left to tell, which is no failure (`| head`).
+    message: Option<String>,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: Some(message.into()) }
+    }
+
+    /// It was tried, and failed.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// The command line cannot be right.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// The store cannot be reached now.
+    pub(crate) fn not_reachable(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotReachable, message)
+    }
+
+    /// Standard output could not be written. A reader that has gone has seen enough.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { exit: Exit::Failed, message: None },
+            _ => Self::failed(format!("standard output cannot be written: {error}")),
+        }
+    }
+
+    /// The same, of a place that is named first.
+    #[must_use]
+    pub(crate) fn at(self, place: impl Display) -> Self {
+        let message = self.message.map(|message| format!("{place}: {message}"));
+        Self { message, ..self }
+    }
+
+    /// The same, and something more to know.
+    #[must_use]
+    pub(crate) fn and(self, more: impl Display) -> Self {
+        let message = self.message.map(|message| format!("{message}; {more}"));
+        Self { message, ..self }
+    }
+
+    /// Says why, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let Some(message) = self.message else { return ExitCode::SUCCESS };
+        crate::output::notice(format_args!("{message}"));
+        #[expect(clippy::cast_possible_truncation, reason = "the codes are 1 to 5")]
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        let exit = match &error {
+            AppendError::Invalid(_) | AppendError::TooLarge(_) => Exit::Usage,
+            AppendError::Conflict(_)
+            | AppendError::IdReused { .. }
+            | AppendError::Deleted { .. } => Exit::Conflict,
+            AppendError::Denied { .. } => Exit::Denied,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let exit = match &error {
+            ReadError::Invalid(_) => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_protocol::{Clause, Conflict, Invalid};
+
+    use super::*;
+
+    #[test]
+    fn errors_have_the_codes_that_scripts_rely_on() {
+        let check = |failure: Failure, exit| assert_eq!(failure.exit, exit, "{failure:?}");
+        check(AppendError::from(Invalid::NothingToDo).into(), Exit::Usage);
+        let conflict = Conflict { clause: Clause::Boundary, positions: Vec::new() };
+        check(AppendError::Conflict(Box::new(conflict)).into(), Exit::Conflict);
+        check(AppendError::Denied { reason: "no".to_owned() }.into(), Exit::Denied);
+        check(AppendError::Unknown.into(), Exit::Failed);
+        check(ReadError::Closed.into(), Exit::Failed);
+        check(ReadError::from(Invalid::EmptyQuery).into(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure() {
+        let gone = Failure::output(&io::ErrorKind::BrokenPipe.into());
+        assert_eq!(gone.message, None);
+        assert!(Failure::output(&io::ErrorKind::StorageFull.into()).message.is_some());
+    }
+
+    #[test]
+    fn a_message_takes_a_place_and_what_to_do() {
+        let failure = Failure::failed("b").at("a").and("c");
+        assert_eq!(failure.message.as_deref(), Some("a: b; c"));
+    }
+}

@@ -1,0 +1,282 @@
+//! Rows into the log, once each: look up, append what is new, a few batches deep.
+//!
+//! Each batch is looked up in the whole id index before it is appended, so that an import that was
+//! killed, or a file that has grown, goes on where the log ends. Appends keep the order of the rows:
+//! an append names a stream once, so it ends where a stream comes up again after another one.
+//! Everything in flight is bounded, and answers are taken in order (I8).
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use nexus_protocol::limits::{APPEND_BYTES_MAX, APPEND_STREAMS_MAX, RECORD_BYTES_MAX};
+use nexus_protocol::{Append, AppendError, Appended, EventData, EventId, ReadError, Retry};
+
+use super::Row;
+
+/// Most rows that are looked up and appended together.
+const BATCH_ROWS_MAX: usize = 512;
+/// A batch is closed when its rows have so many bytes.
+const BATCH_BYTES_TARGET: usize = 4 * 1024 * 1024;
+/// Most rows that are appended and not answered.
+const IN_FLIGHT_ROWS_MAX: usize = 4 * BATCH_ROWS_MAX;
+/// Bytes of them, unless one batch alone has more.
+const IN_FLIGHT_BYTES_MAX: usize = 2 * BATCH_BYTES_TARGET;
+/// Bytes of a record besides its names, tags, metadata, and data, at most.
+const RECORD_BYTES_FIXED: usize = 256;
+/// How often an append that the store is too busy for is tried again.
+const BUSY_TRIES_MAX: u32 = 20;
+
+const _: () = assert!(BATCH_ROWS_MAX <= APPEND_STREAMS_MAX);
+const _: () = assert!(BATCH_BYTES_TARGET + RECORD_BYTES_MAX <= APPEND_BYTES_MAX);
+
+/// What rows are appended to.
+pub(crate) trait Target {
+    /// An append on its way.
+    type Pending;
+
+    /// Whether the id stands anywhere in the log.
+    fn contains(&self, id: EventId) -> Result<bool, ReadError>;
+
+    /// Hands in an append; it takes its place in the order now.
+    fn submit(&self, append: Append) -> Self::Pending;
+
+    /// Waits until it is durable.
+    fn wait(&self, pending: Self::Pending) -> Result<Appended, AppendError>;
+
+    /// Lets time pass.
+    fn pause(&self, time: Duration);
+}
+
+/// Why rows could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// The ids could not be looked up.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An append was refused.
+    #[error("{places}: {error}")]
+    Append {
+        /// The lines it was made of.
+        places: Places,
+        /// Why.
+        error: AppendError,
+    },
+}
+
+/// The lines an append was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    first: u64,
+    last: u64,
+}
+
+impl std::fmt::Display for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "line {}", self.first),
+            false => write!(f, "lines {} to {}", self.first, self.last),
+        }
+    }
+}
+
+/// What was done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// Events appended, and durable.
+    pub(crate) appended: u64,
+    /// Rows whose event was there before.
+    pub(crate) already_there: u64,
+}
+
+/// Stores rows.
+pub(crate) struct Loader<'t, T: Target> {
+    target: &'t T,
+    batch: Vec<Row>,
+    batch_bytes: usize,
+    in_flight: VecDeque<InFlight<T::Pending>>,
+    in_flight_rows: usize,
+    in_flight_bytes: usize,
+    in_flight_ids: HashSet<EventId>,
+    loaded: Loaded,
+}
+
+struct InFlight<P> {
+    pending: P,
+    append: Append,
+    places: Places,
+    bytes: usize,
+}
+
+impl<'t, T: Target> Loader<'t, T> {
+    /// Into this store.
+    pub(crate) fn new(target: &'t T) -> Self {
+        Self {
+            target,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            in_flight: VecDeque::new(),
+            in_flight_rows: 0,
+            in_flight_bytes: 0,
+            in_flight_ids: HashSet::new(),
+            loaded: Loaded::default(),
+        }
+    }
+
+    /// What was done so far.
+    pub(crate) fn loaded(&self) -> Loaded {
+        self.loaded
+    }
+
+    /// Takes one more row.
+    ///
+    /// # Errors
+    /// When a batch could not be stored; those before it are.
+    pub(crate) fn push(&mut self, row: Row) -> Result<(), LoadError> {
+        self.batch_bytes += bytes_of(&row.stream, &row.event);
+        self.batch.push(row);
+        if self.batch.len() >= BATCH_ROWS_MAX || self.batch_bytes >= BATCH_BYTES_TARGET {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Stores what is left, and waits until all is durable.
+    ///
+    /// # Errors
+    /// As [`Loader::push`].
+    pub(crate) fn finish(&mut self) -> Result<Loaded, LoadError> {
+        self.flush()?;
+        self.settle(0, 0)?;
+        Ok(self.loaded)
+    }
+
+    /// Appends the rows of the batch that are not there yet.
+    fn flush(&mut self) -> Result<(), LoadError> {
+        let mut open: Option<Open> = None;
+        let rows = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        for row in rows {
+            if !self.is_new(row.id)? {
+                self.loaded.already_there += 1;
+                continue;
+            }
+            match open.take() {
+                Some(mut append) if append.takes(&row.stream) => {
+                    append.add(row);
+                    open = Some(append);
+                }
+                before => {
+                    before.map_or(Ok(()), |append| self.submit(append))?;
+                    open = Some(Open::new(row));
+                }
+            }
+        }
+        open.map_or(Ok(()), |append| self.submit(append))
+    }
+
+    /// Whether an event is neither in the log nor on its way; it is on its way from now on.
+    fn is_new(&mut self, id: EventId) -> Result<bool, LoadError> {
+        Ok(!self.in_flight_ids.contains(&id)
+            && !self.target.contains(id)?
+            && self.in_flight_ids.insert(id))
+    }
+
+    fn submit(&mut self, open: Open) -> Result<(), LoadError> {
+        let Open { append, places, bytes, .. } = open;
+        self.settle(
+            IN_FLIGHT_ROWS_MAX.saturating_sub(append.event_count()),
+            IN_FLIGHT_BYTES_MAX.saturating_sub(bytes),
+        )?;
+        self.in_flight_rows += append.event_count();
+        self.in_flight_bytes += bytes;
+        let pending = self.target.submit(append.clone());
+        self.in_flight.push_back(InFlight { pending, append, places, bytes });
+        Ok(())
+    }
+
+    /// Waits until at most so many rows and bytes are in flight.
+    fn settle(&mut self, rows_max: usize, bytes_max: usize) -> Result<(), LoadError> {
+        while self.in_flight_rows > rows_max || self.in_flight_bytes > bytes_max {
+            let oldest = self.in_flight.pop_front().expect("rows in flight have an append");
+            self.in_flight_rows -= oldest.append.event_count();
+            self.in_flight_bytes -= oldest.bytes;
+            let answer = self.target.wait(oldest.pending);
+            self.take_answer(answer, &oldest.append, oldest.places)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what an answer says; an append that the store was too busy for is handed in again,
+    /// with the same ids. Later ones may have overtaken it then.
+    fn take_answer(
+        &mut self,
+        mut answer: Result<Appended, AppendError>,
+        append: &Append,
+        places: Places,
+    ) -> Result<(), LoadError> {
+        for _ in 0..BUSY_TRIES_MAX {
+            let Err(AppendError::Overloaded { .. }) = &answer else { break };
+            if let Err(Retry::After(time)) = answer.as_ref().map_err(AppendError::retry) {
+                self.target.pause(time);
+            }
+            answer = self.target.wait(self.target.submit(append.clone()));
+        }
+        let appended = answer.map_err(|error| LoadError::Append { places, error })?;
+        let events = append.event_count() as u64;
+        match appended.replayed {
+            true => self.loaded.already_there += events,
+            false => self.loaded.appended += events,
+        }
+        for event in append.streams.iter().flat_map(|stream| &stream.events) {
+            self.in_flight_ids.remove(&event.id.expect("rows have ids"));
+        }
+        Ok(())
+    }
+}
+
+/// An append that is being put together.
+struct Open {
+    append: Append,
+    named: HashSet<String>,
+    places: Places,
+    bytes: usize,
+}
+
+impl Open {
+    fn new(row: Row) -> Self {
+        let places = Places { first: row.line, last: row.line };
+        let mut open = Self { append: Append::new(), named: HashSet::new(), places, bytes: 0 };
+        open.add(row);
+        open
+    }
+
+    /// Whether an event of this stream can follow without changing the order of the rows.
+    fn takes(&self, stream: &str) -> bool {
+        self.current() == Some(stream) || !self.named.contains(stream)
+    }
+
+    fn current(&self) -> Option<&str> {
+        self.append.streams.last().map(|last| last.stream.as_str())
+    }
+
+    fn add(&mut self, row: Row) {
+        self.bytes += bytes_of(&row.stream, &row.event);
+        self.places.last = row.line;
+        let mut append = std::mem::take(&mut self.append);
+        if append.streams.last().is_none_or(|last| last.stream != row.stream) {
+            append = append.stream(row.stream.clone());
+            self.named.insert(row.stream);
+        }
+        self.append = append.event(row.event);
+    }
+}
+
+/// What an event takes in an append, at most.
+fn bytes_of(stream: &str, event: &EventData) -> usize {
+    let tags: usize = event.tags.iter().map(|tag| tag.len() + 2).sum();
+    let names = stream.len() + event.event_type.len() + event.content_type.len();
+    RECORD_BYTES_FIXED + names + tags + event.metadata.len() + event.data.len()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! `nexus import`: a file of rows into the log, so that running it again changes nothing.
+//!
+//! The input decides every event and its id, so an import that was killed, or is run on a file that
+//! has grown at its end, appends what is missing and nothing twice. The first row that is no event
+//! stops it; what came before stays.
+
+mod batch;
+mod csv;
+mod id;
+mod input;
+mod ndjson;
+mod problem;
+mod progress;
+mod template;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use nexus_protocol::limits::DATA_BYTES_DEFAULT;
+use nexus_protocol::{EventData, EventId, names};
+use serde::Serialize;
+
+use self::batch::{LoadError, Loader, Target};
+use self::input::Input;
+use self::problem::{BadRow, RowProblem};
+use self::progress::{Progress, ProgressKind};
+use self::template::Template;
+use crate::exit::Failure;
+use crate::output::{Facts, Output};
+use crate::store::{Place, Store};
+
+const EXAMPLES: &str = "\
+Examples:
+  nexus --data ./data import permits.csv --stream 'permit-{case}' --type '{activity}' \\
+      --occurred-at '{time}' --tag 'group:{org:group}'
+  nexus --data ./copy import exported.ndjson
+  zcat log.ndjson.gz | nexus --data ./data import - --stream 'user-{user.id}' --type '{kind}'
+
+Braces name a column or field; {{ and }} are braces. Running the same import again appends nothing.";
+
+/// Appends the rows of a file, each once
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// CSV with a header, or NDJSON; `-` reads standard input
+    file: PathBuf,
+    /// The stream of a row, as in 'order-{id}'; without it the lines are events that export wrote
+    #[arg(long, value_name = "TEMPLATE")]
+    stream: Option<String>,
+    /// The event type of a row, as in '{kind}'
+    #[arg(long = "type", value_name = "TEMPLATE", requires = "stream")]
+    event_type: Option<String>,
+    /// When it happened, as in '{time}': RFC 3339 with an offset
+    #[arg(long, value_name = "TEMPLATE", requires = "stream")]
+    occurred_at: Option<String>,
+    /// A tag, as in 'group:{group}'; left out where the value is empty; repeatable
+    #[arg(long = "tag", value_name = "TEMPLATE", requires = "stream")]
+    tags: Vec<String>,
+    /// What the input is; found out from its name and first byte unless given
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t)]
+    progress: ProgressKind,
+}
+
+/// What an input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A header, then a row a line
+    Csv,
+    /// A JSON object a line
+    Ndjson,
+}
+
+/// How rows become events.
+#[derive(Clone, Debug)]
+struct Mapping {
+    stream: Template,
+    event_type: Template,
+    occurred_at: Option<Template>,
+    tags: Vec<Template>,
+}
+
+impl Mapping {
+    /// What the flags say; `None`: the lines are events already.
+    fn from_args(args: &Args) -> Result<Option<Self>, Failure> {
+        let usage = |error: template::TemplateError| Failure::usage(error.to_string());
+        let Some(stream) = &args.stream else { return Ok(None) };
+        let Some(event_type) = &args.event_type else {
+            return Err(Failure::usage(
+                "--stream needs --type: say what type the events have, as in --type '{kind}'",
+            ));
+        };
+        let parse = |flag, source: &String| Template::parse(flag, source).map_err(usage);
+        let tag = |source: &String| Template::parse_tag("--tag", source).map_err(usage);
+        Ok(Some(Self {
+            stream: parse("--stream", stream)?,
+            event_type: parse("--type", event_type)?,
+            occurred_at: args.occurred_at.as_ref().map(|t| parse("--occurred-at", t)).transpose()?,
+            tags: args.tags.iter().map(tag).collect::<Result<_, _>>()?,
+        }))
+    }
+}
+
+/// A row as the event it makes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    /// The line it begins at, from 1.
+    line: u64,
+    stream: String,
+    event: EventData,
+    id: EventId,
+    /// Whether it is the system's own event, which only the system appends.
+    left_out: bool,
+}
+
+impl Row {
+    /// A row whose event breaks no limit; it has no id yet.
+    fn checked(
+        line: u64,
+        template: &Template,
+        stream: String,
+        event: EventData,
+        data_bytes_max: usize,
+    ) -> Result<Self, BadRow> {
+        names::check_stream_name(&stream).map_err(|name| {
+            BadRow::line(line, RowProblem::Name { name, template: template.to_string() })
+        })?;
+        if names::is_system(&stream) {
+            return Err(BadRow::line(line, RowProblem::SystemStream { stream }));
+        }
+        event.check(data_bytes_max).map_err(|problem| BadRow::line(line, problem))?;
+        Ok(Self { line, stream, event, id: EventId::from_bytes([0; 16]), left_out: false })
+    }
+
+    fn with_id(mut self, id: EventId) -> Self {
+        self.id = id;
+        self.event = self.event.id(id);
+        self
+    }
+}
+
+/// Rows one after the other, up to the first bad one.
+type Rows<'i> = Box<dyn Iterator<Item = Result<Row, BadRow>> + 'i>;
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Imported {
+    /// Rows that were read.
+    pub(crate) read: u64,
+    /// Events that were appended.
+    pub(crate) appended: u64,
+    /// Rows whose event was there before.
+    pub(crate) already_there: u64,
+    /// Streams that the rows belong to.
+    pub(crate) streams: u64,
+    /// The system's own events, which were passed over.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a row is no event, or the store refuses one.
+pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    let mapping = Mapping::from_args(args)?;
+    let input = Input::open(&args.file, args.format)?;
+    if mapping.is_none() && input.format() == Format::Csv {
+        return Err(Failure::usage(
+            "a CSV needs --stream and --type: say what the rows become, as in \
+             --stream 'order-{id}' --type '{kind}'",
+        ));
+    }
+    let store = Store::open(place)?;
+    let progress = Progress::start(args.progress, &input);
+    let name = input.name().to_owned();
+    let rows = open_rows(input, mapping, DATA_BYTES_DEFAULT);
+    let mut imported = Imported::default();
+    let result = rows.map_err(Stop::Row).and_then(|rows| {
+        load(rows, &store, &mut imported, |imported| progress.show(imported))
+    });
+    progress.end();
+    store.close()?;
+    match result {
+        Ok(()) => report(&imported, output),
+        Err(stop) => Err(failure(&name, &imported, stop)),
+    }
+}
+
+fn open_rows(
+    input: Input,
+    mapping: Option<Mapping>,
+    data_bytes_max: usize,
+) -> Result<Rows<'static>, BadRow> {
+    Ok(match (input.format(), mapping) {
+        (Format::Csv, Some(mapping)) => {
+            Box::new(csv::CsvRows::open(input, &mapping, data_bytes_max)?)
+        }
+        (_, Some(mapping)) => Box::new(ndjson::FieldRows::new(input, mapping, data_bytes_max)),
+        (_, None) => Box::new(ndjson::ExportedRows::new(input, data_bytes_max)),
+    })
+}
+
+/// Why an import stopped before its end.
+#[derive(Debug)]
+enum Stop {
+    Row(BadRow),
+    Load(LoadError),
+}
+
+/// Stores the rows up to the first bad one, and counts them.
+fn load<T: Target>(
+    rows: impl Iterator<Item = Result<Row, BadRow>>,
+    target: &T,
+    imported: &mut Imported,
+    mut show: impl FnMut(&Imported),
+) -> Result<(), Stop> {
+    let mut loader = Loader::new(target);
+    let mut streams: HashSet<Box<str>> = HashSet::new();
+    let mut bad = None;
+    let mut shown = 0;
+    for row in rows {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                bad = Some(error);
+                break;
+            }
+        };
+        imported.read += 1;
+        if row.left_out {
+            imported.left_out += 1;
+            continue;
+        }
+        if !streams.contains(row.stream.as_str()) {
+            streams.insert(row.stream.as_str().into());
+        }
+        imported.streams = streams.len() as u64;
+        let pushed = loader.push(row);
+        count(imported, &loader);
+        pushed.map_err(Stop::Load)?;
+        let done = imported.appended + imported.already_there;
+        if done != shown {
+            shown = done;
+            show(imported);
+        }
+    }
+    let finished = loader.finish();
+    count(imported, &loader);
+    show(imported);
+    finished.map_err(Stop::Load)?;
+    bad.map_or(Ok(()), |error| Err(Stop::Row(error)))
+}
+
+fn count<T: Target>(imported: &mut Imported, loader: &Loader<'_, T>) {
+    imported.appended = loader.loaded().appended;
+    imported.already_there = loader.loaded().already_there;
+}
+
+fn report(imported: &Imported, output: &mut Output) -> Result<(), Failure> {
+    if imported.left_out > 0 {
+        eprintln!(
+            "nexus: {} events of system streams were left out: only the system appends them",
+            imported.left_out
+        );
+    }
+    let facts = Facts::new()
+        .with("read", imported.read)
+        .with("appended", imported.appended)
+        .with("already there", imported.already_there)
+        .with("streams", imported.streams);
+    output.one(imported, &facts)
+}
+
+fn failure(name: &str, imported: &Imported, stop: Stop) -> Failure {
+    let stored = imported.appended + imported.already_there;
+    let stands = format!(
+        "{stored} events before it are stored ({} of them new); run the same import again when it \
+         is mended, and only what is missing is appended",
+        imported.appended
+    );
+    match stop {
+        Stop::Row(row) => Failure::failed(format!("{name}, {row}; {stands}")),
+        Stop::Load(LoadError::Read(error)) => Failure::from(error),
+        Stop::Load(LoadError::Append { places, error }) => {
+            let failure = Failure::from(error);
+            failure.at(format_args!("{name}, {places}")).and(stands)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! Lines of JSON as events: objects whose fields fill templates, or events that `export` wrote.
+
+use std::io::{self, BufRead};
+
+use nexus_protocol::limits::{DATA_BYTES_MAX, METADATA_BYTES_MAX};
+use nexus_protocol::{EventData, EventJson, JSON, names};
+use serde_json::Value;
+
+use super::id::RowIds;
+use super::problem::{BadRow, Column, RowProblem};
+use super::template::{Part, Template, tag_has_value};
+use super::{Mapping, Row};
+
+/// Longest line: the largest event as export writes it, data and metadata in base64.
+const LINE_BYTES_MAX: usize = (DATA_BYTES_MAX + METADATA_BYTES_MAX) / 3 * 4 + 1024 * 1024;
+
+/// Prefixes of the system streams that clients may append to.
+const RESERVED: [&str; 4] = ["$saga-", "$timer-", "$snapshot-", "$outbox-"];
+
+/// The lines of an input, without their ends; blank ones are passed over.
+struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), number: 0 }
+    }
+
+    /// Reads the next line that is not blank into `self.line`; false at the end of the input.
+    fn next(&mut self) -> Result<bool, BadRow> {
+        loop {
+            self.line.clear();
+            self.number += 1;
+            let more = read_line(&mut self.input, &mut self.line)
+                .map_err(|e| BadRow::line(self.number, RowProblem::Unreadable(e.to_string())))?;
+            if self.line.len() > LINE_BYTES_MAX {
+                let max = LINE_BYTES_MAX;
+                return Err(BadRow::line(self.number, RowProblem::RowTooLong { max }));
+            }
+            if self.number == 1 && self.line.starts_with(b"\xef\xbb\xbf") {
+                self.line.drain(..3);
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(true);
+            }
+            if !more {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The line, without blanks around it.
+    fn text(&self) -> Result<&str, BadRow> {
+        str::from_utf8(self.line.trim_ascii()).map_err(|error| {
+            let blanks = self.line.len() - self.line.trim_ascii_start().len();
+            let byte = blanks + error.valid_up_to() + 1;
+            BadRow::column(self.number, Column::Byte(byte), RowProblem::NotUtf8 { byte })
+        })
+    }
+
+    fn bad_json(&self, error: &serde_json::Error, problem: impl Fn(String) -> RowProblem) -> BadRow {
+        let text = error.to_string();
+        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned();
+        BadRow::column(self.number, Column::Byte(error.column().max(1)), problem(what))
+    }
+}
+
+/// Adds a line without its end to `line`, and stops when it has become too long; false at the end
+/// of the input.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        let buffer = match input.fill_buf() {
+            Ok(buffer) => buffer,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        line.extend_from_slice(buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default());
+        let consumed = end.map_or(buffer.len(), |end| end + 1);
+        input.consume(consumed);
+        if end.is_some() {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            return Ok(true);
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return Ok(true);
+        }
+    }
+}
+
+/// Objects whose fields fill templates.
+pub(crate) struct FieldRows<R> {
+    lines: Lines<R>,
+    mapping: Mapping,
+    ids: RowIds,
+    data_bytes_max: usize,
+    done: bool,
+}
+
+impl<R: BufRead> FieldRows<R> {
+    /// Over an input.
+    pub(crate) fn new(input: R, mapping: Mapping, data_bytes_max: usize) -> Self {
+        let lines = Lines::new(input);
+        Self { lines, mapping, ids: RowIds::default(), data_bytes_max, done: false }
+    }
+
+    fn row(&mut self) -> Result<Option<Row>, BadRow> {
+        if !self.lines.next()? {
+            return Ok(None);
+        }
+        let line = self.lines.number;
+        let text = self.lines.text()?;
+        let object: Value = serde_json::from_str(text)
+            .map_err(|e| self.lines.bad_json(&e, |what| RowProblem::NotJson { what }))?;
+        if !object.is_object() {
+            let what = format!("the line is {}", kind_of(&object));
+            return Err(BadRow::line(line, RowProblem::NotJson { what }));
+        }
+        let fields = Fields { line, object: &object };
+        let event = fields.event(&self.mapping, text)?;
+        let stream = fields.render(&self.mapping.stream)?;
+        let row = Row::checked(line, &self.mapping.stream, stream, event, self.data_bytes_max)?;
+        let id = self.ids.next(&row.stream, &self.lines.line);
+        Ok(Some(row.with_id(id)))
+    }
+}
+
+impl<R: BufRead> Iterator for FieldRows<R> {
+    type Item = Result<Row, BadRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let row = self.row().transpose();
+        self.done = !matches!(row, Some(Ok(_)));
+        row
+    }
+}
+
+/// The object of a line.
+struct Fields<'o> {
+    line: u64,
+    object: &'o Value,
+}
+
+impl Fields<'_> {
+    fn event(&self, mapping: &Mapping, text: &str) -> Result<EventData, BadRow> {
+        let event_type = self.render(&mapping.event_type)?;
+        let name = |name, template: &Template| {
+            let template = template.to_string();
+            BadRow::line(self.line, RowProblem::Name { name, template })
+        };
+        names::check_event_type(&event_type).map_err(|bad| name(bad, &mapping.event_type))?;
+        let mut event = EventData::new(event_type, JSON, text.to_owned().into());
+        if let Some(template) = &mapping.occurred_at {
+            let at = self.render(template)?;
+            let at = at.parse().map_err(|error| match template.parts() {
+                [Part::Name(field)] => {
+                    let field = Column::Field(field.clone());
+                    BadRow::column(self.line, field, RowProblem::Time(error))
+                }
+                _ => BadRow::line(self.line, RowProblem::Time(error)),
+            })?;
+            event = event.occurred_at(at);
+        }
+        for template in &mapping.tags {
+            let tag = self.render_with(template, true)?;
+            if tag_has_value(&tag) {
+                names::check_tag(&tag).map_err(|bad| name(bad, template))?;
+                event = event.tag(tag);
+            }
+        }
+        Ok(event)
+    }
+
+    fn render(&self, template: &Template) -> Result<String, BadRow> {
+        self.render_with(template, false)
+    }
+
+    /// The text for this object; a field that is not there is empty if it may be missing.
+    fn render_with(&self, template: &Template, may_miss: bool) -> Result<String, BadRow> {
+        let mut out = String::new();
+        for part in template.parts() {
+            let name = match part {
+                Part::Text(text) => {
+                    out.push_str(text);
+                    continue;
+                }
+                Part::Name(name) => name,
+            };
+            let bad = |problem| BadRow::column(self.line, Column::Field(name.clone()), problem);
+            let template = || template.to_string();
+            match field(self.object, name) {
+                Some(Value::String(text)) => out.push_str(text),
+                Some(value @ (Value::Number(_) | Value::Bool(_))) => {
+                    out.push_str(&value.to_string());
+                }
+                Some(Value::Null) => {}
+                None if may_miss => {}
+                None => {
+                    let (template, there) = (template(), names_of(self.object));
+                    return Err(bad(RowProblem::UnknownField { template, there }));
+                }
+                Some(value) => {
+                    let (what, template) = (kind_of(value), template());
+                    return Err(bad(RowProblem::NotText { what, template }));
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The field of this name: one that is called so, dots and all, or else `a.b` as `b` in `a`.
+fn field<'o>(object: &'o Value, name: &str) -> Option<&'o Value> {
+    let fields = object.as_object()?;
+    fields.get(name).or_else(|| {
+        name.match_indices('.').find_map(|(dot, _)| {
+            let (outer, inner) = (name.get(..dot)?, name.get(dot + 1..)?);
+            field(fields.get(outer)?, inner)
+        })
+    })
+}
+
+fn names_of(object: &Value) -> String {
+    let names = object.as_object().into_iter().flat_map(|fields| fields.keys());
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Events as `export` wrote them. Events of system streams that only the system appends to are
+/// passed over, and counted.
+pub(crate) struct ExportedRows<R> {
+    lines: Lines<R>,
+    ids: RowIds,
+    data_bytes_max: usize,
+    done: bool,
+}
+
+impl<R: BufRead> ExportedRows<R> {
+    /// Over an input.
+    pub(crate) fn new(input: R, data_bytes_max: usize) -> Self {
+        Self { lines: Lines::new(input), ids: RowIds::default(), data_bytes_max, done: false }
+    }
+
+    fn row(&mut self) -> Result<Option<Row>, BadRow> {
+        if !self.lines.next()? {
+            return Ok(None);
+        }
+        let line = self.lines.number;
+        let text = self.lines.text()?;
+        let exported: EventJson = serde_json::from_str(text)
+            .map_err(|e| self.lines.bad_json(&e, |what| RowProblem::NotExported { what }))?;
+        let stream = exported.stream.as_ref();
+        let field = |name: &str| Column::Field(name.to_owned());
+        names::check_stream_name(stream)
+            .map_err(|name| BadRow::column(line, field("stream"), RowProblem::Event(name.into())))?;
+        let event = exported
+            .to_event_data()
+            .map_err(|problem| BadRow::line(line, RowProblem::EventJson(problem)))?;
+        event
+            .check(self.data_bytes_max)
+            .map_err(|problem| BadRow::line(line, RowProblem::Event(problem)))?;
+        let stream = stream.to_owned();
+        let left_out = names::is_system(&stream) && !RESERVED.iter().any(|r| stream.starts_with(r));
+        let id = match event.id {
+            Some(id) => id,
+            None => self.ids.next(&stream, &self.lines.line),
+        };
+        Ok(Some(Row { line, stream, event: event.id(id), id, left_out }))
+    }
+}
+
+impl<R: BufRead> Iterator for ExportedRows<R> {
+    type Item = Result<Row, BadRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let row = self.row().transpose();
+        self.done = !matches!(row, Some(Ok(_)));
+        row
+    }
+}
+
+#[cfg(test)]
+mod tests;

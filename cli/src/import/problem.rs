@@ -1,0 +1,170 @@
+//! What can be wrong with a row of the input: what, where, and what to do about it.
+
+use std::fmt;
+
+use nexus_protocol::{EventJsonError, EventProblem, InvalidName, TimestampError};
+
+use super::template::UnknownColumn;
+
+/// A row that is no event. It stops the import; the rows before it stay.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {problem}")]
+pub(crate) struct BadRow {
+    /// Where it is.
+    pub(crate) at: Place,
+    /// What is wrong.
+    pub(crate) problem: RowProblem,
+}
+
+impl BadRow {
+    /// A problem of a whole line.
+    pub(crate) fn line(line: u64, problem: impl Into<RowProblem>) -> Self {
+        Self { at: Place { line, column: None }, problem: problem.into() }
+    }
+
+    /// A problem of one column of a line.
+    pub(crate) fn column(line: u64, column: Column, problem: impl Into<RowProblem>) -> Self {
+        Self { at: Place { line, column: Some(column) }, problem: problem.into() }
+    }
+}
+
+/// A place in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The line its row begins at, from 1; line breaks inside quotes count.
+    pub(crate) line: u64,
+    /// Which part of it.
+    pub(crate) column: Option<Column>,
+}
+
+/// A part of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Column {
+    /// A cell: its number, from 1, and the name that the header gives it.
+    Cell(usize, String),
+    /// A byte of the line, from 1.
+    Byte(usize),
+    /// A field of an object.
+    Field(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.line)?;
+        match &self.column {
+            Some(Column::Cell(number, name)) if name.is_empty() => write!(f, ", column {number}"),
+            Some(Column::Cell(number, name)) => write!(f, ", column {number} ({name:?})"),
+            Some(Column::Byte(byte)) => write!(f, ", column {byte}"),
+            Some(Column::Field(name)) => write!(f, ", field {name:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RowProblem {
+    /// The input has no first line.
+    #[error("the input is empty: its first line must name the columns")]
+    NoHeader,
+    /// Two columns of one name.
+    #[error("the header names this column twice: give every column a name of its own")]
+    ColumnTwice,
+    /// A template names a column that is not there.
+    #[error(transparent)]
+    UnknownColumn(#[from] UnknownColumn),
+    /// Another number of cells than the header has.
+    #[error(
+        "the row has {found} cells, the header has {wanted}: write a cell for every column, and \
+         put quotes around one that holds a comma or a line break"
+    )]
+    CellCount {
+        /// How many there are.
+        found: usize,
+        /// How many there must be.
+        wanted: usize,
+    },
+    /// A quoted cell that the end of the input cuts off.
+    #[error("a quoted cell is never closed: the input is cut off, or a quote is missing")]
+    Unclosed,
+    /// Bytes that are not UTF-8.
+    #[error("byte {byte} is not UTF-8: write the file as UTF-8")]
+    NotUtf8 {
+        /// Which byte of the cell or line, from 1.
+        byte: usize,
+    },
+    /// A line that was given up on before its end.
+    #[error(
+        "the row has more than {max} bytes, more than an event can hold: split it, or close a \
+         quote that was left open"
+    )]
+    RowTooLong {
+        /// How many it may have.
+        max: usize,
+    },
+    /// A cell that is larger than the data of an event may be.
+    #[error("the cell has {bytes} bytes, and all data of an event together may have {max}: cut it")]
+    CellTooLong {
+        /// How many it has.
+        bytes: usize,
+        /// How many all cells together may have.
+        max: usize,
+    },
+    /// A text that is no time.
+    #[error("{0}")]
+    Time(#[from] TimestampError),
+    /// A name that a template made is not one.
+    #[error("{name} (made by {template})")]
+    Name {
+        /// What is wrong with the name.
+        name: InvalidName,
+        /// The template, as on the command line.
+        template: String,
+    },
+    /// A stream of the system's.
+    #[error("stream {stream:?} is the system's, which alone appends to it: name another")]
+    SystemStream {
+        /// Its name.
+        stream: String,
+    },
+    /// The event breaks a limit.
+    #[error("{0}")]
+    Event(#[from] EventProblem),
+    /// A line that is not a JSON object.
+    #[error("{what}: write one JSON object a line")]
+    NotJson {
+        /// What the parser found.
+        what: String,
+    },
+    /// A template names a field that the object does not have.
+    #[error("the object has no such field, which {template} names; there are: {there}")]
+    UnknownField {
+        /// The template, as on the command line.
+        template: String,
+        /// The fields there are.
+        there: String,
+    },
+    /// A template names a field that is an object or a list.
+    #[error("it is {what}, which {template} cannot use: name a text or number in it, as in {{a.b}}")]
+    NotText {
+        /// What it is.
+        what: &'static str,
+        /// The template, as on the command line.
+        template: String,
+    },
+    /// A line that is no exported event.
+    #[error(
+        "not an event as `nexus export` writes them ({what}); for other objects say what they \
+         become, as in --stream 'order-{{id}}' --type '{{kind}}'"
+    )]
+    NotExported {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A field of an exported event is not what it should be.
+    #[error("{0}: export it again, or mend the line")]
+    EventJson(#[from] EventJsonError),
+    /// The input cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+}
