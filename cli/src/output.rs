@@ -67,11 +67,7 @@ impl Output {
     }
 
     /// Begins a list of things, called `name` in JSON, with these columns in a table.
-    pub(crate) fn list<'o>(
-        &'o mut self,
-        name: &'static str,
-        columns: &[Heading],
-    ) -> Listing<'o> {
+    pub(crate) fn list<'o>(&'o mut self, name: &'static str, columns: &[Heading]) -> Listing<'o> {
         Listing { name, table: Table::new(columns), listed: 0, output: self }
     }
 
@@ -365,7 +361,10 @@ mod tests {
     #[test]
     fn lists_are_printed_in_each_format() {
         let rows = [("a", 7), ("order-1", 10)];
-        assert_eq!(list(Format::Table, &rows), "STREAM   EVENTS\na             7\norder-1      10\n");
+        assert_eq!(
+            list(Format::Table, &rows),
+            "STREAM   EVENTS\na             7\norder-1      10\n"
+        );
         assert_eq!(
             list(Format::Json, &rows),
             "{\"streams\":[\n{\"stream\":\"a\"},\n{\"stream\":\"order-1\"}\n],\"next\":\"order-1\"}\n"

@@ -39,11 +39,7 @@ impl<R: Read> CsvRows<R> {
     ///
     /// # Errors
     /// When there is no header, or it has not what the mapping names.
-    pub(crate) fn open(
-        input: R,
-        mapping: &Mapping,
-        data_bytes_max: usize,
-    ) -> Result<Self, BadRow> {
+    pub(crate) fn open(input: R, mapping: &Mapping, data_bytes_max: usize) -> Result<Self, BadRow> {
         let mut rows = RawRows::new(input);
         let line = rows.line;
         if !rows.next()? {
@@ -106,10 +102,11 @@ impl<R: Read> CsvRows<R> {
             BadRow::line(line, RowProblem::Name { name, template })
         })?;
         if let Some(template) = &self.occurred_at {
-            let at = template.render(cell).parse().map_err(|error| match template.only_column() {
-                Some(index) => BadRow::column(line, self.cell(index), RowProblem::Time(error)),
-                None => BadRow::line(line, RowProblem::Time(error)),
-            })?;
+            let at =
+                template.render(cell).parse().map_err(|error| match template.only_column() {
+                    Some(index) => BadRow::column(line, self.cell(index), RowProblem::Time(error)),
+                    None => BadRow::line(line, RowProblem::Time(error)),
+                })?;
             event = event.occurred_at(at);
         }
         for template in &self.tags {
@@ -200,10 +197,8 @@ struct RawRows<R> {
 
 impl<R: Read> RawRows<R> {
     fn new(input: R) -> Self {
-        let reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(Window::new(input));
+        let reader =
+            ReaderBuilder::new().has_headers(false).flexible(true).from_reader(Window::new(input));
         Self { reader, record: ByteRecord::new(), row_line: 1, line: 1, last: 0, raw: 0..0 }
     }
 

@@ -20,7 +20,8 @@ use nexus_protocol::limits::DATA_BYTES_DEFAULT;
 use nexus_protocol::{EventData, EventId, names};
 use serde::Serialize;
 
-use self::batch::{LoadError, Loader, Target};
+pub(crate) use self::batch::Target;
+use self::batch::{LoadError, Loader};
 use self::input::Input;
 use self::problem::{BadRow, RowProblem};
 use self::progress::{Progress, ProgressKind};
@@ -97,7 +98,11 @@ impl Mapping {
         Ok(Some(Self {
             stream: parse("--stream", stream)?,
             event_type: parse("--type", event_type)?,
-            occurred_at: args.occurred_at.as_ref().map(|t| parse("--occurred-at", t)).transpose()?,
+            occurred_at: args
+                .occurred_at
+                .as_ref()
+                .map(|t| parse("--occurred-at", t))
+                .transpose()?,
             tags: args.tags.iter().map(tag).collect::<Result<_, _>>()?,
         }))
     }
@@ -183,9 +188,9 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     let name = input.name().to_owned();
     let rows = open_rows(input, mapping, DATA_BYTES_DEFAULT);
     let mut imported = Imported::default();
-    let result = rows.map_err(Stop::Row).and_then(|rows| {
-        load(rows, &store, &mut imported, |imported| progress.show(imported))
-    });
+    let result = rows
+        .map_err(Stop::Row)
+        .and_then(|rows| load(rows, &store, &mut imported, |imported| progress.show(imported)));
     progress.end();
     store.close()?;
     match result {

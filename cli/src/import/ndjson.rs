@@ -61,7 +61,11 @@ impl<R: BufRead> Lines<R> {
         })
     }
 
-    fn bad_json(&self, error: &serde_json::Error, problem: impl Fn(String) -> RowProblem) -> BadRow {
+    fn bad_json(
+        &self,
+        error: &serde_json::Error,
+        problem: impl Fn(String) -> RowProblem,
+    ) -> BadRow {
         let text = error.to_string();
         let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned();
         BadRow::column(self.number, Column::Byte(error.column().max(1)), problem(what))
@@ -272,8 +276,9 @@ impl<R: BufRead> ExportedRows<R> {
             .map_err(|e| self.lines.bad_json(&e, |what| RowProblem::NotExported { what }))?;
         let stream = exported.stream.as_ref();
         let field = |name: &str| Column::Field(name.to_owned());
-        names::check_stream_name(stream)
-            .map_err(|name| BadRow::column(line, field("stream"), RowProblem::Event(name.into())))?;
+        names::check_stream_name(stream).map_err(|name| {
+            BadRow::column(line, field("stream"), RowProblem::Event(name.into()))
+        })?;
         let event = exported
             .to_event_data()
             .map_err(|problem| BadRow::line(line, RowProblem::EventJson(problem)))?;

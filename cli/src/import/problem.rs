@@ -145,7 +145,9 @@ pub(crate) enum RowProblem {
         there: String,
     },
     /// A template names a field that is an object or a list.
-    #[error("it is {what}, which {template} cannot use: name a text or number in it, as in {{a.b}}")]
+    #[error(
+        "it is {what}, which {template} cannot use: name a text or number in it, as in {{a.b}}"
+    )]
     NotText {
         /// What it is.
         what: &'static str,

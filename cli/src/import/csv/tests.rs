@@ -116,9 +116,11 @@ fn a_bad_row_stops_it_and_says_where() {
     let good = format!("1,A,{AT},\n");
     check(&format!("{good}1,A,{AT}\n{good}"), 1, &["line 3: ", "3 cells", "header has 4"]);
     check(&format!("1,A,{AT},,\n"), 0, &["line 2: ", "5 cells"]);
-    check(&format!("{good}{good}1,A,yesterday,\n"), 2, &[
-        "line 4, column 3 (\"at\"): \"yesterday\" is not a time: write RFC 3339 with an offset",
-    ]);
+    check(
+        &format!("{good}{good}1,A,yesterday,\n"),
+        2,
+        &["line 4, column 3 (\"at\"): \"yesterday\" is not a time: write RFC 3339 with an offset"],
+    );
     check("1,A,2011-10-11 13:45:40,\n", 0, &["line 2, column 3", "offset"]);
     check("1,A,,\n", 0, &["line 2, column 3", "\"\" is not a time"]);
     check(&format!("1,,{AT},\n"), 0, &["line 2: event type \"\" is empty", "--type '{kind}'"]);
@@ -134,10 +136,7 @@ fn broken_utf8_is_named_by_line_column_and_byte() {
     let input = [HEADER.as_bytes(), b"1,A,x,ab\xff\n"].concat();
     let error = rows_of(&input, &orders()).pop().unwrap().unwrap_err();
     let error = error.to_string();
-    assert_eq!(
-        error,
-        "line 2, column 4 (\"g\"): byte 3 is not UTF-8: write the file as UTF-8"
-    );
+    assert_eq!(error, "line 2, column 4 (\"g\"): byte 3 is not UTF-8: write the file as UTF-8");
     let error = rows_of(b"id,ki\xffnd\n", &orders()).pop().unwrap().unwrap_err().to_string();
     assert!(error.starts_with("line 1, column 2: byte 3 is not UTF-8"), "{error}");
 }

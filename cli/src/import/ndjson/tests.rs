@@ -62,11 +62,14 @@ fn a_bad_line_stops_it_and_says_where() {
     check(b"{\"a\":1", &["line 2, column 6", "EOF"]);
     check(b"[1]", &["line 2: the line is a list: write one JSON object"]);
     check(b"{\"a\":\"\xff\"}", &["line 2, column 7", "not UTF-8"]);
-    check(br#"{"kind":"A"}"#, &[
-        "line 2, field \"at\": the object has no such field",
-        "--occurred-at '{at}'",
-        "there are: kind",
-    ]);
+    check(
+        br#"{"kind":"A"}"#,
+        &[
+            "line 2, field \"at\": the object has no such field",
+            "--occurred-at '{at}'",
+            "there are: kind",
+        ],
+    );
     let with = |rest: &str| format!("{{{AT},\"kind\":\"A\"{rest}}}").into_bytes();
     check(&with(r#","user":1"#), &["line 2, field \"user.id\"", "there are: at, kind, user"]);
     check(&with(r#","user":{"id":{}}"#), &["field \"user.id\": it is an object", "{a.b}"]);
@@ -104,8 +107,14 @@ fn lines_that_are_no_events_say_what_to_do() {
         let error = ExportedRows::new(line.as_bytes(), 8).next().unwrap().unwrap_err().to_string();
         parts.iter().for_each(|part| assert!(error.contains(part), "{part:?} in {error}"));
     };
-    check(r#"{"id":"7"}"#, &["line 1, column", "not an event as `nexus export`", "--stream 'order-{id}'"]);
+    check(
+        r#"{"id":"7"}"#,
+        &["line 1, column", "not an event as `nexus export`", "--stream 'order-{id}'"],
+    );
     check(r#"{"stream":"","type":"T"}"#, &["line 1, field \"stream\"", "is empty"]);
     check(r#"{"stream":"a","type":"T","data_base64":"?"}"#, &["line 1: data_base64 is not base64"]);
-    check(r#"{"stream":"a","type":"T","data":123456789}"#, &["line 1: data of one event", "limit of 8"]);
+    check(
+        r#"{"stream":"a","type":"T","data":123456789}"#,
+        &["line 1: data of one event", "limit of 8"],
+    );
 }
