@@ -18,16 +18,30 @@
 //! - a created, renamed, or removed name is durable only after [`Disk::sync_dir`] of its folder;
 //! - a failed sync may have dropped what it was asked to write: it is never retried (I7).
 
+#[cfg(target_os = "linux")]
+mod auto;
+#[cfg(target_os = "linux")]
+mod backend;
 mod buffer;
+#[cfg(target_os = "linux")]
+mod choose;
 mod error;
 #[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
 mod portable;
 #[cfg(target_os = "linux")]
+pub mod raw;
+#[cfg(target_os = "linux")]
 mod uring;
 
+#[cfg(target_os = "linux")]
+pub use auto::{DISK_FILE, auto_disk, remeasure};
+#[cfg(target_os = "linux")]
+pub use backend::{Backend, BackendError, open_disk};
 pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
+#[cfg(target_os = "linux")]
+pub use choose::{Choice, Effort, Measurement, choose, measure};
 pub use error::{DiskError, DiskOperation, DiskResult};
 #[cfg(target_os = "linux")]
 pub use files::{Backing, HostDisk, LogAccess};
