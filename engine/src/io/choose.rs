@@ -1,14 +1,13 @@
 //! Which disk is best here: measured, not guessed.
 //!
 //! Which way of writing durably is fastest depends on the device, its cache, the file system, the
-//! kernel, and the sandbox; the order of the four has been seen reversed between two machines.
-//! `nexus doctor` prints what is measured here, and [`auto_disk`](super::auto_disk) acts on it.
+//! kernel, and the sandbox. `nexus doctor` prints what is measured here, and
+//! [`auto_disk`](super::auto_disk) acts on it (`docs/decisions/2026-11-23-disk-backends.md`).
 //!
 //! Backends take turns, in short parts: a burst of other work on the machine then hurts all of
 //! them, and the quieter turns of each are compared. Work that goes on throughout cannot be told
-//! from a slow disk (with all processors busy every wake-up waits for a tick of the scheduler, 4 ms,
-//! whatever the backend), so a choice made then may not be the best; [`remeasure`](super::remeasure)
-//! makes a new one.
+//! from a slow disk (with all processors busy, medians of 4 ms were seen on every backend), so a
+//! choice made then may not be the best; [`remeasure`](super::remeasure) makes a new one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
