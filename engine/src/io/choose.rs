@@ -1,14 +1,13 @@
 //! Which disk is best here: measured, not guessed.
 //!
 //! Which way of writing durably is fastest depends on the device, its cache, the file system, the
-//! kernel, and the sandbox; the order of the four has been seen reversed between two machines.
-//! `nexus doctor` prints what is measured here, and [`auto_disk`](super::auto_disk) acts on it.
+//! kernel, and the sandbox. `nexus doctor` prints what is measured here, and
+//! [`auto_disk`](super::auto_disk) acts on it (`docs/decisions/2026-11-23-disk-backends.md`).
 //!
 //! Backends take turns, in short parts: a burst of other work on the machine then hurts all of
-//! them, and the quietest turn of each is compared. Work that goes on throughout cannot be told
-//! from a slow disk (with all processors busy every wake-up waits for a tick of the scheduler, 4 ms,
-//! whatever the backend), so a choice made then may not be the best; [`remeasure`](super::remeasure)
-//! makes a new one.
+//! them, and the quieter turns of each are compared. Work that goes on throughout cannot be told
+//! from a slow disk (with all processors busy, medians of 4 ms were seen on every backend), so a
+//! choice made then may not be the best; [`remeasure`](super::remeasure) makes a new one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,6 +38,12 @@ const THROUGHPUT_FACTOR: f64 = 1.25;
 
 /// Turns of each backend.
 const TURNS: u32 = 5;
+
+/// Of them, those with the lowest medians are compared. Not one alone: with a handful of writes in
+/// a turn, the luckiest turn of five says more about luck than about the disk.
+const QUIET_TURNS: usize = 3;
+
+const _: () = assert!(QUIET_TURNS <= TURNS as usize);
 
 /// How much time to spend on measuring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +86,12 @@ pub struct Measurement {
     pub backend: Backend,
     /// Bytes of one write.
     pub block_bytes: usize,
-    /// Median latency of a durable write in µs, of the quietest turn. At the backend's full depth:
+    /// Median latency of a durable write in µs, of the quieter turns. At the backend's full depth:
     /// a write then waits for those before it.
     pub p50_us: f64,
     /// The latency in µs that 99 of 100 writes did not exceed, of all turns.
     pub p99_us: f64,
-    /// Durable writes a second, a whole number, of the best turn.
+    /// Durable writes a second, a whole number, of the quieter turns.
     pub writes_per_s: f64,
     /// Why it could not be measured; then the figures are 0.
     pub error: Option<String>,
@@ -159,25 +164,31 @@ impl Contender {
     }
 
     fn measurement(self, block_bytes: usize) -> Measurement {
-        let Self { backend, ready, turns } = self;
-        let mut measurement = Measurement {
+        let Self { backend, ready, mut turns } = self;
+        let error = ready.err().map(|error| in_words(&error));
+        if error.is_some() {
+            turns.clear();
+        }
+        turns.sort_by_key(|turn| turn.latency_ns(500));
+        let all = together(&turns);
+        let quiet = together(&turns[..turns.len().min(QUIET_TURNS)]);
+        Measurement {
             backend,
             block_bytes,
-            p50_us: 0.0,
-            p99_us: 0.0,
-            writes_per_s: 0.0,
-            error: ready.err().map(|error| in_words(&error)),
-        };
-        if measurement.error.is_none() {
-            let p50s = turns.iter().map(|turn| turn.latency_ns(500));
-            measurement.p50_us = as_us(p50s.min().unwrap_or(0));
-            let rates = turns.iter().map(RawReport::writes_per_s);
-            measurement.writes_per_s = rates.fold(0.0, f64::max).round();
-            let latencies_ns = turns.into_iter().flat_map(|turn| turn.latencies_ns).collect();
-            let all = RawReport { latencies_ns, ..RawReport::default() };
-            measurement.p99_us = as_us(all.latency_ns(990));
+            p50_us: as_us(quiet.latency_ns(500)),
+            p99_us: as_us(all.latency_ns(990)),
+            writes_per_s: quiet.writes_per_s().round(),
+            error,
         }
-        measurement
+    }
+}
+
+/// Several turns as one.
+fn together(turns: &[RawReport]) -> RawReport {
+    RawReport {
+        writes: turns.iter().map(|turn| turn.writes).sum(),
+        elapsed: turns.iter().map(|turn| turn.elapsed).sum(),
+        latencies_ns: turns.iter().flat_map(|turn| &turn.latencies_ns).copied().collect(),
     }
 }
 
