@@ -10,6 +10,7 @@ pub mod record;
 mod append;
 mod dynamic;
 mod error;
+mod error_code;
 mod event;
 mod filter;
 mod ids;
@@ -29,6 +30,7 @@ pub use error::{
     AppendError, Clause, Conflict, Corruption, CorruptionKind, Invalid, ReadError, Retry, TooLarge,
     Unavailable,
 };
+pub use error_code::ErrorCode;
 pub use event::{EventData, EventProblem, JSON};
 pub use filter::{Filter, FilterItem};
 pub use ids::{
