@@ -1,3 +1,5 @@
+//! Watermarks: no wake-up is lost, and none falls.
+
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicUsize, Ordering as StdOrdering};
 use std::task::{Poll, Wake, Waker};

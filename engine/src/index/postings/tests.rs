@@ -1,3 +1,5 @@
+//! Posting lists against a plain vector.
+
 use proptest::prelude::*;
 
 use super::{CHUNK_SLOTS, PostingList};

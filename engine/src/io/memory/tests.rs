@@ -1,3 +1,5 @@
+//! The disk in memory keeps what every disk promises.
+
 use super::*;
 use crate::io::{AlignedBuffer, read_exact_at, read_file, replace_file, write_all_at};
 use proptest::prelude::*;

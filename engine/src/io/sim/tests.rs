@@ -1,3 +1,5 @@
+//! The simulated disk: what it keeps, loses, and damages.
+
 use super::*;
 use crate::io::{
     ALIGNMENT, AlignedBuffer, LogWrite, read_file, read_full_at, replace_file, write_all_at,

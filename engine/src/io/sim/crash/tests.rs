@@ -1,3 +1,5 @@
+//! Crash states of small traces, counted by hand.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
