@@ -49,11 +49,6 @@ impl Output {
         Self { format, out: BufWriter::with_capacity(64 * 1024, out) }
     }
 
-    /// How results are printed.
-    pub(crate) fn format(&self) -> Format {
-        self.format
-    }
-
     /// Prints one thing: its JSON, or its facts.
     ///
     /// # Errors
@@ -139,11 +134,6 @@ impl Listing<'_> {
                 }
             }
         }
-    }
-
-    /// How many there were so far.
-    pub(crate) fn listed(&self) -> u64 {
-        self.listed
     }
 
     /// Hands on everything there is so far.

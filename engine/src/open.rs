@@ -181,7 +181,8 @@ pub(crate) fn open(
             state.committed = recovered.start.last_entry;
         })?;
     }
-    let catalog = Catalog { manifest, node_state, segment_bytes_max: options.segment_bytes_max };
+    let segment_bytes_max = options.segment_bytes_max;
+    let catalog = Catalog { manifest, node_state, segment_bytes_max, manifest_unsaved: false };
     let log = Arc::new(Log::new(
         Arc::clone(disk),
         dir.to_owned(),
@@ -327,7 +328,8 @@ fn fence(
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
     tracing::warn!(%corruption, "a segment is fenced");
     if let Some(loaded) = file::load(&**disk, dir, log_id, entry) {
-        drop(loaded.add_to(index, sealed));
+        // What does not join is left to reads by position.
+        let _ = loaded.add_to(index, sealed);
     }
     let manifest = disk.open(&dir.join(MANIFEST_FILE), OpenMode::Read, FileKind::Plain)?;
     let content = Content::Fenced(Box::new(corruption));

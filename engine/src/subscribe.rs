@@ -134,9 +134,7 @@ impl Subscription {
                 if let Some(item) = self.open_reader() {
                     return Some(Ok(item));
                 }
-                if self.reader.is_none() {
-                    return None;
-                }
+                self.reader.as_ref()?;
                 continue;
             };
             match reader.next() {

@@ -205,6 +205,7 @@ impl<W: Deref<Target = Watermark>> WaiterSlot<W> {
     }
 
     /// The watermark it waits on.
+    #[cfg_attr(not(test), expect(dead_code, reason = "models look at it"))]
     pub(crate) fn watermark(&self) -> &Watermark {
         &self.watermark
     }

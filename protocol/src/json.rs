@@ -80,7 +80,7 @@ fn no_schema(schema: &SchemaId) -> bool {
 #[non_exhaustive]
 pub enum EventJsonError {
     /// Base64 that is not.
-    #[error("{0} is not base64")]
+    #[error("{0}_base64 is not base64")]
     Base64(&'static str),
     /// Both forms of one field.
     #[error("{0} is given twice: as JSON and as base64")]

@@ -59,11 +59,6 @@ impl FrameBuilder {
         self.first_position + self.offsets.len() as u64
     }
 
-    /// The time all its events get.
-    pub(crate) fn recorded_at(&self) -> Timestamp {
-        self.recorded_at
-    }
-
     /// Whether nothing was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.offsets.is_empty()
@@ -115,11 +110,6 @@ impl FrameBuilder {
         let bytes = self.buffer.as_slice().get(start..self.at)?;
         let length = nexus_protocol::record::record_length(bytes).ok()?;
         RecordedEvent::decode(bytes.get(..length)?.to_vec().into()).ok()
-    }
-
-    /// Bytes on disk if it were finished now.
-    pub(crate) fn padded_bytes(&self) -> usize {
-        align_up(self.at + 4 * self.offsets.len())
     }
 
     /// The frame, to be proposed.

@@ -12,10 +12,10 @@ pub(crate) const MAGIC: [u8; 4] = *b"NXFR";
 const VERSION: u8 = 1;
 const STARTS_SEGMENT: u16 = 1;
 /// Most events of a frame: one append at its limit, behind a frame that was all but full.
-const COUNT_MAX: u32 = (APPEND_EVENTS_MAX + FRAME_BYTES_TARGET / 72) as u32;
+const COUNT_MAX: usize = APPEND_EVENTS_MAX + FRAME_BYTES_TARGET / 72;
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(8));
-const _: () = assert!(APPEND_EVENTS_MAX + FRAME_BYTES_TARGET / 72 < u32::MAX as usize);
+const _: () = assert!(COUNT_MAX < u32::MAX as usize);
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl FrameHeader {
             return Err(FrameError::Malformed("length"));
         }
         let table = 4 * u64::from(replicated.count);
-        if replicated.count > COUNT_MAX || table > u64::from(replicated.raw_length) {
+        if replicated.count as usize > COUNT_MAX || table > u64::from(replicated.raw_length) {
             return Err(FrameError::Malformed("count"));
         }
         if (replicated.kind == FrameKind::Events) != (replicated.count > 0) {

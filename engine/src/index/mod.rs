@@ -13,6 +13,7 @@ pub(crate) mod file;
 pub(crate) mod ids;
 pub(crate) mod keys;
 pub(crate) mod plan;
+#[cfg_attr(not(test), expect(dead_code, reason = "cursors serve the index on disk, which is next"))]
 pub(crate) mod postings;
 pub(crate) mod stream;
 
@@ -32,10 +33,13 @@ use stream::{Effect, StreamEntry, StreamView};
 /// Number of locks that a map is spread over.
 const SHARDS: usize = 64;
 
+/// One lock's share of a map.
+type Shard<V> = RwLock<HashMap<[u8; 16], Arc<V>, FixedState>>;
+
 /// A map from keys that are digests, spread over locks that are held for one look-up.
 #[derive(Debug)]
 struct Sharded<V> {
-    shards: Vec<RwLock<HashMap<[u8; 16], Arc<V>, FixedState>>>,
+    shards: Vec<Shard<V>>,
 }
 
 impl<V> Sharded<V> {
@@ -44,7 +48,7 @@ impl<V> Sharded<V> {
         Self { shards: (0..SHARDS).map(shard).collect() }
     }
 
-    fn shard(&self, key: &[u8; 16]) -> &RwLock<HashMap<[u8; 16], Arc<V>, FixedState>> {
+    fn shard(&self, key: &[u8; 16]) -> &Shard<V> {
         &self.shards[usize::from(key[15]) % SHARDS]
     }
 
@@ -112,7 +116,7 @@ impl Index {
         if let Some(entry) = self.streams.get(key) {
             return entry;
         }
-        let entry = self.streams.get_or_insert(key, || StreamEntry::new(name.clone(), *key));
+        let entry = self.streams.get_or_insert(key, || StreamEntry::new(name.clone()));
         let mut names = self.names.write().expect("no panic while a name is added");
         names.insert(name.clone(), Arc::clone(&entry));
         entry

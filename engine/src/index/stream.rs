@@ -8,14 +8,12 @@ use nexus_protocol::{
     StreamState,
 };
 
-use super::keys::StreamKey;
 use super::postings::PostingList;
 
 /// A stream.
 #[derive(Debug)]
 pub(crate) struct StreamEntry {
     pub(crate) name: StreamName,
-    pub(crate) key: StreamKey,
     /// Position of each event; the index is the revision.
     pub(crate) positions: PostingList,
     /// What few streams have.
@@ -119,8 +117,8 @@ impl Effect {
 }
 
 impl StreamEntry {
-    pub(crate) fn new(name: StreamName, key: StreamKey) -> Self {
-        Self { name, key, positions: PostingList::new(), extra: RwLock::new(None) }
+    pub(crate) fn new(name: StreamName) -> Self {
+        Self { name, positions: PostingList::new(), extra: RwLock::new(None) }
     }
 
     /// What can be seen below position `bound`.
@@ -172,12 +170,6 @@ impl StreamEntry {
         let extra = self.extra.read().expect("no panic while settings are changed");
         let meta = &extra.as_ref()?.meta;
         meta.iter().rev().find(|state| state.position < bound).copied()
-    }
-
-    /// Whether anything may be hidden of it.
-    pub(crate) fn has_meta(&self) -> bool {
-        let extra = self.extra.read().expect("no panic while settings are changed");
-        extra.as_ref().is_some_and(|extra| !extra.meta.is_empty())
     }
 
     /// An event of its `$meta-` stream was written.

@@ -18,6 +18,8 @@
 //! - a created, renamed, or removed name is durable only after [`Disk::sync_dir`] of its folder;
 //! - a failed sync may have dropped what it was asked to write: it is never retried (I7).
 
+#![expect(clippy::disallowed_methods, reason = "the one place where files and clocks are met")]
+
 #[cfg(target_os = "linux")]
 mod auto;
 #[cfg(target_os = "linux")]

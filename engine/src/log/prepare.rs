@@ -30,6 +30,18 @@ pub(crate) struct Catalog {
     pub(crate) node_state: NodeStateFile,
     /// Segments never get larger than this, unless a frame needs it.
     pub(crate) segment_bytes_max: u64,
+    /// Whether the file may hold an older manifest than this one: a save failed on the way.
+    pub(crate) manifest_unsaved: bool,
+}
+
+impl Catalog {
+    /// Makes sure that the file holds the manifest.
+    fn save_manifest(&mut self, log: &Log) -> Result<(), LogError> {
+        self.manifest_unsaved = true;
+        self.manifest.save(&*log.disk, &log.dir)?;
+        self.manifest_unsaved = false;
+        Ok(())
+    }
 }
 
 /// A segment that is ready to be written.
@@ -56,7 +68,13 @@ impl Log {
         let small = {
             let prepared = self.prepared.lock().expect("no panic while segments are prepared");
             match prepared.first() {
-                Some(first) if first.entry.capacity_bytes >= needed => return Ok(()),
+                Some(first) if first.entry.capacity_bytes >= needed => {
+                    return if catalog.manifest_unsaved {
+                        catalog.save_manifest(self)
+                    } else {
+                        Ok(())
+                    };
+                }
                 Some(first) => Some(first.clone()),
                 None => None,
             }
@@ -75,12 +93,14 @@ impl Log {
             manifest.segments.retain(|segment| segment.number != small.entry.number);
         }
         manifest.segments.push(entry);
-        manifest.save(&*self.disk, &self.dir)?;
+        // From here on the segment is there, even if the save fails: the file may name it already,
+        // so that neither its number nor its file can be used for another.
         catalog.manifest = manifest;
         let mut list = self.prepared.lock().expect("no panic while segments are prepared");
         list.retain(|other| Some(other.entry.number) != small.as_ref().map(|s| s.entry.number));
         list.push(prepared);
         drop(list);
+        catalog.save_manifest(self)?;
         if let Some(small) = small {
             self.disk.remove(small.file().path())?;
         }

@@ -323,7 +323,10 @@ fn scan_segment(
     };
     let (mut end, _) = scan(window, salt, HEADER_BLOCK_BYTES, follow, &mut add)?;
     let mut tried = None;
-    while mode == Recovery::Damaged {
+    loop {
+        if mode != Recovery::Damaged {
+            break;
+        }
         // A frame at the end may be whole, and only follow what is lost.
         let from = if tried == Some(end) { end + ALIGNMENT as u64 } else { end };
         let Some((at, header, _)) = resync(window, salt, from, follow.next_position)? else {

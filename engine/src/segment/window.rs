@@ -31,11 +31,6 @@ impl Window {
         self.len_bytes = self.len_bytes.min(offset);
     }
 
-    /// Length of the file.
-    pub(crate) fn len_bytes(&self) -> u64 {
-        self.len_bytes
-    }
-
     /// `length` bytes at `offset`, which is a multiple of the alignment; fewer where the file ends.
     pub(crate) fn get(&mut self, offset: u64, length: usize) -> DiskResult<Bytes> {
         assert!(io::is_aligned(offset), "windows are read at aligned offsets");

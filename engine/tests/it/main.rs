@@ -2,10 +2,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at files behind the engine's back")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
+#![expect(clippy::single_range_in_vec_init, reason = "a list of lost ranges may have one")]
 
 mod basics;
 mod crash_points;
 mod damage;
+mod faults;
 mod history;
 mod seams;
 mod stores;

@@ -10,6 +10,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Crates that are asserted densely, and how densely.
 const ASSERTED: &[&str] = &["engine/src/", "replication/src/"];
+const ASSERTIONS_PER_1000_LINES_RATCHET: usize = 8;
+/// What is wanted.
 const ASSERTIONS_PER_1000_LINES_MIN: usize = 15;
 /// Below this many lines the density says nothing yet, and is only a warning.
 const ASSERTED_LINES_MIN: usize = 500;
@@ -79,7 +81,11 @@ fn check_lengths(file: &RustFile<'_>, findings: &mut Findings) {
 }
 
 fn check_density(folder: &str, files: &[RustFile<'_>], findings: &mut Findings) {
-    let judged = |file: &&RustFile<'_>| file.path().starts_with(folder) && !file.is_test_file();
+    // The simulated disk is a fake for tests: its assertions would only thin out the engine's.
+    let judged = |file: &&RustFile<'_>| {
+        let path = file.path();
+        path.starts_with(folder) && !path.contains("/io/sim") && !file.is_test_file()
+    };
     let (mut lines, mut assertions) = (0, 0);
     for file in files.iter().filter(judged) {
         lines += file.source.lines_without_tests();
@@ -93,7 +99,8 @@ fn check_density(folder: &str, files: &[RustFile<'_>], findings: &mut Findings) 
         "{assertions} assertions in {lines} lines without tests, {wanted} wanted \
          ({ASSERTIONS_PER_1000_LINES_MIN} per 1,000)"
     );
-    if lines < ASSERTED_LINES_MIN {
+    let above_ratchet = assertions * 1000 >= lines * ASSERTIONS_PER_1000_LINES_RATCHET;
+    if lines < ASSERTED_LINES_MIN || above_ratchet {
         findings.warn(folder, message);
     } else {
         findings.error(folder, 0, message);

@@ -101,7 +101,10 @@ fn a_killed_import_converges_whenever_it_was_killed() {
     let rows = rows(1_500);
     for appends in (0..400).step_by(7) {
         let mut target = Fake { appends_max: Some(appends), ..Fake::default() };
-        load(&target, &rows).0.unwrap_err();
+        if load(&target, &rows).0.is_ok() {
+            assert!(appends > 0, "an import that appends nothing is not done");
+            break;
+        }
         let before = target.stored();
         assert_eq!(before, expected(&rows)[..before.len()], "what stands is a beginning");
         target.appends_max = None;
