@@ -16,10 +16,11 @@
 //! slots are never moved or freed while the list lives, so a stale length is always in bounds.
 //!
 //! Why so: most keys have one to three postings and there are millions of them: those live in the
-//! list itself, in 48 bytes without an allocation. Longer lists go through buckets of doubling size
-//! (at most half is unused) up to [`CHUNK_SLOTS`], then through chunks of that size, so that a push
-//! never has to clear or copy megabytes on the commit path. The bucket of an index follows from the
-//! index, so `push` and `get` take constant time and nothing else is remembered.
+//! list itself, in 48 bytes without an allocation. Longer lists go through buckets that grow with
+//! them (less than 24 bytes a posting from the hundredth on) up to [`CHUNK_SLOTS`], then through
+//! chunks of that size, so that a push never has to clear or copy megabytes on the commit path. The
+//! bucket of an index follows from the index, so `push` and `get` take constant time and nothing
+//! else is remembered.
 
 #[cfg(all(test, loom))]
 mod loom_models;

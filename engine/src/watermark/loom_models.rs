@@ -111,6 +111,24 @@ fn loom_poll_for_what_was_published_before_close_is_reached() {
     });
 }
 
+/// Shutdown: who closes has only waited for the thread that published.
+#[test]
+fn loom_close_after_the_publisher_ended_hides_nothing() {
+    explore(Some(3), || {
+        let watermark = Arc::new(Watermark::new(0));
+        let publisher = spawn(&watermark, |watermark| watermark.publish(1));
+        let poller = spawn(&watermark, |watermark| {
+            let (_, waker) = Flag::pair();
+            let outcome = WaiterSlot::new(watermark).poll_beyond(0, &waker);
+            assert_ne!(outcome, Poll::Ready(Err(Closed)), "durable, and reported as unknown");
+        });
+        publisher.join().expect("the publisher ends well");
+        watermark.close();
+        poller.join().expect("the poller ends well");
+        assert_eq!(watermark.waiting(), 0);
+    });
+}
+
 #[test]
 fn loom_close_by_another_thread_wakes_everybody() {
     explore(Some(3), || {

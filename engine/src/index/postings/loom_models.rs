@@ -59,6 +59,26 @@ fn loom_push_into_the_next_level_is_seen_whole() {
     check_push(15, 2);
 }
 
+/// The reader knows of the slots only by the length that `truncate` published.
+#[test]
+fn loom_length_from_truncate_counts_written_slots() {
+    model(|| {
+        let list = Arc::new(PostingList::new());
+        let reader = {
+            let list = Arc::clone(&list);
+            thread::spawn(move || {
+                if let Some(kept) = list.get(0) {
+                    assert_eq!(kept, 10, "a counted slot is written");
+                }
+            })
+        };
+        list.push(10);
+        list.push(20);
+        list.truncate(1);
+        reader.join().expect("the reader ends well");
+    });
+}
+
 /// What every reader of the next model must find, by the watermark it loaded.
 fn visible(watermark: u64) -> &'static [u64] {
     match watermark {
