@@ -10,6 +10,8 @@ use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, DiskResult, align_up};
 /// Bytes read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
 
+static ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
+
 /// A file with the piece of it that was read last.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -37,7 +39,9 @@ impl Window {
         let have = self.start + self.bytes.len() as u64;
         let want = (offset + length as u64).min(self.len_bytes);
         if offset < self.start || want > have {
-            let size = align_up(length).max(WINDOW_BYTES);
+            // No larger than what is left: small segments are opened often.
+            let left = usize::try_from(self.len_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let size = align_up(length.max(WINDOW_BYTES).min(left).max(1));
             let mut buffer = AlignedBuffer::zeroed(size);
             let got = io::read_full_at(&*self.file, buffer.as_mut_slice(), offset)?;
             self.start = offset;
@@ -96,7 +100,7 @@ impl Window {
         while offset < self.len_bytes {
             let block = self.get(offset, ALIGNMENT)?;
             offset += ALIGNMENT as u64;
-            if block.iter().any(|byte| *byte != 0) {
+            if block != ZEROS[..block.len()] {
                 end = Some(offset);
             }
         }

@@ -198,7 +198,9 @@ fn a_full_disk_refuses_appends_until_there_is_room_again() {
         }
         assert!(refused.is_some() || blocks > 30, "40 appends do not fit into {blocks} blocks");
         assert_eq!(read_around(&store.engine, &store.line).unwrap(), []);
-        check_reopened(&store.disk.durable_image(), &mut store.line.clone());
+        let image = store.disk.durable_image();
+        image.set_capacity(None);
+        check_reopened(&image, &mut store.line.clone());
         store.disk.set_capacity(None);
         store.fill(1, 300);
     }

@@ -8,6 +8,7 @@ mod basics;
 mod crash_points;
 mod damage;
 mod faults;
+mod flips;
 mod history;
 mod seams;
 mod stores;
