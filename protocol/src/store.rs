@@ -20,7 +20,6 @@ use crate::stream::{Head, StreamChange, StreamInfo};
 ///   read opened after the answer (I1).
 /// - Positions and revisions are dense; a reader never sees a gap that later fills (I2, I3).
 /// - Dropping the future of an append does not cancel it.
-/// - `nexus-testing` has the suite that every implementation is held to.
 pub trait EventStore: Clone + Send + Sync + 'static {
     /// What [`EventStore::read`] yields.
     type ReadStream: Stream<Item = Result<RecordedEvent, ReadError>> + Send + Unpin + 'static;

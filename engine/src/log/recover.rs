@@ -269,6 +269,15 @@ pub(crate) fn recover(
     let rest = &open[used - 1..];
     refuse_damage(node_state, rest, end)?;
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
+    if mode == Recovery::Write {
+        // What a killed process wrote and did not sync is whole in the page cache only. It becomes
+        // visible now, so it must be durable now (I1).
+        for segment in &open[..used] {
+            segment.file.sync()?;
+        }
+        disk.sync_dir(&dir.join(SEGMENTS_DIR))?;
+        disk.sync_dir(dir)?;
+    }
     let prepared =
         open[used..].iter().map(|open| prepared(disk, open)).collect::<DiskResult<Vec<_>>>()?;
     Ok(Recovered { start, left, prepared, cut_bytes })

@@ -1,1 +1,0 @@
-//! Placeholder docs, replaced within the hour.
