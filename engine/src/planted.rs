@@ -2,7 +2,7 @@
 //!
 //! With the feature `planted` (never in a shipped binary) the environment variable `NEXUS_PLANTED`
 //! names the one bug to switch on; `cargo xtask planted` runs the tests once for each name and
-//! demands that they fail. Without the feature [`is`] is the constant `false`.
+//! demands that they fail. Without the feature every bug is off, as a constant.
 
 /// Every bug that can be planted.
 pub const NAMES: &[&str] = &[
