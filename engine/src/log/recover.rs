@@ -72,6 +72,7 @@ impl Follow {
 pub(crate) struct Scanned<'a> {
     pub(crate) offset_bytes: u64,
     pub(crate) header: &'a FrameHeader,
+    pub(crate) body: &'a Bytes,
     pub(crate) events: &'a [RecordedEvent],
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn scan(
         follow.next_position = header.replicated.next_position();
         follow.last_entry = header.replicated.entry;
         follow.recorded_at = header.replicated.recorded_at;
-        on_frame(Scanned { offset_bytes: offset, header: &header, events: &events });
+        on_frame(Scanned { offset_bytes: offset, header: &header, body: &body, events: &events });
         offset += header.padded_bytes();
     }
 }

@@ -22,7 +22,8 @@ fn what_was_appended_is_read_again_after_opening_anew() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::open(dir.path()).unwrap();
     for n in 0..10 {
-        let answer = engine.append(Append::to(format!("s-{}", n % 2)).event(event(n))).wait().unwrap();
+        let answer =
+            engine.append(Append::to(format!("s-{}", n % 2)).event(event(n))).wait().unwrap();
         assert_eq!(answer.first(), Some(Position::new(n)));
     }
     assert_eq!(numbers(&engine, Read::stream("s-1")), [1, 3, 5, 7, 9]);
@@ -39,7 +40,11 @@ fn what_was_appended_is_read_again_after_opening_anew() {
 fn segments_roll_and_are_sealed_on_the_simulated_disk() {
     let disk = SimDisk::builder().seed(1).build();
     let options = || {
-        Engine::options().disk(Arc::new(disk.clone())).segment_bytes(65536, 65536).threads(false).compress(false)
+        Engine::options()
+            .disk(Arc::new(disk.clone()))
+            .segment_bytes(65536, 65536)
+            .threads(false)
+            .compress(false)
     };
     let engine = options().open("/data").unwrap();
     for n in 0..100 {
@@ -64,7 +69,10 @@ fn many_threads_append_and_a_subscription_sees_all() {
             let engine = engine.clone();
             scope.spawn(move || {
                 for n in 0..200 {
-                    engine.append(Append::to(format!("w-{writer}")).event(event(n))).wait().unwrap();
+                    engine
+                        .append(Append::to(format!("w-{writer}")).event(event(n)))
+                        .wait()
+                        .unwrap();
                 }
             });
         }

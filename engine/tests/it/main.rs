@@ -4,3 +4,4 @@
 #![allow(missing_docs)]
 
 mod basics;
+mod rewrite;
