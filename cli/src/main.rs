@@ -1,6 +1,7 @@
 //! The `nexus` binary.
 
 mod append;
+mod bench;
 mod demo;
 mod doctor;
 mod event;
@@ -54,6 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Append(append::Args),
+    Bench(bench::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
     Export(export::Args),
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, place: &Place, output: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Append(args) => append::run(args, place, output),
+        Command::Bench(args) => bench::run(args, output),
         Command::Demo(args) => demo::run(args, place, output),
         Command::Doctor(args) => doctor::run(args, place, output),
         Command::Export(args) => export::run(args, place),

@@ -49,11 +49,15 @@ impl Output {
         Self { format, out: BufWriter::with_capacity(64 * 1024, out) }
     }
 
-    /// Prints one thing: its JSON, or its facts.
+    /// Prints one thing: its JSON, or what people read of it (usually [`Facts`]).
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn one<T: Serialize>(&mut self, thing: &T, facts: &Facts) -> Result<(), Failure> {
+    pub(crate) fn one<T: Serialize>(
+        &mut self,
+        thing: &T,
+        facts: &impl fmt::Display,
+    ) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.text(&facts.to_string())?,
             Format::Json | Format::Ndjson => self.json_line(thing)?,

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod bad_input;
+mod bench;
 mod commands;
 mod kill;
 mod permits;
