@@ -129,7 +129,8 @@ fn check_stream(
 }
 
 /// No visible event from `from` on may match. Where all that do are this append's own, and all its
-/// ids stand, it is a replay, however old.
+/// ids stand, it is a replay, however old. System events stand in no way: a query cannot name their
+/// streams, so a read of it does not show them either, and a writer could never get past them.
 fn check_absent(
     append: &PreparedAppend,
     query: &Filter,
@@ -151,7 +152,7 @@ fn check_absent(
         };
         cursor = position.checked_sub(1);
         let event = view.event(position, Want::One)?;
-        if !query.matches(&event) || !view.index().shows(&event, bound) {
+        if event.is_system() || !query.matches(&event) || !view.index().shows(&event, bound) {
             continue;
         }
         all_own = all_own && append.events.iter().any(|own| own.id == event.id());
