@@ -197,12 +197,12 @@ impl Reader {
             (From::Start, Direction::Forwards) => view.floor,
             (From::Start, Direction::Backwards) => u64::MAX,
             (From::Revision(revision), _) => revision.get(),
-            (from, Direction::Forwards) => revisions_below(position_of(log, from, bound, false)?),
+            (from, Direction::Forwards) => revisions_below(first_position(log, from, bound)?),
             (from, Direction::Backwards) => {
-                match revisions_below(position_of(log, from, bound, true)?.saturating_add(1)) {
-                    0 => return Ok(None),
-                    count => count - 1,
-                }
+                let last = last_position(log, from, bound)?;
+                let count = last.map_or(0, |last| revisions_below(last.saturating_add(1)));
+                let Some(start) = count.checked_sub(1) else { return Ok(None) };
+                start
             }
         };
         let source = Source::Stream { entry, view };
@@ -228,7 +228,11 @@ impl Reader {
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => 0,
             (From::Start, Direction::Backwards) => u64::MAX,
-            (from, direction) => position_of(log, from, bound, direction == Direction::Backwards)?,
+            (from, Direction::Forwards) => first_position(log, from, bound)?,
+            (from, Direction::Backwards) => match last_position(log, from, bound)? {
+                Some(last) => last,
+                None => return Ok(None),
+            },
         };
         let source = match Plan::new(index, &read.filter) {
             Plan::Scan => Source::Scan,
@@ -384,16 +388,20 @@ fn first_after(log: &Log, time: Timestamp, bound: u64) -> Result<u64, ReadError>
     log.position_at_time(after, bound).map_err(|fault| error_at(0, fault))
 }
 
-/// The position that a read begins at.
-fn position_of(log: &Log, from: From, bound: u64, backwards: bool) -> Result<u64, ReadError> {
+/// The position that a read forwards begins at.
+fn first_position(log: &Log, from: From, bound: u64) -> Result<u64, ReadError> {
     match from {
         From::Position(position) => Ok(position.get()),
-        From::Time(time) if backwards => match first_after(log, time, bound)? {
-            // Nothing is that old: a position below which nothing stands.
-            0 => Err(Invalid::Request(format!("nothing was recorded at or before {time}")).into()),
-            after => Ok(after - 1),
-        },
         From::Time(time) => log.position_at_time(time, bound).map_err(|fault| error_at(0, fault)),
+        From::Start | From::Revision(_) => unreachable!("handled by the caller"),
+    }
+}
+
+/// The position that a read backwards begins at; `None`: nothing is that old.
+fn last_position(log: &Log, from: From, bound: u64) -> Result<Option<u64>, ReadError> {
+    match from {
+        From::Position(position) => Ok(Some(position.get())),
+        From::Time(time) => Ok(first_after(log, time, bound)?.checked_sub(1)),
         From::Start | From::Revision(_) => unreachable!("handled by the caller"),
     }
 }
