@@ -58,7 +58,7 @@ pub(crate) fn info(committer: &Committer, stream: &str) -> Result<StreamInfo, Re
 fn of_entry(entry: &StreamEntry, bound: u64) -> StreamInfo {
     let view = entry.view(bound);
     let last = match view.state {
-        StreamState::At(head) => usize::try_from(head.get()).ok(),
+        StreamState::At(head) if view.shows(head.get()) => usize::try_from(head.get()).ok(),
         _ => None,
     };
     of_view(entry.name.clone(), &view, last.and_then(|index| entry.positions.get(index)))
@@ -103,7 +103,7 @@ pub(crate) fn count(committer: &Committer) -> (u64, u64) {
     let bound = committer.log.committed.get();
     let (mut users, mut all) = (0, 0);
     committer.index.streams_from("", None, |entry| {
-        if matches!(entry.view(bound).state, StreamState::At(_)) {
+        if of_entry(entry, bound).event_count() > 0 {
             all += 1;
             users += u64::from(!entry.name.is_system());
         }
