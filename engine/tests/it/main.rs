@@ -5,6 +5,7 @@
 #![expect(clippy::single_range_in_vec_init, reason = "a list of lost ranges may have one")]
 
 mod basics;
+mod conformance;
 mod crash_points;
 mod damage;
 mod faults;

@@ -1,0 +1,8 @@
+//! What every Nexus store is held to: conformance suites, and what runs them.
+//!
+//! Used from `tests/` of the other crates, never from unit tests, and never shipped. A suite knows a
+//! store only by its public trait, so that the embedded, the replicated, and the remote store pass
+//! the same list of cases.
+
+pub mod executor;
+pub mod suites;

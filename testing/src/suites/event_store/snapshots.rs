@@ -1,0 +1,116 @@
+//! Snapshots: a cache of a fold, by revision, with a ladder of older ones.
+
+use bytes::Bytes;
+use nexus_protocol::{
+    EventStore, ExpectedRevision, FoldIdentity, Read, Snapshot, SnapshotAt, StreamName,
+};
+
+use super::ask::{fill, position, positions, revision};
+
+const FOLD: FoldIdentity = FoldIdentity { fold_version: 1, upcaster_hash: 7 };
+
+fn snapshot(at: u64, fold: FoldIdentity) -> Snapshot {
+    Snapshot {
+        stream: StreamName::new("a-1").unwrap(),
+        revision: revision(at),
+        fold,
+        content_type: "text/plain".to_owned(),
+        state: Bytes::from(format!("state at {at}")),
+    }
+}
+
+async fn save(store: &impl EventStore, at: u64) {
+    store.save_snapshot(snapshot(at, FOLD)).await.unwrap();
+}
+
+async fn loaded(store: &impl EventStore, at: SnapshotAt) -> Option<u64> {
+    let found = store.load_snapshot("a-1", at, FOLD).await.unwrap()?;
+    assert_eq!(found, snapshot(found.revision.get(), FOLD));
+    Some(found.revision.get())
+}
+
+async fn listed(store: &impl EventStore) -> Vec<u64> {
+    let list = store.list_snapshots("a-1").await.unwrap();
+    list.iter().map(|info| info.revision.get()).collect()
+}
+
+pub(super) async fn the_newest_is_loaded<S: EventStore>(store: S) {
+    assert_eq!(loaded(&store, SnapshotAt::Latest).await, None);
+    assert!(listed(&store).await.is_empty());
+    fill(&store, "a-1", 0, 10).await;
+    for at in [3, 7, 5] {
+        save(&store, at).await;
+    }
+    assert_eq!(loaded(&store, SnapshotAt::Latest).await, Some(7), "by revision, not by time");
+    assert_eq!(listed(&store).await, [3, 5, 7]);
+    assert_eq!(positions(&store, Read::all()).await.len(), 10, "they are the system's");
+    let info = store.list_snapshots("a-1").await.unwrap();
+    assert_eq!(info.iter().map(|i| i.position.get()).collect::<Vec<_>>(), [10, 12, 11]);
+    assert!(info.iter().all(|info| info.fold == FOLD));
+    assert!(store.list_snapshots("a-2").await.unwrap().is_empty());
+}
+
+pub(super) async fn another_fold_is_a_miss<S: EventStore>(store: S) {
+    fill(&store, "a-1", 0, 10).await;
+    save(&store, 3).await;
+    let others = [
+        FoldIdentity { fold_version: 2, ..FOLD },
+        FoldIdentity { upcaster_hash: 8, ..FOLD },
+        FoldIdentity::default(),
+    ];
+    for other in others {
+        let found = store.load_snapshot("a-1", SnapshotAt::Latest, other).await.unwrap();
+        assert_eq!(found, None);
+    }
+    store.save_snapshot(snapshot(8, others[0])).await.unwrap();
+    assert_eq!(loaded(&store, SnapshotAt::Latest).await, Some(3));
+    let found = store.load_snapshot("a-1", SnapshotAt::Latest, others[0]).await.unwrap();
+    assert_eq!(found.map(|snapshot| snapshot.revision), Some(revision(8)));
+}
+
+pub(super) async fn older_ones_stand_on_a_ladder<S: EventStore>(store: S) {
+    fill(&store, "a-1", 0, 40).await;
+    for at in 0..40 {
+        save(&store, at).await;
+    }
+    assert_eq!(listed(&store).await, [0, 1, 2, 4, 8, 16, 32, 36, 37, 38, 39]);
+    for (at, wanted) in [(39, 39), (37, 37), (35, 32), (31, 16), (3, 2), (0, 0)] {
+        assert_eq!(loaded(&store, SnapshotAt::Revision(revision(at))).await, Some(wanted));
+    }
+}
+
+pub(super) async fn a_past_state_is_loaded<S: EventStore>(store: S) {
+    fill(&store, "b-1", 0, 5).await;
+    fill(&store, "a-1", 0, 10).await;
+    save(&store, 2).await;
+    save(&store, 6).await;
+    let by_revision = [(1, None), (2, Some(2)), (5, Some(2)), (6, Some(6)), (99, Some(6))];
+    for (at, wanted) in by_revision {
+        assert_eq!(loaded(&store, SnapshotAt::Revision(revision(at))).await, wanted);
+    }
+    // Revision 2 stands at position 7, and revision 6 at 11.
+    let by_position =
+        [(0, None), (6, None), (7, Some(2)), (10, Some(2)), (11, Some(6)), (99, Some(6))];
+    for (at, wanted) in by_position {
+        assert_eq!(loaded(&store, SnapshotAt::Position(position(at))).await, wanted);
+    }
+}
+
+pub(super) async fn of_one_revision_the_newest_counts<S: EventStore>(store: S) {
+    fill(&store, "a-1", 0, 3).await;
+    save(&store, 1).await;
+    let again = Snapshot { state: Bytes::from_static(b"again"), ..snapshot(1, FOLD) };
+    store.save_snapshot(again.clone()).await.unwrap();
+    let found = store.load_snapshot("a-1", SnapshotAt::Latest, FOLD).await.unwrap();
+    assert_eq!(found, Some(again));
+    assert_eq!(listed(&store).await, [1]);
+}
+
+pub(super) async fn system_streams_have_none<S: EventStore>(store: S) {
+    fill(&store, "a-1", 0, 1).await;
+    let system = Snapshot { stream: StreamName::new("$meta-a-1").unwrap(), ..snapshot(0, FOLD) };
+    assert!(store.save_snapshot(system).await.is_err());
+    assert!(store.list_snapshots("").await.is_err());
+    assert!(store.load_snapshot("-a", SnapshotAt::Latest, FOLD).await.is_err());
+    store.delete_stream("a-1", ExpectedRevision::Any).await.unwrap();
+}

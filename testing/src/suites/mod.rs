@@ -1,0 +1,3 @@
+//! Conformance suites: one list of cases for every implementation of a trait.
+
+pub mod event_store;
