@@ -151,8 +151,8 @@ impl Engine {
         self.shared.namespace(name.as_str())
     }
 
-    /// Does now what threads do in the background: space, sealing, index files. For engines without
-    /// threads.
+    /// Does now what threads do in the background: max age, space, sealing, index files. For engines
+    /// without threads.
     ///
     /// # Errors
     /// What the disk said, in words; it is tried again at the next call.
@@ -364,6 +364,7 @@ impl Parts {
 
     fn maintain(&self) -> Result<(), LogError> {
         for committer in self.committers() {
+            crate::retain::age_out(&committer, committer.now());
             self.maintain_one(&committer)?;
             while committer.log.write_index_file()? {}
             let end = committer.lock().writer.durable_end();

@@ -224,10 +224,13 @@ impl Index {
         }
     }
 
-    /// Streams that have settings.
+    /// Streams that have settings, by name: what is appended for them has one order everywhere.
     pub(crate) fn streams_with_settings(&self) -> Vec<Arc<StreamEntry>> {
         let hiding = self.hiding.read().expect("no panic while settings are changed");
-        hiding.values().cloned().collect()
+        let mut streams: Vec<_> = hiding.values().cloned().collect();
+        drop(hiding);
+        streams.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        streams
     }
 
     /// What can be seen of a stream below `bound`.
