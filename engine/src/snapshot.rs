@@ -8,9 +8,10 @@ use std::sync::Arc;
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, FoldIdentity, Invalid, ReadError, Revision,
     SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, SnapshotMetadata,
-    StreamName, ladder,
+    StreamName, StreamState, ladder,
 };
 
+use crate::index::keys::stream_key;
 use crate::namespace::Namespace;
 use crate::read::Cursor;
 use crate::segment::frames::Want;
@@ -40,7 +41,12 @@ pub(crate) fn list(namespace: &Namespace, stream: &str) -> Result<Vec<SnapshotIn
         .map(|info| (info.revision, info))
         .collect();
     let revisions: Vec<Revision> = all.keys().copied().collect();
-    Ok(ladder(&revisions).iter().map(|revision| all[revision]).collect())
+    // A state made of deleted events is as hidden as they are. The ladder counts it all the same, so
+    // that a delete brings none back that was out.
+    let view = committer.index.view(&stream_key(stream), committer.log.committed.get());
+    let gone = view.state == StreamState::Tombstoned;
+    let visible = |at: &Revision| !gone && at.get() >= view.first_of_life;
+    Ok(ladder(&revisions).iter().filter(|at| visible(at)).map(|at| all[at]).collect())
 }
 
 pub(crate) fn load(
