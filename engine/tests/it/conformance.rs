@@ -20,7 +20,8 @@ fn an_engine_on_a_disk_conforms() {
     let dirs = RefCell::new(Vec::new());
     event_store::run_all(|| {
         let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::options().backend(Backend::PortableBuffered).open(dir.path()).unwrap();
+        let options = Engine::options().backend(Backend::PortableBuffered);
+        let engine = options.segment_bytes(64 * 1024, 1024 * 1024).open(dir.path()).unwrap();
         dirs.borrow_mut().push(dir);
         engine
     });

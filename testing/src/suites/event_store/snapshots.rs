@@ -112,5 +112,37 @@ pub(super) async fn system_streams_have_none<S: EventStore>(store: S) {
     assert!(store.save_snapshot(system).await.is_err());
     assert!(store.list_snapshots("").await.is_err());
     assert!(store.load_snapshot("-a", SnapshotAt::Latest, FOLD).await.is_err());
+}
+
+/// Whoever loads a snapshot goes on from it: the deleted past would come back through it.
+pub(super) async fn a_delete_hides_them<S: EventStore>(store: S) {
+    fill(&store, "a-1", 0, 10).await;
+    for at in [2, 9] {
+        save(&store, at).await;
+    }
     store.delete_stream("a-1", ExpectedRevision::Any).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(loaded(&store, SnapshotAt::Latest).await, None);
+        assert_eq!(loaded(&store, SnapshotAt::Revision(revision(5))).await, None);
+        assert!(listed(&store).await.is_empty());
+        fill(&store, "a-1", 10, 2).await;
+    }
+    // One that was under way when the stream was deleted comes late.
+    save(&store, 8).await;
+    assert_eq!(loaded(&store, SnapshotAt::Latest).await, None);
+    save(&store, 11).await;
+    assert_eq!(
+        (loaded(&store, SnapshotAt::Latest).await, listed(&store).await),
+        (Some(11), vec![11])
+    );
+    // What truncation hides is still in the state.
+    let change = nexus_protocol::StreamChange {
+        truncate_before: Some(revision(12)),
+        ..nexus_protocol::StreamChange::default()
+    };
+    store.set_stream("a-1", change).await.unwrap();
+    assert_eq!(loaded(&store, SnapshotAt::Latest).await, Some(11));
+    store.tombstone_stream("a-1", ExpectedRevision::Any).await.unwrap();
+    assert_eq!(loaded(&store, SnapshotAt::Latest).await, None);
+    assert!(listed(&store).await.is_empty());
 }
