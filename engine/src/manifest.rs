@@ -22,9 +22,14 @@ const MAGIC: [u8; 8] = *b"NXMANIFS";
 /// Bytes of a segment's entry.
 const ENTRY_BYTES: usize = 192;
 
-/// How the file of a segment is laid out: frames as they were committed. Number 1 is kept for
-/// segments that are rewritten into compressed blocks.
-pub(crate) const LAYOUT_FRAMES: u16 = 0;
+/// How the file of a segment is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentLayout {
+    /// Frames as they were committed.
+    Frames,
+    /// Rewritten into compressed blocks.
+    Blocks,
+}
 
 /// What is known of a segment that is full: it never changes again (I4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,7 @@ pub(crate) struct SegmentEntry {
     pub(crate) number: u64,
     /// 0 as it was committed; one more for each rewriting.
     pub(crate) generation: u32,
+    pub(crate) layout: SegmentLayout,
     pub(crate) lineage: Lineage,
     /// Size that its file may grow to, in bytes.
     pub(crate) capacity_bytes: u64,
@@ -217,7 +223,11 @@ impl From<FieldError> for ManifestError {
 
 fn encode_entry(segment: &SegmentEntry, out: &mut FieldWriter) {
     let start = out.len();
-    out.u64(segment.number).u32(segment.generation).u16(LAYOUT_FRAMES);
+    let layout = match segment.layout {
+        SegmentLayout::Frames => 0,
+        SegmentLayout::Blocks => 1,
+    };
+    out.u64(segment.number).u32(segment.generation).u16(layout);
     out.u16(u16::from(segment.sealed.is_some())).u32(segment.lineage.get()).u32(0);
     out.u64(segment.capacity_bytes).u64(segment.salt);
     let sealed = segment.sealed.unwrap_or(Sealed {
@@ -241,9 +251,11 @@ fn encode_entry(segment: &SegmentEntry, out: &mut FieldWriter) {
 
 fn decode_entry(fields: &mut FieldReader<'_>) -> Result<SegmentEntry, FieldError> {
     let (number, generation, layout) = (fields.u64()?, fields.u32()?, fields.u16()?);
-    if layout != LAYOUT_FRAMES {
-        return Err(FieldError::Malformed("layout of a segment"));
-    }
+    let layout = match layout {
+        0 => SegmentLayout::Frames,
+        1 => SegmentLayout::Blocks,
+        _ => return Err(FieldError::Malformed("layout of a segment")),
+    };
     let is_sealed = fields.u16()?;
     let lineage = Lineage::new(fields.u32()?);
     fields.u32()?;
@@ -264,7 +276,7 @@ fn decode_entry(fields: &mut FieldReader<'_>) -> Result<SegmentEntry, FieldError
         1 if sealed.first_position <= sealed.next_position => Some(sealed),
         _ => return Err(FieldError::Malformed("state of a segment")),
     };
-    Ok(SegmentEntry { number, generation, lineage, capacity_bytes, salt, sealed })
+    Ok(SegmentEntry { number, generation, layout, lineage, capacity_bytes, salt, sealed })
 }
 
 #[cfg(test)]
@@ -275,6 +287,7 @@ mod tests {
         SegmentEntry {
             number,
             generation: 0,
+            layout: SegmentLayout::Frames,
             lineage: Lineage::FIRST,
             capacity_bytes: 65_536,
             salt: 7 + number,

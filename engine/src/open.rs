@@ -1,6 +1,6 @@
 //! Opening a namespace: create it or recover it, load its index, put its parts together.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nexus_protocol::{CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent};
@@ -16,12 +16,12 @@ use crate::index::file::{self, INDEX_DIR, IndexBuilder};
 use crate::io::{Disk, FileKind, LogWrite, OpenMode};
 use crate::log::recover::{Follow, Recovery, open_file, open_segments, recover, split};
 use crate::log::{Catalog, Log, Writer};
-use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry};
+use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
 use crate::options::Options;
 use crate::segment::window::Window;
 use crate::segment::{
-    Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader,
+    Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader, blocks,
 };
 
 /// Folder of the namespaces in a data directory.
@@ -277,7 +277,10 @@ fn open_sealed(
         Some(loaded) => loaded,
         None => rebuild(disk, dir, log_id, entry, &file, index, mode)?,
     };
-    let content = Content::Frames(loaded.frame_table(sealed).into());
+    let content = match entry.layout {
+        SegmentLayout::Frames => Content::Frames(loaded.frame_table(sealed).into()),
+        SegmentLayout::Blocks => Content::Blocks(blocks::BlockTable::load(&*file, sealed)?),
+    };
     Ok(Segment::new(
         dir,
         *entry,

@@ -36,6 +36,7 @@ pub struct Options {
     pub(crate) frame_bytes: usize,
     pub(crate) queue_appends_max: usize,
     pub(crate) queue_wait_ms: u64,
+    pub(crate) compress: bool,
     pub(crate) threads: bool,
     pub(crate) disk: Option<Arc<dyn Disk>>,
 }
@@ -54,6 +55,7 @@ impl Default for Options {
             frame_bytes: FRAME_BYTES_TARGET,
             queue_appends_max: QUEUE_APPENDS_MAX,
             queue_wait_ms: QUEUE_WAIT_MS,
+            compress: true,
             threads: true,
             disk: None,
         }
@@ -128,6 +130,13 @@ impl Options {
     pub fn queue(mut self, appends_max: usize, wait_ms: u64) -> Self {
         self.queue_appends_max = appends_max;
         self.queue_wait_ms = wait_ms;
+        self
+    }
+
+    /// Whether sealed segments are rewritten into compressed blocks in the background. Default: yes.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
         self
     }
 

@@ -14,12 +14,12 @@ use crate::error::{LogError, OpenError, corruption};
 use crate::frame::{FrameError, LogOffset, digest};
 use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
 use crate::log::recover::{Follow, Scanned, open_file, resync, scan, split};
-use crate::manifest::{Manifest, SegmentEntry};
+use crate::manifest::{Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::NodeStateFile;
 use crate::open::NAMESPACES_DIR;
 use crate::segment::frames::kind_of;
 use crate::segment::window::Window;
-use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentHeader};
+use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentHeader, blocks};
 
 /// How far a verification is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +166,11 @@ impl Check<'_> {
         let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
         let file = open_file(&**disk, &path, OpenMode::Read, FileKind::Plain)?;
         SegmentHeader::check(&*file, entry, log_id)?;
+        if entry.layout == SegmentLayout::Blocks {
+            let errors = &mut self.report.errors;
+            self.report.events += blocks::verify(&*file, &path, entry, &mut |e| errors.push(e))?;
+            return Ok(());
+        }
         let mut follow = Follow {
             chain: sealed.first_digest,
             next_position: sealed.first_position,

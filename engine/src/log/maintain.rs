@@ -16,11 +16,11 @@ use crate::error::LogError;
 use crate::frame::{LogOffset, digest};
 use crate::index::file::{self, IndexBuilder};
 use crate::io::{ALIGNMENT, DiskFile, FileKind, OpenMode};
-use crate::manifest::{Sealed, SegmentEntry};
+use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 use crate::segment::frames::kind_of;
 use crate::segment::window::Window;
 use crate::segment::{
-    Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles,
+    Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, blocks,
 };
 
 impl Log {
@@ -90,7 +90,7 @@ impl Log {
     /// Writes the index file of one sealed segment that lacks one; answers whether there was one.
     pub(crate) fn write_index_file(&self) -> Result<bool, LogError> {
         for segment in self.segments().iter() {
-            if segment.entry.sealed.is_none() {
+            if segment.entry.sealed.is_none() || segment.entry.layout != SegmentLayout::Frames {
                 continue;
             }
             let path = file::path(&self.dir, segment.entry.number);
@@ -102,6 +102,42 @@ impl Log {
             }
         }
         Ok(false)
+    }
+
+    /// Rewrites one sealed segment into compressed blocks, if one is left to rewrite.
+    pub(crate) fn rewrite_one(&self) -> Result<bool, LogError> {
+        let segments = self.segments();
+        let next = segments
+            .iter()
+            .find(|s| s.entry.sealed.is_some() && matches!(s.content, Content::Frames(_)));
+        let Some(segment) = next else { return Ok(false) };
+        let entry = blocks::rewrite(&*self.disk, &self.dir, self.log_id, segment)?;
+        let path = self.dir.join(SEGMENTS_DIR).join(entry.file_name());
+        let file = self.disk.open(&path, OpenMode::Read, FileKind::Plain)?;
+        let sealed = entry.sealed.as_ref().expect("a rewritten segment stays sealed");
+        let table = blocks::BlockTable::load(&*file, sealed)?;
+        {
+            let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+            let mut manifest = catalog.manifest.clone();
+            let slot = manifest.segments.iter_mut().find(|s| s.number == entry.number);
+            *slot.expect("the segment is in the manifest") = entry;
+            manifest.save(&*self.disk, &self.dir)?;
+            catalog.manifest = manifest;
+        }
+        let first = segment.first_position;
+        let content = Content::Blocks(table);
+        let shared = Segment::new(
+            &self.dir,
+            entry,
+            first,
+            SegmentFiles::sealed(file),
+            Arc::default(),
+            content,
+        );
+        self.replace_segment(Arc::new(shared));
+        // Readers that hold the old file go on with it: its name goes, its blocks stay for them.
+        self.disk.remove(&segment.path)?;
+        Ok(true)
     }
 
     /// Says in node-state how far the log is durable: what a crash cannot take back.
@@ -120,6 +156,10 @@ pub(crate) fn index_segment(
 ) -> Result<(IndexBuilder, FrameTable), LogError> {
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
     let mut builder = IndexBuilder::new(sealed.first_position);
+    if entry.layout == SegmentLayout::Blocks {
+        blocks::for_each_event(&**file, dir, entry, &mut |event| builder.add(event))?;
+        return Ok((builder, FrameTable::default()));
+    }
     let mut table = FrameTable {
         slots: Vec::new(),
         end_bytes: HEADER_BLOCK_BYTES,

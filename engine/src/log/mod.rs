@@ -26,7 +26,7 @@ use crate::commit::Signal;
 use crate::io::Disk;
 use crate::manifest::Sealed;
 use crate::segment::frames::Want;
-use crate::segment::{Chunk, Content, Segment, frames};
+use crate::segment::{Chunk, Content, Segment, blocks, frames};
 use crate::watermark::Watermark;
 
 /// Segments in order of their positions.
@@ -165,6 +165,7 @@ impl Log {
         let next_segment = segments.get(index).map(|segment| segment.first_position);
         let loaded = match &segment.content {
             Content::Frames(_) => frames::load(segment, position, want, self.committed.get()),
+            Content::Blocks(table) => blocks::load(segment, table, position),
             Content::Fenced(corruption) => Err(corruption.clone()),
         };
         match loaded {

@@ -12,7 +12,7 @@ use nexus_protocol::{Lineage, LogId};
 use super::Log;
 use crate::error::LogError;
 use crate::io::{self, ALIGNMENT, AlignedBuffer, Disk, DiskFile, FileKind, OpenMode, align_up};
-use crate::manifest::{Manifest, SegmentEntry};
+use crate::manifest::{Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::NodeStateFile;
 use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentFiles, SegmentHeader};
 
@@ -143,6 +143,7 @@ pub(crate) fn new_entry(
     SegmentEntry {
         number,
         generation: 0,
+        layout: SegmentLayout::Frames,
         lineage,
         capacity_bytes,
         salt: u64::from_le_bytes([a, b, c, d, e, f, g, h]),

@@ -5,7 +5,7 @@ use nexus_protocol::{CorruptionKind, Lineage, LogId};
 use crate::error::LogError;
 use crate::fields::{FieldError, FieldReader, FieldWriter};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile};
-use crate::manifest::{LAYOUT_FRAMES, SegmentEntry};
+use crate::manifest::{SegmentEntry, SegmentLayout};
 
 const MAGIC: [u8; 8] = *b"NXSEGMNT";
 const VERSION: u32 = 1;
@@ -16,6 +16,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) log_id: LogId,
     pub(crate) number: u64,
     pub(crate) generation: u32,
+    pub(crate) layout: SegmentLayout,
     pub(crate) lineage: Lineage,
     pub(crate) capacity_bytes: u64,
     pub(crate) salt: u64,
@@ -28,6 +29,7 @@ impl SegmentHeader {
             log_id,
             number: entry.number,
             generation: entry.generation,
+            layout: entry.layout,
             lineage: entry.lineage,
             capacity_bytes: entry.capacity_bytes,
             salt: entry.salt,
@@ -37,8 +39,9 @@ impl SegmentHeader {
     /// The block.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = FieldWriter::default();
+        let layout = u16::from(self.layout == SegmentLayout::Blocks);
         let alignment = u32::try_from(ALIGNMENT).expect("the alignment is small");
-        out.bytes(&MAGIC).u32(VERSION).u16(LAYOUT_FRAMES).u16(0).bytes(self.log_id.as_bytes());
+        out.bytes(&MAGIC).u32(VERSION).u16(layout).u16(0).bytes(self.log_id.as_bytes());
         out.u64(self.number).u32(self.generation).u32(self.lineage.get());
         out.u64(self.capacity_bytes).u64(self.salt).u32(alignment);
         out.sealed(ALIGNMENT)
@@ -50,9 +53,11 @@ impl SegmentHeader {
         if fields.array::<8>()? != MAGIC || fields.u32()? != VERSION {
             return Err(FieldError::Malformed("version"));
         }
-        if fields.u16()? != LAYOUT_FRAMES {
-            return Err(FieldError::Malformed("layout"));
-        }
+        let layout = match fields.u16()? {
+            0 => SegmentLayout::Frames,
+            1 => SegmentLayout::Blocks,
+            _ => return Err(FieldError::Malformed("layout")),
+        };
         fields.u16()?;
         let log_id = LogId::from_bytes(fields.array()?);
         let (number, generation) = (fields.u64()?, fields.u32()?);
@@ -61,7 +66,7 @@ impl SegmentHeader {
         if alignment as usize != ALIGNMENT {
             return Err(FieldError::Malformed("alignment"));
         }
-        Ok(Self { log_id, number, generation, lineage, capacity_bytes, salt })
+        Ok(Self { log_id, number, generation, layout, lineage, capacity_bytes, salt })
     }
 
     /// Reads the block of a file and compares it with what the manifest says.
@@ -98,6 +103,7 @@ mod tests {
             log_id: LogId::from_bytes([5; 16]),
             number: 3,
             generation: 1,
+            layout: SegmentLayout::Blocks,
             lineage: Lineage::new(2),
             capacity_bytes: 1 << 20,
             salt: 99,

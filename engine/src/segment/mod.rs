@@ -4,6 +4,7 @@
 //! [`ALIGNMENT`]. What is read of it comes as [`Chunk`]s; what is derived from it (where each frame
 //! stands) lives here in memory. Writing is the log's business.
 
+pub(crate) mod blocks;
 pub(crate) mod chunk;
 pub(crate) mod frames;
 mod header;
@@ -20,7 +21,7 @@ pub(crate) use header::SegmentHeader;
 
 use crate::error::LogError;
 use crate::io::{Disk, DiskFile, DiskResult, FileKind, OpenMode};
-use crate::manifest::SegmentEntry;
+use crate::manifest::{SegmentEntry, SegmentLayout};
 
 /// Bytes before the first frame.
 pub(crate) const HEADER_BLOCK_BYTES: u64 = crate::io::ALIGNMENT as u64;
@@ -63,6 +64,8 @@ impl FrameTable {
 pub(crate) enum Content {
     /// Frames as they were committed.
     Frames(RwLock<FrameTable>),
+    /// Compressed blocks.
+    Blocks(blocks::BlockTable),
     /// Damaged: nothing of it is served.
     Fenced(Box<Corruption>),
 }
@@ -116,6 +119,11 @@ impl Segment {
         content: Content,
     ) -> Self {
         let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+        assert!(
+            matches!(content, Content::Fenced(_))
+                || matches!(content, Content::Blocks(_)) == (entry.layout == SegmentLayout::Blocks),
+            "content and layout agree"
+        );
         Self { entry, path, first_position, ready_bytes, files, content }
     }
 

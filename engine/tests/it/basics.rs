@@ -40,7 +40,11 @@ fn what_was_appended_is_read_again_after_opening_anew() {
 fn segments_roll_and_are_sealed_on_the_simulated_disk() {
     let disk = SimDisk::builder().seed(1).build();
     let options = || {
-        Engine::options().disk(Arc::new(disk.clone())).segment_bytes(65536, 65536).threads(false)
+        Engine::options()
+            .disk(Arc::new(disk.clone()))
+            .segment_bytes(65536, 65536)
+            .threads(false)
+            .compress(false)
     };
     let engine = options().open("/data").unwrap();
     for n in 0..100 {

@@ -22,7 +22,7 @@ impl Replicator for Slow {
 }
 
 fn open(disk: &SimDisk) -> Engine {
-    let options = Engine::options().disk(Arc::new(disk.clone())).threads(false);
+    let options = Engine::options().disk(Arc::new(disk.clone())).threads(false).compress(false);
     options.segment_bytes(65536, 65536).open("/data").unwrap()
 }
 

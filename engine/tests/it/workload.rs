@@ -40,6 +40,7 @@ impl Shape {
             .threads(false)
             .segment_bytes(65536, 65536)
             .frame_bytes(self.frame_bytes)
+            .compress(false)
     }
 
     pub(crate) fn open(&self, disk: &SimDisk) -> Engine {
