@@ -35,6 +35,11 @@ impl FieldWriter {
         bytes
     }
 
+    /// What was written so far.
+    pub(crate) fn written(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What was written so far, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
@@ -64,6 +69,11 @@ impl<'a> FieldReader<'a> {
             return Err(FieldError::Checksum);
         }
         Ok(Self { bytes })
+    }
+
+    /// Fields whose checksum stands elsewhere, and held.
+    pub(crate) fn over(bytes: &'a [u8]) -> Self {
+        Self { bytes }
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FieldError> {

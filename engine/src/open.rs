@@ -255,10 +255,14 @@ fn open_sealed(
         if file.len_bytes()? < sealed.end_bytes {
             return Err(LogError::corrupt(&path, file.len_bytes()?, CorruptionKind::Truncated));
         }
-        Ok(file)
+        let blocks = match entry.layout {
+            SegmentLayout::Frames => None,
+            SegmentLayout::Blocks => Some(blocks::BlockTable::load(&*file, sealed)?),
+        };
+        Ok((file, blocks))
     });
-    let file = match opened {
-        Ok(file) => file,
+    let (file, blocks) = match opened {
+        Ok(opened) => opened,
         Err(error) if mode == Recovery::Damaged => {
             let corruption = error.into_corruption(&path, 0);
             return fence(disk, dir, log_id, entry, index, corruption);
@@ -277,9 +281,9 @@ fn open_sealed(
         Some(loaded) => loaded,
         None => rebuild(disk, dir, log_id, entry, &file, index, mode)?,
     };
-    let content = match entry.layout {
-        SegmentLayout::Frames => Content::Frames(loaded.frame_table(sealed).into()),
-        SegmentLayout::Blocks => Content::Blocks(blocks::BlockTable::load(&*file, sealed)?),
+    let content = match blocks {
+        None => Content::Frames(loaded.frame_table(sealed).into()),
+        Some(table) => Content::Blocks(table),
     };
     Ok(Segment::new(
         dir,

@@ -76,6 +76,38 @@ impl BodyView {
         Ok(record)
     }
 
+    /// All batches, in order, records unseen.
+    pub(crate) fn batches(
+        &self,
+        mut on_batch: impl FnMut(BatchView<'_>),
+    ) -> Result<(), FrameError> {
+        let table = self.body.len() - 4 * self.count;
+        let mut at = 0;
+        while at < table {
+            let (batch, end) = self.batch_at(at, table)?;
+            on_batch(batch);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// The batch at `at`, and where it ends: not behind `table`.
+    fn batch_at(&self, at: usize, table: usize) -> Result<(BatchView<'_>, usize), FrameError> {
+        let length = u32_at(&self.body, at)? as usize;
+        let count = u32_at(&self.body, at + 4)?;
+        let extensions_length = u32_at(&self.body, at + 8)? as usize;
+        let end = at.checked_add(length).filter(|end| *end <= table);
+        let end = end.ok_or(FrameError::Malformed("batch length"))?;
+        if length < BATCH_HEADER_BYTES {
+            return Err(FrameError::Malformed("batch length"));
+        }
+        let extensions = self
+            .body
+            .get(at + BATCH_HEADER_BYTES..at + BATCH_HEADER_BYTES + extensions_length)
+            .ok_or(FrameError::Malformed("batch extensions"))?;
+        Ok((BatchView { count, extensions }, end))
+    }
+
     /// All batches and records, in order, each record decoded and checked.
     pub(crate) fn walk(
         &self,
@@ -85,15 +117,8 @@ impl BodyView {
         let table = self.body.len() - 4 * self.count;
         let (mut at, mut index) = (0, 0);
         while at < table {
-            let length = u32_at(&self.body, at)? as usize;
-            let count = u32_at(&self.body, at + 4)?;
-            let extensions_length = u32_at(&self.body, at + 8)? as usize;
-            let end = at.checked_add(length).filter(|end| *end <= table);
-            let end = end.ok_or(FrameError::Malformed("batch length"))?;
-            let extensions = self
-                .body
-                .get(at + BATCH_HEADER_BYTES..at + BATCH_HEADER_BYTES + extensions_length)
-                .ok_or(FrameError::Malformed("batch extensions"))?;
+            let (BatchView { count, extensions }, end) = self.batch_at(at, table)?;
+            let extensions_length = extensions.len();
             check_extensions(extensions, &EXTENSIONS_KNOWN)
                 .map_err(|_| FrameError::Malformed("batch extensions"))?;
             on_batch(BatchView { count, extensions });
@@ -107,7 +132,7 @@ impl BodyView {
                 index += 1;
                 on_record(&record);
             }
-            if record_at != end || length < BATCH_HEADER_BYTES {
+            if record_at != end {
                 return Err(FrameError::Malformed("batch length"));
             }
             at = end;

@@ -73,7 +73,8 @@ impl ReplicatedHeader {
 }
 
 impl FrameKind {
-    const fn number(self) -> u8 {
+    /// Its number in files.
+    pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Events => 1,
             Self::Blank => 2,
@@ -81,7 +82,8 @@ impl FrameKind {
         }
     }
 
-    fn from_number(number: u8) -> Option<Self> {
+    /// The kind of a number.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Events),
             2 => Some(Self::Blank),

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use nexus_protocol::CorruptionKind;
+use nexus_protocol::{CorruptionKind, RecordedEvent};
 
 use super::Log;
 use super::prepare::{AHEAD_BYTES, STRIDE_BYTES};
 use super::recover::{Follow, Scanned, add_to_table, resync, scan};
 use crate::error::LogError;
-use crate::frame::{LogOffset, digest};
+use crate::frame::{FrameError, LogOffset, digest};
 use crate::index::file::{self, IndexBuilder};
 use crate::io::{ALIGNMENT, DiskFile, FileKind, OpenMode};
 use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
@@ -157,7 +157,12 @@ pub(crate) fn index_segment(
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
     let mut builder = IndexBuilder::new(sealed.first_position);
     if entry.layout == SegmentLayout::Blocks {
-        blocks::for_each_event(&**file, dir, entry, &mut |event| builder.add(event))?;
+        let mut add = |event: &RecordedEvent| builder.add(event);
+        if lenient {
+            blocks::for_each_readable(&**file, entry, &mut add)?;
+        } else {
+            blocks::for_each_event(&**file, dir, entry, &mut add)?;
+        }
         return Ok((builder, FrameTable::default()));
     }
     let mut table = FrameTable {
@@ -165,29 +170,57 @@ pub(crate) fn index_segment(
         end_bytes: HEADER_BLOCK_BYTES,
         next_position: sealed.first_position,
     };
-    let mut follow = Follow {
-        chain: sealed.first_digest,
-        next_position: sealed.first_position,
-        ..Follow::START
-    };
     let mut window = Window::new(Arc::clone(file))?;
     let mut on_frame = |scanned: Scanned<'_>| {
         add_to_table(&mut table, &scanned);
         scanned.events.iter().for_each(|event| builder.add(event));
     };
-    // The entry before the segment's first is not in the manifest: the first frame is taken at its
-    // word, and the digest at the end says whether all was right.
-    follow.last_entry.index = first_index(&mut window)?.saturating_sub(1);
-    let (end, why) = scan(&mut window, entry.salt, HEADER_BLOCK_BYTES, &mut follow, &mut on_frame)?;
-    let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
     if lenient {
+        let (end, _, _) = follow_sealed(&mut window, entry, &mut on_frame)?;
         index_rest(&mut window, entry, end, &mut table, &mut builder)?;
-    } else if end != sealed.end_bytes || follow.next_position != sealed.next_position {
-        return Err(LogError::corrupt(&path, end, kind_of(why)));
-    } else if follow.chain != sealed.last_digest {
-        return Err(LogError::corrupt(&path, end, CorruptionKind::Chain));
+    } else {
+        scan_sealed(&mut window, dir, entry, &mut on_frame)?;
     }
     Ok((builder, table))
+}
+
+/// Reads all frames of a sealed segment. Each must follow the one before, and together they must
+/// lead where the manifest says.
+pub(crate) fn scan_sealed(
+    window: &mut Window,
+    dir: &Path,
+    entry: &SegmentEntry,
+    on_frame: &mut dyn FnMut(Scanned<'_>),
+) -> Result<(), LogError> {
+    let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
+    let (end, why, follow) = follow_sealed(window, entry, on_frame)?;
+    let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+    if end != sealed.end_bytes || follow.next_position != sealed.next_position {
+        Err(LogError::corrupt(&path, end, kind_of(why)))
+    } else if follow.chain != sealed.last_digest {
+        Err(LogError::corrupt(&path, end, CorruptionKind::Chain))
+    } else {
+        Ok(())
+    }
+}
+
+/// Follows the frames of a sealed segment as far as they follow each other.
+fn follow_sealed(
+    window: &mut Window,
+    entry: &SegmentEntry,
+    on_frame: &mut dyn FnMut(Scanned<'_>),
+) -> Result<(u64, FrameError, Follow), LogError> {
+    let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
+    let mut follow = Follow {
+        chain: sealed.first_digest,
+        next_position: sealed.first_position,
+        ..Follow::START
+    };
+    // The entry before the segment's first is not in the manifest: the first frame is taken at its
+    // word, and the digest at the end says whether all was right.
+    follow.last_entry.index = first_index(window)?.saturating_sub(1);
+    let (end, why) = scan(window, entry.salt, HEADER_BLOCK_BYTES, &mut follow, on_frame)?;
+    Ok((end, why, follow))
 }
 
 fn first_index(window: &mut Window) -> Result<u64, LogError> {
@@ -213,7 +246,8 @@ fn index_rest(
         };
         let mut events = Vec::new();
         if digest(&header, &body, |event| events.push(event.clone())).is_ok() {
-            let scanned = Scanned { offset_bytes: at, header: &header, events: &events };
+            let scanned =
+                Scanned { offset_bytes: at, header: &header, body: &body, events: &events };
             add_to_table(table, &scanned);
             events.iter().for_each(|event| builder.add(event));
         }

@@ -165,7 +165,7 @@ impl Log {
         let next_segment = segments.get(index).map(|segment| segment.first_position);
         let loaded = match &segment.content {
             Content::Frames(_) => frames::load(segment, position, want, self.committed.get()),
-            Content::Blocks(table) => blocks::load(segment, table, position),
+            Content::Blocks(table) => blocks::load(segment, table, position, want),
             Content::Fenced(corruption) => Err(corruption.clone()),
         };
         match loaded {
@@ -192,6 +192,12 @@ impl Log {
         next_segment: Option<u64>,
         corruption: Option<Box<Corruption>>,
     ) -> ReadFault {
+        if let Content::Blocks(table) = &segment.content {
+            let (offset, next) = table.place_of(position);
+            let missing = || Box::new(segment.damage(offset, CorruptionKind::Checksum("block")));
+            let corruption = corruption.unwrap_or_else(missing);
+            return ReadFault { corruption, resume_at: next.or(next_segment) };
+        }
         let next_frame = segment.frames().and_then(|table| {
             let after = table.slots.partition_point(|slot| slot.first_position <= position);
             table.slots.get(after).map(|slot| slot.first_position)

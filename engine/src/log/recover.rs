@@ -73,6 +73,7 @@ impl Follow {
 pub(crate) struct Scanned<'a> {
     pub(crate) offset_bytes: u64,
     pub(crate) header: &'a FrameHeader,
+    pub(crate) body: &'a Bytes,
     pub(crate) events: &'a [RecordedEvent],
 }
 
@@ -115,7 +116,7 @@ pub(crate) fn scan_until(
         follow.next_position = header.replicated.next_position();
         follow.last_entry = header.replicated.entry;
         follow.recorded_at = header.replicated.recorded_at;
-        on_frame(Scanned { offset_bytes: offset, header: &header, events: &events });
+        on_frame(Scanned { offset_bytes: offset, header: &header, body: &body, events: &events });
         offset += header.padded_bytes();
         if is_last(&header) {
             return Ok((offset, FrameError::Blank));

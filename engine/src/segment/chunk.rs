@@ -1,25 +1,43 @@
-//! A piece of the log in memory: records of consecutive positions over shared bytes.
+//! A piece of the log in memory: records of consecutive or selected positions over shared bytes.
 
 use bytes::Bytes;
 use nexus_protocol::RecordedEvent;
 use nexus_protocol::record::record_length;
 
+/// Which positions a chunk has.
+#[derive(Clone, Debug)]
+enum Positions {
+    /// All from this one on.
+    Dense(u64),
+    /// These, ascending.
+    Sparse(Vec<u64>),
+}
+
 /// Records over shared bytes. Each is checked when it is taken out (I5), not before.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     bytes: Bytes,
-    first: u64,
+    positions: Positions,
     offsets: Vec<u32>,
 }
 
 /// A record of a chunk is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadRecord;
+pub(crate) struct BadRecord {
+    /// Where in the chunk's bytes it starts.
+    pub(crate) offset: usize,
+}
 
 impl Chunk {
     /// Records of all positions from `first` on, at these offsets of `bytes`.
-    pub(crate) fn new(bytes: Bytes, first: u64, offsets: Vec<u32>) -> Self {
-        Self { bytes, first, offsets }
+    pub(crate) fn dense(bytes: Bytes, first: u64, offsets: Vec<u32>) -> Self {
+        Self { bytes, positions: Positions::Dense(first), offsets }
+    }
+
+    /// Records of these ascending positions, at these offsets of `bytes`.
+    pub(crate) fn sparse(bytes: Bytes, positions: Vec<u64>, offsets: Vec<u32>) -> Self {
+        assert_eq!(positions.len(), offsets.len(), "a record has a position and an offset");
+        Self { bytes, positions: Positions::Sparse(positions), offsets }
     }
 
     /// Number of its records.
@@ -29,23 +47,41 @@ impl Chunk {
 
     /// Position of record `index`.
     pub(crate) fn position(&self, index: usize) -> u64 {
-        self.first + index as u64
+        match &self.positions {
+            Positions::Dense(first) => first + index as u64,
+            Positions::Sparse(positions) => positions[index],
+        }
     }
 
     /// Index of the record at `position`, if the chunk has it.
     pub(crate) fn find(&self, position: u64) -> Option<usize> {
-        let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        (index < self.offsets.len()).then_some(index)
+        match &self.positions {
+            Positions::Dense(first) => usize::try_from(position.checked_sub(*first)?)
+                .ok()
+                .filter(|index| *index < self.offsets.len()),
+            Positions::Sparse(positions) => positions.binary_search(&position).ok(),
+        }
+    }
+
+    /// Index of the first record at or after `position`.
+    pub(crate) fn find_from(&self, position: u64) -> usize {
+        match &self.positions {
+            Positions::Dense(first) => {
+                usize::try_from(position.saturating_sub(*first)).unwrap_or(usize::MAX)
+            }
+            Positions::Sparse(positions) => positions.partition_point(|p| *p < position),
+        }
+        .min(self.offsets.len())
     }
 
     /// Record `index`, checked, and checked to stand where it says.
     pub(crate) fn record(&self, index: usize) -> Result<RecordedEvent, BadRecord> {
-        assert!(index < self.offsets.len(), "the caller found the index in this chunk");
         let start = self.offsets[index] as usize;
-        let rest = self.bytes.get(start..).ok_or(BadRecord)?;
-        let length = record_length(rest).ok().filter(|n| *n <= rest.len()).ok_or(BadRecord)?;
-        let record = RecordedEvent::decode(self.bytes.slice(start..start + length));
-        let record = record.map_err(|_| BadRecord)?;
-        if record.position().get() == self.position(index) { Ok(record) } else { Err(BadRecord) }
+        let bad = BadRecord { offset: start };
+        let rest = self.bytes.get(start..).ok_or(bad)?;
+        let length = record_length(rest).ok().filter(|n| *n <= rest.len()).ok_or(bad)?;
+        let record =
+            RecordedEvent::decode(self.bytes.slice(start..start + length)).map_err(|_| bad)?;
+        if record.position().get() == self.position(index) { Ok(record) } else { Err(bad) }
     }
 }

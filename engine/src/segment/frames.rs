@@ -157,7 +157,7 @@ fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruptio
         }
         at = align_up(body_end);
     }
-    Ok(Chunk::new(bytes.clone(), first.unwrap_or(0), offsets))
+    Ok(Chunk::dense(bytes.clone(), first.unwrap_or(0), offsets))
 }
 
 /// Exactly the bytes `from..to` of the file; a log file is read in whole blocks around them.
@@ -239,7 +239,7 @@ fn load_records(
         .iter()
         .map(|offset| u32::try_from(offset - start).unwrap_or(u32::MAX))
         .collect();
-    Ok(Chunk::new(bytes, first, relative))
+    Ok(Chunk::dense(bytes, first, relative))
 }
 
 /// What a bad frame means to a user.
@@ -262,5 +262,5 @@ pub(crate) fn of_frame(frame: &Bytes) -> Option<Chunk> {
             view.record_range(index).ok().and_then(|r| u32::try_from(r.start + HEADER_BYTES).ok())
         })
         .collect::<Option<Vec<_>>>()?;
-    Some(Chunk::new(frame.clone(), header.replicated.first_position, offsets))
+    Some(Chunk::dense(frame.clone(), header.replicated.first_position, offsets))
 }

@@ -1,0 +1,282 @@
+//! Reading blocks: one for a single record, several at once for a scan.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nexus_protocol::record::PLACEMENT_BYTES;
+use nexus_protocol::{Corruption, CorruptionKind};
+
+use super::codec::decode;
+use super::table::{Block, BlockTable, OFFSET_BYTES};
+use crate::io::{self, DiskFile};
+use crate::segment::frames::Want;
+use crate::segment::{Chunk, Segment};
+
+/// Stored bytes between two blocks that are wanted are read along when they are fewer than this.
+const GAP_BYTES: u64 = 64 * 1024;
+/// No record stands at this offset.
+const NOWHERE: u32 = u32::MAX;
+
+/// The chunk that holds `position`, from the file.
+pub(crate) fn load(
+    segment: &Segment,
+    table: &BlockTable,
+    position: u64,
+    want: Want,
+) -> Result<Chunk, Box<Corruption>> {
+    let file = segment.file();
+    let found = match want {
+        Want::One => one(&**file, table, position),
+        Want::Following(bytes) => gather(&**file, table, position, bytes)
+            .map(|gathered| gathered.chunk)
+            .or_else(|_| one(&**file, table, position)),
+    };
+    found.map_err(Box::new)
+}
+
+/// The records of consecutive positions.
+pub(super) struct Gathered {
+    pub(super) chunk: Chunk,
+    /// Position after the last of them.
+    pub(super) end: u64,
+}
+
+/// The block that holds `position`, as it is.
+pub(super) fn one(
+    file: &dyn DiskFile,
+    table: &BlockTable,
+    position: u64,
+) -> Result<Chunk, Corruption> {
+    let mut damage = None;
+    for block in table.candidates(position).into_iter().flatten() {
+        match decode_one(file, block) {
+            Ok(chunk) if chunk.find(position).is_some() => return Ok(chunk),
+            Ok(_) => {}
+            Err(corruption) => damage = damage.or(Some(corruption)),
+        }
+    }
+    Err(damage.unwrap_or_else(|| {
+        let (offset, _) = table.place_of(position);
+        crate::error::corruption(file.path(), offset, CorruptionKind::Malformed("block table"))
+    }))
+}
+
+/// One block as a chunk.
+pub(super) fn decode_one(file: &dyn DiskFile, block: &Block) -> Result<Chunk, Corruption> {
+    let mut memory = Memory::take(block.stored.raw_length as usize);
+    read_blocks(file, &[block], &mut memory.bytes)?;
+    let records = records_of(block, &memory.bytes, 0);
+    let (positions, offsets): (Vec<u64>, Vec<u32>) = records.unzip();
+    let in_order = positions.is_sorted_by(|a, b| a < b)
+        && positions.first() == Some(&block.first)
+        && positions.last() == Some(&block.last);
+    if !in_order || positions.len() != block.count as usize {
+        let kind = CorruptionKind::Malformed("positions of a block");
+        return Err(crate::error::corruption(file.path(), block.offset_bytes, kind));
+    }
+    let bytes = memory.share();
+    Ok(if block.is_dense() {
+        Chunk::dense(bytes, block.first, offsets)
+    } else {
+        Chunk::sparse(bytes, positions, offsets)
+    })
+}
+
+/// All records from `position` on, of users and of the system, of about `bytes_max` bytes. Damage
+/// behind the first blocks ends it early.
+pub(super) fn gather(
+    file: &dyn DiskFile,
+    table: &BlockTable,
+    position: u64,
+    bytes_max: u64,
+) -> Result<Gathered, Corruption> {
+    let (blocks, mut end) = select(table, position, bytes_max);
+    let raw: usize = blocks.iter().map(|block| block.stored.raw_length as usize).sum();
+    let mut memory = Memory::take(raw);
+    let mut read = blocks.len();
+    if let Err((failed, corruption)) = read_all(file, &blocks, &mut memory.bytes) {
+        // What stands before it is whole, unless it is needed for the first position already.
+        read = failed;
+        match blocks.get(failed) {
+            Some(block) if block.first > position => end = block.first,
+            _ => return Err(corruption),
+        }
+    }
+    let count = usize::try_from(end - position).unwrap_or(usize::MAX);
+    let mut offsets = vec![NOWHERE; count];
+    let mut base = 0;
+    for block in blocks.iter().take(read) {
+        for (at, offset) in records_of(block, &memory.bytes, base) {
+            let index = at.checked_sub(position).and_then(|index| usize::try_from(index).ok());
+            if let Some(slot) = index.and_then(|index| offsets.get_mut(index)) {
+                *slot = offset;
+            }
+        }
+        base += block.stored.raw_length as usize;
+    }
+    if offsets.contains(&NOWHERE) {
+        let kind = CorruptionKind::Malformed("positions of a block");
+        let (offset, _) = table.place_of(position);
+        return Err(crate::error::corruption(file.path(), offset, kind));
+    }
+    Ok(Gathered { chunk: Chunk::dense(memory.share(), position, offsets), end })
+}
+
+/// The blocks that hold every position from `position` to the one that is answered: in order of
+/// their first positions, those that cover `position` and as many more as fit `bytes_max`.
+fn select(table: &BlockTable, position: u64, bytes_max: u64) -> (Vec<&Block>, u64) {
+    let mut users = table.user.iter().skip(BlockTable::start_of(&table.user, position)).peekable();
+    let system = BlockTable::start_of(&table.system, position);
+    let mut systems = table.system.iter().skip(system).peekable();
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    loop {
+        let of_system = match (users.peek(), systems.peek()) {
+            (Some(user), Some(system)) => system.first < user.first,
+            (user, _) => user.is_none(),
+        };
+        let list = if of_system { &mut systems } else { &mut users };
+        let Some(block) = list.peek().copied() else {
+            return (taken, table.next_position);
+        };
+        bytes += u64::from(block.stored.raw_length);
+        if block.first > position && bytes > bytes_max {
+            return (taken, block.first);
+        }
+        taken.push(block);
+        list.next();
+    }
+}
+
+/// Position and offset of each record of a block whose raw bytes stand at `base` of `bytes`. What
+/// is impossible comes as offsets and positions where nothing is: a record says itself where it is.
+fn records_of<'a>(
+    block: &'a Block,
+    bytes: &'a [u8],
+    base: usize,
+) -> impl Iterator<Item = (u64, u32)> + 'a {
+    let raw = bytes.get(base..base + block.stored.raw_length as usize).unwrap_or_default();
+    let table = raw.len().saturating_sub(OFFSET_BYTES * block.count as usize);
+    let (records, entries) = raw.split_at(table);
+    let offset_of = |entry: &[u8; OFFSET_BYTES]| u32::from_le_bytes(*entry) as usize;
+    let (entries, _) = entries.as_chunks::<OFFSET_BYTES>();
+    let dense = block.is_dense();
+    (0..entries.len()).map(move |index| {
+        let start = entries.get(index).map_or(usize::MAX, offset_of);
+        let position = if dense {
+            block.first + index as u64
+        } else {
+            let end = entries.get(index + 1).map_or(records.len(), offset_of);
+            let placement = end.checked_sub(PLACEMENT_BYTES).and_then(|at| records.get(at..));
+            placement.and_then(|p| p.first_chunk()).map_or(u64::MAX, |p| u64::from_le_bytes(*p))
+        };
+        let offset = u32::try_from(start.saturating_add(base)).unwrap_or(NOWHERE - 1);
+        (position, offset)
+    })
+}
+
+thread_local! {
+    /// Stored bytes, while they are decoded.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The memory of this thread's last chunk: taken again once no event holds on to it.
+    static SPARE: RefCell<Option<Arc<Vec<u8>>>> = const { RefCell::new(None) };
+}
+
+/// Memory that blocks are decoded into.
+struct Memory {
+    bytes: Vec<u8>,
+}
+
+/// Memory that more than one [`Bytes`] may own.
+struct Owner(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Memory {
+    /// Empty, with room for so many bytes.
+    fn take(capacity: usize) -> Self {
+        let spare = SPARE.with_borrow_mut(Option::take);
+        let mut bytes = spare.and_then(|shared| Arc::try_unwrap(shared).ok()).unwrap_or_default();
+        bytes.clear();
+        // Not for much longer than it is needed: one huge record must not hold memory for ever.
+        if bytes.capacity() / 8 > capacity {
+            bytes = Vec::new();
+        }
+        bytes.reserve_exact(capacity);
+        Self { bytes }
+    }
+
+    fn share(self) -> Bytes {
+        let shared = Arc::new(self.bytes);
+        SPARE.with_borrow_mut(|spare| *spare = Some(Arc::clone(&shared)));
+        Bytes::from_owner(Owner(shared))
+    }
+}
+
+fn read_blocks(
+    file: &dyn DiskFile,
+    blocks: &[&Block],
+    out: &mut Vec<u8>,
+) -> Result<(), Corruption> {
+    read_all(file, blocks, out).map_err(|(_, corruption)| corruption)
+}
+
+/// Appends the raw bytes of `blocks` to `out`; answers which failed.
+fn read_all(
+    file: &dyn DiskFile,
+    blocks: &[&Block],
+    out: &mut Vec<u8>,
+) -> Result<(), (usize, Corruption)> {
+    STORED.with_borrow_mut(|stored| {
+        // The piece of the file that is in `stored`.
+        let (mut from, mut to) = (0, 0);
+        for (index, block) in blocks.iter().enumerate() {
+            let (start, end) = extent(block);
+            if start < from || end > to {
+                (from, to) = (start, together(blocks.get(index..).unwrap_or_default()));
+                let length = usize::try_from(to - from).unwrap_or(usize::MAX);
+                if stored.len() < length {
+                    stored.resize(length, 0);
+                }
+                let target = stored.get_mut(..length).unwrap_or_default();
+                if let Err(error) = io::read_full_at(file, target, from) {
+                    // Of several blocks another may be the bad one: each is tried alone.
+                    to = end;
+                    let length = usize::try_from(end - start).unwrap_or(usize::MAX);
+                    let target = stored.get_mut(..length).unwrap_or_default();
+                    if io::read_full_at(file, target, start).is_err() {
+                        let error = crate::error::LogError::from(error);
+                        return Err((index, error.into_corruption(file.path(), start)));
+                    }
+                }
+            }
+            let at = usize::try_from(start - from).unwrap_or(usize::MAX);
+            let length = block.stored.stored_length as usize;
+            let bytes = stored.get(at..at.saturating_add(length)).unwrap_or_default();
+            decode(&block.stored, bytes, out)
+                .map_err(|kind| (index, crate::error::corruption(file.path(), start, kind)))?;
+        }
+        Ok(())
+    })
+}
+
+fn extent(block: &Block) -> (u64, u64) {
+    (block.offset_bytes, block.offset_bytes + u64::from(block.stored.stored_length))
+}
+
+/// Where the blocks end that are read with the first one: those that stand close behind it.
+fn together(blocks: &[&Block]) -> u64 {
+    let mut end = 0;
+    for block in blocks {
+        let (start, its_end) = extent(block);
+        if end != 0 && (start < end || start > end + GAP_BYTES) {
+            break;
+        }
+        end = its_end;
+    }
+    end
+}
