@@ -151,8 +151,8 @@ impl Engine {
         self.shared.namespace(name.as_str())
     }
 
-    /// Does now what threads do in the background: max age, space, sealing, index files. For engines
-    /// without threads.
+    /// Does now what threads do in the background: max age, space, sealing, index files, compression.
+    /// For engines without threads.
     ///
     /// # Errors
     /// What the disk said, in words; it is tried again at the next call.
@@ -290,7 +290,7 @@ fn start_threads(parts: &Arc<Parts>) -> Vec<JoinHandle<()>> {
     vec![
         spawn("nexus-commit", Parts::run_committer),
         spawn("nexus-space", Parts::run_maintenance),
-        spawn("nexus-index", Parts::run_indexing),
+        spawn("nexus-rewrite", Parts::run_rewriting),
     ]
 }
 
@@ -348,13 +348,19 @@ impl Parts {
         committer.log.seal_left()
     }
 
-    /// Index files: nothing waits for them, so they take a quarter of one core.
-    fn run_indexing(&self) {
+    /// Writes one index file or rewrites one segment; answers whether there was one.
+    fn rewrite_one(&self, committer: &Committer) -> Result<bool, LogError> {
+        let log = &committer.log;
+        Ok(log.write_index_file()? || (self.options.compress && log.rewrite_one()?))
+    }
+
+    /// Index files and compression: nothing waits for them, so they take a quarter of one core.
+    fn run_rewriting(&self) {
         while !self.stop.load(Ordering::Acquire) {
             let before = self.disk.boot_time();
             for committer in self.committers() {
-                if let Err(error) = committer.log.write_index_file() {
-                    tracing::warn!(error = %crate::error::describe(&error), "an index file is tried again");
+                if let Err(error) = self.rewrite_one(&committer) {
+                    tracing::warn!(error = %crate::error::describe(&error), "rewriting is tried again");
                 }
             }
             let busy = self.disk.boot_time().saturating_sub(before);
@@ -366,7 +372,7 @@ impl Parts {
         for committer in self.committers() {
             crate::retain::age_out(&committer, committer.now());
             self.maintain_one(&committer)?;
-            while committer.log.write_index_file()? {}
+            while self.rewrite_one(&committer)? {}
             let end = committer.lock().writer.durable_end();
             committer.log.note_durable_end(end)?;
         }

@@ -1,6 +1,6 @@
 //! Opening a namespace: create it or recover it, load its index, put its parts together.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use nexus_protocol::{CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent};

@@ -22,8 +22,18 @@ impl Cursor {
         Self { log, chunk: None, chunks_read: 0 }
     }
 
-    /// The event at `position`, which is below a watermark.
+    /// The event at `position`, which is below a watermark; `want` leaves nothing out.
     pub(crate) fn event(&mut self, position: u64, want: Want) -> Result<RecordedEvent, ReadError> {
+        let found = self.scan(position, want)?;
+        Ok(found.expect("a cursor that is asked for each event is given each"))
+    }
+
+    /// The event at `position`, which is below a watermark; `None` where `want` leaves it out.
+    pub(crate) fn scan(
+        &mut self,
+        position: u64,
+        want: Want,
+    ) -> Result<Option<RecordedEvent>, ReadError> {
         let index = match &self.chunk {
             // The next record of the chunk is the usual one: no search.
             Some((chunk, last))
@@ -48,9 +58,12 @@ impl Cursor {
         };
         let (chunk, last) = self.chunk.as_mut().expect("just looked at");
         *last = index;
+        if chunk.leaves_out(index) {
+            return Ok(None);
+        }
         match chunk.record(index) {
-            Ok(record) => Ok(record),
-            Err(_) => self.event_past_cache(position),
+            Ok(event) => Ok(Some(event)),
+            Err(_) => self.event_past_cache(position).map(Some),
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::segment::frames::Want;
 
 /// Bytes that a scan reads ahead.
 const SCAN_BYTES: u64 = 256 * 1024;
+/// A scan for so few events does not read ahead before it has to.
+const AT_ONCE: u64 = 64;
 
 /// Events of a read: an iterator that blocks on the disk, and a stream that never waits for
 /// anything else.
@@ -312,20 +314,27 @@ impl Reader {
         }
         loop {
             let position = self.next_position()?;
-            let want = match self.source {
-                Source::Scan if self.direction == Direction::Forwards => {
-                    Want::Following(SCAN_BYTES)
-                }
-                _ => Want::One,
-            };
-            let event = match self.cursor.event(position, want) {
-                Ok(event) => event,
+            let event = match self.cursor.scan(position, self.want()) {
+                Ok(Some(event)) => event,
+                Ok(None) => continue,
                 Err(error) => return Some(Err(error)),
             };
             if self.lets_through(&event) {
                 self.left -= 1;
                 return Some(Ok(event));
             }
+        }
+    }
+
+    /// What to read besides a position: a scan that is not satisfied at once reads ahead.
+    fn want(&self) -> Want {
+        let at_once = self.cursor.chunks_read == 0 && self.left <= AT_ONCE;
+        let (bytes, system) = (SCAN_BYTES, self.system);
+        match (&self.source, self.direction) {
+            (Source::Scan, _) if at_once => Want::One,
+            (Source::Scan, Direction::Forwards) => Want::Following { bytes, system },
+            (Source::Scan, Direction::Backwards) => Want::Preceding { bytes, system },
+            _ => Want::One,
         }
     }
 

@@ -21,6 +21,9 @@ pub(crate) struct Chunk {
     offsets: Vec<u32>,
 }
 
+/// The offset of a record that was left out.
+pub(crate) const LEFT_OUT: u32 = u32::MAX;
+
 /// A record of a chunk is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadRecord {
@@ -29,7 +32,8 @@ pub(crate) struct BadRecord {
 }
 
 impl Chunk {
-    /// Records of all positions from `first` on, at these offsets of `bytes`.
+    /// Records of all positions from `first` on, at these offsets of `bytes`, or
+    /// [`LEFT_OUT`].
     pub(crate) fn dense(bytes: Bytes, first: u64, offsets: Vec<u32>) -> Self {
         Self { bytes, positions: Positions::Dense(first), offsets }
     }
@@ -38,6 +42,11 @@ impl Chunk {
     pub(crate) fn sparse(bytes: Bytes, positions: Vec<u64>, offsets: Vec<u32>) -> Self {
         assert_eq!(positions.len(), offsets.len(), "a record has a position and an offset");
         Self { bytes, positions: Positions::Sparse(positions), offsets }
+    }
+
+    /// Whether record `index` was left out: one of a system stream, which nobody asked for.
+    pub(crate) fn leaves_out(&self, index: usize) -> bool {
+        self.offsets[index] == LEFT_OUT
     }
 
     /// Number of its records.
@@ -61,17 +70,6 @@ impl Chunk {
                 .filter(|index| *index < self.offsets.len()),
             Positions::Sparse(positions) => positions.binary_search(&position).ok(),
         }
-    }
-
-    /// Index of the first record at or after `position`.
-    pub(crate) fn find_from(&self, position: u64) -> usize {
-        match &self.positions {
-            Positions::Dense(first) => {
-                usize::try_from(position.saturating_sub(*first)).unwrap_or(usize::MAX)
-            }
-            Positions::Sparse(positions) => positions.partition_point(|p| *p < position),
-        }
-        .min(self.offsets.len())
     }
 
     /// Record `index`, checked, and checked to stand where it says.

@@ -22,7 +22,19 @@ pub(crate) enum Want {
     /// What comes with it.
     One,
     /// What follows it, up to about so many bytes.
-    Following(u64),
+    Following {
+        /// How many.
+        bytes: u64,
+        /// Whether records of system streams are wanted: where they are apart they are left out.
+        system: bool,
+    },
+    /// What comes before it, up to about so many bytes.
+    Preceding {
+        /// How many.
+        bytes: u64,
+        /// Whether records of system streams are wanted: where they are apart they are left out.
+        system: bool,
+    },
 }
 
 /// The chunk that holds `position`, from the file. What does not check is read again past the page
@@ -65,33 +77,43 @@ struct Source<'a> {
 
 fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk, Box<Corruption>> {
     let segment = source.segment;
-    let (start, end, first, last) = {
+    let (start, end) = {
         let table = segment.frames().expect("the caller knows the layout");
-        let Some(first) = table.find(position) else {
+        let Some(frame) = table.find(position) else {
             return Err(Box::new(segment.damage(0, CorruptionKind::Malformed("frame table"))));
         };
-        let last = last_frame(&table, first, want, source.bound);
-        (table.slots[first].offset_bytes, table.end_of(last), first, last)
+        let (first, last) = frames_of(&table, frame, want, source.bound);
+        (table.slots[first].offset_bytes, table.end_of(last))
     };
-    if first == last && want == Want::One && end - start > WHOLE_FRAME_BYTES {
+    if want == Want::One && end - start > WHOLE_FRAME_BYTES {
         return load_part(source, start, position);
     }
     let bytes = read(source, start, end)?;
     walk(&bytes, start, segment).map_err(Box::new)
 }
 
-/// The last frame that a read from `first` on takes along.
-fn last_frame(table: &FrameTable, first: usize, want: Want, bound: u64) -> usize {
-    let Want::Following(bytes) = want else { return first };
-    let limit = table.slots[first].offset_bytes + bytes;
-    let mut last = first;
-    while let Some(slot) = table.slots.get(last + 1)
-        && slot.first_position < bound
-        && table.end_of(last + 1) <= limit
-    {
-        last += 1;
+/// First and last of the frames that a read of `frame` takes along.
+fn frames_of(table: &FrameTable, frame: usize, want: Want, bound: u64) -> (usize, usize) {
+    let (mut first, mut last) = (frame, frame);
+    match want {
+        Want::One => {}
+        Want::Following { bytes, .. } => {
+            let limit = table.slots[first].offset_bytes + bytes;
+            while let Some(slot) = table.slots.get(last + 1)
+                && slot.first_position < bound
+                && table.end_of(last + 1) <= limit
+            {
+                last += 1;
+            }
+        }
+        Want::Preceding { bytes, .. } => {
+            let limit = table.end_of(last).saturating_sub(bytes);
+            while first > 0 && table.slots[first - 1].offset_bytes >= limit {
+                first -= 1;
+            }
+        }
     }
-    last
+    (first, last)
 }
 
 /// Larger buffers are given back, in bytes.

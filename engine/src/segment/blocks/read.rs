@@ -1,6 +1,7 @@
 //! Reading blocks: one for a single record, several at once for a scan.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,13 +11,14 @@ use nexus_protocol::{Corruption, CorruptionKind};
 use super::codec::decode;
 use super::table::{Block, BlockTable, OFFSET_BYTES};
 use crate::io::{self, DiskFile};
+use crate::segment::chunk::LEFT_OUT;
 use crate::segment::frames::Want;
 use crate::segment::{Chunk, Segment};
 
 /// Stored bytes between two blocks that are wanted are read along when they are fewer than this.
 const GAP_BYTES: u64 = 64 * 1024;
-/// No record stands at this offset.
-const NOWHERE: u32 = u32::MAX;
+/// Positions of a chunk, at most: a long stretch of nothing but system records is left out in parts.
+const POSITIONS_MAX: u64 = 1 << 16;
 
 /// The chunk that holds `position`, from the file.
 pub(crate) fn load(
@@ -26,20 +28,16 @@ pub(crate) fn load(
     want: Want,
 ) -> Result<Chunk, Box<Corruption>> {
     let file = segment.file();
+    let file = &**file;
     let found = match want {
-        Want::One => one(&**file, table, position),
-        Want::Following(bytes) => gather(&**file, table, position, bytes)
-            .map(|gathered| gathered.chunk)
-            .or_else(|_| one(&**file, table, position)),
+        Want::One => one(file, table, position),
+        Want::Following { bytes, system } => {
+            gather(file, table, position, bytes, system).or_else(|_| one(file, table, position))
+        }
+        Want::Preceding { bytes, system } => gather_before(file, table, position, bytes, system)
+            .or_else(|_| one(file, table, position)),
     };
     found.map_err(Box::new)
-}
-
-/// The records of consecutive positions.
-pub(super) struct Gathered {
-    pub(super) chunk: Chunk,
-    /// Position after the last of them.
-    pub(super) end: u64,
 }
 
 /// The block that holds `position`, as it is.
@@ -83,52 +81,89 @@ pub(super) fn decode_one(file: &dyn DiskFile, block: &Block) -> Result<Chunk, Co
     })
 }
 
-/// All records from `position` on, of users and of the system, of about `bytes_max` bytes. Damage
-/// behind the first blocks ends it early.
+/// All records from `position` on, about `bytes_max` bytes of them. Damage behind the first blocks
+/// ends it early.
 pub(super) fn gather(
     file: &dyn DiskFile,
     table: &BlockTable,
     position: u64,
     bytes_max: u64,
-) -> Result<Gathered, Corruption> {
-    let (blocks, mut end) = select(table, position, bytes_max);
-    let raw: usize = blocks.iter().map(|block| block.stored.raw_length as usize).sum();
-    let mut memory = Memory::take(raw);
-    let mut read = blocks.len();
+    system: bool,
+) -> Result<Chunk, Corruption> {
+    let (mut blocks, mut end) = select(table, position, bytes_max, system);
+    let mut memory = Memory::for_blocks(&blocks);
     if let Err((failed, corruption)) = read_all(file, &blocks, &mut memory.bytes) {
         // What stands before it is whole, unless it is needed for the first position already.
-        read = failed;
         match blocks.get(failed) {
             Some(block) if block.first > position => end = block.first,
             _ => return Err(corruption),
         }
+        blocks.truncate(failed);
     }
-    let count = usize::try_from(end - position).unwrap_or(usize::MAX);
-    let mut offsets = vec![NOWHERE; count];
-    let mut base = 0;
-    for block in blocks.iter().take(read) {
+    assemble(file, &blocks, memory, position..end, system)
+}
+
+/// All records up to `position`, about `bytes_max` bytes of them.
+fn gather_before(
+    file: &dyn DiskFile,
+    table: &BlockTable,
+    position: u64,
+    bytes_max: u64,
+    system: bool,
+) -> Result<Chunk, Corruption> {
+    let (blocks, start) = select_before(table, position, bytes_max, system);
+    let mut memory = Memory::for_blocks(&blocks);
+    read_blocks(file, &blocks, &mut memory.bytes)?;
+    assemble(file, &blocks, memory, start..position + 1, system)
+}
+
+/// The records of `positions`, which `blocks` hold; without `system`, those of users' streams.
+fn assemble(
+    file: &dyn DiskFile,
+    blocks: &[&Block],
+    memory: Memory,
+    positions: Range<u64>,
+    system: bool,
+) -> Result<Chunk, Corruption> {
+    let count = usize::try_from(positions.end - positions.start).unwrap_or(usize::MAX);
+    let mut offsets = vec![LEFT_OUT; count];
+    let (mut base, mut filled) = (0, 0);
+    for block in blocks {
+        let (mut before, mut in_order) = (None, true);
         for (at, offset) in records_of(block, &memory.bytes, base) {
-            let index = at.checked_sub(position).and_then(|index| usize::try_from(index).ok());
+            in_order &= before < Some(at) && (block.first..=block.last).contains(&at);
+            before = Some(at);
+            let index =
+                at.checked_sub(positions.start).and_then(|index| usize::try_from(index).ok());
             if let Some(slot) = index.and_then(|index| offsets.get_mut(index)) {
                 *slot = offset;
+                filled += 1;
             }
+        }
+        if !in_order {
+            let kind = CorruptionKind::Malformed("positions of a block");
+            return Err(crate::error::corruption(file.path(), block.offset_bytes, kind));
         }
         base += block.stored.raw_length as usize;
     }
-    if offsets.contains(&NOWHERE) {
+    // The blocks of users' streams are whole, and the table counts all events: what is missing then
+    // is the system's.
+    if system && (filled != count || offsets.contains(&LEFT_OUT)) {
+        let offset = blocks.first().map_or(0, |block| block.offset_bytes);
         let kind = CorruptionKind::Malformed("positions of a block");
-        let (offset, _) = table.place_of(position);
         return Err(crate::error::corruption(file.path(), offset, kind));
     }
-    Ok(Gathered { chunk: Chunk::dense(memory.share(), position, offsets), end })
+    Ok(Chunk::dense(memory.share(), positions.start, offsets))
 }
 
 /// The blocks that hold every position from `position` to the one that is answered: in order of
 /// their first positions, those that cover `position` and as many more as fit `bytes_max`.
-fn select(table: &BlockTable, position: u64, bytes_max: u64) -> (Vec<&Block>, u64) {
-    let mut users = table.user.iter().skip(BlockTable::start_of(&table.user, position)).peekable();
-    let system = BlockTable::start_of(&table.system, position);
-    let mut systems = table.system.iter().skip(system).peekable();
+fn select(table: &BlockTable, position: u64, bytes_max: u64, system: bool) -> (Vec<&Block>, u64) {
+    let from = |list| BlockTable::start_of(list, position);
+    let systems: &[Block] = if system { &table.system } else { &[] };
+    let mut users = table.user.iter().skip(from(&table.user)).peekable();
+    let mut systems = systems.iter().skip(from(systems)).peekable();
+    let far = table.next_position.min(position.saturating_add(POSITIONS_MAX));
     let (mut taken, mut bytes) = (Vec::new(), 0);
     loop {
         let of_system = match (users.peek(), systems.peek()) {
@@ -136,16 +171,46 @@ fn select(table: &BlockTable, position: u64, bytes_max: u64) -> (Vec<&Block>, u6
             (user, _) => user.is_none(),
         };
         let list = if of_system { &mut systems } else { &mut users };
-        let Some(block) = list.peek().copied() else {
-            return (taken, table.next_position);
-        };
+        let Some(block) = list.peek().copied() else { return (taken, far) };
         bytes += u64::from(block.stored.raw_length);
-        if block.first > position && bytes > bytes_max {
-            return (taken, block.first);
+        if block.first > position && (bytes > bytes_max || block.first >= far) {
+            return (taken, block.first.min(far));
         }
         taken.push(block);
         list.next();
     }
+}
+
+/// As [`select`], backwards: the blocks that hold every position from the one that is answered to
+/// `position`.
+fn select_before(
+    table: &BlockTable,
+    position: u64,
+    bytes_max: u64,
+    system: bool,
+) -> (Vec<&Block>, u64) {
+    let to = |list: &[Block]| list.partition_point(|block| block.first <= position);
+    let systems: &[Block] = if system { &table.system } else { &[] };
+    let mut users = table.user.iter().take(to(&table.user)).rev().peekable();
+    let mut systems = systems.iter().take(to(systems)).rev().peekable();
+    let far = table.first_position.max(position.saturating_sub(POSITIONS_MAX));
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    let start = loop {
+        let of_system = match (users.peek(), systems.peek()) {
+            (Some(user), Some(system)) => system.last > user.last,
+            (user, _) => user.is_none(),
+        };
+        let list = if of_system { &mut systems } else { &mut users };
+        let Some(block) = list.peek().copied() else { break far };
+        bytes += u64::from(block.stored.raw_length);
+        if block.last < position && (bytes > bytes_max || block.last < far) {
+            break far.max(block.last + 1);
+        }
+        taken.push(block);
+        list.next();
+    };
+    taken.reverse();
+    (taken, start)
 }
 
 /// Position and offset of each record of a block whose raw bytes stand at `base` of `bytes`. What
@@ -170,7 +235,7 @@ fn records_of<'a>(
             let placement = end.checked_sub(PLACEMENT_BYTES).and_then(|at| records.get(at..));
             placement.and_then(|p| p.first_chunk()).map_or(u64::MAX, |p| u64::from_le_bytes(*p))
         };
-        let offset = u32::try_from(start.saturating_add(base)).unwrap_or(NOWHERE - 1);
+        let offset = u32::try_from(start.saturating_add(base)).unwrap_or(LEFT_OUT - 1);
         (position, offset)
     })
 }
@@ -208,6 +273,11 @@ impl Memory {
         }
         bytes.reserve_exact(capacity);
         Self { bytes }
+    }
+
+    /// Empty, with room for these blocks.
+    fn for_blocks(blocks: &[&Block]) -> Self {
+        Self::take(blocks.iter().map(|block| block.stored.raw_length as usize).sum())
     }
 
     fn share(self) -> Bytes {

@@ -36,8 +36,7 @@ impl Records<'_> {
             None => {
                 // Let go first, so that its memory can be used again.
                 self.chunk = None;
-                let gathered = gather(self.file, self.table, self.next, WALK_BYTES)?;
-                self.chunk = Some(gathered.chunk);
+                self.chunk = Some(gather(self.file, self.table, self.next, WALK_BYTES, true)?);
                 0
             }
         };
@@ -115,9 +114,8 @@ pub(crate) fn for_each_readable(
     let table = BlockTable::load(file, sealed)?;
     let mut next = table.first_position;
     while next < table.next_position {
-        let chunk = gather(file, &table, next, WALK_BYTES)
-            .map(|gathered| gathered.chunk)
-            .or_else(|_| one(file, &table, next));
+        let chunk =
+            gather(file, &table, next, WALK_BYTES, true).or_else(|_| one(file, &table, next));
         let Ok(chunk) = chunk else {
             let (_, after) = table.place_of(next);
             next = after.unwrap_or(table.next_position);
