@@ -25,7 +25,7 @@ use crate::log::Log;
 use crate::segment::frames::Want;
 
 /// Bytes that a scan reads ahead.
-const SCAN_BYTES: u64 = 256 * 1024;
+const SCAN_BYTES: u64 = 64 * 1024;
 /// A scan for so few events does not read ahead before it has to.
 const AT_ONCE: u64 = 64;
 
