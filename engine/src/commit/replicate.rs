@@ -237,28 +237,40 @@ impl Committer {
             LogError::corrupt(&self.log.dir, 0, CorruptionKind::Malformed("place of a cut"))
         })?;
         assert!(start.next_position >= self.log.committed.get(), "what is committed is never cut");
-        self.unapply_from(start.next_position, state.writer.at().next_position)?;
-        self.cut_files(&open, &start)?;
-        for awaiting in state.awaiting.drain(..).filter(|awaiting| awaiting.entry > to) {
-            awaiting.held.into_iter().for_each(|(c, _)| c.finish(Err(AppendError::Unknown)));
+        let bound = start.next_position;
+        let events = self.events_from(bound, state.writer.at().next_position)?;
+        let cut = self.cut_files(&open, &start);
+        // What stays may still be committed, and is answered then; after a cut that failed nothing
+        // is known to stay.
+        while state.awaiting.back().is_some_and(|frame| frame.entry > to || cut.is_err()) {
+            let frame = state.awaiting.pop_back().expect("just looked at");
+            frame.held.into_iter().for_each(|(c, _)| c.finish(Err(AppendError::Unknown)));
         }
+        if let Err(error) = cut {
+            // Nobody knows what the files hold: the next start finds out, and finishes the cut.
+            if let LogError::Disk(error) = &error {
+                let segment = start.active.entry.number;
+                let at = LogOffset { segment, offset_bytes: start.offset_bytes };
+                state.writer.poison(error.clone(), at);
+            }
+            return Err(error);
+        }
+        events.iter().for_each(|event| self.index.unapply(event, bound));
         self.log.tail.truncate(start.next_position);
         self.log.set_durable(start.next_position);
         state.writer.restart(start);
         Ok(())
     }
 
-    /// Takes events back out of the index, the newest first.
-    fn unapply_from(&self, bound: u64, end: u64) -> Result<(), LogError> {
+    /// The events of positions `bound..end`, the newest first.
+    fn events_from(&self, bound: u64, end: u64) -> Result<Vec<RecordedEvent>, LogError> {
         let mut cursor = crate::read::Cursor::new(Arc::clone(&self.log));
-        for position in (bound..end).rev() {
-            let event = cursor.event(position, crate::segment::frames::Want::One);
-            let event = event.map_err(|_| {
+        let mut event = |position| {
+            cursor.event(position, crate::segment::frames::Want::One).map_err(|_| {
                 LogError::corrupt(&self.log.dir, 0, CorruptionKind::Checksum("record"))
-            })?;
-            self.index.unapply(&event, bound);
-        }
-        Ok(())
+            })
+        };
+        (bound..end).rev().map(&mut event).collect()
     }
 
     fn cut_files(

@@ -79,6 +79,13 @@ impl Writer {
         self.poisoned.as_ref()
     }
 
+    /// A cut at `at` failed on the way: nothing is appended any more, and nothing behind it may be
+    /// said to be durable.
+    pub(crate) fn poison(&mut self, error: DiskError, at: LogOffset) {
+        self.poisoned = Some(error);
+        self.durable_end = self.durable_end.min(at);
+    }
+
     /// Whether a frame of `padded_bytes` has to start a segment.
     pub(crate) fn must_roll(&self, padded_bytes: u64) -> bool {
         self.at.offset_bytes + padded_bytes > self.at.active.entry.capacity_bytes
