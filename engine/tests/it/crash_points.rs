@@ -14,12 +14,12 @@ use nexus_engine::io::sim::{CrashOptions, CrashPoints, CrashState};
 use nexus_protocol::{Append, Position, Read};
 
 use crate::history::{Line, check_event, numbered};
-use crate::workload::{DIR, Recorded, Shape, record};
+use crate::workload::{DIR, Recorded, SECOND, Shape, record};
 
 /// What the tests of this file together visit, unless told otherwise.
 const STATES: usize = 24_000;
 /// With a planted bug: enough to meet it, and quick.
-const STATES_PLANTED: usize = 3_000;
+const STATES_PLANTED: usize = 16_000;
 /// Number of the event that is appended after a crash, and after a crash of a recovery.
 const AFTERWARDS: [u64; 2] = [1 << 40, 1 << 41];
 
@@ -66,25 +66,29 @@ fn prove(share: usize, shape: impl Fn(u64) -> Shape) {
 fn visit(shape: Shape, mut recorded: Recorded, wanted: usize, counts: &mut Counts) {
     let bounded = std::env::var_os("NEXUS_PLANTED").is_some();
     let options = CrashOptions { seed: shape.seed, ..CrashOptions::default() };
-    // Equal disks recover equally: how many events, and which lines have them.
-    let mut known: HashMap<u64, (u64, Vec<usize>)> = HashMap::new();
+    // Equal disks recover equally.
+    let mut known: HashMap<u64, Recovered> = HashMap::new();
     for state in CrashPoints::new(&recorded.trace, options) {
         counts.states += 1;
-        let (count, lines) = known.entry(state.fingerprint()).or_insert_with(|| {
+        let recovered = known.entry(state.fingerprint()).or_insert_with(|| {
             counts.recoveries += 1;
             let thorough = counts.recoveries.is_multiple_of(97);
             let recovered = recover(&shape, &mut recorded.lines, &state);
-            let (count, lines) = recovered.unwrap_or_else(|why| fail(&shape, &state, &why));
+            let recovered = recovered.unwrap_or_else(|why| fail(&shape, &state, &why));
             if thorough {
-                let line = &recorded.lines[lines[0]];
-                counts.second_states += crash_again(&shape, line, count, &state);
+                let line = &recorded.lines[recovered.lines[0]];
+                counts.second_states += crash_again(&shape, line, recovered.count, &state);
             }
-            (count, lines)
+            recovered
         });
-        let allows = |line: &usize| recorded.lines[*line].allows(*count, state.after_op());
-        let refusals: Vec<String> = lines.iter().filter_map(|line| allows(line).err()).collect();
-        if refusals.len() == lines.len() {
+        let allows = |line: &usize| recorded.lines[*line].allows(recovered.count, state.after_op());
+        let refusals = recovered.lines.iter().filter_map(|line| allows(line).err());
+        let refusals: Vec<String> = refusals.collect();
+        if refusals.len() == recovered.lines.len() {
             fail(&shape, &state, &refusals.join("; "));
+        }
+        if state.after_op() >= recorded.second && !recovered.has_second {
+            fail(&shape, &state, "the second namespace is lost");
         }
         if bounded && counts.states >= wanted {
             return;
@@ -92,16 +96,22 @@ fn visit(shape: Shape, mut recorded: Recorded, wanted: usize, counts: &mut Count
     }
 }
 
+/// What was found after a crash.
+struct Recovered {
+    /// How many events.
+    count: u64,
+    /// The lines that begin with them.
+    lines: Vec<usize>,
+    /// Whether the second namespace is there, with its event.
+    has_second: bool,
+}
+
 fn fail(shape: &Shape, state: &CrashState, why: &str) -> ! {
     panic!("{shape:?}: {}: {why}", state.label())
 }
 
-/// Opens what a crash left. Answers how many events there are, and the lines that begin with them.
-fn recover(
-    shape: &Shape,
-    lines: &mut [Line],
-    state: &CrashState,
-) -> Result<(u64, Vec<usize>), String> {
+/// Opens what a crash left, and checks it.
+fn recover(shape: &Shape, lines: &mut [Line], state: &CrashState) -> Result<Recovered, String> {
     let disk = state.disk();
     let read_only = state.fingerprint().is_multiple_of(8).then(|| count_read_only(shape, &disk));
     let engine = shape.options(&disk).open(DIR).map_err(|error| format!("open: {error}"))?;
@@ -129,7 +139,10 @@ fn recover(
         }
     }
     go_on(&engine, AFTERWARDS[0])?;
-    Ok((count, found))
+    let has_second = engine.namespace(SECOND).is_ok_and(|namespace| {
+        namespace.read(Read::all()).into_iter().map(Result::unwrap).count() == 1
+    });
+    Ok(Recovered { count, lines: found, has_second })
 }
 
 /// How many events a reader finds that changes nothing; `None` where there is no store yet.

@@ -1,6 +1,7 @@
 //! The disk fails while it is used: nothing acknowledged is lost, nothing is acknowledged that is
 //! not durable, and readers see what is durable and no more.
 
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use nexus_engine::io::SimDisk;
@@ -10,7 +11,7 @@ use nexus_protocol::{Append, AppendError, Clause, Position, Read, ReadError, Una
 
 use crate::history::{Line, numbered};
 use crate::stores::{SHAPE, Store, read_around, segment, store_of_segments};
-use crate::workload::DIR;
+use crate::workload::{DIR, Slow};
 
 fn one(number: u64) -> Append {
     Append::to("s-1").event(numbered(number, 300))
@@ -373,4 +374,72 @@ fn every_sync_of_a_folder_fails_once() {
 #[test]
 fn every_change_of_names_fails_once() {
     fail_each(Fault::names);
+}
+
+/// Frames that are durable and not committed are taken back, and the cut fails on the way; then the
+/// machine stops. What is left is the log before the cut or after it.
+fn fail_a_cut(fault: Fault) -> Option<usize> {
+    let mut store = Store::new();
+    store.fill(20, 300);
+    let seams = store.engine.seams();
+    let (kept, end) = (seams.last_entry(), store.line.end());
+    seams.set_replicator(Box::new(Slow));
+    let mut pending = Vec::new();
+    for _ in 0..20 {
+        let append = one(store.line.end());
+        let batch = store.line.submitted(&append, store.disk.op_count(), false);
+        let mut future = Box::pin(store.engine.append(append));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        store.line.batches[batch].acknowledged = Some(store.disk.op_count());
+        pending.push(future);
+    }
+    let first = store.disk.op_count();
+    let mut after = store.line.up_to(end);
+    after.operations = first..usize::MAX;
+    store.disk.schedule(fault.clone());
+    let cut = seams.truncate_tail(kept);
+    if store.disk.faults_struck() == 0 {
+        cut.unwrap();
+        return None;
+    }
+    assert!(cut.is_err(), "{fault:?}: a cut whose write failed is not done");
+    let mut context = Context::from_waker(Waker::noop());
+    for mut it in pending {
+        assert!(matches!(it.as_mut().poll(&mut context), Poll::Ready(Err(AppendError::Unknown))));
+    }
+    let refused = store.engine.append(one(1_000)).wait();
+    assert!(matches!(refused, Err(AppendError::Poisoned { .. })), "{refused:?}");
+    assert_eq!(positions(&store.engine), (0..end).collect::<Vec<_>>());
+    drop(store.engine.close());
+    let trace = store.disk.trace();
+    let options =
+        CrashOptions { steps: first..usize::MAX, tears_max: 16, ..CrashOptions::default() };
+    let mut states = 0;
+    for state in CrashPoints::new(&trace, options) {
+        states += 1;
+        let disk = state.disk();
+        let checked = (|| {
+            let opened = SHAPE.options(&disk).open(DIR);
+            let engine = opened.map_err(|error| format!("open: {error}"))?;
+            let count = engine.head().position.map_or(0, |position| position.get() + 1);
+            let before = store.line.allows(count, state.after_op());
+            before.or_else(|_| after.allows(count, state.after_op()))?;
+            store.line.check_content(&engine, count)
+        })();
+        if let Err(why) = checked {
+            panic!("{fault:?}: {}: {why}", state.label());
+        }
+    }
+    Some(states)
+}
+
+#[test]
+fn every_step_of_a_cut_fails_once() {
+    let mut states = 0;
+    for make in [Fault::write, Fault::sync, |nth| Fault::sync(nth).dropping()] {
+        states += (1..).map_while(|nth| fail_a_cut(make(nth))).sum::<usize>();
+    }
+    println!("count: crash_states_after_faults {states}");
+    assert!(states > 100, "{states}");
 }

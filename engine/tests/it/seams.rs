@@ -90,6 +90,27 @@ fn a_cut_takes_frames_back_across_segments_and_leaves_no_trace_in_the_index() {
 }
 
 #[test]
+fn what_stays_before_a_cut_is_answered_when_it_is_committed() {
+    let engine = open(&SimDisk::default());
+    engine.append(Append::to("s-1").event(event(0))).wait().unwrap();
+    engine.seams().set_replicator(Box::new(Slow));
+    let mut stays = submit(&engine, Append::to("s-1").event(event(1)));
+    let kept = engine.seams().last_entry();
+    let mut goes = submit(&engine, Append::to("s-1").event(event(2)));
+    engine.seams().truncate_tail(kept).unwrap();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(goes.as_mut().poll(&mut context).is_ready());
+    assert!(stays.as_mut().poll(&mut context).is_pending());
+    assert_eq!(count(&engine), 1);
+    engine.seams().set_committed(kept);
+    assert_eq!(count(&engine), 2);
+    match stays.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(Ok(answer)) => assert_eq!(answer.first().unwrap().get(), 1),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_log_copied_by_frames_is_the_same_log() {
     let leader = open(&SimDisk::default());
     for n in 0..40 {

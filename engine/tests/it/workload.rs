@@ -1,6 +1,7 @@
 //! A workload that depends on its seed alone: every kind of write the store knows, on a simulated
 //! disk, with a history of what was asked and when it was acknowledged.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use nexus_protocol::{
 };
 
 use crate::history::{Line, TAG, numbered};
+use crate::stores::path_of;
 
 /// Where the store is.
 pub(crate) const DIR: &str = "/data";
@@ -53,7 +55,12 @@ pub(crate) struct Recorded {
     pub(crate) trace: Trace,
     /// The courses that the log took; where nothing was taken back, one.
     pub(crate) lines: Vec<Line>,
+    /// After how many operations a second namespace with one event was acknowledged.
+    pub(crate) second: usize,
 }
+
+/// The name of the second namespace.
+pub(crate) const SECOND: &str = "second";
 
 /// Small, and the same on every machine.
 pub(crate) struct Chance(u64);
@@ -73,7 +80,7 @@ impl Chance {
 
 /// A leader whose followers are slow: nothing is committed.
 #[derive(Debug)]
-struct Slow;
+pub(crate) struct Slow;
 
 impl Replicator for Slow {
     fn next_entry(&mut self, last: EntryId) -> EntryId {
@@ -103,6 +110,7 @@ pub(crate) fn record(shape: Shape) -> Recorded {
     let engine = shape.open(&disk);
     let (chance, line) = (Chance::new(shape.seed), Line::new());
     let mut run = Run { shape, disk, engine, chance, line, past: Vec::new(), next: 0 };
+    let mut second = 0;
     for step in 0..shape.steps {
         run.step(step);
         run.disk.advance(Duration::from_millis(7));
@@ -112,13 +120,21 @@ pub(crate) fn record(shape: Shape) -> Recorded {
         if shape.cuts && step % 9 == 8 {
             run.cut();
         }
+        if step == 2 {
+            let namespace = run.engine.create_namespace(SECOND).unwrap();
+            namespace.append(Append::to("s-1").event(numbered(0, 100))).wait().unwrap();
+            second = run.disk.op_count();
+        }
     }
     run.leave_in_flight();
+    assert!(run.engine.stats().segments > 3, "{:?}", run.engine.stats());
+    let index_files = nexus_engine::io::Disk::list(&run.disk, Path::new(&path_of("index")));
+    assert!(index_files.unwrap().len() >= 2, "segments are sealed");
     let trace = run.disk.trace();
     // What is still in flight is not waited for.
     drop(run.engine);
     run.past.push(run.line);
-    Recorded { trace, lines: run.past }
+    Recorded { trace, lines: run.past, second }
 }
 
 impl Run {
