@@ -174,6 +174,9 @@ impl NodeStateFile {
         self.state.sequence += 1;
         self.unsaved = true;
         let slot = self.state.encode();
+        if crate::planted::is("torn-slot-written-last") {
+            self.whole = 1;
+        }
         for index in [1 - self.whole, self.whole] {
             io::write_all_at(file, &slot, (index * SLOT_BYTES) as u64)?;
             file.sync()?;

@@ -21,6 +21,8 @@ pub const NAMES: &[&str] = &[
     "durable-end-not-stamped",
     "hidden-events-shown",
     "cut-not-recorded",
+    "torn-slot-written-last",
+    "data-directory-not-synced",
 ];
 
 /// Whether the bug of this name is switched on.
