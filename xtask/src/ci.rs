@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::args::Args;
 use crate::process::{Failure, cargo, run as run_step, timed};
-use crate::{Command, fuzz, tree};
+use crate::{Command, fuzz, planted, tree};
 
 pub(crate) const COMMAND: Command =
     Command { name: "ci", about: "run every check that is not a test", help: HELP, run };
@@ -93,6 +93,12 @@ const STEPS: &[Step] = &[
         // `--cfg loom` rebuilds everything, so it has a folder of its own.
         environment: &[("RUSTFLAGS", "--cfg loom"), ("CARGO_TARGET_DIR", "target/loom")],
         available: loom_models,
+    },
+    Step {
+        name: "planted",
+        work: Work::Task(&["planted"]),
+        environment: &[],
+        available: planted::available,
     },
     Step {
         name: "fuzz",
@@ -227,7 +233,7 @@ mod tests {
     fn steps_are_chosen_by_name_and_keep_their_order() {
         assert_eq!(names(&[], None).len(), STEPS.len());
         assert_eq!(names(&["clippy", "fmt"], None), ["fmt", "clippy"]);
-        assert_eq!(names(&[], Some("loom")), ["loom", "fuzz"]);
+        assert_eq!(names(&[], Some("planted")), ["planted", "fuzz"]);
         assert!(chosen(&["tity".to_owned()], None).is_err());
         assert!(chosen(&[], Some("tity")).is_err());
     }
