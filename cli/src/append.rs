@@ -1,11 +1,19 @@
-//! `nexus append`: one event.
+//! `nexus append`: one event to a stream.
 
 use std::io::Read as _;
+use std::str::FromStr;
 
-use nexus_protocol::{Append, EventData, EventId, ExpectedRevision, JSON, Revision, Timestamp};
+use nexus_protocol::limits::DATA_BYTES_MAX;
+use nexus_protocol::{
+    Append, Appended, CausationId, CorrelationId, EventData, EventId, ExpectedRevision, JSON,
+    Revision, Timestamp,
+};
 use serde::Serialize;
+use serde::de::IgnoredAny;
+use uuid::Uuid;
 
 use crate::exit::Failure;
+use crate::filter;
 use crate::output::{Facts, Output};
 use crate::store::{Place, Store};
 
@@ -13,110 +21,180 @@ const EXAMPLES: &str = "\
 Examples:
   nexus --data ./data append order-1 --type OrderPlaced --data '{\"total_cents\": 250}'
   nexus --data ./data append order-1 --type OrderPaid --expected 0 --tag customer:7 --data '{}'
-  echo '{\"n\": 1}' | nexus --data ./data append counter --type Counted --data -";
+  cat photo.png | nexus --data ./data append photo-1 --type PhotoTaken \\
+      --content-type image/png --data -
 
-/// Appends an event to a stream; durable when it returns
+An append is repeated safely with the same --id. Exit code 3: the stream is not what was expected.";
+
+/// Appends an event to a stream
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The stream
+    #[arg(value_parser = filter::stream_name)]
     stream: String,
-    /// What happened, in the past tense
-    #[arg(long = "type", value_name = "TYPE")]
+    /// What happened, in the past tense: OrderPlaced
+    #[arg(long = "type", value_name = "TYPE", value_parser = filter::event_type)]
     event_type: String,
-    /// The facts; JSON unless a content type says otherwise; `-` reads standard input
-    #[arg(long = "data", id = "event_data", value_name = "DATA")]
+    /// The facts, as JSON; `-` reads them from standard input
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
     data: String,
     /// What the stream must be: any, no_stream, exists, or the revision of its newest event
-    #[arg(long, default_value = "any", value_parser = parse_expected)]
-    expected: ExpectedRevision,
-    /// A tag, `key:value`; repeatable
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// The event's id, a UUID; with it the append can be repeated
+    #[arg(long, value_name = "EXPECTED", default_value = "any")]
+    expected: Expected,
+    /// A tag to find the event by; repeatable
+    #[arg(long = "tag", value_name = "KEY:VALUE", value_parser = filter::tag)]
+    tags: Vec<String>,
+    /// The event's identity, a UUID; made anew unless given
     #[arg(long)]
     id: Option<EventId>,
     /// Media type of the data
-    #[arg(long, default_value = JSON)]
+    #[arg(long, value_name = "TYPE", default_value = JSON)]
     content_type: String,
     /// When it happened: RFC 3339 with an offset
-    #[arg(long)]
+    #[arg(long, value_name = "TIME")]
     occurred_at: Option<Timestamp>,
+    /// What the event belongs to, a UUID
+    #[arg(long, value_name = "ID")]
+    correlation_id: Option<CorrelationId>,
+    /// What caused it, a UUID
+    #[arg(long, value_name = "ID")]
+    causation_id: Option<CausationId>,
+    /// Metadata, as JSON
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
 }
 
-/// Parses `--expected`.
-///
-/// # Errors
-/// Says what would be right.
-pub(crate) fn parse_expected(text: &str) -> Result<ExpectedRevision, String> {
-    match text {
-        "any" => Ok(ExpectedRevision::Any),
-        "no_stream" => Ok(ExpectedRevision::NoStream),
-        "exists" => Ok(ExpectedRevision::Exists),
-        number => number
-            .parse::<Revision>()
-            .map(ExpectedRevision::Exact)
-            .map_err(|_| "write any, no_stream, exists, or a revision".to_owned()),
+/// What the stream must be, as the command line writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected(pub(crate) ExpectedRevision);
+
+impl FromStr for Expected {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(match text {
+            "any" => ExpectedRevision::Any,
+            "no_stream" => ExpectedRevision::NoStream,
+            "exists" => ExpectedRevision::Exists,
+            number => ExpectedRevision::Exact(Revision::new(
+                number
+                    .parse()
+                    .map_err(|_| "write any, no_stream, exists, or a number".to_owned())?,
+            )),
+        }))
     }
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
+/// What an append did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done<'a> {
     stream: &'a str,
-    first_revision: u64,
-    last_revision: u64,
+    first_revision: Option<u64>,
+    last_revision: Option<u64>,
     first_position: Option<u64>,
     last_position: Option<u64>,
     replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<EventId>,
+}
+
+impl<'a> Done<'a> {
+    /// What became of an append to one stream.
+    pub(crate) fn new(stream: &'a str, appended: &Appended, id: Option<EventId>) -> Self {
+        let to = appended.streams.first();
+        Self {
+            stream,
+            first_revision: to.map(|to| to.first_revision.get()),
+            last_revision: to.map(|to| to.last_revision.get()),
+            first_position: appended.first().map(nexus_protocol::Position::get),
+            last_position: appended.last().map(nexus_protocol::Position::get),
+            replayed: appended.replayed,
+            id,
+        }
+    }
+
+    /// Prints it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn print(&self, output: &mut Output) -> Result<(), Failure> {
+        let facts = Facts::new()
+            .with("stream", self.stream)
+            .with_some("revision", self.last_revision)
+            .with_some("position", self.last_position)
+            .with_some("id", self.id)
+            .with("replayed", self.replayed);
+        output.one(self, &facts)
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the event is refused.
+/// When the data is not JSON, or the store refuses the event.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    let event = event(args)?;
+    let data = data(args)?;
+    let id = args.id.unwrap_or_else(|| EventId::from_uuid(Uuid::now_v7()));
+    let mut event = EventData::new(&args.event_type, &args.content_type, data.into()).id(id);
+    event.tags.clone_from(&args.tags);
+    event.occurred_at = args.occurred_at;
+    event.correlation_id = args.correlation_id;
+    event.causation_id = args.causation_id;
+    if let Some(metadata) = &args.metadata {
+        check_json("--metadata", metadata.as_bytes())?;
+        event = event.metadata(metadata.clone().into_bytes());
+    }
     let store = Store::open(place)?;
-    let append = Append::to(&args.stream).expected(args.expected).event(event);
-    let appended = store.namespace().append(append).wait()?;
-    let [stream] = appended.streams.as_slice() else {
-        return Err(Failure::failed("the store answered for another stream"));
-    };
-    let answer = Answer {
-        stream: &args.stream,
-        first_revision: stream.first_revision.get(),
-        last_revision: stream.last_revision.get(),
-        first_position: appended.first().map(nexus_protocol::Position::get),
-        last_position: appended.last().map(nexus_protocol::Position::get),
-        replayed: appended.replayed,
-    };
-    let facts = Facts::new()
-        .with("stream", &args.stream)
-        .with("revision", answer.last_revision)
-        .with_some("position", answer.last_position)
-        .with("replayed", answer.replayed);
-    output.one(&answer, &facts)?;
+    let append = Append::to(&args.stream).expected(args.expected.0).event(event);
+    let appended = store.append(append).wait()?;
+    Done::new(&args.stream, &appended, Some(id)).print(output)?;
     store.close()
 }
 
-fn event(args: &Args) -> Result<EventData, Failure> {
+/// The bytes of the data; checked where they are said to be JSON.
+fn data(args: &Args) -> Result<Vec<u8>, Failure> {
     let data = if args.data == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
-        bytes
+        let mut data = Vec::new();
+        let read = std::io::stdin().take(DATA_BYTES_MAX as u64 + 1).read_to_end(&mut data);
+        read.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+        data
     } else {
         args.data.clone().into_bytes()
     };
-    if args.content_type == JSON {
-        serde_json::from_slice::<serde::de::IgnoredAny>(&data).map_err(|error| {
-            Failure::usage(format!("--data is not JSON: {error}; mend it, or give --content-type"))
-        })?;
+    if args.content_type != JSON {
+        return Ok(data);
     }
-    let mut event = EventData::new(&args.event_type, &args.content_type, data.into());
-    event.tags.clone_from(&args.tag);
-    event.id = args.id;
-    event.occurred_at = args.occurred_at;
-    Ok(event)
+    check_json("--data", &data)?;
+    Ok(data.trim_ascii().to_vec())
+}
+
+fn check_json(flag: &str, bytes: &[u8]) -> Result<(), Failure> {
+    serde_json::from_slice::<IgnoredAny>(bytes).map(drop).map_err(|error| {
+        Failure::usage(format!(
+            "{flag} is not JSON: {error}; quote it for the shell, as in {flag} '{{\"a\": 1}}'"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stream_must_be_is_a_word_or_a_number() {
+        let check = |text: &str, expected| assert_eq!(text.parse(), Ok(Expected(expected)));
+        check("any", ExpectedRevision::Any);
+        check("no_stream", ExpectedRevision::NoStream);
+        check("exists", ExpectedRevision::Exists);
+        check("7", ExpectedRevision::Exact(Revision::new(7)));
+        assert!("seven".parse::<Expected>().unwrap_err().contains("no_stream"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_what_to_do() {
+        let failure = format!("{:?}", check_json("--data", b"{a}").unwrap_err());
+        assert!(failure.contains("--data is not JSON"), "{failure}");
+        assert!(failure.contains("quote it for the shell"), "{failure}");
+    }
 }

@@ -1,239 +1,323 @@
-//! `nexus demo`: what it is, in a few seconds.
+//! `nexus demo`: the whole store in a few seconds, with figures of this machine.
+//!
+//! Writers append orders to a fresh directory, then the same events are read, subscribed to, and
+//! verified. It ends by itself.
 
-use std::io::IsTerminal;
+mod figures;
+mod orders;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
-use nexus_engine::Engine;
-use nexus_engine::io::{Effort, measure};
+use nexus_engine::io;
 use nexus_protocol::{
-    Append, EventData, ExpectedRevision, Filter, Read, Subscribe, SubscriptionItem,
+    Append, AppendError, EventData, Filter, Read, Start, Subscribe, SubscriptionItem,
 };
 use serde::Serialize;
 
+use self::figures::{Figures, Step, bar};
+use self::orders::Orders;
+use crate::doctor;
 use crate::exit::Failure;
-use crate::output::{Facts, Output};
-use crate::store::Place;
+use crate::output::{Format, Output, Table, number, text};
+use crate::store::{Place, Store};
 
-const EXAMPLES: &str = "\
+/// Streams that are read one by one.
+const STREAMS_READ: u64 = 2_000;
+/// Events that are appended and waited for at the other end of a subscription.
+const EVENTS_LIVE: u64 = 200;
+
+/// Shows what it does: writers, reads, a subscription, a verification, and figures of this machine
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
 Examples:
   nexus demo
-  nexus --data ./data demo --seconds 10 --writers 16";
+  nexus demo --writers 8 --events 100000
+  nexus --data ./demo demo
 
-/// Appends orders from several writers, reads them back, and says how fast it was
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+Without --data the directory is a temporary one, and is removed at the end.")]
 pub(crate) struct Args {
-    /// How long to append
-    #[arg(long, default_value_t = 4)]
-    seconds: u64,
-    /// How many writers
-    #[arg(long, default_value_t = 8)]
+    /// Writers at the same time
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=1024))]
     writers: u64,
-    /// Events of an append
-    #[arg(long, default_value_t = 4)]
-    batch: u64,
+    /// For how long they append, at most
+    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+    seconds: u64,
+    /// How many events they append, at most
+    #[arg(long, value_name = "N")]
+    events: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Demo {
-    data: String,
+/// What the demo found.
+#[derive(Debug, Serialize)]
+struct Report {
+    conditions: Conditions,
+    steps: Vec<Step>,
+    verified: bool,
+}
+
+/// Under what the figures were found.
+#[derive(Debug, Serialize)]
+struct Conditions {
     writers: u64,
-    batch: u64,
+    cores: usize,
+    disk: String,
+    sync_p50_us: Option<f64>,
+    sync_p99_us: Option<f64>,
     events: u64,
-    events_per_s: f64,
-    p50_us: u64,
-    p99_us: u64,
-    disk_sync_p50_us: f64,
-    backend: String,
-    read_events_per_s: f64,
-    customers_orders: u64,
-    subscription_events: u64,
-    verified_ok: bool,
+    streams: u64,
+    bytes: u64,
+}
+
+/// A directory that is removed when it is no longer needed.
+struct Directory {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Directory {
+    fn of(place: &Place) -> Result<Self, Failure> {
+        if let Some(path) = &place.dir {
+            return Ok(Self { path: path.clone(), temporary: false });
+        }
+        let path = std::env::temp_dir().join(format!("nexus-demo-{}", uuid::Uuid::new_v4()));
+        match std::fs::create_dir(&path) {
+            Ok(()) => Ok(Self { path, temporary: true }),
+            Err(error) => Err(Failure::failed(format!(
+                "{} cannot be made: {error}; name another place with --data",
+                path.display()
+            ))),
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if self.temporary {
+            // It is in the system's folder for what may be removed at any time.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When anything does not work as promised.
+/// When a step fails.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    let dir = match &place.data {
-        Some(dir) => dir.clone(),
-        None => fresh_dir()?,
-    };
-    let engine = Engine::open(&dir)?;
-    let before = engine.stats().events;
-    let (written, latencies) = append_orders(args, &engine)?;
-    let appended = engine.stats().events - before;
-    if appended != written.events {
-        return Err(Failure::failed("the log does not hold what was acknowledged"));
+    let directory = Directory::of(place)?;
+    let place = Place { dir: Some(directory.path.clone()), ..place.clone() };
+    let store = Store::open(&place)?;
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let orders = Orders::new(run.get(..6).unwrap_or("demo"));
+    let mut steps = vec![write(&store, &orders, args)?];
+    steps.push(read_all(&store)?);
+    steps.push(read_streams(&store)?);
+    steps.push(read_tag(&store)?);
+    steps.push(catch_up(&store)?);
+    steps.push(live(&store, &orders)?);
+    let stats = store.stats();
+    store.close()?;
+    let (verified, step) = verify(&directory.path)?;
+    steps.push(step);
+    let conditions = conditions(&directory.path, args, &stats);
+    let report = Report { conditions, steps, verified };
+    print(&report, &directory, output)?;
+    match verified {
+        true => Ok(()),
+        false => Err(Failure::failed("the verification found damage: see `nexus verify`")),
     }
+}
+
+/// Writers append orders, each waiting for its answers.
+fn write(store: &Store, orders: &Orders, args: &Args) -> Result<Step, Failure> {
+    let events_max = args.events.unwrap_or(u64::MAX);
     let begun = Instant::now();
-    let mut read = 0_u64;
-    for event in engine.read(Read::all()) {
-        event?;
-        read += 1;
-    }
-    let read_per_s = per_second(read, begun.elapsed());
-    let of_customer = engine.read(Read::all().filter(Filter::tag("customer:7")));
-    let customers_orders = of_customer.into_iter().count() as u64;
-    let seen = subscribe(&engine)?;
-    let backend = engine.stats().backend;
-    let sync = sync_latency(&dir, backend);
-    engine.close().map_err(|error| Failure::failed(error.to_string()))?;
-    let report = nexus_engine::verify(&dir, |_| ())?;
-    let demo = Demo {
-        data: dir.display().to_string(),
-        writers: args.writers,
-        batch: args.batch,
-        events: appended,
-        events_per_s: per_second(appended, written.elapsed),
-        p50_us: latencies.value_at_quantile(0.5),
-        p99_us: latencies.value_at_quantile(0.99),
-        disk_sync_p50_us: sync,
-        backend: backend.to_owned(),
-        read_events_per_s: read_per_s,
-        customers_orders,
-        subscription_events: seen,
-        verified_ok: report.ok,
-    };
-    print(&demo, output)?;
-    match report.errors.first() {
-        None => Ok(()),
-        Some(damage) => Err(Failure::failed(damage.to_string())),
-    }
-}
-
-fn print(demo: &Demo, output: &mut Output) -> Result<(), Failure> {
-    let facts = Facts::new()
-        .with("data directory", &demo.data)
-        .with("appended", format!("{} events, each durable before it was answered", demo.events))
-        .with("events/s", format!("{:.0}", demo.events_per_s))
-        .with("append p50, p99", format!("{} µs, {} µs", demo.p50_us, demo.p99_us))
-        .with("conditions", format!("{} writers, {} events an append", demo.writers, demo.batch))
-        .with("disk sync p50", format!("{:.0} µs ({})", demo.disk_sync_p50_us, demo.backend))
-        .with("read back", format!("{:.0} events/s", demo.read_events_per_s))
-        .with("customer:7", format!("{} events, found by their tag", demo.customers_orders))
-        .with("subscription", format!("{} events, then caught up", demo.subscription_events))
-        .with(
-            "verified",
-            if demo.verified_ok { "every checksum and the chain hold" } else { "DAMAGED" },
-        )
-        .with("try next", format!("nexus --data {} tail", demo.data));
-    output.one(demo, &facts)
-}
-
-fn fresh_dir() -> Result<PathBuf, Failure> {
-    let dir = std::env::temp_dir().join(format!("nexus-demo-{}", uuid::Uuid::new_v4()));
-    std::fs::create_dir_all(&dir)
-        .map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
-    Ok(dir)
-}
-
-struct Written {
-    events: u64,
-    elapsed: Duration,
-}
-
-fn append_orders(args: &Args, engine: &Engine) -> Result<(Written, Histogram<u64>), Failure> {
-    let bar = bar(args.seconds);
-    let (begun, limit) = (Instant::now(), Duration::from_secs(args.seconds));
-    let events = AtomicU64::new(0);
-    let histograms = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..args.writers)
-            .map(|writer| {
-                let (events, bar) = (&events, &bar);
-                scope.spawn(move || -> Result<Histogram<u64>, Failure> {
-                    let mut latencies = histogram();
-                    for order in 0.. {
-                        if begun.elapsed() >= limit {
-                            break;
-                        }
-                        let asked = Instant::now();
-                        engine.append(order_append(writer, order, args.batch)?).wait()?;
-                        let taken = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-                        latencies.saturating_record(taken);
-                        let total = events.fetch_add(args.batch, Ordering::Relaxed) + args.batch;
-                        if writer == 0 {
-                            bar.set_position(begun.elapsed().as_millis().try_into().unwrap_or(0));
-                            bar.set_message(format!("{total} events"));
-                        }
-                    }
-                    Ok(latencies)
-                })
-            })
-            .collect();
-        let mut all = histogram();
-        for writer in writers {
-            let one = writer.join().map_err(|_| Failure::failed("a writer panicked"))??;
-            all.add(&one).map_err(|error| Failure::failed(error.to_string()))?;
-        }
-        Ok::<_, Failure>(all)
-    })?;
+    let until = begun + Duration::from_secs(args.seconds.min(3600));
+    let written = AtomicU64::new(0);
+    let bar = bar(&format!("{} writers append orders", args.writers), args.events);
+    let results = std::thread::scope(|scope| {
+        let (written, bar) = (&written, &bar);
+        let write_orders = |writer| {
+            let mut figures = Figures::new();
+            let mut order = 0;
+            while Instant::now() < until && written.load(Ordering::Relaxed) < events_max {
+                for append in orders.order(writer, order) {
+                    let events = append.event_count() as u64;
+                    figures.time(events, || store.append(append).wait())?;
+                    bar.set_position(written.fetch_add(events, Ordering::Relaxed) + events);
+                }
+                order += 1;
+            }
+            Ok::<Figures, AppendError>(figures)
+        };
+        let writers: Vec<_> =
+            (0..args.writers).map(|writer| scope.spawn(move || write_orders(writer))).collect();
+        writers.into_iter().map(|w| w.join().expect("a writer does not panic")).collect::<Vec<_>>()
+    });
+    let elapsed = begun.elapsed();
     bar.finish_and_clear();
-    let written = Written { events: events.load(Ordering::Relaxed), elapsed: begun.elapsed() };
-    Ok((written, histograms))
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are fixed")
-}
-
-/// A new order: placed, then what follows, in one append that must begin a stream.
-fn order_append(writer: u64, order: u64, batch: u64) -> Result<Append, Failure> {
-    let customer = (writer * 31 + order) % 100;
-    let run = std::process::id();
-    let stream = format!("order-{run}-{writer}-{order}");
-    let types = ["OrderPlaced", "PaymentCaptured", "OrderPacked", "OrderShipped"];
-    let mut append = Append::to(stream).expected(ExpectedRevision::NoStream);
-    for step in 0..batch {
-        let kind = types[usize::try_from(step).unwrap_or(0) % types.len()];
-        let data = serde_json::json!({
-            "order": order,
-            "customer": customer,
-            "total_cents": 100 + (order * 37 + step) % 9_900,
-            "lines": [{"sku": format!("sku-{}", order % 50), "quantity": 1 + order % 3}],
-        });
-        let event = EventData::json(kind, &data).map_err(|e| Failure::failed(e.to_string()))?;
-        append = append.event(event.tag(format!("customer:{customer}")));
+    let mut all = Figures::new();
+    for figures in results {
+        all.add(&figures?);
     }
-    Ok(append)
+    Ok(all.step("append", "an append", elapsed))
 }
 
-/// Reads everything by a subscription, until it has caught up.
-fn subscribe(engine: &Engine) -> Result<u64, Failure> {
-    let mut subscription = engine.subscribe(Subscribe::all());
-    let mut seen = 0;
+/// One read of everything.
+fn read_all(store: &Store) -> Result<Step, Failure> {
+    let mut figures = Figures::new();
+    let begun = Instant::now();
+    for event in store.read(Read::all()) {
+        event?;
+        figures.count(1);
+    }
+    Ok(figures.step("read everything", "", begun.elapsed()))
+}
+
+/// Reads of single streams.
+fn read_streams(store: &Store) -> Result<Step, Failure> {
+    let list = nexus_engine::StreamList {
+        category: Some(orders::CATEGORY.to_owned()),
+        limit: usize::try_from(STREAMS_READ).unwrap_or(usize::MAX),
+        ..nexus_engine::StreamList::default()
+    };
+    let streams = store.streams(&list)?;
+    let mut figures = Figures::new();
+    let begun = Instant::now();
+    for info in streams {
+        figures.time(info.event_count(), || {
+            store.read(Read::stream(info.stream.as_str())).into_iter().try_for_each(|e| e.map(drop))
+        })?;
+    }
+    Ok(figures.step("read streams", "a stream", begun.elapsed()))
+}
+
+/// Reads by tag, through the index.
+fn read_tag(store: &Store) -> Result<Step, Failure> {
+    let mut figures = Figures::new();
+    let begun = Instant::now();
+    for customer in 0..orders::CUSTOMERS / 10 {
+        let read = Read::all().filter(Filter::tag(orders::customer_tag(customer * 10)));
+        let mut count = 0;
+        figures.time(0, || {
+            store.read(read).into_iter().try_for_each(|event| event.map(|_| count += 1))
+        })?;
+        figures.count(count);
+    }
+    Ok(figures.step("read by tag", "a customer", begun.elapsed()))
+}
+
+/// A subscription from the beginning until nothing is left.
+fn catch_up(store: &Store) -> Result<Step, Failure> {
+    let mut figures = Figures::new();
+    let begun = Instant::now();
+    let mut subscription = store.subscribe(Subscribe::all());
     while let Some(item) = subscription.next_blocking(None) {
         match item? {
-            SubscriptionItem::Event(_) => seen += 1,
+            SubscriptionItem::Event(_) => figures.count(1),
             SubscriptionItem::CaughtUp { .. } => break,
             _ => {}
         }
     }
-    Ok(seen)
+    Ok(figures.step("catch up", "", begun.elapsed()))
 }
 
-/// How long this disk takes to write 4 KiB durably, by the same backend.
-fn sync_latency(dir: &Path, backend: &str) -> f64 {
-    let found = measure(dir, Effort::Short);
-    let same = found.iter().find(|m| backend.starts_with(m.backend.to_string().as_str()));
-    same.or(found.first()).map_or(0.0, |measurement| measurement.p50_us)
-}
-
-fn per_second(count: u64, elapsed: Duration) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a rate is shown without fractions")]
-    let count = count as f64;
-    count / elapsed.as_secs_f64().max(f64::EPSILON)
-}
-
-fn bar(seconds: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+/// Events from their append to the other end of a live subscription.
+fn live(store: &Store, orders: &Orders) -> Result<Step, Failure> {
+    let mut figures = Figures::new();
+    let begun = Instant::now();
+    let mut subscription = store.subscribe(Subscribe::all().start(Start::End));
+    let stream = orders.stream_of_ticks();
+    for tick in 0..EVENTS_LIVE {
+        let event = EventData::json("DemoTicked", &serde_json::json!({"tick": tick}))
+            .expect("a JSON value has a JSON form");
+        figures.time(1, || {
+            store.append(Append::to(&stream).event(event)).wait()?;
+            loop {
+                match subscription.next_blocking(None) {
+                    Some(Ok(SubscriptionItem::Event(_))) | None => return Ok(()),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(Failure::from(error)),
+                }
+            }
+        })?;
     }
-    let style = ProgressStyle::with_template("appending {bar:40} {msg}").expect("a fixed template");
-    ProgressBar::new(seconds * 1000).with_style(style)
+    Ok(figures.step("live", "append to delivery", begun.elapsed()))
+}
+
+/// Every byte against its checksum.
+fn verify(dir: &Path) -> Result<(bool, Step), Failure> {
+    let mut figures = Figures::new();
+    let begun = Instant::now();
+    let report = crate::verify::with_progress(dir)?;
+    figures.count(report.events);
+    Ok((report.ok, figures.step("verify", "", begun.elapsed())))
+}
+
+fn conditions(dir: &Path, args: &Args, stats: &nexus_engine::Stats) -> Conditions {
+    // The engine chose a disk when it was opened, by measurements that it kept.
+    let choice = io::auto_disk(dir).ok().map(|(_, choice)| choice);
+    let measured = choice.as_ref().and_then(|c| doctor::of_backend(c.backend, &c.measurements));
+    Conditions {
+        writers: args.writers,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        disk: choice.as_ref().map_or_else(|| stats.backend.to_owned(), |c| c.backend.to_string()),
+        sync_p50_us: measured.map(|m| m.p50_us),
+        sync_p99_us: measured.map(|m| m.p99_us),
+        events: stats.events,
+        streams: stats.streams,
+        bytes: stats.bytes,
+    }
+}
+
+fn print(report: &Report, directory: &Directory, output: &mut Output) -> Result<(), Failure> {
+    if output.format() != Format::Table {
+        output.json_line(report)?;
+        return output.flush();
+    }
+    let columns = [
+        text("STEP"),
+        number("EVENTS"),
+        number("EVENTS/s"),
+        number("P50"),
+        number("P99"),
+        text("OF"),
+    ];
+    let mut table = Table::new(&columns);
+    report.steps.iter().for_each(|step| table.push(step.cells()));
+    output.text(&table.take())?;
+    let c = &report.conditions;
+    let sync = match (c.sync_p50_us, c.sync_p99_us) {
+        (Some(p50), Some(p99)) => {
+            format!("a durable write of 4 KiB takes {p50:.0} µs (p50), {p99:.0} µs (p99)")
+        }
+        _ => "not measured".to_owned(),
+    };
+    output.text(&format!(
+        "\ndisk: {}: {sync}\n{} events in {} streams, {} MiB, {} writers, {} cores; every byte {}\n",
+        c.disk,
+        c.events,
+        c.streams,
+        c.bytes >> 20,
+        c.writers,
+        c.cores,
+        if report.verified { "verified" } else { "NOT verified" },
+    ))?;
+    output.text(&next_steps(directory))?;
+    output.flush()
+}
+
+fn next_steps(directory: &Directory) -> String {
+    let (dir, first) = match directory.temporary {
+        true => ("./demo".to_owned(), "  nexus --data ./demo demo          # and keep it\n"),
+        false => (directory.path.display().to_string(), ""),
+    };
+    format!(
+        "\nTry next:\n{first}  nexus --data {dir} tail\n  nexus --data {dir} streams --limit 10\n  \
+         nexus --data {dir} read --tag {} --limit 5\n  nexus --data {dir} append order-1 --type \
+         OrderPlaced --data '{{\"total_cents\": 250}}'\n",
+        orders::customer_tag(7)
+    )
 }

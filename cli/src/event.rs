@@ -1,76 +1,76 @@
-//! Events as commands print them, and the flags that choose them.
+//! How events are printed.
 
-use nexus_protocol::{AsOf, EventJson, Filter, FilterItem, RecordedEvent};
+use nexus_protocol::{EventJson, RecordedEvent};
 
 use crate::exit::Failure;
-use crate::output::{Heading, Listing, number, shortened, text};
+use crate::output::{Heading, Listing, Output, number, shortened, text};
 
-/// Columns of a table of events.
-pub(crate) const COLUMNS: [Heading; 6] = [
+/// Characters of an event's data that a table shows.
+const DATA_WIDTH: usize = 60;
+/// Characters of names that a table shows.
+const NAME_WIDTH: usize = 48;
+
+const COLUMNS: &[Heading] = &[
     number("POSITION"),
-    text("STREAM"),
     number("REVISION"),
+    text("STREAM"),
     text("TYPE"),
-    text("RECORDED"),
+    text("RECORDED AT"),
+    text("TAGS"),
     text("DATA"),
 ];
-/// Characters of data in a table.
-const DATA_SHOWN: usize = 60;
 
-/// Prints one event of a list.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn push(listing: &mut Listing<'_>, event: &RecordedEvent) -> Result<(), Failure> {
-    listing.push(&EventJson::from(event), || {
-        vec![
-            event.position().to_string(),
-            event.stream().to_owned(),
-            event.revision().to_string(),
-            event.event_type().to_owned(),
-            event.recorded_at().to_string(),
-            shortened(&String::from_utf8_lossy(event.data()), DATA_SHOWN),
-        ]
-    })
-}
+/// A list of events that is being printed.
+pub(crate) struct EventListing<'o>(Listing<'o>);
 
-/// Which events.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct FilterArgs {
-    /// Only streams whose name starts so; repeatable
-    #[arg(long, value_name = "PREFIX")]
-    stream_prefix: Vec<String>,
-    /// Only this category, the part of a stream's name before the first `-`; repeatable
-    #[arg(long, value_name = "CATEGORY")]
-    category: Vec<String>,
-    /// Only this event type; repeatable
-    #[arg(long = "type", value_name = "TYPE")]
-    types: Vec<String>,
-    /// Only events with this tag, `key:value`; repeatable, all must be there
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Also the system's own events
-    #[arg(long)]
-    pub(crate) system: bool,
-}
+impl<'o> EventListing<'o> {
+    /// Begins one.
+    pub(crate) fn new(output: &'o mut Output) -> Self {
+        Self(output.list("events", COLUMNS))
+    }
 
-impl FilterArgs {
-    /// As a filter.
-    pub(crate) fn filter(&self) -> Filter {
-        Filter::any([FilterItem {
-            streams: Vec::new(),
-            stream_prefix: self.stream_prefix.clone(),
-            categories: self.category.clone(),
-            types: self.types.clone(),
-            tags: self.tag.clone(),
-        }])
+    /// Prints one more.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn push(&mut self, event: &RecordedEvent) -> Result<(), Failure> {
+        self.0.push(&EventJson::from(event), || cells(event))
+    }
+
+    /// Hands on what is there so far.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.0.flush()
+    }
+
+    /// How many there were so far.
+    pub(crate) fn listed(&self) -> u64 {
+        self.0.listed()
+    }
+
+    /// Ends the list; `next` is where a following read begins.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn end(self, next: Option<u64>) -> Result<(), Failure> {
+        self.0.end(next)
     }
 }
 
-/// Parses `--as-of`.
-///
-/// # Errors
-/// Says what would be right.
-pub(crate) fn parse_as_of(text: &str) -> Result<AsOf, String> {
-    text.parse::<AsOf>().map_err(|error| error.to_string())
+fn cells(event: &RecordedEvent) -> Vec<String> {
+    let data = match str::from_utf8(event.data()) {
+        Ok(data) => shortened(data, DATA_WIDTH),
+        Err(_) => format!("{} bytes", event.data().len()),
+    };
+    vec![
+        event.position().to_string(),
+        event.revision().to_string(),
+        shortened(event.stream(), NAME_WIDTH),
+        shortened(event.event_type(), NAME_WIDTH),
+        event.recorded_at().to_string(),
+        shortened(&event.tags().collect::<Vec<_>>().join(" "), NAME_WIDTH),
+        data,
+    ]
 }

@@ -75,6 +75,7 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         let Some(message) = self.message else { return ExitCode::SUCCESS };
         crate::output::notice(format_args!("{message}"));
+        #[expect(clippy::cast_possible_truncation, reason = "the codes are 1 to 5")]
         ExitCode::from(self.exit as u8)
     }
 }

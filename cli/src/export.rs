@@ -1,107 +1,190 @@
-//! `nexus export`: events as NDJSON, which `nexus import` restores as they were.
+//! `nexus export`: events as NDJSON, which `import` restores as they were.
+//!
+//! Damage does not stop it: what can be read is written, and every hole is named, so that this is
+//! also the way to save what is left of a damaged directory.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use nexus_engine::Engine;
-use nexus_protocol::{EventJson, Position, Read, ReadError};
+use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError};
+use serde::Serialize;
 
-use crate::event::FilterArgs;
 use crate::exit::Failure;
-use crate::output::notice;
+use crate::filter::FilterArgs;
+use crate::output::{Facts, Output, notice};
 use crate::store::{Place, Store};
 
 const EXAMPLES: &str = "\
 Examples:
-  nexus --data ./data export --out events.ndjson
-  nexus --data ./data export --category order | gzip > orders.ndjson.gz
+  nexus --data ./data export > events.ndjson
+  nexus --data ./data export --category order --out orders.ndjson
+  nexus --data ./data export | nexus --data ./copy import -
 
-Damage is read around: what cannot be read is named, and the exit code is 1.";
+What is damaged is left out and named on standard error; the exit code is 1 then.";
 
 /// Writes events as NDJSON
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The file to write; standard output without it
+    /// The file to write, replaced when all is written; without one, standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Where to begin; inclusive
+    #[arg(long, value_name = "POSITION", default_value_t = 0, hide_default_value = true)]
+    from: u64,
+    /// As it was then: position:N, or recorded:TIME
+    #[arg(long, value_name = "WHEN")]
+    as_of: Option<AsOf>,
     #[command(flatten)]
     filter: FilterArgs,
+}
+
+/// What an export did.
+#[derive(Debug, Default, Serialize)]
+struct Exported {
+    events: u64,
+    holes: Vec<Hole>,
+}
+
+/// Positions that could not be read.
+#[derive(Debug, Serialize)]
+struct Hole {
+    from_position: u64,
+    /// The first position that could be read again; none: the rest is missing.
+    to_position: Option<u64>,
+    file: String,
+    offset_bytes: u64,
+    message: String,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When something is damaged, or cannot be written.
-pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
-    let store = Store::open_with(place, Engine::options().damaged(true))?;
-    let Some(path) = &args.out else {
-        let stdout = BufWriter::new(io::stdout().lock());
-        return write(args, &store, stdout, |error| Failure::output(&error));
+/// When the directory cannot be opened, the file not written, or something is damaged.
+pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    let store = Store::open_damaged(place)?;
+    let exported = match &args.out {
+        None => {
+            let mut out = BufWriter::with_capacity(256 * 1024, io::stdout());
+            let exported = export(&store, args, &mut out, |error| Failure::output(&error))?;
+            out.flush().map_err(|error| Failure::output(&error))?;
+            exported
+        }
+        Some(path) => {
+            let cannot = |error| cannot_write(path, &error);
+            let mut file = NewFile::beside(path).map_err(cannot)?;
+            let exported = export(&store, args, &mut file.out, cannot)?;
+            file.replace(path).map_err(cannot)?;
+            print(&exported, path, output)?;
+            exported
+        }
     };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let failed = |error: io::Error| {
-        Failure::failed(format!("{} cannot be written: {error}", part.display()))
-    };
-    let file = File::create(&part).map_err(failed)?;
-    let handle = file.try_clone().map_err(failed)?;
-    let written = write(args, &store, BufWriter::new(file), failed);
-    handle.sync_all().map_err(failed)?;
-    std::fs::rename(&part, path).map_err(failed)?;
-    written
+    store.close()?;
+    match exported.holes.len() {
+        0 => Ok(()),
+        holes => Err(Failure::failed(format!(
+            "{holes} ranges are damaged and were left out; {} events are whole and were written",
+            exported.events
+        ))),
+    }
 }
 
-fn write(
-    args: &Args,
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be written: {error}", path.display()))
+}
+
+fn print(exported: &Exported, path: &Path, output: &mut Output) -> Result<(), Failure> {
+    let facts = Facts::new()
+        .with("events", exported.events)
+        .with("damaged ranges", exported.holes.len())
+        .with("file", path.display());
+    output.one(exported, &facts)
+}
+
+fn export(
     store: &Store,
-    mut out: impl Write,
-    failed: impl Fn(io::Error) -> Failure,
-) -> Result<(), Failure> {
-    let (mut from, mut holes) = (Position::ZERO, 0_u64);
-    // Everything is looked at, and the filter applied here: around damage the index may lack events.
+    args: &Args,
+    out: &mut impl Write,
+    cannot: impl Fn(io::Error) -> Failure,
+) -> Result<Exported, Failure> {
+    let mut exported = Exported::default();
+    // Everything is looked at and the filter applied here: around damage the index may lack events.
     let filter = args.filter.filter();
     let system = args.filter.system || filter.names_system();
-    loop {
-        let read = Read { system, ..Read::all() }.from_position(from);
-        let mut resume = None;
-        for event in store.namespace().read(read) {
+    let mut next = Some(args.from);
+    while let Some(from) = next.take() {
+        let read = Read { system, as_of: args.as_of, ..Read::all() };
+        for event in store.read(read.from_position(Position::new(from))) {
             match event {
+                Ok(event) if !filter.matches(&event) => {}
                 Ok(event) => {
-                    if filter.matches(&event) {
-                        serde_json::to_writer(&mut out, &EventJson::from(&event))
-                            .map_err(|error| failed(error.into()))?;
-                        out.write_all(b"\n").map_err(&failed)?;
-                    }
+                    serde_json::to_writer(&mut *out, &EventJson::from(&event))
+                        .map_err(|error| cannot(error.into()))?;
+                    out.write_all(b"\n").map_err(&cannot)?;
+                    exported.events += 1;
                 }
                 Err(ReadError::Corruption { position, resume_at, corruption }) => {
-                    holes += 1;
-                    match resume_at {
-                        Some(next) => notice(format_args!(
-                            "events at positions {position} to {} are lost: {corruption}",
-                            next.get().saturating_sub(1)
-                        )),
-                        None => notice(format_args!(
-                            "events from position {position} on are lost: {corruption}"
-                        )),
+                    next = resume_at.map(Position::get);
+                    if next.is_some_and(|next| next <= from.max(position.get())) {
+                        // Going on must lead on.
+                        next = position.next().get().max(from.saturating_add(1)).into();
                     }
-                    resume = resume_at;
+                    let hole = hole(position, next, &corruption);
+                    notice(format_args!("{}", hole.message));
+                    exported.holes.push(hole);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        match resume {
-            Some(next) => from = next,
-            None => break,
-        }
     }
-    out.flush().map_err(&failed)?;
-    match holes {
-        0 => Ok(()),
-        _ => Err(Failure::failed(format!(
-            "{holes} ranges could not be read: what is whole was written"
-        ))),
+    Ok(exported)
+}
+
+fn hole(from: Position, to: Option<u64>, corruption: &Corruption) -> Hole {
+    let range = match to {
+        Some(to) => format!("the events at positions {from} to {} are lost", to.saturating_sub(1)),
+        None => format!("the events from position {from} on are lost"),
+    };
+    Hole {
+        from_position: from.get(),
+        to_position: to,
+        file: corruption.file.clone(),
+        offset_bytes: corruption.offset_bytes,
+        message: format!("{corruption}; {range}"),
+    }
+}
+
+/// A file that takes its name when it is complete.
+struct NewFile {
+    out: BufWriter<File>,
+    path: PathBuf,
+    replaced: bool,
+}
+
+impl NewFile {
+    fn beside(path: &Path) -> io::Result<Self> {
+        let mut name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_os_string();
+        name.push(format!(".{}.partial", std::process::id()));
+        let path = path.with_file_name(name);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        Ok(Self { out: BufWriter::with_capacity(256 * 1024, file), path, replaced: false })
+    }
+
+    fn replace(mut self, path: &Path) -> io::Result<()> {
+        self.out.flush()?;
+        self.out.get_ref().sync_all()?;
+        fs::rename(&self.path, path)?;
+        self.replaced = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.replaced {
+            // What is not complete is of no use; that it stays is no reason to hide the error.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }

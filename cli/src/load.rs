@@ -1,25 +1,30 @@
-//! `nexus load`: appends forever, and prints each id once it is acknowledged.
-//!
-//! For tests that kill this process: whatever it printed must be in the log afterwards.
+//! `nexus load`: appends without an end, and says what was acknowledged. For tests that kill it.
 
-use std::io::Write as _;
-use std::sync::Mutex;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use nexus_protocol::{Append, EventData, EventId, ExpectedRevision};
+use nexus_protocol::{Append, AppendError, EventData, EventId};
 use uuid::Uuid;
 
 use crate::exit::Failure;
 use crate::store::{Place, Store};
 
-/// Appends until it is killed, and prints each id that was acknowledged
+/// Appends events and prints the id of each as soon as it is acknowledged
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  nexus --data ./data load --writers 8 --appends 1000")]
 pub(crate) struct Args {
-    /// Threads that append
+    /// Writers at the same time
     #[arg(long, default_value_t = 4)]
-    writers: usize,
-    /// Events of an append
-    #[arg(long, default_value_t = 3)]
-    batch: usize,
+    writers: u64,
+    /// Appends of each writer; without it they go on until the process is killed
+    #[arg(long)]
+    appends: Option<u64>,
+    /// Most events of one append
+    #[arg(long, default_value_t = 4)]
+    batch: u64,
+    /// Most bytes of an event's data
+    #[arg(long, default_value_t = 2048)]
+    data_bytes: u64,
 }
 
 /// Runs the command.
@@ -28,44 +33,62 @@ pub(crate) struct Args {
 /// When an append is refused, or nobody reads what is printed.
 pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
     let store = Store::open(place)?;
-    let out = Mutex::new(std::io::stdout());
-    std::thread::scope(|scope| {
+    let stop = AtomicBool::new(false);
+    let result = std::thread::scope(|scope| {
+        let (store, stop) = (&store, &stop);
         let writers: Vec<_> = (0..args.writers)
             .map(|writer| {
-                let (store, out) = (&store, &out);
-                scope.spawn(move || write(store, writer, args.batch, out))
+                scope.spawn(move || {
+                    let result = write(store, args, writer, stop);
+                    stop.store(stop.load(Ordering::Relaxed) | result.is_err(), Ordering::Relaxed);
+                    result
+                })
             })
             .collect();
-        writers.into_iter().try_for_each(|writer| match writer.join() {
-            Ok(result) => result,
-            Err(_) => Err(Failure::failed("a writer panicked")),
-        })
-    })
+        writers
+            .into_iter()
+            .map(|writer| writer.join().expect("a writer does not panic"))
+            .collect::<Result<Vec<()>, Failure>>()
+    });
+    result?;
+    store.close()
 }
 
-fn write(
-    store: &Store,
-    writer: usize,
-    batch: usize,
-    out: &Mutex<std::io::Stdout>,
-) -> Result<(), Failure> {
-    // A stream of its own for each run: the log may hold those of runs that were killed.
-    let stream = format!("load-{}-{writer}", Uuid::new_v4());
-    let mut expected = ExpectedRevision::NoStream;
-    loop {
-        let ids: Vec<EventId> = (0..batch).map(|_| EventId::from_uuid(Uuid::new_v4())).collect();
-        let events = ids.iter().map(|id| {
-            EventData::new("Loaded", "text/plain", id.to_string().into_bytes().into()).id(*id)
-        });
-        let append = Append::to(&stream).expected(expected).events(events);
-        let appended = store.namespace().append(append).wait()?;
-        if let Some(written) = appended.streams.first() {
-            expected = ExpectedRevision::Exact(written.last_revision);
+fn write(store: &Store, args: &Args, writer: u64, stop: &AtomicBool) -> Result<(), Failure> {
+    for round in 0..args.appends.unwrap_or(u64::MAX) {
+        if stop.load(Ordering::Relaxed) {
+            break;
         }
-        let mut lines = String::new();
-        ids.iter().for_each(|id| lines.push_str(&format!("{id}\n")));
-        let mut out = out.lock().map_err(|_| Failure::failed("a writer panicked"))?;
-        out.write_all(lines.as_bytes()).map_err(|error| Failure::output(&error))?;
-        out.flush().map_err(|error| Failure::output(&error))?;
+        let ids = append(store, args, writer, round)?;
+        let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
+        let mut out = std::io::stdout().lock();
+        let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+        printed.map_err(|error| Failure::output(&error))?;
     }
+    Ok(())
+}
+
+/// Appends a few events to a stream or two.
+fn append(
+    store: &Store,
+    args: &Args,
+    writer: u64,
+    round: u64,
+) -> Result<Vec<EventId>, AppendError> {
+    let mut ids = Vec::new();
+    let mut append = Append::to(format!("load-{writer}"));
+    for number in 0..=round % args.batch.max(1) {
+        if number == 1 {
+            append = append.stream(format!("load-{writer}-{}", round % 97));
+        }
+        let id = EventId::from_uuid(Uuid::now_v7());
+        let bytes = (round * 31 + number * 977) % args.data_bytes.max(1);
+        let filler = "x".repeat(usize::try_from(bytes).unwrap_or(0));
+        let data = serde_json::json!({"round": round, "filler": filler});
+        let event = EventData::json("LoadAppended", &data).expect("a JSON value has a JSON form");
+        append = append.event(event.id(id).tag(format!("round:{}", round % 10)));
+        ids.push(id);
+    }
+    store.append(append).wait()?;
+    Ok(ids)
 }

@@ -1,4 +1,7 @@
-//! The `nexus` binary.
+//! The `nexus` binary: `nexus [--data DIR] [--namespace NAME] NOUN VERB`, one file a noun.
+//!
+//! Commands read flags, call the engine, and print; what they can get wrong is said on standard
+//! error with what to do about it, and in the exit code (see [`exit::Exit`]).
 
 mod append;
 mod demo;
@@ -6,6 +9,7 @@ mod doctor;
 mod event;
 mod exit;
 mod export;
+mod filter;
 mod import;
 mod load;
 mod output;
@@ -14,13 +18,15 @@ mod snapshot;
 mod stats;
 mod store;
 mod stream;
+mod tail;
 mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use nexus_protocol::NamespaceName;
+use clap::Parser;
+use nexus_protocol::{InvalidName, NamespaceName};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::Failure;
 use crate::output::{Format, Output};
@@ -31,77 +37,145 @@ Examples:
   nexus demo
   nexus --data ./data append order-1 --type OrderPlaced --data '{\"total_cents\": 250}'
   nexus --data ./data read order-1
+  nexus --data ./data tail --output ndjson
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 4 denied, 5 not reachable.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 conflict, 4 denied, 5 not reachable.
+NEXUS_LOG=error|warn|info|debug|trace says how much is logged on standard error.";
 
-/// An event store: one log, and what follows from it
-#[derive(Debug, Parser)]
+/// An event store: one append-only log of events, with streams, tags, reads, and subscriptions
+#[derive(Debug, clap::Parser)]
 #[command(name = "nexus", version, after_help = EXAMPLES)]
-struct Cli {
+struct Line {
     /// The data directory
-    #[arg(long = "data", value_name = "DIR", env = "NEXUS_DATA", global = false)]
-    dir: Option<PathBuf>,
+    // Not global: `append` has a `--data` of its own. Every other command takes it too: `Placed`.
+    #[arg(long, env = "NEXUS_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
     /// The namespace
-    #[arg(long, value_name = "NAME", default_value = NamespaceName::DEFAULT)]
-    namespace: String,
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = NamespaceName::DEFAULT,
+        value_parser = namespace
+    )]
+    namespace: NamespaceName,
     /// How results are printed
-    #[arg(long, value_enum, default_value_t, global = true)]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     output: Format,
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    Append(append::Args),
-    Demo(demo::Args),
-    Doctor(doctor::Args),
-    Export(export::Args),
-    Import(import::Args),
-    #[command(hide = true)]
-    Load(load::Args),
-    Read(read::ReadArgs),
-    #[command(subcommand)]
-    Snapshot(snapshot::Command),
-    Stats(stats::Args),
-    #[command(subcommand)]
-    Stream(stream::Command),
-    /// Lists streams: the same as `stream list`
-    Streams(stream::ListArgs),
-    Tail(read::TailArgs),
-    Verify(verify::Args),
+/// A command that takes `--data DIR` behind its name too.
+#[derive(Debug, clap::Args)]
+struct Placed<A: clap::Args> {
+    /// The data directory
+    #[arg(long, value_name = "DIR", global = true, id = "dir", hide = true)]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    args: A,
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-        .without_time()
-        .init();
-    let mut output = Output::stdout(cli.output);
-    let place = Place { data: cli.dir, namespace: cli.namespace };
-    match run(&cli.command, &place, &mut output).and_then(|()| output.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+/// A noun whose commands take `--data DIR` behind their names too.
+#[derive(Debug, clap::Args)]
+struct PlacedNoun<C: clap::Subcommand> {
+    /// The data directory
+    #[arg(long, value_name = "DIR", global = true, id = "dir", hide = true)]
+    data: Option<PathBuf>,
+    #[command(subcommand)]
+    command: C,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Demo(Placed<demo::Args>),
+    Append(append::Args),
+    Read(Placed<read::Args>),
+    Tail(Placed<tail::Args>),
+    /// Lists, shows, limits, and deletes streams
+    #[command(after_help = "Example:\n  nexus --data ./data stream show order-1")]
+    Stream(PlacedNoun<stream::Command>),
+    /// Lists streams by name: short for `stream list`
+    Streams(Placed<stream::ListArgs>),
+    /// Lists and shows snapshots
+    #[command(after_help = "Example:\n  nexus --data ./data snapshot list order-1")]
+    Snapshot(PlacedNoun<snapshot::Command>),
+    Import(Placed<import::Args>),
+    Export(Placed<export::Args>),
+    Stats(Placed<stats::Args>),
+    Verify(Placed<verify::Args>),
+    Doctor(Placed<doctor::Args>),
+    #[command(hide = true)]
+    Load(Placed<load::Args>),
+}
+
+fn namespace(name: &str) -> Result<NamespaceName, InvalidName> {
+    NamespaceName::new(name)
+}
+
+impl Command {
+    /// The data directory that is named behind the command.
+    fn dir(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Append(_) => None,
+            Self::Demo(placed) => placed.data.as_ref(),
+            Self::Read(placed) => placed.data.as_ref(),
+            Self::Tail(placed) => placed.data.as_ref(),
+            Self::Stream(placed) => placed.data.as_ref(),
+            Self::Streams(placed) => placed.data.as_ref(),
+            Self::Snapshot(placed) => placed.data.as_ref(),
+            Self::Import(placed) => placed.data.as_ref(),
+            Self::Export(placed) => placed.data.as_ref(),
+            Self::Stats(placed) => placed.data.as_ref(),
+            Self::Verify(placed) => placed.data.as_ref(),
+            Self::Doctor(placed) => placed.data.as_ref(),
+            Self::Load(placed) => placed.data.as_ref(),
+        }
+    }
+
+    fn run(&self, place: &Place, output: &mut Output) -> Result<(), Failure> {
+        match self {
+            Self::Demo(placed) => demo::run(&placed.args, place, output),
+            Self::Append(args) => append::run(args, place, output),
+            Self::Read(placed) => read::run(&placed.args, place, output),
+            Self::Tail(placed) => tail::run(&placed.args, place, output),
+            Self::Stream(placed) => stream::run(&placed.command, place, output),
+            Self::Streams(placed) => stream::list(&placed.args, place, output),
+            Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
+            Self::Import(placed) => import::run(&placed.args, place, output),
+            Self::Export(placed) => export::run(&placed.args, place, output),
+            Self::Stats(_) => stats::run(place, output),
+            Self::Verify(_) => verify::run(place, output),
+            Self::Doctor(placed) => doctor::run(&placed.args, place, output),
+            Self::Load(placed) => load::run(&placed.args, place),
+        }
     }
 }
 
-fn run(command: &Command, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    match command {
-        Command::Append(args) => append::run(args, place, output),
-        Command::Demo(args) => demo::run(args, place, output),
-        Command::Doctor(args) => doctor::run(args, place, output),
-        Command::Export(args) => export::run(args, place),
-        Command::Import(args) => import::run(args, place, output),
-        Command::Load(args) => load::run(args, place),
-        Command::Read(args) => read::run(args, place, output),
-        Command::Snapshot(command) => snapshot::run(command, place, output),
-        Command::Stats(args) => stats::run(args, place, output),
-        Command::Stream(command) => stream::run(command, place, output),
-        Command::Streams(args) => stream::list(args, place, output),
-        Command::Tail(args) => read::tail(args, place, output),
-        Command::Verify(args) => verify::run(args, place, output),
+/// Logs go to standard error; warnings and worse unless asked otherwise.
+fn start_log() {
+    let level = std::env::var("NEXUS_LOG").ok().and_then(|level| level.parse().ok());
+    tracing_subscriber::fmt()
+        .with_max_level(level.unwrap_or(LevelFilter::WARN))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+fn main() -> ExitCode {
+    let line = Line::parse();
+    start_log();
+    let dir = line.command.dir().or(line.data.as_ref()).cloned();
+    let place = Place { dir, namespace: line.namespace };
+    let mut output = Output::stdout(line.output);
+    match line.command.run(&place, &mut output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // What was printed before it failed comes before what went wrong.
+            let _ = output.flush();
+            failure.report()
+        }
     }
 }
 
@@ -111,20 +185,50 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_command_line_is_consistent_and_every_command_has_an_example() {
-        let mut command = Cli::command();
-        command.build();
-        command.clone().debug_assert();
-        fn check(command: &clap::Command) {
-            for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
-                if sub.has_subcommands() {
-                    check(sub);
-                } else if !sub.is_hide_set() {
-                    assert!(sub.get_after_help().is_some(), "{} has no example", sub.get_name());
-                }
-            }
+    /// Every command, with its words.
+    fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let words = format!("{words} {}", sub.get_name());
+            commands(sub, &words, found);
+            found.push((words, sub.clone()));
         }
-        check(&command);
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        let mut found = Vec::new();
+        commands(&Line::command(), "nexus", &mut found);
+        assert!(found.len() > 12);
+        for (words, mut command) in found {
+            let help = command.render_help().to_string();
+            assert!(help.contains("Example"), "{words} has no example:\n{help}");
+            assert!(command.get_about().is_some(), "{words} does not say what it does");
+        }
+    }
+
+    #[test]
+    fn the_data_directory_stands_before_or_behind_the_command() {
+        for words in [
+            ["nexus", "--data", "d", "stream", "list"],
+            ["nexus", "stream", "list", "--data", "d"],
+            ["nexus", "stream", "--data", "d", "list"],
+        ] {
+            let line = Line::parse_from(words);
+            let dir = line.command.dir().or(line.data.as_ref());
+            assert_eq!(dir, Some(&PathBuf::from("d")), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn an_append_has_data_of_its_own() {
+        let words = ["nexus", "--data", "d", "append", "s", "--type", "T", "--data", "{}"];
+        let line = Line::parse_from(words);
+        assert_eq!(line.data, Some(PathBuf::from("d")));
+        assert!(matches!(line.command, Command::Append(_)));
     }
 }

@@ -49,6 +49,16 @@ impl Output {
         Self { format, out: BufWriter::with_capacity(64 * 1024, out) }
     }
 
+    /// How results are printed.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Prints the results from now on so.
+    pub(crate) fn set_format(&mut self, format: Format) {
+        self.format = format;
+    }
+
     /// Prints one thing: its JSON, or its facts.
     ///
     /// # Errors
@@ -134,6 +144,11 @@ impl Listing<'_> {
                 }
             }
         }
+    }
+
+    /// How many there were so far.
+    pub(crate) fn listed(&self) -> u64 {
+        self.listed
     }
 
     /// Hands on everything there is so far.

@@ -1,151 +1,156 @@
-//! `nexus read` and `nexus tail`.
+//! `nexus read`: events of a stream or of the whole log.
 
-use nexus_protocol::{
-    AsOf, Direction, From, Position, Read, Revision, Start, StreamState, Subscribe,
-    SubscriptionItem,
-};
+use nexus_engine::Explain;
+use nexus_protocol::{AsOf, Position, Read, RecordedEvent, Revision, Timestamp};
 use serde::Serialize;
 
-use crate::event::{self, COLUMNS, FilterArgs, parse_as_of};
+use crate::event::EventListing;
 use crate::exit::Failure;
+use crate::filter::{self, FilterArgs};
 use crate::output::{Facts, Output};
 use crate::store::{Place, Store};
 
-const READ_EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   nexus --data ./data read order-1
-  nexus --data ./data read order-1 --backwards --limit 1
-  nexus --data ./data read order-1 --as-of recorded:2026-03-01T00:00:00Z
-  nexus --data ./data read --category order --type OrderPlaced --explain";
+  nexus --data ./data read order-1 --backwards --limit 10
+  nexus --data ./data read --category order --type OrderPlaced --tag customer:7 --output ndjson
+  nexus --data ./data read order-1 --as-of recorded:2026-01-31T00:00:00Z
+  nexus --data ./data read --tag customer:7 --explain";
 
-/// Reads a stream, or with filters the whole log
+/// Reads events of a stream, or of the whole log
 #[derive(Debug, clap::Args)]
-#[command(after_help = READ_EXAMPLES)]
-pub(crate) struct ReadArgs {
-    /// The stream; without it the whole log
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The stream; without one, the whole log
+    #[arg(value_parser = filter::stream_name)]
     stream: Option<String>,
-    /// Where to begin: a revision of the stream, or a position of the log
-    #[arg(long, value_name = "N")]
-    from: Option<u64>,
-    /// So many events at most
+    /// Where to begin: a revision of the stream, a position without one, or recorded:TIME
+    #[arg(long, value_name = "N|recorded:TIME", value_parser = parse_from)]
+    from: Option<From>,
+    /// At most so many events
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
     /// From new to old
     #[arg(long)]
     backwards: bool,
-    /// A past state: position:N, revision:N, or recorded:TIME
-    #[arg(long, value_name = "AS_OF", value_parser = parse_as_of)]
+    /// As it was then: position:N, revision:N, or recorded:TIME
+    #[arg(long, value_name = "WHEN")]
     as_of: Option<AsOf>,
-    /// Says afterwards what was looked at
+    /// Say how the events were found instead of printing them
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
     filter: FilterArgs,
 }
 
-#[derive(Serialize)]
-struct ExplainJson {
+/// Where a read begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    Number(u64),
+    Recorded(Timestamp),
+}
+
+fn parse_from(text: &str) -> Result<From, String> {
+    match text.strip_prefix("recorded:") {
+        Some(time) => time.parse().map(From::Recorded).map_err(|error| format!("{error}")),
+        None => text
+            .parse()
+            .map(From::Number)
+            .map_err(|_| "write a number from 0, or recorded:TIME".to_owned()),
+    }
+}
+
+impl Args {
+    fn to_read(&self) -> Read {
+        let mut read = match &self.stream {
+            Some(stream) => Read::stream(stream),
+            None => Read::all(),
+        };
+        read = read.filter(self.filter.filter());
+        read = match (self.from, &self.stream) {
+            (Some(From::Number(n)), Some(_)) => read.from_revision(Revision::new(n)),
+            (Some(From::Number(n)), None) => read.from_position(Position::new(n)),
+            (Some(From::Recorded(time)), _) => read.from_time(time),
+            (None, _) => read,
+        };
+        read.limit = self.limit;
+        read.as_of = self.as_of;
+        read.system = self.filter.system;
+        if self.backwards { read.backwards() } else { read }
+    }
+
+    /// Where the read that follows begins, after `last`.
+    fn next(&self, last: &RecordedEvent) -> Option<u64> {
+        let at = match &self.stream {
+            Some(_) => last.revision().get(),
+            None => last.position().get(),
+        };
+        if self.backwards { at.checked_sub(1) } else { at.checked_add(1) }
+    }
+}
+
+/// How the events of a read were found.
+#[derive(Debug, Serialize)]
+struct Explained {
     index: &'static str,
     segments_read: u64,
     postings_read: u64,
+    events: u64,
 }
 
-/// Runs `read`.
+/// Runs the command.
 ///
 /// # Errors
-/// When there is no such stream, or it cannot be read.
-pub(crate) fn run(args: &ReadArgs, place: &Place, output: &mut Output) -> Result<(), Failure> {
+/// When the request makes no sense, or the log cannot be read.
+pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let store = Store::open_to_read(place)?;
-    if let Some(stream) = &args.stream
-        && store.namespace().stream_info(stream)?.state == StreamState::Missing
-    {
-        return Err(Failure::failed(format!(
-            "there is no stream {stream:?}: `nexus stream list` names those there are"
-        )));
+    if let Some(stream) = &args.stream {
+        store.known_stream(stream)?;
     }
-    let read = Read {
-        stream: args.stream.clone(),
-        direction: if args.backwards { Direction::Backwards } else { Direction::Forwards },
-        from: match (args.from, &args.stream) {
-            (None, _) => From::Start,
-            (Some(revision), Some(_)) => From::Revision(Revision::new(revision)),
-            (Some(position), None) => From::Position(Position::new(position)),
-        },
-        filter: args.filter.filter(),
-        limit: args.limit,
-        as_of: args.as_of,
-        system: args.filter.system,
-    };
-    let mut events = store.namespace().read(read).into_iter();
-    let mut listing = output.list("events", &COLUMNS);
-    for event in events.by_ref() {
-        event::push(&mut listing, &event?)?;
-    }
-    listing.end(None::<u64>)?;
+    let mut events = store.read(args.to_read()).into_iter();
     if args.explain {
-        let explain = events.explain();
-        let facts = Facts::new()
-            .with("index", explain.index)
-            .with("segments read", explain.segments_read)
-            .with("postings read", explain.postings_read);
-        let json = ExplainJson {
-            index: explain.index,
-            segments_read: explain.segments_read,
-            postings_read: explain.postings_read,
-        };
-        output.one(&json, &facts)?;
-    }
-    Ok(())
-}
-
-const TAIL_EXAMPLES: &str = "\
-Examples:
-  nexus --data ./data tail
-  nexus --data ./data tail --category order --follow --output ndjson";
-
-/// Prints the newest events, and with --follow those that come
-#[derive(Debug, clap::Args)]
-#[command(after_help = TAIL_EXAMPLES)]
-pub(crate) struct TailArgs {
-    /// How many of the newest
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    limit: u64,
-    /// Goes on with what is appended, until it is interrupted. The directory stays open meanwhile:
-    /// only this process appends to it, so what comes is what this process is sent
-    #[arg(long)]
-    follow: bool,
-    #[command(flatten)]
-    filter: FilterArgs,
-}
-
-/// Runs `tail`.
-///
-/// # Errors
-/// When the log cannot be read.
-pub(crate) fn tail(args: &TailArgs, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    let store = Store::open_to_read(place)?;
-    let namespace = store.namespace();
-    let head = namespace.head();
-    let filter = args.filter.filter();
-    let read = Read { filter: filter.clone(), system: args.filter.system, ..Read::all() };
-    let newest = namespace.read(read.backwards().limit(args.limit));
-    let newest = newest.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let mut listing = output.list("events", &COLUMNS);
-    for event in newest.iter().rev() {
-        event::push(&mut listing, event)?;
-    }
-    if !args.follow {
-        return listing.end(None::<u64>);
-    }
-    listing.flush()?;
-    let start = head.position.map_or(Start::Beginning, Start::After);
-    let subscribe = Subscribe { filter, system: args.filter.system, start, ..Subscribe::all() };
-    let mut subscription = namespace.subscribe(subscribe);
-    while let Some(item) = subscription.next_blocking(None) {
-        if let SubscriptionItem::Event(event) = item? {
-            event::push(&mut listing, &event)?;
-            listing.flush()?;
+        let mut count = 0;
+        let mut explain = events.explain();
+        while let Some(event) = events.next() {
+            event?;
+            count += 1;
+            explain = events.explain();
         }
+        return print_explain(&explain, count, output);
     }
-    listing.end(None::<u64>)
+    let mut listing = EventListing::new(output);
+    let mut last = None;
+    for event in events {
+        let event = event?;
+        listing.push(&event)?;
+        last = Some(event);
+    }
+    let full = args.limit.is_some_and(|limit| listing.listed() >= limit);
+    let next = last.filter(|_| full).and_then(|event| args.next(&event));
+    listing.end(next)?;
+    store.close()
+}
+
+fn print_explain(explain: &Explain, events: u64, output: &mut Output) -> Result<(), Failure> {
+    let Explain { index, segments_read, postings_read } = *explain;
+    let facts = Facts::new()
+        .with("index", index)
+        .with("segments read", segments_read)
+        .with("postings read", postings_read)
+        .with("events", events);
+    output.one(&Explained { index, segments_read, postings_read, events }, &facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_to_begin_is_a_number_or_a_time() {
+        assert_eq!(parse_from("7"), Ok(From::Number(7)));
+        assert!(matches!(parse_from("recorded:2026-01-31T00:00:00Z"), Ok(From::Recorded(_))));
+        assert!(parse_from("recorded:soon").unwrap_err().contains("RFC 3339"));
+        assert!(parse_from("-1").unwrap_err().contains("number from 0"));
+    }
 }

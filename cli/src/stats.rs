@@ -6,13 +6,20 @@ use crate::exit::Failure;
 use crate::output::{Facts, Output};
 use crate::store::{Place, Store};
 
-/// Says how much there is
+/// Shows how much there is
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  nexus --data ./data stats --output json")]
+#[command(after_help = "\
+Examples:
+  nexus --data ./data stats
+  nexus --data ./data stats --output json
+
+Events and streams are the users' own; the system's are counted beside them.")]
 pub(crate) struct Args {}
 
-#[derive(Serialize)]
-struct StatsJson {
+/// Counts of a namespace as JSON.
+#[derive(Debug, Serialize)]
+struct StatsJson<'a> {
+    namespace: &'a str,
     events: u64,
     streams: u64,
     system_events: u64,
@@ -27,11 +34,12 @@ struct StatsJson {
 /// Runs the command.
 ///
 /// # Errors
-/// When the log cannot be opened.
-pub(crate) fn run(_: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+/// When the directory cannot be opened.
+pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
     let store = Store::open_to_read(place)?;
-    let stats = store.namespace().stats();
+    let stats = store.stats();
     let json = StatsJson {
+        namespace: place.namespace.as_str(),
         events: stats.events,
         streams: stats.streams,
         system_events: stats.system_events,
@@ -43,6 +51,7 @@ pub(crate) fn run(_: &Args, place: &Place, output: &mut Output) -> Result<(), Fa
         lineage: stats.lineage.get(),
     };
     let facts = Facts::new()
+        .with("namespace", json.namespace)
         .with("events", json.events)
         .with("streams", json.streams)
         .with("system events", json.system_events)
@@ -52,5 +61,6 @@ pub(crate) fn run(_: &Args, place: &Place, output: &mut Output) -> Result<(), Fa
         .with("bytes", json.bytes)
         .with("log id", &json.log_id)
         .with("lineage", json.lineage);
-    output.one(&json, &facts)
+    output.one(&json, &facts)?;
+    store.close()
 }

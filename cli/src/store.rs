@@ -1,21 +1,24 @@
-//! The store that commands work on: an embedded one, for now.
+//! Opening the data directory: the one place where commands meet the engine.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nexus_engine::{Engine, Namespace, OpenError, Options, PendingAppend};
-use nexus_protocol::{Append, AppendError, Appended, EventId, ReadError};
+use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options, PendingAppend};
+use nexus_protocol::{
+    Append, AppendError, Appended, EventId, NamespaceName, ReadError, StreamInfo, StreamState,
+};
 
 use crate::exit::Failure;
 use crate::import::Target;
 
-/// Which store.
+/// Which log a command works on.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The data directory.
-    pub(crate) data: Option<PathBuf>,
-    /// The namespace in it.
-    pub(crate) namespace: String,
+    /// The data directory, where one was named.
+    pub(crate) dir: Option<PathBuf>,
+    /// The namespace.
+    pub(crate) namespace: NamespaceName,
 }
 
 impl Place {
@@ -24,62 +27,103 @@ impl Place {
     /// # Errors
     /// When none was named.
     pub(crate) fn dir(&self) -> Result<&PathBuf, Failure> {
-        let none = "say where the data is: `--data DIR`, or NEXUS_DATA in the environment";
-        self.data.as_ref().ok_or_else(|| Failure::usage(none))
+        self.dir.as_ref().ok_or_else(|| {
+            Failure::usage(
+                "no data directory is named: give one, as in `nexus --data DIR …`, or set \
+                 NEXUS_DATA",
+            )
+        })
     }
 }
 
-/// An open store.
+/// An open log. Everything that the engine's [`Namespace`] does can be called on it.
 pub(crate) struct Store {
     engine: Engine,
     namespace: Namespace,
 }
 
 impl Store {
-    /// Opens it for reading and writing; a new directory is made a new log.
+    /// For appending; an empty or missing directory is made a new log.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// As the engine says.
     pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
         Self::open_with(place, Engine::options())
     }
 
-    /// Opens it for reading, without changing anything.
+    /// The same, with data of an event up to so many bytes.
     ///
     /// # Errors
-    /// When it cannot be opened, or is not there.
-    pub(crate) fn open_to_read(place: &Place) -> Result<Self, Failure> {
-        Self::open_with(place, Engine::options().read_only(true))
+    /// As the engine says.
+    pub(crate) fn open_for_data(place: &Place, data_bytes_max: usize) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().data_bytes_max(data_bytes_max))
     }
 
-    /// Opens it with options.
+    /// For changing what is there.
     ///
     /// # Errors
-    /// When it cannot be opened.
-    pub(crate) fn open_with(place: &Place, options: Options) -> Result<Self, Failure> {
-        let engine = options.open(place.dir()?).map_err(Failure::from)?;
-        let namespace = engine.namespace(&place.namespace).map_err(Failure::from)?;
+    /// As the engine says, and when nothing is there.
+    pub(crate) fn open_existing(place: &Place) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().create(false))
+    }
+
+    /// For reading only.
+    ///
+    /// # Errors
+    /// As the engine says, and when nothing is there.
+    pub(crate) fn open_to_read(place: &Place) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().create(false).read_only(true))
+    }
+
+    /// For reading what is left of a directory that may be damaged.
+    ///
+    /// # Errors
+    /// As the engine says, and when nothing is there.
+    pub(crate) fn open_damaged(place: &Place) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().create(false).damaged(true))
+    }
+
+    fn open_with(place: &Place, options: Options) -> Result<Self, Failure> {
+        let engine = options.open(place.dir()?)?;
+        let namespace = engine.namespace(place.namespace.as_str())?;
         Ok(Self { engine, namespace })
     }
 
-    /// The namespace that was named.
-    pub(crate) fn namespace(&self) -> &Namespace {
-        &self.namespace
+    /// What is known of a stream that is there, or was.
+    ///
+    /// # Errors
+    /// When there never was one of that name.
+    pub(crate) fn known_stream(&self, stream: &str) -> Result<StreamInfo, Failure> {
+        let info = self.namespace.stream_info(stream)?;
+        match info.state {
+            StreamState::Missing => Err(Failure::failed(format!(
+                "there is no stream {stream:?}: `nexus stream list` names those there are"
+            ))),
+            _ => Ok(info),
+        }
     }
 
-    /// Closes it cleanly.
+    /// Closes it, so that the next start reads little.
     ///
     /// # Errors
     /// When the end could not be noted.
     pub(crate) fn close(self) -> Result<(), Failure> {
         drop(self.namespace);
-        self.engine.close().map_err(|error| Failure::failed(error.to_string()))
+        self.engine.close().map_err(|error: CloseError| Failure::failed(error.to_string()))
+    }
+}
+
+impl Deref for Store {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.namespace
     }
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        match error {
+        match &error {
             OpenError::Locked { .. } => Self::not_reachable(error.to_string()),
             OpenError::Invalid(_) | OpenError::NotADirectory { .. } => {
                 Self::usage(error.to_string())

@@ -45,9 +45,10 @@ pub struct EventJson<'a> {
     /// Its schema.
     #[serde(default, skip_serializing_if = "no_schema")]
     pub schema: SchemaId,
-    /// Media type of the data.
-    #[serde(default, borrow)]
-    pub content_type: Cow<'a, str>,
+    /// Media type of the data; empty where it is unknown. Where the field is missing it is that of
+    /// JSON for `data`, and unknown for `data_base64`.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub content_type: Option<Cow<'a, str>>,
     /// What it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<CorrelationId>,
@@ -58,13 +59,13 @@ pub struct EventJson<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub traceparent: Option<Cow<'a, str>>,
     /// Metadata, where it is JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given", borrow)]
     pub metadata: Option<&'a RawValue>,
     /// Metadata, where it is not JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub metadata_base64: Option<Cow<'a, str>>,
     /// Data, where it is JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given", borrow)]
     pub data: Option<&'a RawValue>,
     /// Data, where it is not JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
@@ -73,6 +74,11 @@ pub struct EventJson<'a> {
 
 fn no_schema(schema: &SchemaId) -> bool {
     *schema == SchemaId::NONE
+}
+
+/// A field that is there is a value, also where the value is `null`.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// Why a JSON form is not an event.
@@ -123,7 +129,7 @@ impl<'a> From<&'a RecordedEvent> for EventJson<'a> {
             recorded_at: Some(event.recorded_at()),
             occurred_at: event.occurred_at(),
             schema: event.schema(),
-            content_type: event.content_type().into(),
+            content_type: Some(event.content_type().into()),
             correlation_id: event.correlation_id(),
             causation_id: event.causation_id(),
             traceparent: event.trace().map(|trace| trace.to_string().into()),
@@ -143,9 +149,10 @@ impl EventJson<'_> {
     pub fn to_event_data(&self) -> Result<EventData, EventJsonError> {
         let data = bytes_of("data", self.data, self.data_base64.as_deref())?;
         let metadata = bytes_of("metadata", self.metadata, self.metadata_base64.as_deref())?;
-        let content_type = match &*self.content_type {
-            "" if self.data.is_some() => JSON.to_owned(),
-            given => given.to_owned(),
+        let content_type = match &self.content_type {
+            Some(given) => given.clone().into_owned(),
+            None if self.data.is_some() => JSON.to_owned(),
+            None => String::new(),
         };
         Ok(EventData {
             id: self.id,
@@ -215,6 +222,19 @@ mod tests {
         let twice = r#"{"stream":"a","type":"T","data":1,"data_base64":"AA=="}"#;
         let twice: EventJson = serde_json::from_str(twice).unwrap();
         assert_eq!(twice.to_event_data(), Err(EventJsonError::Twice("data")));
+    }
+
+    #[test]
+    fn null_is_data_and_an_empty_content_type_stays_empty() {
+        let check = |line: &str, data: &[u8], content_type: &str| {
+            let event: EventJson = serde_json::from_str(line).unwrap();
+            let event = event.to_event_data().unwrap();
+            assert_eq!((&*event.data, &*event.content_type), (data, content_type), "{line}");
+        };
+        check(r#"{"stream":"a","type":"T","data":null}"#, b"null", JSON);
+        check(r#"{"stream":"a","type":"T","data":1,"content_type":""}"#, b"1", "");
+        check(r#"{"stream":"a","type":"T","data_base64":"AA=="}"#, b"\0", "");
+        check(r#"{"stream":"a","type":"T"}"#, b"", "");
     }
 
     #[test]

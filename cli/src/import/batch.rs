@@ -150,6 +150,14 @@ impl<'t, T: Target> Loader<'t, T> {
         Ok(self.loaded)
     }
 
+    /// After an error: waits for what is on its way, so that all that stands is counted.
+    pub(crate) fn settle_rest(&mut self) {
+        while !self.in_flight.is_empty() {
+            // One error is being reported already; those that follow from it add nothing.
+            let _ = self.settle(0, 0);
+        }
+    }
+
     /// Appends the rows of the batch that are not there yet.
     fn flush(&mut self) -> Result<(), LoadError> {
         let mut open: Option<Open> = None;

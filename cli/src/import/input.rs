@@ -102,11 +102,11 @@ fn format_of_name(file: &Path) -> Option<Format> {
     }
 }
 
-/// A line of JSON starts with a brace; a header of columns does not.
+/// A line of JSON starts with a brace; a header of columns does not. Nothing at all is no line.
 fn format_of_start(start: &[u8]) -> Format {
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     match start.trim_ascii_start().first() {
-        Some(b'{') => Format::Ndjson,
+        Some(b'{') | None => Format::Ndjson,
         _ => Format::Csv,
     }
 }
@@ -129,6 +129,6 @@ mod tests {
         }
         assert_eq!(format_of_start(b"\xef\xbb\xbf \n{\"a\":1}"), Format::Ndjson);
         assert_eq!(format_of_start(b"a,b\n"), Format::Csv);
-        assert_eq!(format_of_start(b""), Format::Csv);
+        assert_eq!(format_of_start(b""), Format::Ndjson);
     }
 }

@@ -60,6 +60,9 @@ pub(crate) struct Args {
     /// What the input is; found out from its name and first byte unless given
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Largest data of one event, in bytes: up to 16 MiB
+    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT)]
+    data_bytes_max: usize,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t)]
     progress: ProgressKind,
@@ -135,6 +138,10 @@ impl Row {
         if names::is_system(&stream) {
             return Err(BadRow::line(line, RowProblem::SystemStream { stream }));
         }
+        if names::is_system(&event.event_type) {
+            let event_type = event.event_type;
+            return Err(BadRow::line(line, RowProblem::SystemType { event_type }));
+        }
         event.check(data_bytes_max).map_err(|problem| BadRow::line(line, problem))?;
         Ok(Self { line, stream, event, id: EventId::from_bytes([0; 16]), left_out: false })
     }
@@ -183,18 +190,18 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
              --stream 'order-{id}' --type '{kind}'",
         ));
     }
-    let store = Store::open(place)?;
+    let store = Store::open_for_data(place, args.data_bytes_max)?;
     let progress = Progress::start(args.progress, &input);
     let name = input.name().to_owned();
-    let rows = open_rows(input, mapping, DATA_BYTES_DEFAULT);
+    let rows = open_rows(input, mapping, args.data_bytes_max);
     let mut imported = Imported::default();
     let result = rows
         .map_err(Stop::Row)
         .and_then(|rows| load(rows, &store, &mut imported, |imported| progress.show(imported)));
     progress.end();
-    store.close()?;
+    let closed = store.close();
     match result {
-        Ok(()) => report(&imported, output),
+        Ok(()) => report(&imported, output).and(closed),
         Err(stop) => Err(failure(&name, &imported, stop)),
     }
 }
@@ -250,7 +257,11 @@ fn load<T: Target>(
         imported.streams = streams.len() as u64;
         let pushed = loader.push(row);
         count(imported, &loader);
-        pushed.map_err(Stop::Load)?;
+        if let Err(error) = pushed {
+            loader.settle_rest();
+            count(imported, &loader);
+            return Err(Stop::Load(error));
+        }
         let done = imported.appended + imported.already_there;
         if done != shown {
             shown = done;
@@ -271,10 +282,10 @@ fn count<T: Target>(imported: &mut Imported, loader: &Loader<'_, T>) {
 
 fn report(imported: &Imported, output: &mut Output) -> Result<(), Failure> {
     if imported.left_out > 0 {
-        eprintln!(
-            "nexus: {} events of system streams were left out: only the system appends them",
+        crate::output::notice(format_args!(
+            "{} events of system streams were left out: only the system appends them",
             imported.left_out
-        );
+        ));
     }
     let facts = Facts::new()
         .with("read", imported.read)

@@ -127,6 +127,12 @@ pub(crate) enum RowProblem {
         /// Its name.
         stream: String,
     },
+    /// A type of the system's.
+    #[error("event type {event_type:?} starts with `$`, as only the system's do: name another")]
+    SystemType {
+        /// Its name.
+        event_type: String,
+    },
     /// The event breaks a limit.
     #[error("{0}")]
     Event(#[from] EventProblem),

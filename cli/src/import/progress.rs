@@ -50,10 +50,10 @@ impl Progress {
                 bar.set_position(read_bytes.get());
                 bar.set_message(format!("{} events", imported.appended + imported.already_there));
             }
-            Self::Lines => eprintln!(
-                "progress: {} read, {} appended, {} already there",
+            Self::Lines => crate::output::notice(format_args!(
+                "{} read, {} appended, {} already there",
                 imported.read, imported.appended, imported.already_there
-            ),
+            )),
             Self::None => {}
         }
     }

@@ -1,57 +1,202 @@
-//! Commands on a small log: what they print, and their exit codes.
+//! Each command once, as the help shows it.
 
-use crate::run::{fails, json, ok};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
-#[test]
-fn append_read_and_stream_commands_work_together() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    for n in 0..5 {
-        let data = format!("{{\"n\": {n}}}");
-        let arguments =
-            ["append", "order-1", "--type", "OrderPlaced", "--tag", "customer:7", "--data", &data];
-        let answer = json(dir, &arguments);
-        assert_eq!(answer["last_revision"], n);
+use serde_json::json;
+
+use crate::nexus::{Folder, finish, lines};
+
+fn three_orders() -> Folder {
+    let folder = Folder::new();
+    for (stream, event_type, tag) in [
+        ("order-1", "OrderPlaced", "customer:7"),
+        ("order-2", "OrderPlaced", "customer:8"),
+        ("order-1", "OrderPaid", "customer:7"),
+    ] {
+        folder.done(&["append", stream, "--type", event_type, "--tag", tag, "--data", "{}"]);
     }
-    let read = json(dir, &["read", "order-1", "--backwards", "--limit", "2"]);
-    let numbers: Vec<_> =
-        read["events"].as_array().unwrap().iter().map(|e| &e["data"]["n"]).collect();
-    assert_eq!(numbers, [4, 3]);
-    let error = fails(
-        dir,
-        &["append", "order-1", "--type", "T", "--expected", "no_stream", "--data", "1"],
-        3,
-    );
-    assert!(error.contains("expected no stream, found revision 4"), "{error}");
-    assert_eq!(
-        json(dir, &["read", "order-1", "--as-of", "revision:1"])["events"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
-    );
-    ok(dir, &["stream", "truncate", "order-1", "--before", "3"]);
-    assert_eq!(json(dir, &["stream", "show", "order-1"])["events"], 2);
-    assert_eq!(ok(dir, &["tail", "--output", "ndjson"]).lines().count(), 2);
-    ok(dir, &["stream", "delete", "order-1"]);
-    assert!(json(dir, &["streams"])["streams"].as_array().unwrap().is_empty());
-    ok(dir, &["stream", "tombstone", "order-1"]);
-    fails(dir, &["append", "order-1", "--type", "T", "--data", "1"], 3);
-    let explain = ok(dir, &["read", "--tag", "customer:7", "--explain"]);
-    assert!(explain.contains("postings"), "{explain}");
+    folder
 }
 
 #[test]
-fn tail_prints_what_a_pipe_still_wants() {
-    let dir = tempfile::tempdir().unwrap();
-    ok(dir.path(), &["append", "a", "--type", "T", "--data", "1"]);
-    assert_eq!(ok(dir.path(), &["tail", "--limit", "1"]).lines().count(), 2);
+fn an_append_answers_where_the_event_stands_and_repeats_are_recognised() {
+    let folder = Folder::new();
+    let id = "0192d1f0-0000-7000-8000-000000000001";
+    let append = ["append", "order-1", "--type", "OrderPlaced", "--data", "{}", "--id", id];
+    let answer = json!({
+        "stream": "order-1", "first_revision": 0, "last_revision": 0, "first_position": 0,
+        "last_position": 0, "replayed": false, "id": id,
+    });
+    assert_eq!(folder.json(&append), answer);
+    assert_eq!(folder.json(&append)["replayed"], true);
+    let other = ["append", "order-1", "--type", "OrderPaid", "--data", "{}", "--id", id];
+    folder.run(&other).fails(3, &["stands at position 0 with other content: make a new id"]);
 }
 
 #[test]
-fn the_demo_ends_by_itself() {
-    let dir = tempfile::tempdir().unwrap();
-    let demo = json(dir.path(), &["demo", "--seconds", "1", "--writers", "2"]);
-    assert_eq!(demo["verified_ok"], true);
-    assert_eq!(demo["events"], demo["subscription_events"]);
+fn expectations_are_kept_and_conflicts_have_their_exit_code() {
+    let folder = three_orders();
+    let append = |expected: &str| {
+        let args = ["append", "order-1", "--type", "T", "--data", "1", "--expected", expected];
+        folder.run(&args)
+    };
+    append("no_stream").fails(3, &["stream \"order-1\": expected no stream, found revision 1"]);
+    append("0").fails(3, &["expected revision 0, found revision 1"]);
+    append("1").done();
+    append("exists").done();
+    let denied = ["append", "$meta-order-1", "--type", "T", "--data", "1"];
+    folder.run(&denied).fails(4, &["is the system's"]);
+}
+
+#[test]
+fn reads_select_page_and_look_back() {
+    let folder = three_orders();
+    let read = |args: &[&str]| folder.json(&[&["read"], args].concat());
+    let places = |args: &[&str]| -> Vec<u64> {
+        let list = read(args);
+        let events = list["events"].as_array().unwrap().clone();
+        events.iter().map(|event| event["position"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(places(&["order-1"]), [0, 2]);
+    assert_eq!(places(&["order-1", "--backwards"]), [2, 0]);
+    assert_eq!(places(&["--type", "OrderPlaced"]), [0, 1]);
+    assert_eq!(places(&["--tag", "customer:7", "--type", "OrderPaid"]), [2]);
+    assert_eq!(places(&["--category", "order", "--from", "1"]), [1, 2]);
+    assert_eq!(places(&["--stream-prefix", "order-2"]), [1]);
+    assert_eq!(places(&["--as-of", "position:1"]), [0, 1]);
+    assert_eq!(places(&["order-1", "--as-of", "revision:0"]), [0]);
+    folder.run(&["read", "nothing"]).fails(1, &["there is no stream \"nothing\""]);
+    assert!(places(&["--category", "nothing"]).is_empty());
+    let first = read(&["--limit", "2"]);
+    assert_eq!(first["next"], 2);
+    assert_eq!(read(&["--limit", "2", "--from", "2"])["next"], json!(null));
+    let explained = read(&["--tag", "customer:7", "--explain"]);
+    assert_eq!((&explained["index"], &explained["events"]), (&json!("postings"), &json!(2)));
+    let table = folder.done(&["read", "order-1"]);
+    assert!(table.starts_with("POSITION  REVISION  STREAM   TYPE"), "{table}");
+}
+
+#[test]
+fn the_tail_is_the_newest_events_and_follows() {
+    let folder = three_orders();
+    let tail = lines(&folder.done(&["--output", "ndjson", "tail", "--limit", "2"]));
+    assert_eq!(tail.iter().map(|e| e["position"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+    let mut command = folder.command();
+    command.args(["--output", "ndjson", "tail", "--follow", "--category", "order"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    for position in 0..3 {
+        let line: serde_json::Value = serde_json::from_str(&out.next().unwrap().unwrap()).unwrap();
+        assert_eq!(line["position"], position, "it goes on waiting with all of it printed");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn streams_are_listed_limited_and_deleted() {
+    let folder = three_orders();
+    let names = |args: &[&str]| -> Vec<String> {
+        let list = folder.json(args);
+        let streams = list["streams"].as_array().unwrap().clone();
+        streams.iter().map(|stream| stream["stream"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["streams"]), ["order-1", "order-2"]);
+    assert_eq!(names(&["stream", "list", "--after", "order-1"]), ["order-2"]);
+    assert_eq!(folder.json(&["stream", "list", "--limit", "1"])["next"], "order-1");
+    let set = folder.json(&["stream", "set", "order-1", "--max-count", "1", "--max-age", "30d"]);
+    assert_eq!((&set["max_count"], &set["max_age_s"]), (&json!(1), &json!(2_592_000)));
+    assert_eq!((&set["events"], &set["first_revision"]), (&json!(1), &json!(1)));
+    let lifted = folder.json(&["stream", "set", "order-1", "--max-age", "none"]);
+    assert_eq!((&lifted["max_count"], &lifted["max_age_s"]), (&json!(1), &json!(null)));
+    folder.run(&["stream", "set", "order-1"]).fails(2, &["--max-count"]);
+    let truncated = folder.json(&["stream", "truncate", "order-2", "--before", "1"]);
+    assert_eq!(truncated["events"], 0);
+    folder.run(&["stream", "delete", "order-1", "--expected", "0"]).fails(3, &["revision 1"]);
+    folder.done(&["stream", "delete", "order-1", "--expected", "1"]);
+    assert_eq!(folder.json(&["stream", "show", "order-1"])["state"], "deleted");
+    folder.done(&["append", "order-1", "--type", "T", "--data", "1"]);
+    assert_eq!(folder.json(&["stream", "show", "order-1"])["head_revision"], 2);
+    folder.done(&["stream", "tombstone", "order-1"]);
+    let again = ["append", "order-1", "--type", "T", "--data", "1"];
+    folder.run(&again).fails(3, &["deleted for good: use another name"]);
+    folder.run(&["stream", "show", "nothing"]).fails(1, &["there is no stream"]);
+}
+
+#[test]
+fn stats_count_users_events_and_the_systems_beside_them() {
+    let folder = three_orders();
+    folder.done(&["stream", "set", "order-1", "--max-count", "9"]);
+    let stats = folder.json(&["stats"]);
+    let counts = ["events", "streams", "system_events", "head_position"].map(|name| &stats[name]);
+    assert_eq!(counts, [&json!(3), &json!(2), &json!(1), &json!(3)]);
+    assert_eq!(folder.json(&["verify"])["events"], 4);
+}
+
+#[test]
+fn snapshots_are_listed_and_shown() {
+    use nexus_protocol::{FoldIdentity, Revision, Snapshot, StreamName};
+    let folder = three_orders();
+    let engine = nexus_engine::Engine::open(folder.path("data")).unwrap();
+    for revision in 0..2 {
+        let snapshot = Snapshot {
+            stream: StreamName::new("order-1").unwrap(),
+            revision: Revision::new(revision),
+            fold: FoldIdentity { fold_version: 3, upcaster_hash: 4 },
+            content_type: "application/json".to_owned(),
+            state: format!("{{\"revision\":{revision}}}").into(),
+        };
+        engine.save_snapshot(snapshot).unwrap();
+    }
+    engine.close().unwrap();
+    let list = folder.json(&["snapshot", "list", "order-1"]);
+    assert_eq!(list["snapshots"].as_array().unwrap().len(), 2);
+    let newest = folder.json(&["snapshot", "show", "order-1"]);
+    assert_eq!((&newest["revision"], &newest["fold_version"]), (&json!(1), &json!(3)));
+    let older = folder.json(&["snapshot", "show", "order-1", "--revision", "0"]);
+    assert_eq!(older["state"], json!({"revision": 0}));
+    folder.run(&["snapshot", "show", "order-2"]).fails(1, &["has no snapshots"]);
+}
+
+#[test]
+fn a_directory_in_use_is_not_reachable() {
+    let folder = three_orders();
+    let engine = nexus_engine::Engine::open(folder.path("data")).unwrap();
+    folder.run(&["stats"]).fails(5, &["is open in another process", "stop that one"]);
+    engine.close().unwrap();
+    folder.done(&["stats"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let folder = Folder::new();
+    folder.done(&["load", "--writers", "1", "--appends", "2000"]);
+    for args in [&["export"][..], &["--output", "ndjson", "read"], &["read"]] {
+        let mut command = folder.command();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        drop(out);
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn the_doctor_measures_and_keeps_what_is_best() {
+    let folder = three_orders();
+    let report = folder.json(&["doctor"]);
+    let checks = report["checks"].as_array().unwrap();
+    assert!(checks.iter().all(|check| check["status"] != "fail"), "{report}");
+    assert_eq!(report["chosen"]["kept"], true);
+    assert!(!report["measurements"].as_array().unwrap().is_empty());
+    assert_eq!(folder.json(&["stats"])["events"], 3);
+    // Nothing is made for a directory that is not there.
+    let ran = finish(folder.command_in("other").args(["--output", "json", "doctor"]), b"");
+    let report: serde_json::Value = serde_json::from_str(&ran.done()).unwrap();
+    assert_eq!(report["chosen"]["kept"], false);
+    assert!(!folder.path("other").exists());
 }

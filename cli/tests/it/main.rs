@@ -1,9 +1,13 @@
-//! The real binary, on real input, killed and fed with what it must refuse.
+//! The `nexus` binary as its users meet it: commands, their output, and their exit codes.
+
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
 mod bad_input;
 mod commands;
+mod damage;
+mod demo;
+mod import;
 mod kill;
-mod permits;
-mod run;
+mod nexus;
+mod round_trip;

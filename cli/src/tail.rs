@@ -1,0 +1,80 @@
+//! `nexus tail`: the newest events, and those that come.
+
+use nexus_protocol::{AsOf, Read, Start, Subscribe, SubscriptionItem};
+
+use crate::event::EventListing;
+use crate::exit::Failure;
+use crate::filter::{self, FilterArgs};
+use crate::output::{Format, Output};
+use crate::store::{Place, Store};
+
+const EXAMPLES: &str = "\
+Examples:
+  nexus --data ./data tail
+  nexus --data ./data tail --follow --category order --output ndjson
+  nexus --data ./data tail order-1 --limit 3";
+
+/// Shows the newest events, and with --follow those that come
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The stream; without one, the whole log
+    #[arg(value_parser = filter::stream_name)]
+    stream: Option<String>,
+    /// Goes on with the events that come, until it is interrupted
+    #[arg(long, short)]
+    follow: bool,
+    /// How many of the newest events come first
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit: u64,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    let store = Store::open_to_read(place)?;
+    // What is read first and what is followed meet at this position: no gap, and nothing twice.
+    let head = store.head().position;
+    let mut newest = Vec::new();
+    if let Some(head) = head {
+        let mut read = match &args.stream {
+            Some(stream) => Read::stream(stream),
+            None => Read::all(),
+        };
+        read = read.filter(args.filter.filter()).as_of(AsOf::Position(head));
+        read.system = args.filter.system;
+        newest =
+            store.read(read.backwards().limit(args.limit)).into_iter().collect::<Result<_, _>>()?;
+        newest.reverse();
+    }
+    if args.follow && output.format() == Format::Json {
+        // A list that never ends is no JSON value: each event is one instead.
+        output.set_format(Format::Ndjson);
+    }
+    let mut listing = EventListing::new(output);
+    newest.iter().try_for_each(|event| listing.push(event))?;
+    if !args.follow {
+        listing.end(None)?;
+        return store.close();
+    }
+    listing.flush()?;
+    let start = head.map_or(Start::Beginning, Start::After);
+    let mut subscribe = match &args.stream {
+        Some(stream) => Subscribe::stream(stream),
+        None => Subscribe::all(),
+    };
+    subscribe = subscribe.start(start).filter(args.filter.filter());
+    subscribe.system = args.filter.system;
+    let mut subscription = store.subscribe(subscribe);
+    while let Some(item) = subscription.next_blocking(None) {
+        match item? {
+            SubscriptionItem::Event(event) => listing.push(&event)?,
+            _ => listing.flush()?,
+        }
+    }
+    listing.end(None)
+}
