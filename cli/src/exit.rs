@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use nexus_protocol::{AppendError, ReadError};
+use nexus_protocol::{AppendError, ErrorCode, ReadError};
 
 /// The exit codes that scripts rely on; 0 is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,16 @@ pub(crate) struct Failure {
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: Some(message.into()) }
+    }
+
+    /// An error with a code, which the documentation has a page for.
+    fn coded(exit: Exit, error: impl Display, code: ErrorCode) -> Self {
+        Self::new(exit, format!("{error} [{code}]"))
+    }
+
+    /// Bytes on disk are not what was written.
+    pub(crate) fn damaged(error: impl Display) -> Self {
+        Self::coded(Exit::Failed, error, ErrorCode::CORRUPTION)
     }
 
     /// It was tried, and failed.
@@ -75,7 +85,6 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         let Some(message) = self.message else { return ExitCode::SUCCESS };
         crate::output::notice(format_args!("{message}"));
-        #[expect(clippy::cast_possible_truncation, reason = "the codes are 1 to 5")]
         ExitCode::from(self.exit as u8)
     }
 }
@@ -90,7 +99,8 @@ impl From<AppendError> for Failure {
             AppendError::Denied { .. } => Exit::Denied,
             _ => Exit::Failed,
         };
-        Self::new(exit, error.to_string())
+        let code = error.code();
+        Self::coded(exit, error, code)
     }
 }
 
@@ -100,7 +110,8 @@ impl From<ReadError> for Failure {
             ReadError::Invalid(_) => Exit::Usage,
             _ => Exit::Failed,
         };
-        Self::new(exit, error.to_string())
+        let code = error.code();
+        Self::coded(exit, error, code)
     }
 }
 

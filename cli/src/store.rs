@@ -125,6 +125,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match &error {
             OpenError::Locked { .. } => Self::not_reachable(error.to_string()),
+            OpenError::Corrupt { .. } | OpenError::NodeState { .. } => Self::damaged(error),
             OpenError::Invalid(_) | OpenError::NotADirectory { .. } => {
                 Self::usage(error.to_string())
             }

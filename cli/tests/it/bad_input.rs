@@ -127,7 +127,15 @@ fn a_directory_that_cannot_be_written() {
     std::fs::create_dir(&parent).unwrap();
     std::fs::set_permissions(&parent, std::fs::Permissions::from_mode(0o555)).unwrap();
     if std::fs::write(parent.join("probe"), b"").is_ok() {
-        println!("skipped: this user may write to every directory");
+        // This user may write to every directory of a disk; this one is no disk's.
+        let mut command = bare();
+        command.args(["--data", "/sys/nexus", "append", "a", "--type", "T", "--data", "1"]);
+        let ran = finish(&mut command, b"");
+        ran.fails(1, &["cannot create folder /sys/nexus"]);
+        assert!(
+            ran.stderr.contains("owner and mode") || ran.stderr.contains("mount it"),
+            "{ran:?}"
+        );
         return;
     }
     let mut command = folder.command_in("locked/data");

@@ -31,7 +31,9 @@ fn an_append_answers_where_the_event_stands_and_repeats_are_recognised() {
     assert_eq!(folder.json(&append), answer);
     assert_eq!(folder.json(&append)["replayed"], true);
     let other = ["append", "order-1", "--type", "OrderPaid", "--data", "{}", "--id", id];
-    folder.run(&other).fails(3, &["stands at position 0 with other content: make a new id"]);
+    folder
+        .run(&other)
+        .fails(3, &["stands at position 0 with other content: make a new id [NX2002]"]);
 }
 
 #[test]
