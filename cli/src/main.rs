@@ -4,6 +4,7 @@
 //! error with what to do about it, and in the exit code (see [`exit::Exit`]).
 
 mod append;
+mod bench;
 mod demo;
 mod doctor;
 mod event;
@@ -105,6 +106,7 @@ enum Command {
     Stats(Placed<stats::Args>),
     Verify(Placed<verify::Args>),
     Doctor(Placed<doctor::Args>),
+    Bench(bench::Args),
     #[command(hide = true)]
     Load(Placed<load::Args>),
 }
@@ -117,7 +119,7 @@ impl Command {
     /// The data directory that is named behind the command.
     fn dir(&self) -> Option<&PathBuf> {
         match self {
-            Self::Append(_) => None,
+            Self::Append(_) | Self::Bench(_) => None,
             Self::Demo(placed) => placed.data.as_ref(),
             Self::Read(placed) => placed.data.as_ref(),
             Self::Tail(placed) => placed.data.as_ref(),
@@ -147,6 +149,7 @@ impl Command {
             Self::Stats(_) => stats::run(place, output),
             Self::Verify(_) => verify::run(place, output),
             Self::Doctor(placed) => doctor::run(&placed.args, place, output),
+            Self::Bench(args) => bench::run(args, output),
             Self::Load(placed) => load::run(&placed.args, place),
         }
     }

@@ -59,11 +59,15 @@ impl Output {
         self.format = format;
     }
 
-    /// Prints one thing: its JSON, or its facts.
+    /// Prints one thing: its JSON, or what people read of it (usually [`Facts`]).
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn one<T: Serialize>(&mut self, thing: &T, facts: &Facts) -> Result<(), Failure> {
+    pub(crate) fn one<T: Serialize>(
+        &mut self,
+        thing: &T,
+        facts: &impl fmt::Display,
+    ) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.text(&facts.to_string())?,
             Format::Json | Format::Ndjson => self.json_line(thing)?,

@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod bad_input;
+mod bench;
 mod commands;
 mod damage;
 mod demo;

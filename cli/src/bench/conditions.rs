@@ -1,0 +1,200 @@
+//! Under which conditions figures were measured: without them a figure says nothing. No name of a
+//! machine or a user is among them.
+
+use std::path::Path;
+
+use nexus_engine::Engine;
+use nexus_engine::io::Backend;
+use nexus_engine::io::raw::{RawOptions, write_sync_loop};
+use nexus_protocol::Read;
+use serde::{Deserialize, Serialize};
+
+use super::Effort;
+use super::workload::{DATA_BYTES, Orders, STREAM_EVENTS, Writer, append_for};
+use crate::exit::Failure;
+use crate::output::Facts;
+
+/// What is said beside the figures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Conditions {
+    pub(super) version: String,
+    /// `release`, or `debug`: then the figures say nothing.
+    pub(super) profile: String,
+    pub(super) processor: String,
+    pub(super) cores: u64,
+    pub(super) memory_mib: u64,
+    pub(super) kernel: String,
+    pub(super) filesystem: String,
+    pub(super) backend: String,
+    /// Why that backend.
+    pub(super) backend_reason: String,
+    pub(super) sync: String,
+    pub(super) sync_p50_us: f64,
+    pub(super) sync_p99_us: f64,
+    pub(super) data_bytes: u64,
+    pub(super) record_bytes: u64,
+    pub(super) zstd_ratio: f64,
+    pub(super) tags: u64,
+    pub(super) clients: String,
+    pub(super) stream_events: u64,
+    pub(super) rounds: u64,
+    pub(super) turn_ms: u64,
+    pub(super) quick: bool,
+    /// Processes that ran or waited to run on average over the last minute, before the run.
+    pub(super) load_1min: f64,
+}
+
+impl Conditions {
+    /// Looks at the machine, the disk below `dir`, and the events.
+    ///
+    /// # Errors
+    /// When the disk refuses what the engine needs of it.
+    pub(super) fn find(
+        dir: &Path,
+        backend: Backend,
+        reason: &str,
+        orders: &Orders,
+        effort: &Effort,
+    ) -> Result<Self, Failure> {
+        let mut options = RawOptions::new(backend);
+        options.depth = 1;
+        options.elapsed_max = effort.ceiling;
+        let sync = write_sync_loop(dir, &options).map_err(|error| super::disk_failure(&error))?;
+        let uname = rustix::system::uname();
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile: profile().to_owned(),
+            processor: field("/proc/cpuinfo", "model name").unwrap_or_default(),
+            cores: std::thread::available_parallelism().map_or(0, |cores| cores.get() as u64),
+            memory_mib: kib_of("/proc/meminfo", "MemTotal").unwrap_or(0) / 1024,
+            kernel: uname.release().to_string_lossy().into_owned(),
+            filesystem: filesystem(dir),
+            backend: backend.to_string(),
+            backend_reason: reason.to_owned(),
+            sync: sync_mode(backend).to_owned(),
+            sync_p50_us: us(sync.latency_ns(500)),
+            sync_p99_us: us(sync.latency_ns(990)),
+            data_bytes: DATA_BYTES as u64,
+            record_bytes: record_bytes(orders)?,
+            zstd_ratio: orders.zstd_ratio()?,
+            tags: 0,
+            clients: "threads in this process; each waits for its answer before the next append, \
+                and every append has an expected revision"
+                .to_owned(),
+            stream_events: STREAM_EVENTS,
+            rounds: effort.rounds as u64,
+            turn_ms: u64::try_from(effort.turn.as_millis()).unwrap_or(u64::MAX),
+            quick: effort.quick,
+            load_1min: load(),
+        })
+    }
+
+    /// As lines for people.
+    pub(super) fn facts(&self) -> Facts {
+        Facts::new()
+            .with("version", format!("{} ({})", self.version, self.profile))
+            .with(
+                "machine",
+                format!(
+                    "{}, {} cores, {} MiB, load {:.1}",
+                    self.processor, self.cores, self.memory_mib, self.load_1min
+                ),
+            )
+            .with("system", format!("kernel {}, {}", self.kernel, self.filesystem))
+            .with("backend", format!("{}, {}", self.backend, self.sync))
+            .with("chosen because", &self.backend_reason)
+            .with(
+                "disk sync",
+                format!("4 KiB: p50 {:.0} µs, p99 {:.0} µs", self.sync_p50_us, self.sync_p99_us),
+            )
+            .with(
+                "events",
+                format!(
+                    "{} B of JSON (zstd {:.1} x), {} B as a record, {} tags, streams of {}",
+                    self.data_bytes,
+                    self.zstd_ratio,
+                    self.record_bytes,
+                    self.tags,
+                    self.stream_events
+                ),
+            )
+            .with("clients", &self.clients)
+            .with(
+                "rounds",
+                format!(
+                    "{} of {} ms, each between two of its ceiling{}",
+                    self.rounds,
+                    self.turn_ms,
+                    if self.quick { "; quick: small logs, rough figures" } else { "" }
+                ),
+            )
+    }
+}
+
+/// How this binary was built, as far as it matters for figures.
+pub(super) fn profile() -> &'static str {
+    if cfg!(debug_assertions) { "debug" } else { "release" }
+}
+
+fn sync_mode(backend: Backend) -> &'static str {
+    if backend.is_direct() {
+        "every frame durable before its answer: O_DIRECT writes with RWF_DSYNC"
+    } else {
+        "every frame durable before its answer: a write, then fdatasync"
+    }
+}
+
+/// Bytes of an event in the log.
+fn record_bytes(orders: &Orders) -> Result<u64, Failure> {
+    let engine = Engine::in_memory();
+    let mut writers = Writer::several(orders, "8x100", 1);
+    append_for(&engine, &mut writers, STREAM_EVENTS, std::time::Duration::from_millis(1))?;
+    mean_record_bytes(&engine)
+}
+
+/// Mean size of the first records of a log, in bytes.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(super) fn mean_record_bytes(engine: &Engine) -> Result<u64, Failure> {
+    let (mut bytes, mut count) = (0, 0);
+    for event in engine.read(Read::all().limit(1000)) {
+        bytes += event?.as_bytes().len() as u64;
+        count += 1;
+    }
+    Ok(bytes / u64::max(count, 1))
+}
+
+fn filesystem(dir: &Path) -> String {
+    let Ok(found) = rustix::fs::statfs(dir) else { return "unknown".to_owned() };
+    match u32::try_from(found.f_type).unwrap_or(0) {
+        0xef53 => "ext4".to_owned(),
+        0x5846_5342 => "xfs".to_owned(),
+        0x9123_683e => "btrfs".to_owned(),
+        0x2fc1_2fc1 => "zfs".to_owned(),
+        0x794c_7630 => "overlayfs".to_owned(),
+        0x0102_1994 => "tmpfs: nothing on it is durable, figures of appends say nothing".to_owned(),
+        other => format!("file system {other:#x}"),
+    }
+}
+
+/// A field of a file of the kernel's, `NAME : VALUE` a line.
+pub(super) fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The same in KiB.
+pub(super) fn kib_of(path: &str, name: &str) -> Option<u64> {
+    field(path, name)?.split_whitespace().next()?.parse().ok()
+}
+
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+}
+
+fn us(ns: u64) -> f64 {
+    ns as f64 / 1000.0
+}
