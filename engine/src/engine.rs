@@ -151,8 +151,8 @@ impl Engine {
         self.shared.namespace(name.as_str())
     }
 
-    /// Does now what threads do in the background: max age, space, sealing, index files, compression.
-    /// For engines without threads.
+    /// Does now what threads do in the background: max age, space, sealing, index files, and the
+    /// compression of one segment. For engines without threads.
     ///
     /// # Errors
     /// What the disk said, in words; it is tried again at the next call.
@@ -375,7 +375,10 @@ impl Parts {
         for committer in self.committers() {
             crate::retain::age_out(&committer, committer.now());
             self.maintain_one(&committer)?;
-            while self.rewrite_one(&committer)? {}
+            while committer.log.write_index_file()? {}
+            if self.options.compress {
+                committer.log.rewrite_one()?;
+            }
             let end = committer.lock().writer.durable_end();
             committer.log.note_durable_end(end)?;
         }
