@@ -4,5 +4,7 @@
 //! store only by its public trait, so that the embedded, the replicated, and the remote store pass
 //! the same list of cases.
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
+
 pub mod executor;
 pub mod suites;
