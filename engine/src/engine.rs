@@ -306,13 +306,15 @@ impl Parts {
         self.read_namespaces().values().cloned().collect()
     }
 
-    /// One committer serves all namespaces of a disk.
+    /// One committer serves all namespaces of a disk, in turns.
     fn run_committer(&self) {
         while !self.stop.load(Ordering::Acquire) {
-            if self.signals.commit.wait(Duration::from_secs(1)) {
+            let mut more = self.signals.commit.wait(Duration::from_secs(1));
+            while more {
+                more = false;
                 for committer in self.committers() {
-                    if !committer.queue.is_empty() || committer.lock().writer.in_flight().0 > 0 {
-                        committer.pump_all();
+                    if !committer.queue.is_empty() || committer.lock().writer.in_flight() > 0 {
+                        more |= committer.pump_turn();
                     }
                 }
             }
@@ -426,7 +428,7 @@ impl Shared {
         if first {
             parts.signals.commit.listened.store(false, Ordering::Release);
             for committer in &committers {
-                committer.pump_all();
+                while committer.pump_turn() {}
                 committer.log.committed.close();
                 if !committer.is_read_only() {
                     let end = committer.lock().writer.durable_end();

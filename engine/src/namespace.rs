@@ -111,8 +111,7 @@ impl Namespace {
     }
 
     fn lineage(&self) -> Lineage {
-        let catalog = self.committer.log.catalog.lock().expect("no panic while it is changed");
-        catalog.manifest.lineage()
+        self.committer.log.lineage
     }
 
     /// What is known of a stream; of one that never was, that it is missing.

@@ -182,7 +182,7 @@ pub(crate) fn open(
         })?;
     }
     let segment_bytes_max = options.segment_bytes_max;
-    let catalog = Catalog { manifest, node_state, segment_bytes_max, manifest_unsaved: false };
+    let catalog = Catalog { manifest, node_state, segment_bytes_max };
     let log = Arc::new(Log::new(
         Arc::clone(disk),
         dir.to_owned(),

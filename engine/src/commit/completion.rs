@@ -31,12 +31,19 @@ impl Completion {
 
     /// Answers, and wakes who waits.
     pub(crate) fn finish(&self, answer: Answer) {
+        if let Some(waker) = self.answer(answer) {
+            waker.wake();
+        }
+    }
+
+    /// Answers; who waits is woken by the caller, when it suits.
+    #[must_use = "whoever waits is to be woken"]
+    pub(crate) fn answer(&self, answer: Answer) -> Option<Waker> {
         let mut state = self.state.lock().expect("no panic while an answer is given");
         let before = std::mem::replace(&mut *state, State::Done(Box::new(answer)));
         drop(state);
         match before {
-            State::Pending(Some(waker)) => waker.wake(),
-            State::Pending(None) => {}
+            State::Pending(waker) => waker,
             State::Done(_) | State::Taken => unreachable!("an append is answered once"),
         }
     }

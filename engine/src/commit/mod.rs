@@ -5,6 +5,11 @@
 //! for its own append pumps by itself when nobody else does, so that a single writer pays for no
 //! hand-off; under load the committer thread does. One code path, two callers.
 //!
+//! Appenders that wait for each answer move in circles: answered, woken, back with the next append.
+//! So that the disk neither idles while they run nor writes a frame for each of them, what is worth
+//! a frame is written before the ones answered are woken, and those are given the time to come back.
+//! There is no timer: giving time is yielding the processor as long as more and more come back.
+//!
 //! Invariants: I1 (an answer comes after the sync of all it was computed from), I2 (readers see only
 //! what is committed), I7 (a failed write or sync poisons the log; nothing is retried), I8.
 
@@ -16,6 +21,7 @@ mod replicate;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::Waker;
 
 use nexus_protocol::limits::{CLOCK_JUMP_ALARM_US, CLOCK_JUMP_REFUSE_US, FRAME_BYTES_TARGET};
 use nexus_protocol::{AppendError, Appended, Position, RecordedEvent, Timestamp, Unavailable};
@@ -33,6 +39,11 @@ use crate::io::align_up;
 use crate::log::{Log, Writer};
 use crate::segment::frames::Want;
 use crate::sequencer::{Decision, PreparedAppend, StreamPlace, View, appended, decide, entry_of};
+
+/// So often the processor is yielded to appenders without one of them coming back, at most.
+const YIELDS_MAX: usize = 32;
+/// The committer thread turns to another namespace after so many frames of one.
+const FRAMES_A_TURN: usize = 64;
 
 /// An append's answer, held back until the frame it depends on is durable.
 type Held = (Arc<Completion>, Result<Appended, AppendError>);
@@ -64,6 +75,15 @@ pub(crate) struct CommitState {
     /// Wall clock and boot-time clock when the log was opened, in microseconds.
     clock: (i64, u128),
     alarmed: bool,
+    /// Who is to be woken: their appends are answered.
+    wakers: Vec<Waker>,
+}
+
+impl CommitState {
+    /// Wakes whose appends were answered.
+    fn wake(&mut self) {
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
 }
 
 /// A durable frame that waits to be committed.
@@ -124,6 +144,7 @@ impl Committer {
             replicator: Box::new(LocalReplicator),
             clock,
             alarmed: false,
+            wakers: Vec::new(),
         };
         Self {
             log,
@@ -149,13 +170,17 @@ impl Committer {
     /// The end of what is durable, if nobody commits now.
     pub(crate) fn durable_end_if_idle(&self) -> Option<crate::frame::LogOffset> {
         let state = self.state.try_lock().ok()?;
-        (state.writer.in_flight().0 == 0).then(|| state.writer.durable_end())
+        (state.writer.in_flight() == 0).then(|| state.writer.durable_end())
     }
 
-    /// Pumps until nothing waits and nothing is in flight.
-    pub(crate) fn pump_all(&self) {
+    /// Pumps until nothing waits and nothing is in flight, or so much was done that others should
+    /// have their turn. Answers whether anything waits.
+    pub(crate) fn pump_turn(&self) -> bool {
         let mut state = self.lock();
         self.pump(&mut state, None);
+        drop(state);
+        // Whoever came while the lock was held found it taken, and relies on this look.
+        !self.queue.is_empty()
     }
 
     /// Pumps until `own` is answered, if nobody else pumps. Answers whether it did.
@@ -170,9 +195,9 @@ impl Committer {
             self.lock()
         };
         self.pump(&mut state, own);
-        let more = state.writer.in_flight().0 > 0;
+        let more = state.writer.in_flight() > 0;
         drop(state);
-        // Whoever came while the lock was held found it taken, and relies on this look.
+        // As above.
         if more || !self.queue.is_empty() {
             self.signal.raise();
         }
@@ -180,20 +205,43 @@ impl Committer {
     }
 
     fn pump(&self, state: &mut CommitState, own: Option<&Completion>) {
+        let mut frames = 0;
         loop {
-            loop {
-                let (in_flight, depth) = state.writer.in_flight();
-                if in_flight == depth || !self.fill(state) {
-                    break;
-                }
+            while frames < FRAMES_A_TURN && self.is_due(state) && self.fill(state) {
+                frames += 1;
             }
-            if state.writer.in_flight().0 == 0 {
+            if state.writer.in_flight() == 0 {
                 return;
             }
-            self.complete(state);
+            let answered = self.complete(state);
+            let may_go_on = frames < FRAMES_A_TURN && !state.writer.waits_in_append();
+            if may_go_on && self.queue.is_worth_a_frame() && self.fill(state) {
+                frames += 1;
+            }
+            state.wake();
             if own.is_some_and(Completion::is_done) {
                 return;
             }
+            self.gather(answered);
+        }
+    }
+
+    /// Whether a frame should be made of what waits, if anything does.
+    fn is_due(&self, state: &CommitState) -> bool {
+        let in_flight = state.writer.in_flight();
+        in_flight == 0 || (state.writer.has_place() && self.queue.is_worth_a_frame())
+    }
+
+    /// Gives the `answered` appenders the time to come back, as long as they do.
+    fn gather(&self, answered: usize) {
+        if answered < 2 || !self.signal.listened.load(Ordering::Acquire) {
+            return;
+        }
+        let (mut waiting, mut in_vain) = (self.queue.len(), 0);
+        while waiting < answered && in_vain < YIELDS_MAX {
+            std::thread::yield_now();
+            let before = std::mem::replace(&mut waiting, self.queue.len());
+            in_vain = if waiting > before { 0 } else { in_vain + 1 };
         }
     }
 
@@ -305,16 +353,19 @@ impl Committer {
         }
     }
 
-    /// Waits for the oldest frame in flight; publishes and answers.
-    fn complete(&self, state: &mut CommitState) {
+    /// Waits for the oldest frame in flight; publishes and answers. Answers how many appends were in
+    /// it; who waits for them is still to be woken.
+    fn complete(&self, state: &mut CommitState) -> usize {
         match state.writer.complete() {
             Ok(done) => {
                 let held = state.held.pop_front().expect("a frame in flight has its answers");
+                let answered = held.len();
                 let (entry, next_position) = (done.entry, done.next_position);
                 state.awaiting.push_back(Awaiting { entry, next_position, held });
                 if let Some(committed) = state.replicator.on_durable(entry) {
                     self.commit_up_to(state, committed);
                 }
+                answered
             }
             Err(error) => {
                 tracing::error!(error = %describe(&error), "the log is poisoned: open it again");
@@ -325,11 +376,13 @@ impl Committer {
                 }
                 state.writer.abandon();
                 self.queue.nudge();
+                0
             }
         }
     }
 
-    /// The log is committed up to `entry`: readers see it, and its appenders are answered.
+    /// The log is committed up to `entry`: readers see it, and its appenders are answered. Who waits
+    /// is still to be woken.
     fn commit_up_to(&self, state: &mut CommitState, entry: EntryId) {
         while state.awaiting.front().is_some_and(|frame| frame.entry <= entry) {
             let frame = state.awaiting.pop_front().expect("just looked at");
@@ -337,7 +390,9 @@ impl Committer {
             if frame.next_position > self.log.committed.get() {
                 self.log.committed.publish(frame.next_position);
             }
-            finish_all(frame.held);
+            for (completion, answer) in frame.held {
+                state.wakers.extend(completion.answer(answer));
+            }
         }
     }
 

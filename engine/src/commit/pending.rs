@@ -12,6 +12,10 @@ use super::Committer;
 use super::completion::{Completion, thread_waker};
 use super::queue::{NotQueued, Waiting};
 
+/// So often a thread that waits yields the processor before it sleeps. Measured with 8 and 32 threads
+/// on 2 cores: 20 gives most of what 100 gives, at a fraction of the idle processor time.
+const YIELDS_MAX: usize = 24;
+
 /// An append under way. It was submitted when it was made: dropping it does not cancel it.
 ///
 /// Await it in any executor, or call [`PendingAppend::wait`] to block. An append that nobody awaits
@@ -60,6 +64,19 @@ pub(crate) fn submit(
     PendingAppend { state }
 }
 
+/// Lets others run a few times before this thread is put to sleep. Under load, when many threads
+/// append, their turns last as long as the write they wait for, and none of them has to be woken by a
+/// system call and, on a processor that idles, by an interrupt. When nobody else wants to run it is
+/// over in microseconds.
+fn yield_until_done(completion: &Completion) {
+    for _ in 0..YIELDS_MAX {
+        std::thread::yield_now();
+        if completion.is_done() {
+            return;
+        }
+    }
+}
+
 fn closed() -> AppendError {
     AppendError::Unavailable(Unavailable::Closed)
 }
@@ -85,8 +102,8 @@ impl PendingAppend {
                 *signalled = true;
                 let waker = thread_waker();
                 loop {
-                    if !completion.is_done() {
-                        committer.try_pump(Some(completion));
+                    if !completion.is_done() && !committer.try_pump(Some(completion)) {
+                        yield_until_done(completion);
                     }
                     match completion.poll(&waker) {
                         Poll::Ready(answer) => return answer,

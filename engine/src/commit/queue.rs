@@ -41,6 +41,10 @@ pub(crate) struct Queue {
     appends_max: usize,
 }
 
+/// So many appends, or so many of their bytes, are worth a frame beside others in flight.
+const WORTH_APPENDS: usize = 16;
+const WORTH_BYTES: usize = 64 * 1024;
+
 /// Why an append is not in the queue.
 #[derive(Debug)]
 pub(crate) enum NotQueued {
@@ -93,6 +97,17 @@ impl Queue {
         }
         wakers.into_iter().for_each(Waker::wake);
         taken
+    }
+
+    /// How many appends wait.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().expect("no panic while the queue is looked at").waiting.len()
+    }
+
+    /// Whether so much waits that it should be written before anything else is done.
+    pub(crate) fn is_worth_a_frame(&self) -> bool {
+        let inner = self.inner.lock().expect("no panic while the queue is looked at");
+        inner.waiting.len() >= WORTH_APPENDS || inner.bytes >= WORTH_BYTES
     }
 
     /// Whether nothing waits.

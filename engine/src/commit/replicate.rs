@@ -147,7 +147,7 @@ impl Seams {
         let mut state = committer.lock();
         for frame in frames {
             let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
-            while state.writer.in_flight().0 == state.writer.in_flight().1 {
+            while !state.writer.has_place() {
                 committer.complete(&mut state);
             }
             let padded = proposal.padded_bytes() as u64;
@@ -157,9 +157,10 @@ impl Seams {
             state.writer.append(proposal, frame.entry());
             state.held.push_back(Vec::new());
         }
-        while state.writer.in_flight().0 > 0 {
+        while state.writer.in_flight() > 0 {
             committer.complete(&mut state);
         }
+        state.wake();
         if let Some(error) = state.writer.poisoned() {
             return Err(SeamError::new(error));
         }
@@ -169,7 +170,9 @@ impl Seams {
 
     /// The log is committed up to `entry`: readers see it, and its appenders are answered.
     pub fn set_committed(&self, entry: EntryId) {
-        self.committer.commit_up_to(&mut self.committer.lock(), entry);
+        let mut state = self.committer.lock();
+        self.committer.commit_up_to(&mut state, entry);
+        state.wake();
     }
 
     /// Cuts every frame after `to`. Appends in those frames are answered `Unknown`.
@@ -223,9 +226,10 @@ impl Committer {
     }
 
     fn truncate_tail(&self, state: &mut CommitState, to: EntryId) -> Result<(), LogError> {
-        while state.writer.in_flight().0 > 0 {
+        while state.writer.in_flight() > 0 {
             self.complete(state);
         }
+        state.wake();
         if let Some(error) = state.writer.poisoned() {
             return Err(error.clone().into());
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use nexus_protocol::{CorruptionKind, RecordedEvent};
 
 use super::Log;
-use super::prepare::{AHEAD_BYTES, STRIDE_BYTES};
+use super::prepare::{AHEAD_BYTES, NEXT_BEGUN_AT, STRIDE_BYTES};
 use super::recover::{Follow, Scanned, add_to_table, resync, scan};
 use crate::error::LogError;
 use crate::frame::{FrameError, LogOffset, digest};
@@ -25,25 +25,34 @@ use crate::segment::{
 
 impl Log {
     /// Keeps zeros ahead of the tail, and a segment ready for when the active one is full.
+    ///
+    /// The next segment is filled with zeros as the active one fills with frames: at the pace of the
+    /// log, so that there is no rush that appends would have to wait behind, and before it is
+    /// written to, since a file that grows makes the syncs of its frames dearer.
     pub(crate) fn keep_space_ready(&self) -> Result<(), LogError> {
         loop {
             let segments = self.segments();
             let active = segments.last().expect("a log has an active segment");
             let end = active.frames().map_or(HEADER_BLOCK_BYTES, |table| table.end_bytes);
             let capacity = active.entry.capacity_bytes;
-            if end + AHEAD_BYTES >= capacity || end >= capacity / 2 {
+            let ready = active.ready_bytes.load(Ordering::Acquire);
+            if ready < capacity.min(end + AHEAD_BYTES) {
+                let file = active.log_file().expect("the active segment is written");
+                let target = (ready + STRIDE_BYTES).min(capacity);
+                self.extend_ready(&**file, &active.ready_bytes, target)?;
+                continue;
+            }
+            if end + AHEAD_BYTES >= capacity || end >= capacity / NEXT_BEGUN_AT {
                 self.prepare_segment(ALIGNMENT as u64)?;
             }
-            let ready = active.ready_bytes.load(Ordering::Acquire);
-            if ready >= capacity || ready >= end + AHEAD_BYTES {
+            let next = self.prepared.lock().expect("no panic while segments are prepared");
+            let Some(next) = next.first().cloned() else { return Ok(()) };
+            let ready = next.ready_bytes.load(Ordering::Acquire);
+            if ready >= next.wanted_bytes(end, capacity) {
                 return Ok(());
             }
-            let target = (ready + STRIDE_BYTES).min(capacity);
-            self.extend_ready(
-                &**active.log_file().expect("the active segment is written"),
-                &active.ready_bytes,
-                target,
-            )?;
+            let target = (ready + STRIDE_BYTES).min(next.entry.capacity_bytes);
+            self.extend_ready(&**next.file(), &next.ready_bytes, target)?;
         }
     }
 

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use nexus_protocol::{Corruption, CorruptionKind, LogId, Timestamp};
+use nexus_protocol::{Corruption, CorruptionKind, Lineage, LogId, Timestamp};
 
 pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
 pub(crate) use tail::Tail;
@@ -39,6 +39,8 @@ pub(crate) struct Log {
     /// The namespace's folder.
     pub(crate) dir: PathBuf,
     pub(crate) log_id: LogId,
+    /// The lineage that is written; a new one starts only with a new opening.
+    pub(crate) lineage: Lineage,
     segments: RwLock<SegmentList>,
     pub(crate) tail: Tail,
     /// Every position below it is durable here.
@@ -47,6 +49,10 @@ pub(crate) struct Log {
     pub(crate) committed: Arc<Watermark>,
     /// Manifest and node-state: what maintenance changes.
     pub(crate) catalog: Mutex<Catalog>,
+    /// Whether the file may hold an older manifest than the catalog: a save failed on the way.
+    manifest_unsaved: AtomicBool,
+    /// Held while a file is extended, so that two do not extend one.
+    extending: Mutex<()>,
     /// Segments that are ready to be written.
     pub(crate) prepared: Mutex<Vec<Prepared>>,
     /// Segments that the writer went on from, in order, with what they will be sealed with.
@@ -109,11 +115,14 @@ impl Log {
             disk,
             dir,
             log_id: catalog.manifest.log_id,
+            lineage: catalog.manifest.lineage(),
             segments: segments.into(),
             tail: Tail::default(),
             durable: AtomicU64::new(durable),
             committed: Arc::new(Watermark::new(durable)),
             catalog: Mutex::new(catalog),
+            manifest_unsaved: AtomicBool::new(false),
+            extending: Mutex::new(()),
             prepared: Mutex::new(prepared),
             needs_space: AtomicBool::new(false),
             space,

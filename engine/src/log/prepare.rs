@@ -16,12 +16,15 @@ use crate::manifest::{Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::NodeStateFile;
 use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentFiles, SegmentHeader};
 
-/// Zeros are written in pieces of this size, in bytes.
-const PIECE_BYTES: usize = 1 << 20;
+/// Zeros are written in pieces of this size, in bytes: small ones, since frames wait behind them.
+const PIECE_BYTES: usize = 256 << 10;
 /// Zeros are written ahead of the tail in strides of this size, in bytes.
 pub(crate) const STRIDE_BYTES: u64 = 8 << 20;
 /// So much is kept ready ahead of the tail, in bytes.
 pub(crate) const AHEAD_BYTES: u64 = 4 * STRIDE_BYTES;
+
+/// The next segment is begun when this part of the active one, as a divisor, is full.
+pub(crate) const NEXT_BEGUN_AT: u64 = 8;
 
 /// Manifest and node-state, with their files.
 #[derive(Debug)]
@@ -30,16 +33,13 @@ pub(crate) struct Catalog {
     pub(crate) node_state: NodeStateFile,
     /// Segments never get larger than this, unless a frame needs it.
     pub(crate) segment_bytes_max: u64,
-    /// Whether the file may hold an older manifest than this one: a save failed on the way.
-    pub(crate) manifest_unsaved: bool,
 }
 
 impl Catalog {
     /// Makes sure that the file holds the manifest.
     fn save_manifest(&mut self, log: &Log) -> Result<(), LogError> {
-        self.manifest_unsaved = true;
         self.manifest.save(&*log.disk, &log.dir)?;
-        self.manifest_unsaved = false;
+        log.manifest_unsaved.store(false, Ordering::Release);
         Ok(())
     }
 }
@@ -60,16 +60,34 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// How much of it should hold zeros when `used` of the `capacity` of the segment before it are
+    /// full: all of it when three quarters are.
+    pub(crate) fn wanted_bytes(&self, used: u64, capacity: u64) -> u64 {
+        let whole = u128::from(self.entry.capacity_bytes);
+        let part = whole * u128::from(used) * 4 / (u128::from(capacity.max(1)) * 3);
+        u64::try_from(part.min(whole)).expect("at most the capacity")
+    }
+}
+
 impl Log {
     /// Makes sure that a segment is prepared that takes a first frame of `padded_bytes`.
     pub(crate) fn prepare_segment(&self, padded_bytes: u64) -> Result<(), LogError> {
         let needed = HEADER_BLOCK_BYTES + padded_bytes;
+        let is_large = |first: &Prepared| first.entry.capacity_bytes >= needed;
+        // The usual case, which waits for nothing: this is called on the commit path.
+        let prepared = self.prepared.lock().expect("no panic while segments are prepared");
+        let is_there = prepared.first().is_some_and(is_large);
+        drop(prepared);
+        if is_there && !self.manifest_unsaved.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
         let small = {
             let prepared = self.prepared.lock().expect("no panic while segments are prepared");
             match prepared.first() {
-                Some(first) if first.entry.capacity_bytes >= needed => {
-                    return if catalog.manifest_unsaved {
+                Some(first) if is_large(first) => {
+                    return if self.manifest_unsaved.load(Ordering::Acquire) {
                         catalog.save_manifest(self)
                     } else {
                         Ok(())
@@ -96,6 +114,7 @@ impl Log {
         // From here on the segment is there, even if the save fails: the file may name it already,
         // so that neither its number nor its file can be used for another.
         catalog.manifest = manifest;
+        self.manifest_unsaved.store(true, Ordering::Release);
         let mut list = self.prepared.lock().expect("no panic while segments are prepared");
         list.retain(|other| Some(other.entry.number) != small.as_ref().map(|s| s.entry.number));
         list.push(prepared);
@@ -114,8 +133,7 @@ impl Log {
         ready_bytes: &AtomicU64,
         target_bytes: u64,
     ) -> Result<(), LogError> {
-        // The catalog's lock makes sure that two do not extend one file.
-        let _catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+        let _one = self.extending.lock().expect("no panic while a file is extended");
         let ready = ready_bytes.load(Ordering::Acquire);
         if ready < target_bytes {
             write_zeros(file, ready, target_bytes)?;

@@ -69,9 +69,20 @@ impl Writer {
         self.durable_end
     }
 
-    /// How many frames are in flight, and how many may be.
-    pub(crate) fn in_flight(&self) -> (usize, usize) {
-        (self.in_flight.len(), self.queue.depth())
+    /// How many frames are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether the disk may be waited for in [`Writer::append`] already, not only in
+    /// [`Writer::complete`].
+    pub(crate) fn waits_in_append(&self) -> bool {
+        self.queue.depth() == 1
+    }
+
+    /// Whether one more may be in flight.
+    pub(crate) fn has_place(&self) -> bool {
+        self.in_flight.len() < self.queue.depth()
     }
 
     /// The failure that poisoned the log.
