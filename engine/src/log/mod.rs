@@ -229,6 +229,8 @@ impl Log {
         };
         let mut low = segment.first_position;
         let mut high = segments.get(after).map_or(end, |next| next.first_position).min(end);
+        // The segment may hold nothing below `end` yet: what is in flight has a time too.
+        low = low.min(high);
         while low < high {
             let middle = low + (high - low) / 2;
             let chunk = self.chunk(middle, Want::One)?;
