@@ -17,7 +17,7 @@ use nexus_protocol::{
 
 use crate::index::Index;
 use crate::log::Log;
-use crate::read::Reader;
+use crate::read::{Reader, Step};
 use crate::watermark::{Wait, WaiterSlot, Watermark};
 
 /// Positions between two checkpoints, at most, unless asked otherwise.
@@ -137,8 +137,8 @@ impl Subscription {
                 self.reader.as_ref()?;
                 continue;
             };
-            match reader.next() {
-                Some(Ok(event)) => {
+            match reader.next_before(self.checkpointed.saturating_add(self.checkpoint_every)) {
+                Ok(Step::Event(event)) => {
                     self.next = event.position().get() + 1;
                     if self.next - self.checkpointed >= self.checkpoint_every {
                         let checkpoint = self.checkpoint();
@@ -146,8 +146,12 @@ impl Subscription {
                     }
                     return Some(Ok(SubscriptionItem::Event(event)));
                 }
-                Some(Err(error)) => return Some(self.fail(error)),
-                None => {
+                // Where nothing matches there is a place to start after all the same.
+                Ok(Step::Paused(position)) => {
+                    self.next = position;
+                    return Some(Ok(self.checkpoint()));
+                }
+                Ok(Step::End) => {
                     let bound = *bound;
                     let silent = bound > self.next;
                     self.next = bound;
@@ -156,6 +160,7 @@ impl Subscription {
                         return Some(Ok(self.checkpoint()));
                     }
                 }
+                Err(error) => return Some(self.fail(error)),
             }
         }
     }

@@ -15,4 +15,5 @@ mod history;
 mod rewrite;
 mod seams;
 mod stores;
+mod subscriptions;
 mod workload;
