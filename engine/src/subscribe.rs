@@ -116,7 +116,10 @@ impl Subscription {
             match self.log.committed.wait_beyond(self.next, timeout) {
                 Wait::Reached(_) => {}
                 Wait::TimedOut => return None,
-                Wait::Closed => return Some(self.fail(ReadError::Closed)),
+                Wait::Closed => {
+                    let end = self.log.end_of_waiting();
+                    return Some(self.fail(end));
+                }
             }
         }
     }
@@ -214,7 +217,10 @@ impl Stream for Subscription {
             match this.waiter.poll_beyond(this.next, context.waker()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Some(this.fail(ReadError::Closed))),
+                Poll::Ready(Err(_)) => {
+                    let end = this.log.end_of_waiting();
+                    return Poll::Ready(Some(this.fail(end)));
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use nexus_protocol::{Corruption, CorruptionKind, LogId, Timestamp};
+use nexus_protocol::{Corruption, CorruptionKind, LogId, Position, ReadError, Timestamp};
 
 pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
 pub(crate) use tail::Tail;
@@ -45,6 +45,8 @@ pub(crate) struct Log {
     durable: AtomicU64,
     /// Every position below it is committed: what readers see.
     pub(crate) committed: Arc<Watermark>,
+    /// A write or sync failed (I7). Raised before `committed` closes.
+    poisoned: AtomicBool,
     /// Manifest and node-state: what maintenance changes.
     pub(crate) catalog: Mutex<Catalog>,
     /// Segments that are ready to be written.
@@ -113,6 +115,7 @@ impl Log {
             tail: Tail::default(),
             durable: AtomicU64::new(durable),
             committed: Arc::new(Watermark::new(durable)),
+            poisoned: AtomicBool::new(false),
             catalog: Mutex::new(catalog),
             prepared: Mutex::new(prepared),
             needs_space: AtomicBool::new(false),
@@ -130,6 +133,22 @@ impl Log {
     /// Frames became durable, or were cut.
     pub(crate) fn set_durable(&self, next_position: u64) {
         self.durable.store(next_position, Ordering::Release);
+    }
+
+    /// A write or sync failed: nothing more becomes committed, and who waits for it is told.
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+        self.committed.close();
+    }
+
+    /// Why there is nothing more to wait for, once `committed` is closed.
+    pub(crate) fn end_of_waiting(&self) -> ReadError {
+        if self.poisoned.load(Ordering::Acquire) {
+            let at = self.committed.get().checked_sub(1).map(Position::new);
+            ReadError::Poisoned { at }
+        } else {
+            ReadError::Closed
+        }
     }
 
     /// Asks for space, or for a segment to be sealed. Cheap when it was asked for already.
