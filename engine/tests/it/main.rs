@@ -12,6 +12,7 @@ mod damage;
 mod faults;
 mod flips;
 mod history;
+mod model;
 mod rewrite;
 mod seams;
 mod stores;
