@@ -25,7 +25,7 @@ const CHECKPOINT_EVERY: u64 = 1024;
 /// A live reader that is so many positions behind is told.
 const FELL_BEHIND: u64 = 4096;
 
-/// A subscription. It never ends by itself: drop it to end it.
+/// A subscription. It ends with an error, such as that the store was closed, or when it is dropped.
 pub struct Subscription {
     log: Arc<Log>,
     index: Arc<Index>,
