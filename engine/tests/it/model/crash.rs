@@ -65,6 +65,32 @@ impl Run {
         drop(left);
     }
 
+    /// The machine stops while segments are sealed, indexed, rewritten, or prepared: from some
+    /// operation on nothing gets through to the disk.
+    pub(crate) fn crash_in_maintenance(&mut self) {
+        // Whatever is due by age is done first: a floor must not fail with the rest.
+        self.maintain();
+        let count = self.generator.below(20);
+        let Submitted { pending, ends } = self.submit(count);
+        for (append, wanted) in pending {
+            same_answer(&append.wait(), &wanted);
+        }
+        let nth = 1 + self.generator.below(6);
+        let fault = match self.generator.below(3) {
+            0 => Fault::names(nth),
+            1 => Fault::sync_dir(nth),
+            _ => Fault::sync(nth),
+        };
+        self.tell(|| format!("maintenance with {fault:?}"));
+        self.disk.schedule(fault.repeating());
+        if self.engine.maintain().is_err() {
+            self.counts.did("crash", "in maintenance");
+        }
+        assert_eq!(compare::head(&self.engine), self.naive.next(), "maintenance adds no event");
+        // Still failing: what the old engine does as it is dropped is not on the new disk.
+        self.cut_power(&ends, self.naive.next());
+    }
+
     /// The machine stops, and starts again. `ends` are the positions at which the log may end.
     fn cut_power(&mut self, ends: &[u64], least: u64) {
         let seed = self.generator.below(u64::MAX);

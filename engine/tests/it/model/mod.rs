@@ -91,6 +91,7 @@ const MUST: &[(&str, &[&str])] = &[
             "maintain",
             "reopen",
             "crash",
+            "crash in maintenance",
             "crash of a failed sync",
         ],
     ),
@@ -133,7 +134,7 @@ const MUST: &[(&str, &[&str])] = &[
     ("look", &["by id", "stream", "streams", "snapshots", "id found", "snapshot found"]),
     ("watch", &["event", "live event", "checkpoint", "silent checkpoint", "caught up", "resumed"]),
     ("setting", &["max count", "max age", "truncate before", "lifted", "aged"]),
-    ("crash", &["kept none", "kept some", "kept all", "again"]),
+    ("crash", &["kept none", "kept some", "kept all", "again", "poisoned", "in maintenance"]),
 ];
 
 /// How long to go on, and with which seeds.

@@ -133,7 +133,8 @@ impl Run {
             915..970 => "clock",
             970..990 => "maintain",
             990..993 => "reopen",
-            993..998 => "crash",
+            993..997 => "crash",
+            997 => "crash in maintenance",
             _ => "crash of a failed sync",
         };
         self.counts.did("step", kind);
@@ -151,6 +152,7 @@ impl Run {
             "maintain" => self.maintain(),
             "reopen" => self.reopen(),
             "crash" => self.crash(),
+            "crash in maintenance" => self.crash_in_maintenance(),
             _ => self.fail_sync(),
         }
         assert_eq!(compare::head(&self.engine), self.naive.next(), "the end of the log");
@@ -445,7 +447,7 @@ impl Run {
         self.tell(|| "clock".to_owned());
     }
 
-    fn maintain(&mut self) {
+    pub(crate) fn maintain(&mut self) {
         self.tell(|| "maintain".to_owned());
         let before = self.naive.next();
         self.naive.age_out();
