@@ -179,7 +179,22 @@ impl Generator {
             let events = if checked_only { Vec::new() } else { self.events() };
             append.streams.push(StreamAppend { stream, expected, events });
         }
-        self.conditions(naive, append)
+        let append = self.conditions(naive, append);
+        if self.one_in(6) { self.claim(naive, append) } else { append }
+    }
+
+    /// The append claims a name for itself: only one can have it.
+    fn claim(&mut self, naive: &Naive, mut append: Append) -> Append {
+        let name = format!("claim:{}", self.next - self.below(self.next.min(8)));
+        let last = append.streams.iter_mut().rev().find_map(|stream| stream.events.last_mut());
+        let Some(last) = last else { return append };
+        last.tags.push(name.clone());
+        let query = QueryItem::tags([name]);
+        if self.one_in(2) {
+            return append.absent(query);
+        }
+        let after = if self.one_in(2) { naive.next().checked_sub(1) } else { None };
+        append.boundary(query, after.map(Position::new))
     }
 
     /// An append.
@@ -212,7 +227,7 @@ impl Generator {
     fn altered(&mut self, naive: &Naive) -> Append {
         let mut append = self.again();
         let stream = usize::try_from(self.below(append.streams.len() as u64)).unwrap();
-        let what = self.below(9);
+        let what = self.below(12);
         let rebased = self.expected(naive, &append.streams[stream].stream);
         let (other, more) = (self.stream(), self.event());
         let renamed = append.streams.iter().all(|known| known.stream != other);
@@ -227,7 +242,8 @@ impl Generator {
             (5, Some(last)) => last.tags = more.tags,
             (6, _) if renamed => of.stream = other,
             (7, _) => of.events.reverse(),
-            (8, _) => {
+            (8..12, _) => {
+                // What it claimed it has, wherever its streams are by now.
                 append.boundary = append.boundary.or(conditions.boundary.take());
                 append.absence = append.absence.or(conditions.absence.take());
                 append.streams[stream].expected = rebased;

@@ -21,7 +21,7 @@ use run::{Run, Shape};
 /// Steps of one seed.
 const STEPS: u64 = 10_000;
 /// Seeds of one test, unless told otherwise.
-const SEEDS: u64 = 2;
+const SEEDS: u64 = 4;
 
 /// How often what was done; each kind of step, and each outcome.
 #[derive(Debug, Default)]
@@ -100,6 +100,7 @@ const MUST: &[(&str, &[&str])] = &[
         &[
             "written",
             "replayed",
+            "replayed, own in the way",
             "condition held",
             "conflict of a stream",
             "conflict of a boundary",
@@ -160,7 +161,10 @@ fn check(shape: impl Fn(u64) -> Shape, first: u64) {
         seeds += 1;
     }
     counts.print(seeds);
-    counts.check();
+    // One seed alone may lack what is rare.
+    if seeds >= SEEDS {
+        counts.check();
+    }
 }
 
 fn variable(name: &str) -> Option<u64> {

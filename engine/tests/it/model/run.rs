@@ -96,6 +96,7 @@ impl Run {
             self.look_at_watch(index, u64::MAX);
         }
         self.count_watches();
+        self.counts.add("append", "replayed, own in the way", self.naive.own_replays.get());
         compare::everything(&self.engine, &mut self.naive);
         let idle = Engine::in_memory();
         std::mem::replace(&mut self.engine, idle).close().unwrap();

@@ -9,6 +9,7 @@ mod read;
 mod replay;
 mod settings;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 
 use nexus_protocol::{
@@ -97,6 +98,8 @@ pub(crate) struct Naive {
     born: i64,
     /// The wall clock.
     pub(crate) clock: i64,
+    /// How often only the append's own events stood in its way.
+    pub(crate) own_replays: Cell<u64>,
 }
 
 pub(crate) type Answer = Result<Appended, AppendError>;
@@ -122,7 +125,16 @@ fn same_content(one: &EventData, other: &EventData) -> bool {
 impl Naive {
     pub(crate) fn new(log_id: LogId, clock: i64) -> Self {
         let (of, ids, settings) = (HashMap::new(), HashMap::new(), BTreeMap::new());
-        Self { log: Vec::new(), of, ids, settings, log_id, born: clock, clock }
+        Self {
+            log: Vec::new(),
+            of,
+            ids,
+            settings,
+            log_id,
+            born: clock,
+            clock,
+            own_replays: Cell::new(0),
+        }
     }
 
     pub(crate) fn next(&self) -> u64 {

@@ -118,6 +118,7 @@ impl Naive {
                 found.push(self.checked(at, &stream.stream, event)?);
             }
             if found.iter().all(Option::is_some) {
+                self.own_replays.set(self.own_replays.get() + 1);
                 return self.original(append, &found);
             }
         }
