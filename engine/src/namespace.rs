@@ -6,7 +6,8 @@ use std::time::Duration;
 use nexus_protocol::{
     Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head,
     Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent, SNAPSHOT_PREFIX,
-    SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, StreamChange, StreamInfo, Subscribe, names,
+    SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, StreamChange, StreamInfo, Subscribe,
+    Timestamp, names,
 };
 use uuid::Uuid;
 
@@ -54,11 +55,11 @@ impl Namespace {
     pub(crate) fn append_unchecked(&self, append: Append) -> PendingAppend {
         let options = self.shared.options();
         let log_id = self.log_id();
-        let now_ms = u64::try_from(self.committer.now().as_micros() / 1000).unwrap_or(0);
+        let now = self.committer.now();
         let key = append.idempotency_key.clone();
         let make_id = |ordinal: u64| match &key {
             Some(key) => log_id.keyed_event_id("", key, ordinal),
-            None => new_id(now_ms),
+            None => new_id(now),
         };
         let context = Context { data_bytes_max: options.data_bytes_max, make_id: &make_id };
         let prepared = PreparedAppend::new(&append, &context);
@@ -207,7 +208,8 @@ impl Namespace {
 }
 
 /// A new id, made from the wall clock and chance.
-fn new_id(now_ms: u64) -> EventId {
+pub(crate) fn new_id(now: Timestamp) -> EventId {
+    let now_ms = u64::try_from(now.as_micros() / 1000).unwrap_or(0);
     let (high, low) = Uuid::new_v4().as_u64_pair();
     let mut random = [0; 10];
     random[..8].copy_from_slice(&high.to_le_bytes());

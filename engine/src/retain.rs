@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_protocol::{
-    Append, EventData, EventId, ExpectedRevision, JSON, META_AGED, META_PREFIX, MetaData, Revision,
+    Append, EventData, ExpectedRevision, JSON, META_AGED, META_PREFIX, MetaData, Revision,
     Timestamp,
 };
-use uuid::Uuid;
 
 use crate::commit::{Committer, submit};
 use crate::index::stream::StreamEntry;
+use crate::namespace::new_id;
 use crate::read::Cursor;
 use crate::segment::frames::Want;
 use crate::sequencer::{Context, PreparedAppend};
@@ -25,7 +25,7 @@ pub(crate) fn age_out(committer: &Arc<Committer>, now: Timestamp) {
     }
     for entry in committer.index.streams_with_settings() {
         if let Some(append) = due(committer, &entry, now) {
-            let make_id = |_: u64| EventId::from_uuid(Uuid::new_v4());
+            let make_id = |_: u64| new_id(now);
             let context = Context { data_bytes_max: 4096, make_id: &make_id };
             let prepared = PreparedAppend::new(&append, &context);
             // A conflict means that the stream has changed: its turn comes again in a minute.

@@ -32,8 +32,9 @@ pub struct Stats {
 impl Stats {
     pub(crate) fn of(namespace: &Namespace) -> Self {
         let committer = &namespace.committer;
-        let counts = committer.index.counts();
-        let (streams, all_streams) = crate::streams::count(committer);
+        let head = namespace.head();
+        let bound = head.position.map_or(0, |last| last.get() + 1);
+        let (users, system) = crate::streams::count(committer, bound);
         let segments = committer.log.segments();
         let bytes = segments
             .iter()
@@ -43,12 +44,11 @@ impl Stats {
                 (None, None) => 0,
             })
             .sum();
-        let head = namespace.head();
         Self {
-            events: counts.events,
-            streams,
-            system_events: counts.system_events,
-            system_streams: all_streams - streams,
+            events: users.events,
+            streams: users.streams,
+            system_events: system.events,
+            system_streams: system.streams,
             head_position: head.position,
             segments: segments.len() as u64,
             bytes,

@@ -89,7 +89,9 @@ pub(crate) fn list(committer: &Committer, list: &StreamList) -> Vec<StreamInfo> 
             && list.category.as_ref().is_none_or(|category| names::category(name) == category);
         if wanted {
             let info = of_entry(entry, bound);
-            if list.deleted || matches!(info.state, StreamState::At(_)) {
+            // Of a stream that is in flight there is nothing to be seen yet.
+            let there = info.state != StreamState::Missing || info.meta_revision.is_some();
+            if there && (list.deleted || matches!(info.state, StreamState::At(_))) {
                 found.push(info);
             }
         }
@@ -98,18 +100,26 @@ pub(crate) fn list(committer: &Committer, list: &StreamList) -> Vec<StreamInfo> 
     found
 }
 
-/// Number of streams, users' and all, that have visible events.
-pub(crate) fn count(committer: &Committer) -> (u64, u64) {
-    let bound = committer.log.committed.get();
-    let (mut users, mut all) = (0, 0);
+/// How much there is of users or of the system.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Events, hidden ones included.
+    pub(crate) events: u64,
+    /// Streams that have a visible event.
+    pub(crate) streams: u64,
+}
+
+/// How much of users and of the system is committed. Not what is in flight: it may never be.
+pub(crate) fn count(committer: &Committer, bound: u64) -> (Counts, Counts) {
+    let (mut users, mut system) = (Counts::default(), Counts::default());
     committer.index.streams_from("", None, |entry| {
-        if of_entry(entry, bound).event_count() > 0 {
-            all += 1;
-            users += u64::from(!entry.name.is_system());
-        }
+        let view = entry.view(bound);
+        let counts = if entry.name.is_system() { &mut system } else { &mut users };
+        counts.events += view.count;
+        counts.streams += u64::from(view.floor < view.count);
         true
     });
-    (users, all)
+    (users, system)
 }
 
 pub(crate) fn set(

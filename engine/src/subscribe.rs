@@ -17,7 +17,7 @@ use nexus_protocol::{
 
 use crate::index::Index;
 use crate::log::Log;
-use crate::read::Reader;
+use crate::read::{Reader, Step};
 use crate::watermark::{Wait, WaiterSlot, Watermark};
 
 /// Positions between two checkpoints, at most, unless asked otherwise.
@@ -25,7 +25,7 @@ const CHECKPOINT_EVERY: u64 = 1024;
 /// A live reader that is so many positions behind is told.
 const FELL_BEHIND: u64 = 4096;
 
-/// A subscription. It never ends by itself: drop it to end it.
+/// A subscription. It ends with an error, such as that the store was closed, or when it is dropped.
 pub struct Subscription {
     log: Arc<Log>,
     index: Arc<Index>,
@@ -116,7 +116,10 @@ impl Subscription {
             match self.log.committed.wait_beyond(self.next, timeout) {
                 Wait::Reached(_) => {}
                 Wait::TimedOut => return None,
-                Wait::Closed => return Some(self.fail(ReadError::Closed)),
+                Wait::Closed => {
+                    let end = self.log.end_of_waiting();
+                    return Some(self.fail(end));
+                }
             }
         }
     }
@@ -137,8 +140,8 @@ impl Subscription {
                 self.reader.as_ref()?;
                 continue;
             };
-            match reader.next() {
-                Some(Ok(event)) => {
+            match reader.next_before(self.checkpointed.saturating_add(self.checkpoint_every)) {
+                Ok(Step::Event(event)) => {
                     self.next = event.position().get() + 1;
                     if self.next - self.checkpointed >= self.checkpoint_every {
                         let checkpoint = self.checkpoint();
@@ -146,8 +149,12 @@ impl Subscription {
                     }
                     return Some(Ok(SubscriptionItem::Event(event)));
                 }
-                Some(Err(error)) => return Some(self.fail(error)),
-                None => {
+                // Where nothing matches there is a place to start after all the same.
+                Ok(Step::Paused(position)) => {
+                    self.next = position;
+                    return Some(Ok(self.checkpoint()));
+                }
+                Ok(Step::End) => {
                     let bound = *bound;
                     let silent = bound > self.next;
                     self.next = bound;
@@ -156,6 +163,7 @@ impl Subscription {
                         return Some(Ok(self.checkpoint()));
                     }
                 }
+                Err(error) => return Some(self.fail(error)),
             }
         }
     }
@@ -209,7 +217,10 @@ impl Stream for Subscription {
             match this.waiter.poll_beyond(this.next, context.waker()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Some(this.fail(ReadError::Closed))),
+                Poll::Ready(Err(_)) => {
+                    let end = this.log.end_of_waiting();
+                    return Poll::Ready(Some(this.fail(end)));
+                }
             }
         }
     }

@@ -314,6 +314,13 @@ pub enum ReadError {
         /// What is damaged.
         corruption: Box<Corruption>,
     },
+    /// A write or sync failed (I7): all that was committed has been delivered, and nothing more comes
+    /// until the store is opened again.
+    #[error("log is poisoned by a failed write or sync after position {at:?}: open it again")]
+    Poisoned {
+        /// The last position that is known to be committed.
+        at: Option<Position>,
+    },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

@@ -118,6 +118,7 @@ impl ReadError {
             Self::Deleted { .. } => ErrorCode::STREAM_DELETED,
             Self::LineageChanged { .. } => ErrorCode::LINEAGE_CHANGED,
             Self::Corruption { .. } => ErrorCode::CORRUPTION,
+            Self::Poisoned { .. } => ErrorCode::POISONED,
             Self::Closed => ErrorCode::UNAVAILABLE,
         }
     }

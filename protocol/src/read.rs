@@ -196,8 +196,9 @@ pub struct Subscribe {
     pub filter: Filter,
     /// Whether system events are delivered too.
     pub system: bool,
-    /// A [`SubscriptionItem::Checkpoint`] comes after at most so many positions without one, also
-    /// when nothing matched; 0 stands for 1,024.
+    /// A [`SubscriptionItem::Checkpoint`] comes once so many positions were passed without one, also
+    /// while nothing matches; where the index passes more at once, it comes behind them. 0 stands for
+    /// 1,024.
     pub checkpoint_every: u64,
 }
 

@@ -375,6 +375,7 @@ impl Committer {
                     completion.finish(Err(refusal.clone()));
                 }
                 state.writer.abandon();
+                self.log.poison();
                 self.queue.nudge();
                 0
             }

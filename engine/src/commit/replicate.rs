@@ -256,6 +256,7 @@ impl Committer {
                 let segment = start.active.entry.number;
                 let at = LogOffset { segment, offset_bytes: start.offset_bytes };
                 state.writer.poison(error.clone(), at);
+                self.log.poison();
             }
             return Err(error);
         }

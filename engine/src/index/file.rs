@@ -12,9 +12,9 @@ use nexus_protocol::{LogId, RecordedEvent, StreamName, Timestamp};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 
+use super::Index;
 use super::keys::{EventKeys, PostingKey, stream_key};
 use super::stream::Effect;
-use super::{Counts, Index};
 use crate::error::LogError;
 use crate::fields::{FieldError, FieldReader, FieldWriter};
 use crate::frame::ChainDigest;
@@ -290,10 +290,6 @@ impl SegmentIndex {
         for (id, delta) in &self.ids {
             index.ids.insert(*id, at(delta));
         }
-        index.count(Counts {
-            events: self.ids.len() as u64 - self.system_events.min(self.ids.len() as u64),
-            system_events: self.system_events,
-        });
         for run in &self.effects {
             let effect = Effect::of(&run.stream, &run.event_type, &run.data, &run.metadata);
             if let (Some(effect), Some(entry)) = (effect, index.stream_named(&run.stream)) {

@@ -65,13 +65,6 @@ impl<V> Sharded<V> {
     }
 }
 
-/// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) events: u64,
-    pub(crate) system_events: u64,
-}
-
 /// The index of one namespace.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -83,8 +76,6 @@ pub(crate) struct Index {
     /// Streams of which something may be hidden, by name: most logs have few.
     hiding: RwLock<HashMap<StreamName, Arc<StreamEntry>, foldhash::fast::RandomState>>,
     hiding_count: AtomicU64,
-    events: AtomicU64,
-    system_events: AtomicU64,
 }
 
 impl Index {
@@ -96,8 +87,6 @@ impl Index {
             names: RwLock::default(),
             hiding: RwLock::default(),
             hiding_count: AtomicU64::new(0),
-            events: AtomicU64::new(0),
-            system_events: AtomicU64::new(0),
         }
     }
 
@@ -152,11 +141,6 @@ impl Index {
             self.postings_or_new(key).push(position);
         }
         self.ids.insert(keys.id, position);
-        if stream.name.is_system() {
-            self.system_events.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.events.fetch_add(1, Ordering::Relaxed);
-        }
         if let Some(effect) = effect {
             self.apply_effect(stream, position, revision, effect);
         }
@@ -203,8 +187,6 @@ impl Index {
             list.truncate(bound.checked_sub(1).map_or(0, |last| list.partition_point_above(last)));
         }
         self.ids.remove(keys.id, event.position().get());
-        let count = if event.is_system() { &self.system_events } else { &self.events };
-        count.fetch_sub(1, Ordering::Relaxed);
         if let Some(Effect::Meta { target, .. }) = effect_of(event)
             && let Some(target) = self.stream_named(target.as_str())
         {
@@ -255,19 +237,6 @@ impl Index {
                 return;
             }
         }
-    }
-
-    /// How much there is, what is in flight included.
-    pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            events: self.events.load(Ordering::Relaxed),
-            system_events: self.system_events.load(Ordering::Relaxed),
-        }
-    }
-
-    fn count(&self, counts: Counts) {
-        self.events.fetch_add(counts.events, Ordering::Relaxed);
-        self.system_events.fetch_add(counts.system_events, Ordering::Relaxed);
     }
 }
 

@@ -16,7 +16,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use nexus_protocol::{Corruption, CorruptionKind, Lineage, LogId, Timestamp};
+use nexus_protocol::{
+    Corruption, CorruptionKind, Lineage, LogId, Position, ReadError, Timestamp,
+};
 
 pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
 pub(crate) use tail::Tail;
@@ -47,6 +49,8 @@ pub(crate) struct Log {
     durable: AtomicU64,
     /// Every position below it is committed: what readers see.
     pub(crate) committed: Arc<Watermark>,
+    /// A write or sync failed (I7). Raised before `committed` closes.
+    poisoned: AtomicBool,
     /// Manifest and node-state: what maintenance changes.
     pub(crate) catalog: Mutex<Catalog>,
     /// Whether the file may hold an older manifest than the catalog: a save failed on the way.
@@ -120,6 +124,7 @@ impl Log {
             tail: Tail::default(),
             durable: AtomicU64::new(durable),
             committed: Arc::new(Watermark::new(durable)),
+            poisoned: AtomicBool::new(false),
             catalog: Mutex::new(catalog),
             manifest_unsaved: AtomicBool::new(false),
             extending: Mutex::new(()),
@@ -139,6 +144,22 @@ impl Log {
     /// Frames became durable, or were cut.
     pub(crate) fn set_durable(&self, next_position: u64) {
         self.durable.store(next_position, Ordering::Release);
+    }
+
+    /// A write or sync failed: nothing more becomes committed, and who waits for it is told.
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+        self.committed.close();
+    }
+
+    /// Why there is nothing more to wait for, once `committed` is closed.
+    pub(crate) fn end_of_waiting(&self) -> ReadError {
+        if self.poisoned.load(Ordering::Acquire) {
+            let at = self.committed.get().checked_sub(1).map(Position::new);
+            ReadError::Poisoned { at }
+        } else {
+            ReadError::Closed
+        }
     }
 
     /// Asks for space, or for a segment to be sealed. Cheap when it was asked for already.
@@ -238,6 +259,8 @@ impl Log {
         };
         let mut low = segment.first_position;
         let mut high = segments.get(after).map_or(end, |next| next.first_position).min(end);
+        // The segment may hold nothing below `end` yet: what is in flight has a time too.
+        low = low.min(high);
         while low < high {
             let middle = low + (high - low) / 2;
             let chunk = self.chunk(middle, Want::One)?;

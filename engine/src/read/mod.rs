@@ -54,6 +54,17 @@ pub struct Explain {
     pub postings_read: u64,
 }
 
+/// What a look for the next event came to.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It is this one.
+    Event(RecordedEvent),
+    /// There is none below this position, where the caller wanted to be asked.
+    Paused(u64),
+    /// There is none.
+    End,
+}
+
 /// Where positions come from.
 #[derive(Debug)]
 enum Source {
@@ -308,20 +319,33 @@ impl Reader {
     }
 
     /// The next event that is asked for and visible.
-    pub(crate) fn next(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
+    fn next(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
+        match self.next_before(u64::MAX) {
+            Ok(Step::Event(event)) => Some(Ok(event)),
+            Ok(Step::End) => None,
+            Ok(Step::Paused(_)) => unreachable!("no position is so far"),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The next event that is asked for and visible. Before it reads one at `pause` or later it
+    /// stops, once all below was passed; the next call goes on there, and reads nothing twice.
+    /// `pause` belongs to reads forwards that are not of one stream; others pass the maximum.
+    pub(crate) fn next_before(&mut self, pause: u64) -> Result<Step, ReadError> {
         if self.left == 0 {
-            return None;
+            return Ok(Step::End);
         }
         loop {
-            let position = self.next_position()?;
-            let event = match self.cursor.scan(position, self.want()) {
-                Ok(Some(event)) => event,
-                Ok(None) => continue,
-                Err(error) => return Some(Err(error)),
-            };
+            let Some(position) = self.next_position() else { return Ok(Step::End) };
+            if position >= pause {
+                assert!(self.direction == Direction::Forwards, "who pauses looks ahead");
+                self.next = Some(position);
+                return Ok(Step::Paused(position));
+            }
+            let Some(event) = self.cursor.scan(position, self.want())? else { continue };
             if self.lets_through(&event) {
                 self.left -= 1;
-                return Some(Ok(event));
+                return Ok(Step::Event(event));
             }
         }
     }

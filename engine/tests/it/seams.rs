@@ -155,3 +155,63 @@ fn a_damaged_frame_of_another_node_is_refused() {
         assert!(ReplicatedFrame::decode(&damaged.into()).is_err(), "bit {bit}");
     }
 }
+
+#[test]
+fn nothing_shows_what_is_not_committed() {
+    let disk = SimDisk::default();
+    let engine = open(&disk);
+    for n in 0..3 {
+        engine.append(Append::to("s-1").event(event(n))).wait().unwrap();
+    }
+    engine.seams().set_replicator(Box::new(Slow));
+    disk.advance(std::time::Duration::from_secs(1));
+    // The frames that wait fill segments of their own.
+    let _pending: Vec<_> =
+        (3..60).map(|n| submit(&engine, Append::to("s-2").event(event(n)))).collect();
+    let now = nexus_engine::io::Disk::now(&disk);
+    let last = |read: Read| {
+        let events = engine.read(read.system()).into_iter();
+        events.map(|event| event.unwrap().position().get()).collect::<Vec<_>>()
+    };
+    for time in [now, nexus_protocol::Timestamp::from_micros(i64::MAX)] {
+        let as_of = nexus_protocol::AsOf::Recorded(time);
+        assert_eq!(last(Read::all().as_of(as_of)), [0, 1, 2]);
+        assert_eq!(last(Read::all().as_of(as_of).backwards()), [2, 1, 0]);
+        assert_eq!(last(Read::all().from_time(time).backwards()), [2, 1, 0]);
+        assert!(last(Read::all().from_time(time)).is_empty());
+        assert!(last(Read::stream("s-2").as_of(as_of)).is_empty());
+    }
+    assert_eq!((engine.stats().events, engine.stats().streams), (3, 1));
+    let every = nexus_engine::StreamList { deleted: true, ..nexus_engine::StreamList::default() };
+    let names: Vec<_> =
+        engine.streams(&every).unwrap().into_iter().map(|it| it.stream.to_string()).collect();
+    assert_eq!(names, ["s-1"]);
+}
+
+#[test]
+fn a_time_that_many_frames_share_is_found_at_its_first_and_its_last() {
+    let disk = SimDisk::default();
+    let engine = open(&disk);
+    let mut times = Vec::new();
+    // Three times, each over several segments.
+    for n in 0..120 {
+        if n % 40 == 0 {
+            disk.advance(std::time::Duration::from_micros(1));
+        }
+        engine.append(Append::to("s-1").event(event(n))).wait().unwrap();
+        engine.maintain().unwrap();
+        times.push(nexus_engine::io::Disk::now(&disk));
+    }
+    assert!(engine.stats().segments > 6);
+    let edge = |read: Read| {
+        let mut events = engine.read(read.limit(1)).into_iter();
+        events.next().map(|event| event.unwrap().position().get())
+    };
+    for (part, time) in [0, 40, 80].map(|first| (first, times[usize::try_from(first).unwrap()])) {
+        assert_eq!(edge(Read::all().from_time(time)), Some(part));
+        assert_eq!(edge(Read::all().from_time(time).backwards()), Some(part + 39));
+        assert_eq!(edge(Read::stream("s-1").from_time(time)), Some(part));
+        let as_of = nexus_protocol::AsOf::Recorded(time);
+        assert_eq!(edge(Read::all().as_of(as_of).backwards()), Some(part + 39));
+    }
+}
