@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nexus_engine::io::sim::{CrashOptions, CrashPoints};
 use nexus_engine::io::{Disk, FileKind, OpenMode, SimDisk};
 use nexus_engine::{Engine, OpenError};
 use nexus_protocol::{Append, AppendError, CorruptionKind, Unavailable};
@@ -260,6 +261,26 @@ fn node_state_protects_against_one_bad_slot_and_refuses_two() {
     disk.swap_files(&node_state, path_of("manifest"));
     disk.corrupt(&node_state, 0, &other.read_back(&node_state));
     assert_eq!(check_refused(&disk, &node_state), CorruptionKind::Foreign("another log"));
+}
+
+#[test]
+fn a_crash_while_a_torn_slot_is_mended_leaves_one_that_is_whole() {
+    let (disk, line) = closed();
+    for slot in [0, 1] {
+        let disk = disk.image();
+        disk.corrupt(path_of("node-state"), slot * 4096 + 20, &[0xFF; 8]);
+        disk.start_trace();
+        open(&disk).unwrap();
+        let trace = disk.trace();
+        let mut states = 0;
+        for state in CrashPoints::new(&trace, CrashOptions::default()) {
+            let engine = open(&state.disk());
+            let engine = engine.unwrap_or_else(|error| panic!("{}: {error}", state.label()));
+            assert_eq!(engine.head().position.unwrap().get() + 1, line.end(), "{}", state.label());
+            states += 1;
+        }
+        assert!(states > 10, "{states}");
+    }
 }
 
 #[test]
