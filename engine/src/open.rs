@@ -9,12 +9,14 @@ use uuid::Uuid;
 use crate::commit::{Committer, Settings, Signals};
 use crate::error::LogError;
 use crate::frame::{
-    ChainDigest, EntryId, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, LogOffset, Proposal,
+    ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, LogOffset,
+    Proposal,
 };
 use crate::index::Index;
 use crate::index::file::{self, INDEX_DIR, IndexBuilder};
 use crate::io::{Disk, FileKind, LogWrite, OpenMode};
-use crate::log::recover::{Follow, Recovery, open_file, open_segments, recover, split};
+use crate::log::follow::Follow;
+use crate::log::recover::{Recovery, open_file, open_segments, recover, split};
 use crate::log::{Catalog, Log, Writer};
 use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
@@ -263,6 +265,7 @@ fn open_sealed(
     });
     let (file, blocks) = match opened {
         Ok(opened) => opened,
+        Err(error @ LogError::NewerFormat { .. }) => return Err(error),
         Err(error) if mode == Recovery::Damaged => {
             let corruption = error.into_corruption(&path, 0);
             return fence(disk, dir, log_id, entry, index, corruption);
@@ -371,7 +374,8 @@ fn refuse_older_manifest(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Re
             continue;
         }
         let file = disk.open(&segments.join(&entry.name), OpenMode::Read, FileKind::Log)?;
-        if Window::new(file)?.frame(HEADER_BLOCK_BYTES)?.is_ok() {
+        let first = Window::new(file)?.frame(HEADER_BLOCK_BYTES)?;
+        if matches!(first, Ok(_) | Err(FrameError::Unknown(_))) {
             return older("list of segments: a file holds more of the log");
         }
     }

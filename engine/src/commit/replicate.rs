@@ -15,7 +15,7 @@ use super::{CommitState, Committer};
 use crate::error::LogError;
 use crate::frame::{EntryId, FrameHeader, FrameKind, HEADER_BYTES, LogOffset, Proposal, digest};
 use crate::log::cut::{Cuttable, cut};
-use crate::log::recover::{Follow, scan_until};
+use crate::log::follow::{Follow, scan_until};
 use crate::log::{Prepared, WriterStart};
 use crate::manifest::Sealed;
 use crate::segment::window::Window;

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering;
 use nexus_protocol::{CorruptionKind, RecordedEvent};
 
 use super::Log;
+use super::follow::{Follow, Scanned, add_to_table, resync, scan};
 use super::prepare::{AHEAD_BYTES, STRIDE_BYTES};
-use super::recover::{Follow, Scanned, add_to_table, resync, scan};
 use crate::error::LogError;
 use crate::frame::{FrameError, LogOffset, digest};
 use crate::index::file::{self, IndexBuilder};

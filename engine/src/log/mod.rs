@@ -6,6 +6,7 @@
 //! knows nothing of conditions, streams, or Raft.
 
 pub(crate) mod cut;
+pub(crate) mod follow;
 pub(crate) mod maintain;
 mod prepare;
 pub(crate) mod recover;

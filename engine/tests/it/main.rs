@@ -11,6 +11,7 @@ mod damage;
 mod faults;
 mod flips;
 mod history;
+mod newer;
 mod rewrite;
 mod seams;
 mod stores;

@@ -124,7 +124,7 @@ impl BlockWriter {
         }
     }
 
-    fn add_frame(&mut self, scanned: &crate::log::recover::Scanned<'_>) -> Result<(), LogError> {
+    fn add_frame(&mut self, scanned: &crate::log::follow::Scanned<'_>) -> Result<(), LogError> {
         let damaged = |error: FrameError| {
             LogError::corrupt(self.file.path(), scanned.offset_bytes, kind_of(error))
         };
