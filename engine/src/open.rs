@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nexus_protocol::{CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent};
+use nexus_protocol::{
+    Corruption, CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent,
+};
 use uuid::Uuid;
 
 use crate::commit::{Committer, Settings, Signals};
@@ -265,10 +267,12 @@ fn open_sealed(
     });
     let (file, blocks) = match opened {
         Ok(opened) => opened,
-        Err(error @ LogError::NewerFormat { .. }) => return Err(error),
-        Err(error) if mode == Recovery::Damaged => {
-            let corruption = error.into_corruption(&path, 0);
-            return fence(disk, dir, log_id, entry, index, corruption);
+        Err(LogError::Corrupt(corruption)) => {
+            return fence(disk, dir, log_id, entry, index, (corruption, mode));
+        }
+        Err(error @ LogError::Disk(_)) if mode == Recovery::Damaged => {
+            let corruption = Box::new(error.into_corruption(&path, 0));
+            return fence(disk, dir, log_id, entry, index, (corruption, mode));
         }
         Err(error) => return Err(error),
     };
@@ -327,22 +331,27 @@ fn rebuild(
 }
 
 /// A sealed segment that cannot be read is known by its index, and read not at all.
+///
+/// The others go on without it: the manifest says which positions and digests it spans, and its index
+/// file which revisions, ids, and keys, so that nothing is decided on a guess. Without the index file
+/// that is not so, and the log is only opened where damage is to be read around.
 fn fence(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     log_id: LogId,
     entry: &SegmentEntry,
     index: &Index,
-    corruption: nexus_protocol::Corruption,
+    (corruption, mode): (Box<Corruption>, Recovery),
 ) -> Result<Segment, LogError> {
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
-    tracing::warn!(%corruption, "a segment is fenced");
-    if let Some(loaded) = file::load(&**disk, dir, log_id, entry) {
-        // What does not join is left to reads by position.
-        let _ = loaded.add_to(index, sealed);
+    let loaded = file::load(&**disk, dir, log_id, entry);
+    let joins = loaded.is_some_and(|loaded| loaded.add_to(index, sealed).is_ok());
+    if !joins && mode != Recovery::Damaged {
+        return Err(LogError::Corrupt(corruption));
     }
+    tracing::warn!(%corruption, segment = entry.number, "a segment is fenced");
     let manifest = disk.open(&dir.join(MANIFEST_FILE), OpenMode::Read, FileKind::Plain)?;
-    let content = Content::Fenced(Box::new(corruption));
+    let content = Content::Fenced(corruption);
     Ok(Segment::new(
         dir,
         *entry,

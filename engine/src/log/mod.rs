@@ -13,6 +13,7 @@ pub(crate) mod recover;
 mod tail;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -52,6 +53,8 @@ pub(crate) struct Log {
     pub(crate) prepared: Mutex<Vec<Prepared>>,
     /// Segments that the writer went on from, in order, with what they will be sealed with.
     pub(crate) left: Mutex<Vec<(Arc<Segment>, Sealed)>>,
+    /// Numbers of sealed segments that are damaged, as work on them found: left as they are.
+    left_alone: Mutex<BTreeSet<u64>>,
     /// Space runs low, or a segment was left: there is something to prepare or seal.
     needs_space: AtomicBool,
     /// Wakes the thread that prepares space.
@@ -119,6 +122,7 @@ impl Log {
             needs_space: AtomicBool::new(false),
             space,
             left: Mutex::new(left),
+            left_alone: Mutex::default(),
         }
     }
 

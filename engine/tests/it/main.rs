@@ -9,6 +9,7 @@ mod conformance;
 mod crash_points;
 mod damage;
 mod faults;
+mod fenced;
 mod flips;
 mod history;
 mod newer;
