@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at files behind the engine's back")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
+#![expect(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 #![expect(clippy::single_range_in_vec_init, reason = "a list of lost ranges may have one")]
 
 mod basics;

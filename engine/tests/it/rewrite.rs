@@ -88,7 +88,7 @@ fn both(appends: u64) -> (SimDisk, SimDisk) {
     let segments = engine.stats().segments;
     (0..segments).for_each(|_| engine.maintain().unwrap());
     engine.close().unwrap();
-    assert!(rewritten(&disk).len() as u64 + 2 >= segments as u64, "{:?}", rewritten(&disk));
+    assert!(rewritten(&disk).len() as u64 + 2 >= segments, "{:?}", rewritten(&disk));
     (before, disk)
 }
 
