@@ -170,7 +170,9 @@ pub(crate) fn open(
     let mut apply = |events: &[RecordedEvent]| apply_tail(&index, events, mode);
     let recovered = recover(&**disk, dir, &mut node_state, &open, follow, mode, &mut apply)?;
     if mode == Recovery::Write {
-        remove_leftovers(&**disk, dir, &manifest)?;
+        let fenced: Vec<u64> =
+            segments.iter().filter(|it| it.is_fenced()).map(|it| it.entry.number).collect();
+        remove_leftovers(&**disk, dir, &manifest, &fenced)?;
     }
     segments.extend(recovered.left.iter().map(|(segment, _)| Arc::clone(segment)));
     segments.push(Arc::clone(&recovered.start.active));
@@ -392,12 +394,22 @@ fn refuse_older_manifest(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Re
 }
 
 /// Removes files of segments that the manifest does not name: a preparation or a rewriting that was
-/// interrupted. Called once nothing was refused.
-fn remove_leftovers(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<(), LogError> {
+/// interrupted. Called once nothing was refused. Another generation of a segment that is fenced is
+/// kept: it may be the only copy of its events that is whole.
+fn remove_leftovers(
+    disk: &dyn Disk,
+    dir: &Path,
+    manifest: &Manifest,
+    fenced: &[u64],
+) -> Result<(), LogError> {
     let (sealed, _) = split(manifest);
     let segments = dir.join(SEGMENTS_DIR);
     for entry in disk.list(&segments)? {
         let named = manifest.segments.iter().any(|segment| segment.file_name() == entry.name);
+        let number = entry.name.split('.').next().and_then(|number| number.parse::<u64>().ok());
+        if number.is_some_and(|number| fenced.contains(&number)) {
+            continue;
+        }
         if !named && (entry.name.ends_with(".seg") || entry.name.ends_with(".new")) {
             disk.remove(&segments.join(&entry.name))?;
         }

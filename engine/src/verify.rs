@@ -171,7 +171,7 @@ impl Check<'_> {
         SegmentHeader::check(&*file, entry, log_id)?;
         if entry.layout == SegmentLayout::Blocks {
             let errors = &mut self.report.errors;
-            self.report.events += blocks::verify(&*file, &path, entry, &mut |e| errors.push(e));
+            self.report.events += blocks::verify(&*file, &path, entry, &mut |e| errors.push(e))?;
             return Ok(());
         }
         let mut follow = Follow {

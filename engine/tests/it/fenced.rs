@@ -204,7 +204,7 @@ fn a_fenced_segment_is_named_by_a_verification() {
 
 #[test]
 fn damage_in_one_segment_does_not_keep_others_from_being_rewritten() {
-    let (disk, line) = store_of_segments().closed();
+    let (disk, mut line) = store_of_segments().closed();
     disk.flip_bit(segment(2), 4096 * 5 + 200, 1);
     let before = disk.read_back(segment(2));
     let hole = [18..19];
@@ -227,7 +227,14 @@ fn damage_in_one_segment_does_not_keep_others_from_being_rewritten() {
     let rewritten = path_of("segments/0000000003.g1.seg");
     let last = disk.read_back(&rewritten).len() as u64 - 20;
     disk.flip_bit(&rewritten, last, 1);
+    // What an interruption left of the generation before is kept, as long as it is.
+    put(&disk, &segment(3), &[7; 4096]);
     let engine = open(&disk);
     assert_eq!(read_around(&engine, &line).unwrap(), [hole[0].clone(), 29..44]);
-    engine.append(Append::to("s-1").event(numbered(1_000, 9))).wait().unwrap();
+    append(&engine, &mut line, Append::to("s-1").event(numbered(1_000, 9)));
+    engine.close().unwrap();
+    assert_eq!(disk.read_back(segment(3)), [7; 4096]);
+    disk.flip_bit(&rewritten, last, 1);
+    assert_eq!(read_around(&open(&disk), &line).unwrap(), hole);
+    assert!(disk.metadata(Path::new(&segment(3))).unwrap().is_none());
 }

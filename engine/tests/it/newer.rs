@@ -139,6 +139,26 @@ fn a_sealed_segment_that_must_be_read_is_refused_as_newer() {
 }
 
 #[test]
+fn a_newer_footer_of_a_rewritten_segment_is_refused_as_newer() {
+    let mut store = Store::new();
+    store.fill(20, 24);
+    store.engine.maintain().unwrap();
+    let (disk, _) = store.closed();
+    let engine = SHAPE.options(&disk).compress(true).open(DIR).unwrap();
+    engine.maintain().unwrap();
+    engine.close().unwrap();
+    let file = path_of("segments/0000000001.g1.seg");
+    let bytes = disk.read_back(&file);
+    let mut footer = bytes[bytes.len() - 256..].to_vec();
+    footer[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    let crc = crc32fast::hash(&footer[..252]);
+    footer[252..].copy_from_slice(&crc.to_le_bytes());
+    disk.corrupt(&file, bytes.len() as u64 - 256, &footer);
+    let said = check_newer(&disk, 2);
+    assert!(said.starts_with("rewritten segment of version 2"), "{said}");
+}
+
+#[test]
 fn a_newer_header_of_a_segment_or_node_state_is_refused_as_newer() {
     for (file, what) in [
         (segment(1), "segment header of version 2"),
