@@ -27,6 +27,8 @@ struct StatsJson<'a> {
     head_position: Option<u64>,
     segments: u64,
     bytes: u64,
+    /// Damaged ones, which are not served.
+    fenced_segments: u64,
     log_id: String,
     lineage: u32,
 }
@@ -47,6 +49,7 @@ pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
         head_position: stats.head_position.map(nexus_protocol::Position::get),
         segments: stats.segments,
         bytes: stats.bytes,
+        fenced_segments: stats.fenced_segments,
         log_id: stats.log_id.to_string(),
         lineage: stats.lineage.get(),
     };
@@ -59,6 +62,7 @@ pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
         .with_some("head position", json.head_position)
         .with("segments", json.segments)
         .with("bytes", json.bytes)
+        .with("fenced segments", json.fenced_segments)
         .with("log id", &json.log_id)
         .with("lineage", json.lineage);
     output.one(&json, &facts)?;

@@ -16,12 +16,12 @@ pub(crate) enum LogError {
     #[error(transparent)]
     Corrupt(Box<Corruption>),
     /// A later version wrote it.
-    #[error("{} has format version {version}", path.display())]
+    #[error("a newer Nexus wrote {what}")]
     NewerFormat {
-        /// The file that says so.
-        path: PathBuf,
-        /// Its version.
+        /// The format's version, or the lowest that it can be.
         version: u32,
+        /// What says so, and where it stands.
+        what: String,
     },
 }
 
@@ -74,14 +74,16 @@ pub enum OpenError {
     },
     /// A later version of Nexus wrote it. Nothing was touched.
     #[error(
-        "{} was written by a newer Nexus (format {version}; this one reads up to {known}): \
+        "{} was written by a newer Nexus ({what}; this one reads up to format {known}): \
          use that version, nothing was changed",
         dir.display()
     )]
     NewerFormat {
         /// The data directory.
         dir: PathBuf,
-        /// Its format.
+        /// What says so: the manifest's format, or something in a segment, and where it stands.
+        what: String,
+        /// Its format, or the lowest that it can be.
         version: u32,
         /// The newest this engine reads.
         known: u32,
@@ -139,8 +141,9 @@ impl OpenError {
     pub(crate) fn from_log(error: LogError, dir: &Path) -> Self {
         match error {
             LogError::Disk(error) => Self::Disk(error),
-            LogError::NewerFormat { version, .. } => Self::NewerFormat {
+            LogError::NewerFormat { version, what } => Self::NewerFormat {
                 dir: dir.to_owned(),
+                what,
                 version,
                 known: crate::manifest::FORMAT_VERSION,
             },

@@ -55,6 +55,14 @@ pub(crate) enum FieldError {
     Malformed(&'static str),
 }
 
+/// The version that a block states behind its eight first bytes, where it has them and its checksum
+/// holds, and it is above `known`: a later Nexus wrote it.
+pub(crate) fn newer_version(block: &[u8], magic: &[u8; 8], known: u32) -> Option<u32> {
+    let mut fields = FieldReader::checked(block).ok()?;
+    let (first, version) = (fields.array::<8>().ok()?, fields.u32().ok()?);
+    (first == *magic && version > known).then_some(version)
+}
+
 /// Reads fields one after the other.
 #[derive(Debug)]
 pub(crate) struct FieldReader<'a> {

@@ -188,7 +188,9 @@ impl Manifest {
             Err(error) => return Err(error.into()),
         };
         Self::decode(&bytes).map_err(|error| match error {
-            ManifestError::Newer(version) => LogError::NewerFormat { path: path.clone(), version },
+            ManifestError::Newer(version) => {
+                LogError::NewerFormat { version, what: format!("format {version}") }
+            }
             ManifestError::Fields(FieldError::Checksum) => {
                 LogError::corrupt(&path, 0, CorruptionKind::Checksum("manifest"))
             }

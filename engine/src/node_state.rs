@@ -12,7 +12,7 @@ use std::sync::Arc;
 use nexus_protocol::{CorruptionKind, LogId};
 
 use crate::error::LogError;
-use crate::fields::{FieldError, FieldReader, FieldWriter};
+use crate::fields::{FieldError, FieldReader, FieldWriter, newer_version};
 use crate::frame::{EntryId, LogOffset};
 use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
 
@@ -138,6 +138,11 @@ impl NodeStateFile {
         let mut bytes = vec![0; 2 * SLOT_BYTES];
         let got = io::read_full_at(&*file, &mut bytes, 0)?;
         bytes.truncate(got);
+        let newer = bytes.chunks(SLOT_BYTES).find_map(|slot| newer_version(slot, &MAGIC, VERSION));
+        if let Some(version) = newer {
+            let what = format!("node-state of version {version}");
+            return Err(LogError::NewerFormat { version, what });
+        }
         let slots = bytes.chunks(SLOT_BYTES).map(|slot| NodeState::decode(slot).ok());
         let slots: Vec<Option<NodeState>> = slots.collect();
         let whole =

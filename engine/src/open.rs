@@ -3,18 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nexus_protocol::{CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent};
+use nexus_protocol::{
+    Corruption, CorruptionKind, Lineage, LogId, NamespaceName, Position, RecordedEvent,
+};
 use uuid::Uuid;
 
 use crate::commit::{Committer, Settings, Signals};
 use crate::error::LogError;
 use crate::frame::{
-    ChainDigest, EntryId, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, LogOffset, Proposal,
+    ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, LogOffset,
+    Proposal,
 };
 use crate::index::Index;
 use crate::index::file::{self, INDEX_DIR, IndexBuilder};
 use crate::io::{Disk, FileKind, LogWrite, OpenMode};
-use crate::log::recover::{Follow, Recovery, open_file, open_segments, recover, split};
+use crate::log::follow::Follow;
+use crate::log::recover::{Recovery, open_file, open_segments, recover, split};
 use crate::log::{Catalog, Log, Writer};
 use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
@@ -166,7 +170,9 @@ pub(crate) fn open(
     let mut apply = |events: &[RecordedEvent]| apply_tail(&index, events, mode);
     let recovered = recover(&**disk, dir, &mut node_state, &open, follow, mode, &mut apply)?;
     if mode == Recovery::Write {
-        remove_leftovers(&**disk, dir, &manifest)?;
+        let fenced: Vec<u64> =
+            segments.iter().filter(|it| it.is_fenced()).map(|it| it.entry.number).collect();
+        remove_leftovers(&**disk, dir, &manifest, &fenced)?;
     }
     segments.extend(recovered.left.iter().map(|(segment, _)| Arc::clone(segment)));
     segments.push(Arc::clone(&recovered.start.active));
@@ -263,9 +269,12 @@ fn open_sealed(
     });
     let (file, blocks) = match opened {
         Ok(opened) => opened,
-        Err(error) if mode == Recovery::Damaged => {
-            let corruption = error.into_corruption(&path, 0);
-            return fence(disk, dir, log_id, entry, index, corruption);
+        Err(LogError::Corrupt(corruption)) => {
+            return fence(disk, dir, log_id, entry, index, (corruption, mode));
+        }
+        Err(error @ LogError::Disk(_)) if mode == Recovery::Damaged => {
+            let corruption = Box::new(error.into_corruption(&path, 0));
+            return fence(disk, dir, log_id, entry, index, (corruption, mode));
         }
         Err(error) => return Err(error),
     };
@@ -324,22 +333,27 @@ fn rebuild(
 }
 
 /// A sealed segment that cannot be read is known by its index, and read not at all.
+///
+/// The others go on without it: the manifest says which positions and digests it spans, and its index
+/// file which revisions, ids, and keys, so that nothing is decided on a guess. Without the index file
+/// that is not so, and the log is only opened where damage is to be read around.
 fn fence(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     log_id: LogId,
     entry: &SegmentEntry,
     index: &Index,
-    corruption: nexus_protocol::Corruption,
+    (corruption, mode): (Box<Corruption>, Recovery),
 ) -> Result<Segment, LogError> {
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
-    tracing::warn!(%corruption, "a segment is fenced");
-    if let Some(loaded) = file::load(&**disk, dir, log_id, entry) {
-        // What does not join is left to reads by position.
-        let _ = loaded.add_to(index, sealed);
+    let loaded = file::load(&**disk, dir, log_id, entry);
+    let joins = loaded.is_some_and(|loaded| loaded.add_to(index, sealed).is_ok());
+    if !joins && mode != Recovery::Damaged {
+        return Err(LogError::Corrupt(corruption));
     }
+    tracing::warn!(%corruption, segment = entry.number, "a segment is fenced");
     let manifest = disk.open(&dir.join(MANIFEST_FILE), OpenMode::Read, FileKind::Plain)?;
-    let content = Content::Fenced(Box::new(corruption));
+    let content = Content::Fenced(corruption);
     Ok(Segment::new(
         dir,
         *entry,
@@ -371,7 +385,8 @@ fn refuse_older_manifest(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Re
             continue;
         }
         let file = disk.open(&segments.join(&entry.name), OpenMode::Read, FileKind::Log)?;
-        if Window::new(file)?.frame(HEADER_BLOCK_BYTES)?.is_ok() {
+        let first = Window::new(file)?.frame(HEADER_BLOCK_BYTES)?;
+        if matches!(first, Ok(_) | Err(FrameError::Unknown(_))) {
             return older("list of segments: a file holds more of the log");
         }
     }
@@ -379,12 +394,22 @@ fn refuse_older_manifest(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Re
 }
 
 /// Removes files of segments that the manifest does not name: a preparation or a rewriting that was
-/// interrupted. Called once nothing was refused.
-fn remove_leftovers(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<(), LogError> {
+/// interrupted. Called once nothing was refused. Another generation of a segment that is fenced is
+/// kept: it may be the only copy of its events that is whole.
+fn remove_leftovers(
+    disk: &dyn Disk,
+    dir: &Path,
+    manifest: &Manifest,
+    fenced: &[u64],
+) -> Result<(), LogError> {
     let (sealed, _) = split(manifest);
     let segments = dir.join(SEGMENTS_DIR);
     for entry in disk.list(&segments)? {
         let named = manifest.segments.iter().any(|segment| segment.file_name() == entry.name);
+        let number = entry.name.split('.').next().and_then(|number| number.parse::<u64>().ok());
+        if number.is_some_and(|number| fenced.contains(&number)) {
+            continue;
+        }
         if !named && (entry.name.ends_with(".seg") || entry.name.ends_with(".new")) {
             disk.remove(&segments.join(&entry.name))?;
         }

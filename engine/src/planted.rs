@@ -23,6 +23,10 @@ pub const NAMES: &[&str] = &[
     "cut-not-recorded",
     "torn-slot-written-last",
     "data-directory-not-synced",
+    "rewritten-before-verified",
+    "cut-leaves-frames",
+    "held-answers-released-on-cut",
+    "poison-forgotten",
 ];
 
 /// Whether the bug of this name is switched on.

@@ -21,6 +21,9 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes of those segments.
     pub bytes: u64,
+    /// Sealed segments that could not be opened: reads of their positions answer that they are
+    /// damaged, and all else goes on.
+    pub fenced_segments: u64,
     /// Identity of the log.
     pub log_id: LogId,
     /// Its lineage.
@@ -52,6 +55,7 @@ impl Stats {
             head_position: head.position,
             segments: segments.len() as u64,
             bytes,
+            fenced_segments: segments.iter().filter(|it| it.is_fenced()).count() as u64,
             log_id: namespace.log_id(),
             lineage: head.lineage,
             backend: committer.log.disk.name(),

@@ -13,7 +13,8 @@ use crate::engine::LOCK_FILE;
 use crate::error::{LogError, OpenError, corruption};
 use crate::frame::{FrameError, LogOffset, digest};
 use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
-use crate::log::recover::{Follow, Scanned, open_file, resync, scan, split};
+use crate::log::follow::{Follow, Scanned, durable_end_behind, resync, scan};
+use crate::log::recover::{open_file, split};
 use crate::manifest::{Manifest, SegmentEntry, SegmentLayout};
 use crate::node_state::NodeStateFile;
 use crate::open::NAMESPACES_DIR;
@@ -131,8 +132,10 @@ impl Check<'_> {
         let (sealed, open) = split(&manifest);
         self.total += manifest.segments.len() as u64;
         for entry in sealed {
-            if let Err(damage) = self.sealed(disk, dir, manifest.log_id, entry) {
-                self.damaged(dir, entry, damage);
+            match self.sealed(disk, dir, manifest.log_id, entry) {
+                Ok(()) => {}
+                Err(newer @ LogError::NewerFormat { .. }) => return Err(newer),
+                Err(damage) => self.damaged(dir, entry, damage),
             }
             self.step();
         }
@@ -168,7 +171,7 @@ impl Check<'_> {
         SegmentHeader::check(&*file, entry, log_id)?;
         if entry.layout == SegmentLayout::Blocks {
             let errors = &mut self.report.errors;
-            self.report.events += blocks::verify(&*file, &path, entry, &mut |e| errors.push(e));
+            self.report.events += blocks::verify(&*file, &path, entry, &mut |e| errors.push(e))?;
             return Ok(());
         }
         let mut follow = Follow {
@@ -258,9 +261,7 @@ impl Check<'_> {
                 end = Some((here, path, why));
                 torn = 0;
             }
-            for (_, header) in window.headers_from(at, entry.salt)? {
-                durable = durable.max(header.local.durable_end);
-            }
+            durable = durable.max(durable_end_behind(&mut window, entry.salt, at)?);
             torn += window.written_end(at)?.map_or(0, |written| written - at);
             self.step();
         }

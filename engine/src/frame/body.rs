@@ -1,11 +1,11 @@
 //! Reading the body of a frame: batches of records, then the offset of each record.
 
 use bytes::Bytes;
-use nexus_protocol::RecordedEvent;
 use nexus_protocol::record::{check_extensions, record_length};
+use nexus_protocol::{RecordError, RecordedEvent};
 
 use super::chain::ChainInput;
-use super::header::{FrameError, FrameHeader, FrameKind};
+use super::header::{FrameError, FrameHeader, FrameKind, Unknown};
 
 /// Bytes of a batch's header: length, count, length of its extensions, zero.
 pub(crate) const BATCH_HEADER_BYTES: usize = 16;
@@ -69,7 +69,16 @@ impl BodyView {
     pub(crate) fn record(&self, index: usize) -> Result<RecordedEvent, FrameError> {
         assert!(index < self.count, "the caller knows the count");
         let range = self.record_range(index)?;
-        let record = RecordedEvent::decode(self.body.slice(range)).map_err(|_| FrameError::Body)?;
+        let record =
+            RecordedEvent::decode(self.body.slice(range)).map_err(|error| match error {
+                RecordError::Version(version) if version > 1 => {
+                    FrameError::Unknown(Unknown::RecordVersion(version))
+                }
+                RecordError::UnknownExtension(kind) => {
+                    FrameError::Unknown(Unknown::RecordExtension(kind))
+                }
+                _ => FrameError::Body,
+            })?;
         if record.position().get() != self.first_position + index as u64 {
             return Err(FrameError::Malformed("position of a record"));
         }
@@ -119,8 +128,12 @@ impl BodyView {
         while at < table {
             let (BatchView { count, extensions }, end) = self.batch_at(at, table)?;
             let extensions_length = extensions.len();
-            check_extensions(extensions, &EXTENSIONS_KNOWN)
-                .map_err(|_| FrameError::Malformed("batch extensions"))?;
+            check_extensions(extensions, &EXTENSIONS_KNOWN).map_err(|error| match error {
+                RecordError::UnknownExtension(kind) => {
+                    FrameError::Unknown(Unknown::BatchExtension(kind))
+                }
+                _ => FrameError::Malformed("batch extensions"),
+            })?;
             on_batch(BatchView { count, extensions });
             let mut record_at = at + BATCH_HEADER_BYTES + extensions_length.next_multiple_of(8);
             for _ in 0..count {

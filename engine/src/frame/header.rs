@@ -4,6 +4,7 @@ use nexus_protocol::Timestamp;
 use nexus_protocol::limits::{APPEND_EVENTS_MAX, FRAME_BODY_BYTES_MAX, FRAME_BYTES_TARGET};
 
 use super::{EntryId, LogOffset};
+use crate::manifest::FORMAT_VERSION;
 
 /// Bytes of a frame's header: a multiple of 8, so that records stay aligned.
 pub(crate) const HEADER_BYTES: usize = 104;
@@ -128,6 +129,36 @@ pub(crate) enum FrameError {
     /// A field contradicts another.
     #[error("frame has an impossible {0}")]
     Malformed(&'static str),
+    /// Its checksums hold, and it has what this version does not know.
+    #[error("frame has a {0}, which this Nexus does not know")]
+    Unknown(Unknown),
+}
+
+/// What a frame has that this version does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unknown {
+    #[error("frame of version {0}")]
+    Version(u8),
+    #[error("frame of kind {0}")]
+    Kind(u8),
+    #[error("frame with flags {0:#06x}")]
+    Flags(u16),
+    #[error("batch with extension {0:#06x}")]
+    BatchExtension(u16),
+    #[error("record of version {0}")]
+    RecordVersion(u8),
+    #[error("record with extension {0:#06x}")]
+    RecordExtension(u16),
+}
+
+impl Unknown {
+    /// The format that it is of, at least.
+    pub(crate) fn format_version(self) -> u32 {
+        match self {
+            Self::Version(version) | Self::RecordVersion(version) => u32::from(version),
+            _ => FORMAT_VERSION + 1,
+        }
+    }
 }
 
 impl FrameHeader {
@@ -170,16 +201,21 @@ impl FrameHeader {
         if crc32fast::hash(&bytes[..96]) != u32_at(96) {
             return Err(FrameError::Header);
         }
-        if bytes[4] != VERSION || bytes[100..] != [0; 4] {
+        if bytes[4] > VERSION {
+            return Err(FrameError::Unknown(Unknown::Version(bytes[4])));
+        }
+        if bytes[4] < VERSION || bytes[100..] != [0; 4] {
             return Err(FrameError::Malformed("version"));
         }
         let flags = u16::from_le_bytes([bytes[6], bytes[7]]);
         if flags & !STARTS_SEGMENT != 0 {
-            return Err(FrameError::Malformed("flags"));
+            return Err(FrameError::Unknown(Unknown::Flags(flags)));
         }
+        let kind = FrameKind::from_number(bytes[5]);
+        let kind = kind.ok_or(FrameError::Unknown(Unknown::Kind(bytes[5])))?;
         let header = Self {
             replicated: ReplicatedHeader {
-                kind: FrameKind::from_number(bytes[5]).ok_or(FrameError::Malformed("kind"))?,
+                kind,
                 starts_segment: flags & STARTS_SEGMENT != 0,
                 raw_length: u32_at(8),
                 body_crc: u32_at(12),
@@ -197,6 +233,12 @@ impl FrameHeader {
         };
         header.check()?;
         Ok(header)
+    }
+
+    /// The salt in a header, whatever its version: checked by its caller.
+    pub(crate) fn salt_of(bytes: &[u8]) -> Option<u64> {
+        let salt = bytes.get(56..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*salt))
     }
 
     fn check(&self) -> Result<(), FrameError> {

@@ -15,7 +15,7 @@ pub(crate) use build::{BatchParts, FrameBuilder};
 pub use chain::ChainDigest;
 pub(crate) use chain::ChainInput;
 pub(crate) use header::{
-    FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, ReplicatedHeader,
+    FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, ReplicatedHeader, Unknown,
 };
 
 use serde::{Deserialize, Serialize};

@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering;
 use nexus_protocol::{CorruptionKind, RecordedEvent};
 
 use super::Log;
+use super::follow::{Follow, Scanned, add_to_table, resync, scan};
 use super::prepare::{AHEAD_BYTES, NEXT_BEGUN_AT, STRIDE_BYTES};
-use super::recover::{Follow, Scanned, add_to_table, resync, scan};
 use crate::error::LogError;
 use crate::frame::{FrameError, LogOffset, digest};
 use crate::index::file::{self, IndexBuilder};
-use crate::io::{ALIGNMENT, DiskFile, FileKind, OpenMode};
+use crate::io::{ALIGNMENT, DiskFile, DiskOperation, FileKind, OpenMode};
 use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 use crate::segment::frames::kind_of;
 use crate::segment::window::Window;
@@ -99,13 +99,14 @@ impl Log {
     /// Writes the index file of one sealed segment that lacks one; answers whether there was one.
     pub(crate) fn write_index_file(&self) -> Result<bool, LogError> {
         for segment in self.segments().iter() {
-            if segment.entry.sealed.is_none() || segment.entry.layout != SegmentLayout::Frames {
+            if !self.may_work_on(segment) {
                 continue;
             }
             let path = file::path(&self.dir, segment.entry.number);
             if self.disk.metadata(&path)?.is_none() {
                 let entry = &segment.entry;
-                let (builder, frames) = index_segment(&self.dir, entry, segment.file(), false)?;
+                let read = index_segment(&self.dir, entry, segment.file(), false);
+                let (builder, frames) = self.or_leave_alone(entry, read)?;
                 file::save(&*self.disk, &self.dir, self.log_id, entry, &builder.finish(&frames))?;
                 return Ok(true);
             }
@@ -116,12 +117,18 @@ impl Log {
     /// Rewrites one sealed segment into compressed blocks, if one is left to rewrite.
     pub(crate) fn rewrite_one(&self) -> Result<bool, LogError> {
         let segments = self.segments();
-        let next = segments
-            .iter()
-            .find(|s| s.entry.sealed.is_some() && matches!(s.content, Content::Frames(_)));
-        let Some(segment) = next else { return Ok(false) };
-        let entry = blocks::rewrite(&*self.disk, &self.dir, self.log_id, segment)?;
-        let path = self.dir.join(SEGMENTS_DIR).join(entry.file_name());
+        let Some(segment) = segments.iter().find(|segment| self.may_work_on(segment)) else {
+            return Ok(false);
+        };
+        let rewritten = blocks::rewrite(&*self.disk, &self.dir, self.log_id, segment);
+        let generation = segment.entry.generation + 1;
+        let name = SegmentEntry { generation, ..segment.entry }.file_name();
+        let path = self.dir.join(SEGMENTS_DIR).join(name);
+        if rewritten.is_err() {
+            // Space that a file which nothing names took is given back at once.
+            drop(self.disk.remove(&path));
+        }
+        let entry = self.or_leave_alone(&segment.entry, rewritten)?;
         let file = self.disk.open(&path, OpenMode::Read, FileKind::Plain)?;
         let sealed = entry.sealed.as_ref().expect("a rewritten segment stays sealed");
         let table = blocks::BlockTable::load(&*file, sealed)?;
@@ -147,6 +154,33 @@ impl Log {
         // Readers that hold the old file go on with it: its name goes, its blocks stay for them.
         self.disk.remove(&segment.path)?;
         Ok(true)
+    }
+
+    /// Whether a segment is sealed, made of frames, and not known to be damaged.
+    fn may_work_on(&self, segment: &Segment) -> bool {
+        let left_alone = self.left_alone.lock().expect("no panic while a segment is noted");
+        segment.entry.sealed.is_some()
+            && matches!(segment.content, Content::Frames(_))
+            && !left_alone.contains(&segment.entry.number)
+    }
+
+    /// A segment in which damage was found is not tried again, so that the work on others goes on.
+    /// What can be read of it is still served.
+    fn or_leave_alone<T>(
+        &self,
+        entry: &SegmentEntry,
+        outcome: Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        let damaged = match &outcome {
+            Ok(_) => false,
+            Err(LogError::Disk(error)) => error.operation == DiskOperation::Read,
+            Err(LogError::Corrupt(_) | LogError::NewerFormat { .. }) => true,
+        };
+        if damaged {
+            let mut left_alone = self.left_alone.lock().expect("no panic while a segment is noted");
+            left_alone.insert(entry.number);
+        }
+        outcome
     }
 
     /// Says in node-state how far the log is durable: what a crash cannot take back.

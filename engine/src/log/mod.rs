@@ -6,19 +6,19 @@
 //! knows nothing of conditions, streams, or Raft.
 
 pub(crate) mod cut;
+pub(crate) mod follow;
 pub(crate) mod maintain;
 mod prepare;
 pub(crate) mod recover;
 mod tail;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use nexus_protocol::{
-    Corruption, CorruptionKind, Lineage, LogId, Position, ReadError, Timestamp,
-};
+use nexus_protocol::{Corruption, CorruptionKind, Lineage, LogId, Position, ReadError, Timestamp};
 
 pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
 pub(crate) use tail::Tail;
@@ -61,6 +61,8 @@ pub(crate) struct Log {
     pub(crate) prepared: Mutex<Vec<Prepared>>,
     /// Segments that the writer went on from, in order, with what they will be sealed with.
     pub(crate) left: Mutex<Vec<(Arc<Segment>, Sealed)>>,
+    /// Numbers of sealed segments that are damaged, as work on them found: left as they are.
+    left_alone: Mutex<BTreeSet<u64>>,
     /// Space runs low, or a segment was left: there is something to prepare or seal.
     needs_space: AtomicBool,
     /// Wakes the thread that prepares space.
@@ -132,6 +134,7 @@ impl Log {
             needs_space: AtomicBool::new(false),
             space,
             left: Mutex::new(left),
+            left_alone: Mutex::default(),
         }
     }
 

@@ -10,136 +10,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bytes::Bytes;
-use nexus_protocol::{Corruption, CorruptionKind, LogId, RecordedEvent, Timestamp};
+use nexus_protocol::{Corruption, CorruptionKind, LogId, RecordedEvent};
 
 use super::cut::{Cuttable, cut};
+use super::follow::{Follow, Scanned, add_to_table, durable_end_behind, resync, scan};
 use super::{Prepared, WriterStart};
 use crate::error::{LogError, corruption};
-use crate::frame::{ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, LogOffset, digest};
+use crate::frame::{ChainDigest, LogOffset};
 use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{MANIFEST_FILE, Manifest, Sealed, SegmentEntry};
 use crate::node_state::NodeStateFile;
 use crate::segment::window::Window;
 use crate::segment::{
-    Content, FrameSlot, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles,
-    SegmentHeader,
+    Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader,
 };
-
-/// Where a scan stands: what the next frame must follow.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Follow {
-    pub(crate) chain: ChainDigest,
-    pub(crate) next_position: u64,
-    pub(crate) last_entry: EntryId,
-    pub(crate) recorded_at: Timestamp,
-}
-
-impl Follow {
-    /// Before the first frame of a log.
-    pub(crate) const START: Self = Self {
-        chain: ChainDigest::START,
-        next_position: 0,
-        last_entry: EntryId { term: 0, index: 0 },
-        recorded_at: Timestamp::MIN,
-    };
-
-    /// After a sealed segment.
-    pub(crate) fn after(sealed: &Sealed) -> Self {
-        Self {
-            chain: sealed.last_digest,
-            next_position: sealed.next_position,
-            last_entry: sealed.last_entry,
-            recorded_at: sealed.last_recorded_at,
-        }
-    }
-
-    /// Whether a frame that is whole follows.
-    fn accepts(&self, header: &FrameHeader, salt: u64, first_of_segment: bool) -> bool {
-        let (replicated, local) = (&header.replicated, &header.local);
-        let first_of_log = self.chain == ChainDigest::START;
-        local.salt == salt
-            && local.previous_digest == self.chain.prefix()
-            && replicated.first_position == self.next_position
-            && (first_of_log || replicated.entry.index == self.last_entry.index + 1)
-            && replicated.entry.term >= self.last_entry.term
-            && replicated.recorded_at >= self.recorded_at
-            && replicated.starts_segment == first_of_segment
-    }
-}
-
-/// A frame that a scan came by.
-#[derive(Debug)]
-pub(crate) struct Scanned<'a> {
-    pub(crate) offset_bytes: u64,
-    pub(crate) header: &'a FrameHeader,
-    pub(crate) body: &'a Bytes,
-    pub(crate) events: &'a [RecordedEvent],
-}
-
-/// Follows the frames of a segment from `offset`; answers where the first stands that does not
-/// follow, and what is wrong with it.
-pub(crate) fn scan(
-    window: &mut Window,
-    salt: u64,
-    offset: u64,
-    follow: &mut Follow,
-    on_frame: &mut dyn FnMut(Scanned<'_>),
-) -> DiskResult<(u64, FrameError)> {
-    scan_until(window, salt, offset, follow, &|_| false, on_frame)
-}
-
-/// The same, but stops behind the frame that `is_last` knows.
-pub(crate) fn scan_until(
-    window: &mut Window,
-    salt: u64,
-    mut offset: u64,
-    follow: &mut Follow,
-    is_last: &dyn Fn(&FrameHeader) -> bool,
-    on_frame: &mut dyn FnMut(Scanned<'_>),
-) -> DiskResult<(u64, FrameError)> {
-    let mut events = Vec::new();
-    loop {
-        let (header, body) = match window.frame(offset)? {
-            Ok(frame) => frame,
-            Err(error) => return Ok((offset, error)),
-        };
-        if !follow.accepts(&header, salt, offset == HEADER_BLOCK_BYTES) {
-            return Ok((offset, FrameError::Malformed("successor")));
-        }
-        events.clear();
-        let input = match digest(&header, &body, |event| events.push(event.clone())) {
-            Ok(input) => input,
-            Err(error) => return Ok((offset, error)),
-        };
-        follow.chain = follow.chain.extend(&header.replicated, &input);
-        follow.next_position = header.replicated.next_position();
-        follow.last_entry = header.replicated.entry;
-        follow.recorded_at = header.replicated.recorded_at;
-        on_frame(Scanned { offset_bytes: offset, header: &header, body: &body, events: &events });
-        offset += header.padded_bytes();
-        if is_last(&header) {
-            return Ok((offset, FrameError::Blank));
-        }
-    }
-}
-
-/// The next frame from `offset` on that is whole by itself, for reading around damage.
-pub(crate) fn resync(
-    window: &mut Window,
-    salt: u64,
-    offset: u64,
-    next_position: u64,
-) -> DiskResult<Option<(u64, FrameHeader, Bytes)>> {
-    for (at, _) in window.headers_from(offset, salt)? {
-        if let Ok((header, body)) = window.frame(at)?
-            && header.replicated.first_position >= next_position
-        {
-            return Ok(Some((at, header, body)));
-        }
-    }
-    Ok(None)
-}
 
 /// How a log may be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,20 +289,6 @@ fn follow_prefix(prefix: u64) -> ChainDigest {
     ChainDigest::from_bytes(bytes)
 }
 
-/// Adds a scanned frame to a table.
-pub(crate) fn add_to_table(table: &mut FrameTable, scanned: &Scanned<'_>) {
-    let header = scanned.header;
-    if header.replicated.kind == FrameKind::Events {
-        table.slots.push(FrameSlot {
-            first_position: header.replicated.first_position,
-            offset_bytes: scanned.offset_bytes,
-            recorded_at: header.replicated.recorded_at,
-        });
-    }
-    table.end_bytes = scanned.offset_bytes + header.padded_bytes();
-    table.next_position = header.replicated.next_position();
-}
-
 /// The segment that `previous` ends, as it will be sealed; `end` is where its last frame led.
 fn leave(previous: WriterStart, end: Follow) -> (Arc<Segment>, Sealed) {
     let sealed = Sealed {
@@ -434,8 +304,8 @@ fn leave(previous: WriterStart, end: Follow) -> (Arc<Segment>, Sealed) {
     (previous.active, sealed)
 }
 
-/// Refuses a log of which anything says that more of it was durable. `rest` is the active segment
-/// and those after it.
+/// Refuses a log of which anything says that more of it was durable, or that holds frames of a newer
+/// Nexus, which are not this one's to cut. `rest` is the active segment and those after it.
 fn refuse_damage(
     node_state: &NodeStateFile,
     rest: &[OpenSegment],
@@ -450,9 +320,7 @@ fn refuse_damage(
                 HEADER_BLOCK_BYTES
             };
             let mut window = window_of(segment, node_state.state().cut)?;
-            for (_, header) in window.headers_from(from, segment.entry.salt)? {
-                durable = durable.max(header.local.durable_end);
-            }
+            durable = durable.max(durable_end_behind(&mut window, segment.entry.salt, from)?);
         }
     }
     if durable <= end {

@@ -281,6 +281,9 @@ impl Writer {
     pub(crate) fn abandon(&mut self) {
         assert!(self.poisoned.is_some(), "only a poisoned log gives up what is in flight");
         self.in_flight.clear();
+        if crate::planted::is("poison-forgotten") {
+            self.poisoned = None;
+        }
     }
 
     /// Goes on from `start`, to which the tail was cut.

@@ -271,6 +271,7 @@ pub(crate) fn kind_of(error: FrameError) -> CorruptionKind {
         FrameError::Header => CorruptionKind::Checksum("frame header"),
         FrameError::Body => CorruptionKind::Checksum("frame body"),
         FrameError::Malformed(what) => CorruptionKind::Malformed(what),
+        FrameError::Unknown(_) => CorruptionKind::Malformed("frame: a newer Nexus wrote it"),
     }
 }
 

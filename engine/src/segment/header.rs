@@ -3,7 +3,7 @@
 use nexus_protocol::{CorruptionKind, Lineage, LogId};
 
 use crate::error::LogError;
-use crate::fields::{FieldError, FieldReader, FieldWriter};
+use crate::fields::{FieldError, FieldReader, FieldWriter, newer_version};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile};
 use crate::manifest::{SegmentEntry, SegmentLayout};
 
@@ -80,6 +80,10 @@ impl SegmentHeader {
         let damaged = |kind| Err(LogError::corrupt(file.path(), 0, kind));
         if got < ALIGNMENT {
             return damaged(CorruptionKind::Truncated);
+        }
+        if let Some(version) = newer_version(block.as_slice(), &MAGIC, VERSION) {
+            let what = format!("segment header of version {version} in {}", file.path().display());
+            return Err(LogError::NewerFormat { version, what });
         }
         match Self::decode(block.as_slice()) {
             Ok(header) if header == Self::of(entry, log_id) => Ok(()),

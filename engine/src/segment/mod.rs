@@ -150,6 +150,11 @@ impl Segment {
         }
     }
 
+    /// Whether nothing of it is served.
+    pub(crate) fn is_fenced(&self) -> bool {
+        matches!(self.content, Content::Fenced(_))
+    }
+
     /// A frame was written.
     pub(crate) fn add_frame(&self, slot: Option<FrameSlot>, end_bytes: u64, next_position: u64) {
         let Content::Frames(table) = &self.content else {

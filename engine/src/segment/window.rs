@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::frame::{FrameError, FrameHeader, HEADER_BYTES};
+use crate::error::LogError;
+use crate::frame::{FrameError, FrameHeader, HEADER_BYTES, Unknown};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, DiskResult, align_up};
 
 /// Bytes read at a time.
@@ -75,19 +76,38 @@ impl Window {
         Ok(header.check_body(&body).map(|()| (header, body)))
     }
 
+    /// The salt in the frame header at `offset`, which holds but need not be understood: every
+    /// version has it at the same place.
+    pub(crate) fn salt_at(&mut self, offset: u64) -> DiskResult<Option<u64>> {
+        Ok(FrameHeader::salt_of(&self.get(offset, ALIGNMENT)?))
+    }
+
+    /// The refusal of a frame at `offset` that holds and is not understood.
+    pub(crate) fn newer(&self, offset: u64, unknown: Unknown) -> LogError {
+        LogError::NewerFormat {
+            version: unknown.format_version(),
+            what: format!("{unknown} at byte {offset} of {}", self.file.path().display()),
+        }
+    }
+
     /// Headers of frames with this salt from `offset` on, whatever stands between them.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or one was written by a newer Nexus.
     pub(crate) fn headers_from(
         &mut self,
         mut offset: u64,
         salt: u64,
-    ) -> DiskResult<Vec<(u64, FrameHeader)>> {
+    ) -> Result<Vec<(u64, FrameHeader)>, LogError> {
         let mut found = Vec::new();
         while offset < self.len_bytes {
             let block = self.get(offset, ALIGNMENT)?;
-            if let Ok(header) = FrameHeader::decode(&block)
-                && header.local.salt == salt
-            {
-                found.push((offset, header));
+            match FrameHeader::decode(&block) {
+                Ok(header) if header.local.salt == salt => found.push((offset, header)),
+                Err(FrameError::Unknown(unknown)) if FrameHeader::salt_of(&block) == Some(salt) => {
+                    return Err(self.newer(offset, unknown));
+                }
+                _ => {}
             }
             offset += ALIGNMENT as u64;
         }

@@ -152,7 +152,12 @@ fn check_absent(
             break;
         };
         cursor = position.checked_sub(1);
-        let event = view.event(position, Want::One)?;
+        let event = match view.event(position, Want::One) {
+            Ok(event) => event,
+            // What was found stands in the way already, whatever this one is.
+            Err(_) if !positions.is_empty() && !all_own => break,
+            Err(error) => return Err(error),
+        };
         if event.is_system() || !query.matches(&event) || !view.index().shows(&event, bound) {
             continue;
         }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nexus_engine::io::sim::{CrashOptions, CrashPoints};
 use nexus_engine::io::{Disk, FileKind, OpenMode, SimDisk};
 use nexus_engine::{Engine, OpenError};
 use nexus_protocol::{Append, AppendError, CorruptionKind, Unavailable};
@@ -34,6 +35,18 @@ fn check_refused(disk: &SimDisk, file: &str) -> CorruptionKind {
     corruption(&error).unwrap().kind.clone()
 }
 
+/// A sealed segment that is damaged is fenced alone where its index file is whole, and refused where
+/// that is gone too. Answers how it is damaged.
+fn check_fenced(disk: &SimDisk, number: u64, line: &Line) -> CorruptionKind {
+    let fenced = disk.image();
+    for options in [SHAPE.options(&fenced).read_only(true), SHAPE.options(&fenced)] {
+        let engine = options.open(DIR).unwrap();
+        assert_eq!(read_around(&engine, line).unwrap(), [positions_of(number, line)]);
+    }
+    disk.remove_file(index_file(number));
+    check_refused(disk, &segment(number))
+}
+
 /// What is left can be read, all but the positions in `holes`, and nothing is changed.
 fn check_left(disk: &SimDisk, line: &Line, holes: &[std::ops::Range<u64>]) {
     let before = files(disk);
@@ -57,7 +70,7 @@ fn positions_of(number: u64, line: &Line) -> std::ops::Range<u64> {
 fn a_sealed_segment_that_is_gone_is_missed() {
     let (disk, line) = closed();
     disk.remove_file(segment(2));
-    assert_eq!(check_refused(&disk, &segment(2)), CorruptionKind::Missing);
+    assert_eq!(check_fenced(&disk, 2, &line), CorruptionKind::Missing);
     check_left(&disk, &line, &[positions_of(2, &line)]);
 }
 
@@ -84,7 +97,7 @@ fn segments_that_are_cut_short_are_seen() {
     for (number, len_bytes) in [(1, 0), (1, 4096), (2, 4096 * 7), (3, 4096 * 16 - 1)] {
         let (disk, line) = closed();
         disk.truncate_file(segment(number), len_bytes);
-        assert_eq!(check_refused(&disk, &segment(number)), CorruptionKind::Truncated);
+        assert_eq!(check_fenced(&disk, number, &line), CorruptionKind::Truncated);
         check_left(&disk, &line, &[positions_of(number, &line)]);
     }
     // Frames of the active segment are behind what node-state says is durable.
@@ -102,9 +115,15 @@ fn segments_that_are_cut_short_are_seen() {
 #[test]
 fn segments_that_were_swapped_are_told_apart() {
     for (one, other) in [(1, 2), (2, 4), (4, 5)] {
-        let (disk, _) = closed();
+        let (disk, line) = closed();
         disk.swap_files(segment(one), segment(other));
-        let kind = check_refused(&disk, &segment(one));
+        if other < 4 {
+            let holes = read_around(&open(&disk.image()).unwrap(), &line).unwrap();
+            assert_eq!(holes, [positions_of(one, &line), positions_of(other, &line)]);
+            disk.remove_file(index_file(one));
+        }
+        let refused = if other == 4 { other } else { one };
+        let kind = check_refused(&disk, &segment(refused));
         assert!(matches!(kind, CorruptionKind::Foreign(_)), "{kind:?}");
         SHAPE.options(&disk).damaged(true).open(DIR).unwrap();
     }
@@ -112,7 +131,7 @@ fn segments_that_were_swapped_are_told_apart() {
     let (disk, line) = closed();
     let (other, _) = closed();
     disk.corrupt(segment(2), 0, &other.read_back(segment(2)));
-    assert_eq!(check_refused(&disk, &segment(2)), CorruptionKind::Foreign("another log"));
+    assert_eq!(check_fenced(&disk, 2, &line), CorruptionKind::Foreign("another log"));
     check_left(&disk, &line, &[positions_of(2, &line)]);
 }
 
@@ -260,6 +279,26 @@ fn node_state_protects_against_one_bad_slot_and_refuses_two() {
     disk.swap_files(&node_state, path_of("manifest"));
     disk.corrupt(&node_state, 0, &other.read_back(&node_state));
     assert_eq!(check_refused(&disk, &node_state), CorruptionKind::Foreign("another log"));
+}
+
+#[test]
+fn a_crash_while_a_torn_slot_is_mended_leaves_one_that_is_whole() {
+    let (disk, line) = closed();
+    for slot in [0, 1] {
+        let disk = disk.image();
+        disk.corrupt(path_of("node-state"), slot * 4096 + 20, &[0xFF; 8]);
+        disk.start_trace();
+        open(&disk).unwrap();
+        let trace = disk.trace();
+        let mut states = 0;
+        for state in CrashPoints::new(&trace, CrashOptions::default()) {
+            let engine = open(&state.disk());
+            let engine = engine.unwrap_or_else(|error| panic!("{}: {error}", state.label()));
+            assert_eq!(engine.head().position.unwrap().get() + 1, line.end(), "{}", state.label());
+            states += 1;
+        }
+        assert!(states > 10, "{states}");
+    }
 }
 
 #[test]

@@ -4,23 +4,31 @@
 //! The padding of frames and the space that is ready for later ones belong to nothing, and are
 //! sampled; `NEXUS_CRASH_STATES` turns all of their bits too.
 
-use nexus_engine::OpenError;
-use nexus_engine::io::{ALIGNMENT, SimDisk};
+use std::collections::HashMap;
 
-use crate::history::Line;
+use nexus_engine::io::{ALIGNMENT, SimDisk};
+use nexus_engine::{Engine, OpenError};
+use nexus_protocol::{Position, Read, ReadError};
+
+use crate::history::{Line, id_of};
 use crate::stores::{SHAPE, Store, corruption, files, index_file, path_of, read_around, segment};
 use crate::workload::DIR;
 
 /// What may become of a turned bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Outcome {
     /// Opening says which file is damaged.
     Refused,
     /// It opens, and the events of one frame at most are reported as damaged when they are read.
     Served,
+    /// It opens, and every event of the sealed segment is reported as damaged, and no other.
+    Fenced,
     /// It opens, and the last frame, of which nothing says that it was durable, is cut as torn.
     Torn,
 }
+
+/// Positions of the sealed segment of [`store`].
+const SEALED: std::ops::Range<u64> = 0..14;
 
 /// A store, and how many bits of it were turned.
 struct Turned {
@@ -29,12 +37,14 @@ struct Turned {
     /// Whether the last frame may be taken for a torn tail: the store was not closed, and no later
     /// frame says that it was durable.
     torn_tail: bool,
+    /// How many events are damaged together: those of a frame, or of a block.
+    together: u64,
     flips: u64,
 }
 
 impl Turned {
     fn new((disk, line): (SimDisk, Line)) -> Self {
-        Self { disk, line, torn_tail: false, flips: 0 }
+        Self { disk, line, torn_tail: false, together: 1, flips: 0 }
     }
 
     /// Turns each of these bits of a file, and hands over what came of it.
@@ -76,13 +86,39 @@ impl Turned {
                     return Ok(Outcome::Torn);
                 }
                 let holes = read_around(&engine, &self.line)?;
-                if holes.iter().map(|hole| hole.end - hole.start).sum::<u64>() > 1 {
+                check_unchanged(&disk, segments, file, bit, true)?;
+                if engine.stats().fenced_segments > 0 {
+                    let first = named(&engine, holes[0].start)?;
+                    let alone =
+                        first == file && holes == [SEALED] && engine.event_by_id(id_of(15)).is_ok();
+                    return if alone {
+                        Ok(Outcome::Fenced)
+                    } else {
+                        Err(format!("{holes:?} of {first}"))
+                    };
+                }
+                // What a block or a frame holds.
+                if holes.iter().map(|hole| hole.end - hole.start).sum::<u64>() > self.together {
                     return Err(format!("{holes:?} are damaged"));
                 }
-                check_unchanged(&disk, segments, file, bit, true)?;
+                for hole in holes {
+                    let named = named(&engine, hole.start)?;
+                    if named != file {
+                        return Err(format!("{hole:?} is said to be damaged in {named}"));
+                    }
+                }
                 Ok(Outcome::Served)
             }
         }
+    }
+}
+
+/// The file that is named as damaged where `position` is read.
+fn named(engine: &Engine, position: u64) -> Result<String, String> {
+    let read = Read::all().system().from_position(Position::new(position)).limit(1);
+    match engine.read(read).into_iter().next() {
+        Some(Err(ReadError::Corruption { corruption, .. })) => Ok(corruption.file),
+        other => Err(format!("{other:?}")),
     }
 }
 
@@ -115,7 +151,7 @@ fn check_unchanged(
 
 impl Drop for Turned {
     fn drop(&mut self) {
-        println!("count: flips {}", self.flips);
+        println!("count: bits_flipped {}", self.flips);
     }
 }
 
@@ -183,7 +219,8 @@ fn flips_of_a_segments_header_are_all_seen() {
     let mut store = Turned::new(store().closed());
     for number in 1..=3 {
         let file = segment(number);
-        let seen = |_, outcome| outcome == Outcome::Refused;
+        let wanted = if number == 1 { Outcome::Fenced } else { Outcome::Refused };
+        let seen = |_, outcome| outcome == wanted;
         store.each(&file, dense((0..100 * 8).chain(4090 * 8..4096 * 8)), seen);
         store.each(&file, sparse(100 * 8..4090 * 8, 41), seen);
     }
@@ -203,6 +240,30 @@ fn flips_of_a_sealed_segment_are_reported_when_they_are_read() {
     store.disk.remove_file(index_file(1));
     let seen = |_, outcome| outcome == Outcome::Refused;
     store.each(&file, sparse(frames.into_iter().flatten(), 7), seen);
+}
+
+#[test]
+fn flips_of_a_rewritten_segment_are_reported_when_they_are_read_or_fence_it() {
+    let (disk, line) = store().closed();
+    let engine = SHAPE.options(&disk).compress(true).open(DIR).unwrap();
+    engine.maintain().unwrap();
+    engine.close().unwrap();
+    let mut store = Turned::new((disk.image(), line));
+    store.together = SEALED.end - SEALED.start;
+    let file = path_of("segments/0000000001.g1.seg");
+    let length = store.disk.read_back(&file).len();
+    // The footer at the end says where the directory of frames is, and behind it the table of blocks.
+    let mut counts = HashMap::new();
+    let mut count = |_, outcome: Outcome| {
+        *counts.entry(outcome).or_insert(0_u64) += 1;
+        outcome == Outcome::Fenced || outcome == Outcome::Served
+    };
+    store.each(&file, dense(0..length * 8), &mut count);
+    assert!(counts[&Outcome::Fenced] > 1_000 && counts[&Outcome::Served] > 1_000, "{counts:?}");
+    // Where the segment itself must be read, nothing passes: block, directory, table, and footer.
+    store.disk.remove_file(index_file(1));
+    let seen = |_, outcome| outcome == Outcome::Refused;
+    store.each(&file, sparse(ALIGNMENT * 8..length * 8, 3), seen);
 }
 
 #[test]

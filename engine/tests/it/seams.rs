@@ -1,9 +1,11 @@
 //! The seams of replication: numbering, commitment, truncation, and frames that travel.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nexus_engine::io::SimDisk;
+use nexus_engine::io::sim::{CrashOptions, CrashPoints};
 use nexus_engine::{Engine, EntryId, ReplicatedFrame, Replicator};
 use nexus_protocol::{Append, AppendError, EventData, ExpectedRevision, Read};
 
@@ -87,6 +89,37 @@ fn a_cut_takes_frames_back_across_segments_and_leaves_no_trace_in_the_index() {
     }
     engine.close().unwrap();
     assert_eq!(count(&open(&disk)), 80);
+}
+
+#[test]
+fn a_crash_during_a_cut_leaves_the_log_before_it_or_after_it() {
+    let disk = SimDisk::default();
+    let engine = open(&disk);
+    for n in 0..3 {
+        engine.append(Append::to("s-1").event(event(n))).wait().unwrap();
+    }
+    let kept = engine.seams().last_entry();
+    engine.seams().set_replicator(Box::new(Slow));
+    let pending: Vec<_> =
+        (3..8).map(|n| submit(&engine, Append::to("s-1").event(event(n)))).collect();
+    disk.start_trace();
+    engine.seams().truncate_tail(kept).unwrap();
+    let trace = disk.trace();
+    let mut counts = BTreeSet::new();
+    for state in CrashPoints::new(&trace, CrashOptions::default()) {
+        let disk = state.disk();
+        let options = Engine::options().disk(Arc::new(disk.clone())).threads(false);
+        let engine = options.segment_bytes(65536, 65536).open("/data");
+        let engine = engine.unwrap_or_else(|error| panic!("{}: {error}", state.label()));
+        counts.insert(count(&engine));
+        engine.append(Append::to("s-1").event(event(9))).wait().unwrap();
+    }
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [3, 8]);
+    // Nothing of what was taken back is found behind what stands in its place.
+    drop(pending);
+    engine.seams().set_replicator(Box::new(nexus_engine::LocalReplicator));
+    engine.append(Append::to("s-2").no_stream().event(event(3))).wait().unwrap();
+    assert_eq!(count(&open(&disk.image())), 4);
 }
 
 #[test]

@@ -17,8 +17,7 @@ use crate::workload::Shape;
 pub(crate) const NAMESPACE: &str = "/data/namespaces/default";
 
 /// One frame at a time, one event a frame.
-pub(crate) const SHAPE: Shape =
-    Shape { seed: 1, depth: 1, frame_bytes: 1, data_bytes: 0, steps: 0, cuts: false };
+pub(crate) const SHAPE: Shape = Shape::PLAIN;
 
 pub(crate) fn path_of(file: &str) -> String {
     format!("{NAMESPACE}/{file}")

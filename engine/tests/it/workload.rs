@@ -33,16 +33,29 @@ pub(crate) struct Shape {
     pub(crate) steps: u64,
     /// Whether frames are taken back, as the replication layer does.
     pub(crate) cuts: bool,
+    /// Whether sealed segments are rewritten into blocks.
+    pub(crate) rewrites: bool,
 }
 
 impl Shape {
+    /// One small frame at a time, and nothing besides.
+    pub(crate) const PLAIN: Self = Self {
+        seed: 1,
+        depth: 1,
+        frame_bytes: 1,
+        data_bytes: 0,
+        steps: 0,
+        cuts: false,
+        rewrites: false,
+    };
+
     pub(crate) fn options(&self, disk: &SimDisk) -> Options {
         Engine::options()
             .disk(Arc::new(disk.clone()))
             .threads(false)
             .segment_bytes(65536, 65536)
             .frame_bytes(self.frame_bytes)
-            .compress(false)
+            .compress(self.rewrites)
     }
 
     pub(crate) fn open(&self, disk: &SimDisk) -> Engine {
@@ -130,6 +143,9 @@ pub(crate) fn record(shape: Shape) -> Recorded {
     assert!(run.engine.stats().segments > 3, "{:?}", run.engine.stats());
     let index_files = nexus_engine::io::Disk::list(&run.disk, Path::new(&path_of("index")));
     assert!(index_files.unwrap().len() >= 2, "segments are sealed");
+    let segments = nexus_engine::io::Disk::list(&run.disk, Path::new(&path_of("segments")));
+    let blocks = segments.unwrap().iter().filter(|it| it.name.ends_with(".g1.seg")).count();
+    assert_eq!(blocks >= 2, shape.rewrites, "{blocks} segments were rewritten");
     let trace = run.disk.trace();
     // What is still in flight is not waited for.
     drop(run.engine);

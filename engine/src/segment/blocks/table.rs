@@ -6,7 +6,7 @@ use nexus_protocol::record::RECORD_BYTES_MIN;
 
 use super::codec::Stored;
 use crate::error::LogError;
-use crate::fields::{FieldError, FieldReader, FieldWriter};
+use crate::fields::{FieldError, FieldReader, FieldWriter, newer_version};
 use crate::frame::ChainDigest;
 use crate::io::{self, DiskFile};
 use crate::manifest::Sealed;
@@ -172,6 +172,11 @@ impl BlockTable {
         };
         let mut bytes = [0; FOOTER_BYTES];
         io::read_exact_at(file, &mut bytes, footer_at)?;
+        if let Some(version) = newer_version(&bytes, &MAGIC, VERSION) {
+            let what =
+                format!("rewritten segment of version {version} in {}", file.path().display());
+            return Err(LogError::NewerFormat { version, what });
+        }
         let footer = Footer::decode(&bytes).map_err(|e| damage(footer_at, kind_of(e, "footer")))?;
         check_footer(&footer, sealed, footer_at).map_err(|kind| damage(footer_at, kind))?;
         let table_length = usize::try_from(footer_at - footer.table_offset).unwrap_or(usize::MAX);

@@ -8,23 +8,28 @@ use super::directory::read_piece;
 use super::read::decode_one;
 use super::table::{Block, BlockTable};
 use super::walk::walk;
+use crate::error::LogError;
 use crate::io::DiskFile;
 use crate::manifest::SegmentEntry;
 
 /// Reports everything that is damaged, block by block, and answers the number of events that are
 /// whole. The segment's header is the caller's to check: it knows whose log it is.
+///
+/// # Errors
+/// A newer Nexus wrote it.
 pub(crate) fn verify(
     file: &dyn DiskFile,
     path: &Path,
     entry: &SegmentEntry,
     on_error: &mut dyn FnMut(Corruption),
-) -> u64 {
+) -> Result<u64, LogError> {
     let sealed = entry.sealed.as_ref().expect("a rewritten segment stays sealed");
     let table = match BlockTable::load(file, sealed) {
         Ok(table) => table,
+        Err(newer @ LogError::NewerFormat { .. }) => return Err(newer),
         Err(error) => {
             on_error(error.into_corruption(path, 0));
-            return 0;
+            return Ok(0);
         }
     };
     let (mut events, mut damaged) = (0, false);
@@ -59,7 +64,7 @@ pub(crate) fn verify(
     if !damaged && let Err(corruption) = walk(file, &table, sealed, &mut |_| {}) {
         on_error(corruption);
     }
-    events
+    Ok(events)
 }
 
 fn of_kind(record: &RecordedEvent, system: bool) -> bool {
