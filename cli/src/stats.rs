@@ -28,6 +28,7 @@ struct StatsJson<'a> {
     segments: u64,
     bytes: u64,
     /// Damaged ones, which are not served.
+    compressed_segments: u64,
     fenced_segments: u64,
     log_id: String,
     lineage: u32,
@@ -49,6 +50,7 @@ pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
         head_position: stats.head_position.map(nexus_protocol::Position::get),
         segments: stats.segments,
         bytes: stats.bytes,
+        compressed_segments: stats.compressed_segments,
         fenced_segments: stats.fenced_segments,
         log_id: stats.log_id.to_string(),
         lineage: stats.lineage.get(),
@@ -62,6 +64,7 @@ pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
         .with_some("head position", json.head_position)
         .with("segments", json.segments)
         .with("bytes", json.bytes)
+        .with("compressed segments", json.compressed_segments)
         .with("fenced segments", json.fenced_segments)
         .with("log id", &json.log_id)
         .with("lineage", json.lineage);

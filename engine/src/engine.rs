@@ -356,7 +356,8 @@ impl Parts {
     /// Writes one index file or rewrites one segment; answers whether there was one.
     fn rewrite_one(&self, committer: &Committer) -> Result<bool, LogError> {
         let log = &committer.log;
-        Ok(log.write_index_file()? || (self.options.compress && log.rewrite_one()?))
+        Ok(log.write_index_file()?
+            || (self.options.compress && log.rewrite_one(self.options.frames_kept_bytes)?))
     }
 
     /// Index files and compression: nothing waits for them, so they take a quarter of one core.
@@ -379,7 +380,7 @@ impl Parts {
             self.maintain_one(&committer)?;
             while committer.log.write_index_file()? {}
             if self.options.compress {
-                committer.log.rewrite_one()?;
+                committer.log.rewrite_one(self.options.frames_kept_bytes)?;
             }
             let end = committer.lock().writer.durable_end();
             committer.log.note_durable_end(end)?;

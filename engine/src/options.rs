@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nexus_protocol::limits::{
-    DATA_BYTES_DEFAULT, DATA_BYTES_MAX, FRAME_BYTES_TARGET, QUEUE_APPENDS_MAX, QUEUE_WAIT_MS,
-    SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    DATA_BYTES_DEFAULT, DATA_BYTES_MAX, FRAME_BYTES_TARGET, FRAMES_KEPT_BYTES, QUEUE_APPENDS_MAX,
+    QUEUE_WAIT_MS, SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 
 use crate::engine::Engine;
@@ -37,6 +37,7 @@ pub struct Options {
     pub(crate) queue_appends_max: usize,
     pub(crate) queue_wait_ms: u64,
     pub(crate) compress: bool,
+    pub(crate) frames_kept_bytes: u64,
     pub(crate) threads: bool,
     pub(crate) disk: Option<Arc<dyn Disk>>,
 }
@@ -56,6 +57,7 @@ impl Default for Options {
             queue_appends_max: QUEUE_APPENDS_MAX,
             queue_wait_ms: QUEUE_WAIT_MS,
             compress: true,
+            frames_kept_bytes: FRAMES_KEPT_BYTES,
             threads: true,
             disk: None,
         }
@@ -133,10 +135,19 @@ impl Options {
         self
     }
 
-    /// Whether sealed segments are rewritten into compressed blocks in the background. Default: yes.
+    /// Whether old sealed segments are rewritten into compressed blocks in the background. Default:
+    /// yes.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
+        self
+    }
+
+    /// How many bytes of the newest sealed segments stay uncompressed, since single streams are read
+    /// faster from there. Default: 1 GiB.
+    #[must_use]
+    pub fn frames_kept_bytes(mut self, bytes: u64) -> Self {
+        self.frames_kept_bytes = bytes;
         self
     }
 

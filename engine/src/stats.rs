@@ -21,6 +21,8 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes of those segments.
     pub bytes: u64,
+    /// Segments that were rewritten into compressed blocks.
+    pub compressed_segments: u64,
     /// Sealed segments that could not be opened: reads of their positions answer that they are
     /// damaged, and all else goes on.
     pub fenced_segments: u64,
@@ -55,6 +57,7 @@ impl Stats {
             head_position: head.position,
             segments: segments.len() as u64,
             bytes,
+            compressed_segments: segments.iter().filter(|it| it.is_compressed()).count() as u64,
             fenced_segments: segments.iter().filter(|it| it.is_fenced()).count() as u64,
             log_id: namespace.log_id(),
             lineage: head.lineage,

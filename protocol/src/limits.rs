@@ -52,6 +52,8 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 pub const SEGMENT_BYTES_FIRST: u64 = 1024 * 1024;
 /// Largest segment unless a frame needs more, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Newest sealed segments that stay uncompressed unless configured, in bytes.
+pub const FRAMES_KEPT_BYTES: u64 = 1024 * 1024 * 1024;
 /// Independently compressed part of a rewritten segment, in bytes before compression; one record
 /// that is larger has a block of its own.
 pub const BLOCK_BYTES_MAX: usize = 64 * 1024;

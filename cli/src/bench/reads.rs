@@ -24,29 +24,45 @@ const PIECES: u64 = STREAM_EVENTS / ROUND_EVENTS;
 const CEILING_FILE_BYTES: u64 = 64 << 20;
 
 impl Bench {
-    /// Everything, and single streams: over the same log.
+    /// Everything, and single streams: over the same log, first as it was written, then compressed.
     pub(super) fn reads(&mut self) -> Result<Vec<Scenario>, Failure> {
         let streams = self.effort.streams;
-        self.with_engine("reads", self.backend, |engine| {
-            fill(engine, &self.orders, streams, ROUND_EVENTS)?;
-            let record_bytes = mean_record_bytes(engine)?;
-            // Warm: what was written past the page cache is read into it.
-            scan(engine)?;
-            let scanned = self.scan(engine, streams, record_bytes)?;
-            let compressed =
-                Scenario::new("scan-compressed", "events/s", Better::Higher, 2_500_000.0)
-                    .note("this version does not compress sealed segments");
-            Ok(vec![scanned, compressed, self.one_stream(engine, streams, record_bytes)?])
-        })
+        let dir = self.dir.join("reads");
+        let options = || Engine::options().backend(self.backend);
+        let engine = options().compress(false).open(&dir)?;
+        fill(&engine, &self.orders, streams, ROUND_EVENTS)?;
+        let record_bytes = mean_record_bytes(&engine)?;
+        let log = LogRead { streams, record_bytes, compressed: None };
+        // Warm: what was written past the page cache is read into it.
+        scan(&engine)?;
+        let mut scenarios = vec![self.scan(&engine, "scan", 5_000_000.0, &log)?];
+        let stream = self.one_stream(&engine, "read-stream-100", &log)?;
+        close(engine)?;
+        let engine = options().frames_kept_bytes(0).open(&dir)?;
+        let log = LogRead { compressed: Some(compress(&engine)?), ..log };
+        scan(&engine)?;
+        scenarios.push(self.scan(&engine, "scan-compressed", 2_500_000.0, &log)?);
+        scenarios.push(stream);
+        scenarios.push(self.one_stream(&engine, "read-stream-100/compressed", &log)?);
+        close(engine)?;
+        std::fs::remove_dir_all(&dir)
+            .map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
+        Ok(scenarios)
     }
 
-    fn scan(&self, engine: &Engine, streams: u64, record_bytes: u64) -> Result<Scenario, Failure> {
+    fn scan(
+        &self,
+        engine: &Engine,
+        name: &str,
+        target: f64,
+        log: &LogRead,
+    ) -> Result<Scenario, Failure> {
         let rounds = Rounds::run(
             self.effort.rounds,
             || {
                 let read = read_loop(&self.dir, 16 << 20, self.effort.ceiling)
                     .map_err(|error| disk_failure(&error))?;
-                let (events, elapsed) = (read.bytes / record_bytes, read.elapsed);
+                let (events, elapsed) = (read.bytes / log.record_bytes, read.elapsed);
                 Ok(Turn { events, elapsed, latencies: Latencies::default() })
             },
             || {
@@ -55,23 +71,20 @@ impl Bench {
                 Ok(turn)
             },
         )?;
-        let goal = Scenario::new("scan", "events/s", Better::Higher, 5_000_000.0);
+        let goal = Scenario::new(name, "events/s", Better::Higher, target);
         let mut scenario = goal.ratios(rounds.rate_ratios()).measured(rounds.per_s());
         scenario.events_per_s = Some(rounds.per_s());
         scenario.ceiling_per_s = Some(rounds.ceiling_per_s());
         Ok(scenario.note(format!(
-            "{} events, one thread, page cache warm, not compressed; ceiling: preads of 1 MiB of a \
-             warm file, as records of {record_bytes} B",
-            streams * STREAM_EVENTS
+            "{} events, one thread, page cache warm, {log}; ceiling: preads of 1 MiB of a warm file, as \
+             records of {} B",
+            log.streams * STREAM_EVENTS,
+            log.record_bytes
         )))
     }
 
-    fn one_stream(
-        &self,
-        engine: &Engine,
-        streams: u64,
-        record_bytes: u64,
-    ) -> Result<Scenario, Failure> {
+    fn one_stream(&self, engine: &Engine, name: &str, log: &LogRead) -> Result<Scenario, Failure> {
+        let (streams, record_bytes) = (log.streams, log.record_bytes);
         let piece_bytes = (ROUND_EVENTS * record_bytes).next_multiple_of(512);
         let raw = RawPieces::prepare(&self.dir, piece_bytes)?;
         let (mut order, mut places) = (Seeded::new(1), Seeded::new(2));
@@ -80,16 +93,51 @@ impl Bench {
             || repeat_for(self.effort.ceiling, || raw.read(&mut places)),
             || repeat_for(self.effort.turn, || read_stream(engine, order.below(streams))),
         )?;
-        let goal = Scenario::new("read-stream-100", "us p50", Better::Lower, 45.0);
+        let goal = Scenario::new(name, "us p50", Better::Lower, 45.0);
         let mut scenario = goal.ratios(rounds.p50_ratios()).latencies(&rounds.latencies);
         scenario.events_per_s = Some(rounds.per_s());
         scenario.ceiling_per_s = Some(rounds.ceiling_per_s());
         scenario.ceiling_p50_us = Some(rounds.ceiling_p50_us());
         Ok(scenario.measured(rounds.p50_us()).note(format!(
             "{STREAM_EVENTS} events, one of {streams} streams at a time, each written in {PIECES} \
-             rounds of {ROUND_EVENTS}, page cache warm; ceiling: {PIECES} preads of {piece_bytes} B at \
-             random places of a warm file"
+             rounds of {ROUND_EVENTS}, page cache warm, {log}; ceiling: {PIECES} preads of {piece_bytes} \
+             B at random places of a warm file"
         )))
+    }
+}
+
+/// The log that is read.
+#[derive(Clone, Copy, Debug)]
+struct LogRead {
+    streams: u64,
+    record_bytes: u64,
+    /// Bytes of its segments before, over those after they were compressed.
+    compressed: Option<f64>,
+}
+
+impl std::fmt::Display for LogRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.compressed {
+            None => write!(f, "not compressed"),
+            Some(times) => write!(f, "sealed segments compressed, {times:.1} x smaller in all"),
+        }
+    }
+}
+
+fn close(engine: Engine) -> Result<(), Failure> {
+    engine.close().map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// Compresses all sealed segments; answers how much smaller the log has become.
+fn compress(engine: &Engine) -> Result<f64, Failure> {
+    let before = engine.stats().bytes;
+    loop {
+        let done = engine.stats().compressed_segments;
+        engine.maintain().map_err(|error| Failure::failed(error.to_string()))?;
+        let stats = engine.stats();
+        if stats.compressed_segments == done {
+            return Ok(before as f64 / stats.bytes.max(1) as f64);
+        }
     }
 }
 

@@ -58,6 +58,7 @@ impl Log {
 
     /// Seals segments that the writer went on from, once what follows them is durable.
     pub(crate) fn seal_left(&self) -> Result<(), LogError> {
+        let _one = self.turns.seal.lock().expect("no panic while a segment is sealed");
         loop {
             let next = {
                 let left = self.left.lock().expect("no panic while a segment is sealed");
@@ -78,14 +79,7 @@ impl Log {
     fn seal(&self, segment: &Arc<Segment>, sealed: Sealed) -> Result<(), LogError> {
         let table = segment.frames().expect("segments are sealed as frames").clone();
         let entry = SegmentEntry { sealed: Some(sealed), ..segment.entry };
-        {
-            let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
-            let mut manifest = catalog.manifest.clone();
-            let slot = manifest.segments.iter_mut().find(|s| s.number == entry.number);
-            *slot.expect("the segment is in the manifest") = entry;
-            manifest.save(&*self.disk, &self.dir)?;
-            catalog.manifest = manifest;
-        }
+        self.change_entry(entry)?;
         let file = self.disk.open(&segment.path, OpenMode::Read, FileKind::Plain)?;
         let content = Content::Frames(table.into());
         let ready = Arc::clone(&segment.ready_bytes);
@@ -96,8 +90,18 @@ impl Log {
         Ok(())
     }
 
+    /// Changes what the manifest says of a segment, durably.
+    fn change_entry(&self, entry: SegmentEntry) -> Result<(), LogError> {
+        let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
+        catalog.change(self, |manifest| {
+            let slot = manifest.segments.iter_mut().find(|s| s.number == entry.number);
+            *slot.expect("the segment is in the manifest") = entry;
+        })
+    }
+
     /// Writes the index file of one sealed segment that lacks one; answers whether there was one.
     pub(crate) fn write_index_file(&self) -> Result<bool, LogError> {
+        let _one = self.turns.rewrite.lock().expect("no panic while an index file is written");
         for segment in self.segments().iter() {
             if !self.may_work_on(segment) {
                 continue;
@@ -114,12 +118,22 @@ impl Log {
         Ok(false)
     }
 
-    /// Rewrites one sealed segment into compressed blocks, if one is left to rewrite.
-    pub(crate) fn rewrite_one(&self) -> Result<bool, LogError> {
+    /// Rewrites one sealed segment into compressed blocks, if one is left to rewrite. The newest
+    /// `kept_bytes` of sealed segments stay as they are.
+    pub(crate) fn rewrite_one(&self, kept_bytes: u64) -> Result<bool, LogError> {
+        let _one = self.turns.rewrite.lock().expect("no panic while a segment is rewritten");
         let segments = self.segments();
-        let Some(segment) = segments.iter().find(|segment| self.may_work_on(segment)) else {
+        let mut newer_bytes = 0;
+        let is_old = |segment: &&Arc<Segment>| {
+            newer_bytes += segment.entry.sealed.map_or(0, |sealed| sealed.end_bytes);
+            newer_bytes > kept_bytes
+        };
+        let old = segments.iter().rev().filter(is_old);
+        let Some(segment) = old.filter(|segment| self.may_work_on(segment)).last() else {
             return Ok(false);
         };
+        // A file of an attempt that failed is removed: the manifest on disk must not name it.
+        self.catalog.lock().expect("no panic while the catalog is changed").ensure_saved(self)?;
         let rewritten = blocks::rewrite(&*self.disk, &self.dir, self.log_id, segment);
         let generation = segment.entry.generation + 1;
         let name = SegmentEntry { generation, ..segment.entry }.file_name();
@@ -132,14 +146,7 @@ impl Log {
         let file = self.disk.open(&path, OpenMode::Read, FileKind::Plain)?;
         let sealed = entry.sealed.as_ref().expect("a rewritten segment stays sealed");
         let table = blocks::BlockTable::load(&*file, sealed)?;
-        {
-            let mut catalog = self.catalog.lock().expect("no panic while the catalog is changed");
-            let mut manifest = catalog.manifest.clone();
-            let slot = manifest.segments.iter_mut().find(|s| s.number == entry.number);
-            *slot.expect("the segment is in the manifest") = entry;
-            manifest.save(&*self.disk, &self.dir)?;
-            catalog.manifest = manifest;
-        }
+        self.change_entry(entry)?;
         let first = segment.first_position;
         let content = Content::Blocks(table);
         let shared = Segment::new(

@@ -55,8 +55,8 @@ pub(crate) struct Log {
     pub(crate) catalog: Mutex<Catalog>,
     /// Whether the file may hold an older manifest than the catalog: a save failed on the way.
     manifest_unsaved: AtomicBool,
-    /// Held while a file is extended, so that two do not extend one.
-    extending: Mutex<()>,
+    /// Held while one of several threads does what only one may do at a time.
+    turns: Turns,
     /// Segments that are ready to be written.
     pub(crate) prepared: Mutex<Vec<Prepared>>,
     /// Segments that the writer went on from, in order, with what they will be sealed with.
@@ -67,6 +67,17 @@ pub(crate) struct Log {
     needs_space: AtomicBool,
     /// Wakes the thread that prepares space.
     space: Arc<Signal>,
+}
+
+/// What maintenance does in turns, since a caller of `maintain` may meet the engine's own threads.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Extending a file with zeros.
+    extend: Mutex<()>,
+    /// Sealing segments.
+    seal: Mutex<()>,
+    /// Writing index files, and rewriting segments.
+    rewrite: Mutex<()>,
 }
 
 /// A position cannot be read.
@@ -129,7 +140,7 @@ impl Log {
             poisoned: AtomicBool::new(false),
             catalog: Mutex::new(catalog),
             manifest_unsaved: AtomicBool::new(false),
-            extending: Mutex::new(()),
+            turns: Turns::default(),
             prepared: Mutex::new(prepared),
             needs_space: AtomicBool::new(false),
             space,

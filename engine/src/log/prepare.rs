@@ -36,10 +36,31 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
+    /// Changes the manifest, and saves it.
+    ///
+    /// After a failure the file may hold either manifest, and this one is kept. Nothing that only
+    /// one of them names may be removed before [`Catalog::ensure_saved`] has succeeded.
+    pub(crate) fn change(
+        &mut self,
+        log: &Log,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), LogError> {
+        let before = self.manifest.clone();
+        change(&mut self.manifest);
+        log.manifest_unsaved.store(true, Ordering::Release);
+        let saved = self.ensure_saved(log);
+        if saved.is_err() {
+            self.manifest = before;
+        }
+        saved
+    }
+
     /// Makes sure that the file holds the manifest.
-    fn save_manifest(&mut self, log: &Log) -> Result<(), LogError> {
-        self.manifest.save(&*log.disk, &log.dir)?;
-        log.manifest_unsaved.store(false, Ordering::Release);
+    pub(crate) fn ensure_saved(&mut self, log: &Log) -> Result<(), LogError> {
+        if log.manifest_unsaved.load(Ordering::Acquire) {
+            self.manifest.save(&*log.disk, &log.dir)?;
+            log.manifest_unsaved.store(false, Ordering::Release);
+        }
         Ok(())
     }
 }
@@ -86,13 +107,7 @@ impl Log {
         let small = {
             let prepared = self.prepared.lock().expect("no panic while segments are prepared");
             match prepared.first() {
-                Some(first) if is_large(first) => {
-                    return if self.manifest_unsaved.load(Ordering::Acquire) {
-                        catalog.save_manifest(self)
-                    } else {
-                        Ok(())
-                    };
-                }
+                Some(first) if is_large(first) => return catalog.ensure_saved(self),
                 Some(first) => Some(first.clone()),
                 None => None,
             }
@@ -119,7 +134,7 @@ impl Log {
         list.retain(|other| Some(other.entry.number) != small.as_ref().map(|s| s.entry.number));
         list.push(prepared);
         drop(list);
-        catalog.save_manifest(self)?;
+        catalog.ensure_saved(self)?;
         if let Some(small) = small {
             self.disk.remove(small.file().path())?;
         }
@@ -133,7 +148,7 @@ impl Log {
         ready_bytes: &AtomicU64,
         target_bytes: u64,
     ) -> Result<(), LogError> {
-        let _one = self.extending.lock().expect("no panic while a file is extended");
+        let _one = self.turns.extend.lock().expect("no panic while a file is extended");
         let ready = ready_bytes.load(Ordering::Acquire);
         if ready < target_bytes {
             write_zeros(file, ready, target_bytes)?;

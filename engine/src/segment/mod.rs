@@ -150,6 +150,11 @@ impl Segment {
         }
     }
 
+    /// Whether it was rewritten into blocks.
+    pub(crate) fn is_compressed(&self) -> bool {
+        matches!(self.content, Content::Blocks(_))
+    }
+
     /// Whether nothing of it is served.
     pub(crate) fn is_fenced(&self) -> bool {
         matches!(self.content, Content::Fenced(_))

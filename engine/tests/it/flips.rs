@@ -245,7 +245,7 @@ fn flips_of_a_sealed_segment_are_reported_when_they_are_read() {
 #[test]
 fn flips_of_a_rewritten_segment_are_reported_when_they_are_read_or_fence_it() {
     let (disk, line) = store().closed();
-    let engine = SHAPE.options(&disk).compress(true).open(DIR).unwrap();
+    let engine = SHAPE.options(&disk).compress(true).frames_kept_bytes(0).open(DIR).unwrap();
     engine.maintain().unwrap();
     engine.close().unwrap();
     let mut store = Turned::new((disk.image(), line));

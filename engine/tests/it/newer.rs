@@ -144,7 +144,7 @@ fn a_newer_footer_of_a_rewritten_segment_is_refused_as_newer() {
     store.fill(20, 24);
     store.engine.maintain().unwrap();
     let (disk, _) = store.closed();
-    let engine = SHAPE.options(&disk).compress(true).open(DIR).unwrap();
+    let engine = SHAPE.options(&disk).compress(true).frames_kept_bytes(0).open(DIR).unwrap();
     engine.maintain().unwrap();
     engine.close().unwrap();
     let file = path_of("segments/0000000001.g1.seg");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nexus_engine::io::sim::{CrashOptions, CrashPoints};
+use nexus_engine::io::sim::{CrashOptions, CrashPoints, Fault};
 use nexus_engine::io::{Disk, SimDisk};
 use nexus_engine::{Engine, Options};
 use nexus_protocol::{
@@ -18,7 +18,7 @@ const SEGMENTS: &str = "/data/namespaces/default/segments";
 
 fn options(disk: &SimDisk, compress: bool) -> Options {
     let options = Engine::options().disk(Arc::new(disk.clone())).threads(false);
-    options.segment_bytes(65536, 65536).compress(compress)
+    options.segment_bytes(65536, 65536).compress(compress).frames_kept_bytes(0)
 }
 
 fn event(n: u64, bytes: usize) -> EventData {
@@ -243,6 +243,46 @@ fn a_crash_while_a_segment_is_rewritten_leaves_the_old_one_or_the_new_one() {
         drop(engine);
     }
     assert!(generations.iter().all(|count| *count > 0), "{generations:?}");
+}
+
+#[test]
+fn a_manifest_that_was_not_saved_costs_no_segment() {
+    let disk = SimDisk::builder().seed(9).build();
+    let engine = options(&disk, false).open("/data").unwrap();
+    fill(&engine, &disk, 60);
+    engine.close().unwrap();
+    let disk = disk.image();
+    let engine = options(&disk, true).open("/data").unwrap();
+    let want = collect(&engine, Read::all().system());
+    // The manifest is in place, but nobody knows whether that will last: it may name either file.
+    disk.schedule(Fault::sync_dir(1).at("/data/namespaces/default"));
+    assert!(engine.maintain().is_err());
+    assert_eq!(disk.faults_struck(), 1);
+    disk.start_trace();
+    engine.maintain().unwrap();
+    let (trace, mut states) = (disk.trace(), 0);
+    let crash = CrashOptions { tears_max: 8, ..CrashOptions::default() };
+    for state in CrashPoints::new(&trace, crash) {
+        let engine = options(&state.disk(), false).open("/data").unwrap_or_else(|error| {
+            panic!("{}: {error}", state.label());
+        });
+        assert_eq!(collect(&engine, Read::all().system()), want, "{}", state.label());
+        states += 1;
+    }
+    assert!(states > 20 && !rewritten(&disk).is_empty(), "{states}");
+}
+
+#[test]
+fn the_newest_segments_stay_uncompressed() {
+    let disk = SimDisk::builder().seed(10).recording(false).build();
+    let engine = options(&disk, true).frames_kept_bytes(3 * 65536).open("/data").unwrap();
+    fill(&engine, &disk, 60);
+    for _ in 0..20 {
+        engine.maintain().unwrap();
+    }
+    let stats = engine.stats();
+    let kept = stats.segments - 1 - stats.compressed_segments;
+    assert!((2..=5).contains(&kept) && stats.compressed_segments > 1, "{stats:?}");
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Shape {
             .segment_bytes(65536, 65536)
             .frame_bytes(self.frame_bytes)
             .compress(self.rewrites)
+            .frames_kept_bytes(0)
     }
 
     pub(crate) fn open(&self, disk: &SimDisk) -> Engine {

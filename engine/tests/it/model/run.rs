@@ -38,7 +38,8 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) fn open(&self, disk: &SimDisk) -> Engine {
         let options = Engine::options().disk(Arc::new(disk.clone())).threads(false);
-        let options = options.segment_bytes(65536, 65536).compress(self.compress);
+        let options =
+            options.segment_bytes(65536, 65536).compress(self.compress).frames_kept_bytes(0);
         options.frame_bytes(self.frame_bytes).open(DIR).unwrap()
     }
 }
