@@ -27,7 +27,7 @@ pub(crate) const INDEX_DIR: &str = "index";
 const MAGIC: [u8; 8] = *b"NXINDEX1";
 /// Type of the archive, and its version.
 const ARCHIVE_TYPE: u32 = 1;
-const ARCHIVE_VERSION: u32 = 1;
+const ARCHIVE_VERSION: u32 = 2;
 const HEADER_BYTES: usize = 256;
 
 /// What one segment adds to the index.
@@ -46,6 +46,8 @@ struct FrameRun {
     first_position: u64,
     offset_bytes: u64,
     recorded_at: i64,
+    stored_bytes: u32,
+    count: u32,
 }
 
 #[derive(Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -134,6 +136,8 @@ impl IndexBuilder {
                 first_position: slot.first_position,
                 offset_bytes: slot.offset_bytes,
                 recorded_at: slot.recorded_at.as_micros(),
+                stored_bytes: slot.stored_bytes,
+                count: slot.count,
             })
             .collect();
         self.index.postings.sort_unstable_by_key(|run| run.key);
@@ -255,6 +259,8 @@ impl SegmentIndex {
         let slot = |run: &FrameRun| FrameSlot {
             first_position: run.first_position,
             offset_bytes: run.offset_bytes,
+            stored_bytes: run.stored_bytes,
+            count: run.count,
             recorded_at: Timestamp::from_micros(run.recorded_at),
         };
         FrameTable {

@@ -163,6 +163,8 @@ pub(crate) fn add_to_table(table: &mut FrameTable, scanned: &Scanned<'_>) {
         table.slots.push(FrameSlot {
             first_position: header.replicated.first_position,
             offset_bytes: scanned.offset_bytes,
+            stored_bytes: header.local.stored_length,
+            count: header.replicated.count,
             recorded_at: header.replicated.recorded_at,
         });
     }

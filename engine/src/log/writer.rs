@@ -176,6 +176,8 @@ impl Writer {
         let slot = (header.kind == FrameKind::Events).then_some(FrameSlot {
             first_position: header.first_position,
             offset_bytes: offset,
+            stored_bytes: full.local.stored_length,
+            count: header.count,
             recorded_at: header.recorded_at,
         });
         if slot.is_some() {

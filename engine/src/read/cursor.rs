@@ -22,6 +22,11 @@ impl Cursor {
         Self { log, chunk: None, chunks_read: 0 }
     }
 
+    /// Whether the event at `position` is in memory here.
+    pub(crate) fn holds(&self, position: u64) -> bool {
+        self.chunk.as_ref().is_some_and(|(chunk, _)| chunk.find(position).is_some())
+    }
+
     /// The event at `position`, which is below a watermark; `want` leaves nothing out.
     pub(crate) fn event(&mut self, position: u64, want: Want) -> Result<RecordedEvent, ReadError> {
         let found = self.scan(position, want)?;

@@ -26,6 +26,8 @@ use crate::segment::frames::Want;
 
 /// Bytes that a scan reads ahead.
 const SCAN_BYTES: u64 = 64 * 1024;
+/// Events of a stream that are read at once, on either side.
+const RUN_MAX: u64 = 64;
 /// A scan for so few events does not read ahead before it has to.
 const AT_ONCE: u64 = 64;
 
@@ -342,7 +344,7 @@ impl Reader {
                 self.next = Some(position);
                 return Ok(Step::Paused(position));
             }
-            let Some(event) = self.cursor.scan(position, self.want())? else { continue };
+            let Some(event) = self.cursor.scan(position, self.want(position))? else { continue };
             if self.lets_through(&event) {
                 self.left -= 1;
                 return Ok(Step::Event(event));
@@ -350,14 +352,18 @@ impl Reader {
         }
     }
 
-    /// What to read besides a position: a scan that is not satisfied at once reads ahead.
-    fn want(&self) -> Want {
+    /// What to read besides a position: a scan that is not satisfied at once reads ahead, a read of a
+    /// stream takes its events that stand together.
+    fn want(&self, position: u64) -> Want {
         let at_once = self.cursor.chunks_read == 0 && self.left <= AT_ONCE;
         let (bytes, system) = (SCAN_BYTES, self.system);
         match (&self.source, self.direction) {
             (Source::Scan, _) if at_once => Want::One,
             (Source::Scan, Direction::Forwards) => Want::Following { bytes, system },
             (Source::Scan, Direction::Backwards) => Want::Preceding { bytes, system },
+            (Source::Stream { entry, .. }, direction) if !self.cursor.holds(position) => {
+                run_at(entry, position, direction, self.left.min(RUN_MAX))
+            }
             _ => Want::One,
         }
     }
@@ -403,6 +409,28 @@ impl Reader {
                 found
             }
         }
+    }
+}
+
+/// The events of a stream that stand together with the one at `position` and are read next.
+fn run_at(entry: &StreamEntry, position: u64, direction: Direction, most: u64) -> Want {
+    let revision = entry.positions.partition_point_above(position);
+    let revision = revision.checked_sub(1).expect("the position was found in the list");
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
+    let stands_with = |n: &u32| {
+        let (steps, places) = (*n as usize, u64::from(*n));
+        match direction {
+            Direction::Forwards => entry.positions.get(revision + steps) == Some(position + places),
+            Direction::Backwards => {
+                let at = revision.checked_sub(steps).and_then(|at| entry.positions.get(at));
+                at.is_some_and(|at| at + places == position)
+            }
+        }
+    };
+    let along = (1..most).take_while(stands_with).last().unwrap_or(0);
+    match direction {
+        Direction::Forwards => Want::Run { before: 0, after: along },
+        Direction::Backwards => Want::Run { before: along, after: 0 },
     }
 }
 

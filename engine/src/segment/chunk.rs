@@ -13,12 +13,15 @@ enum Positions {
     Sparse(Vec<u64>),
 }
 
-/// Records over shared bytes. Each is checked when it is taken out (I5), not before.
+/// Records over shared bytes. Each is checked when it is taken out (I5), not before, unless all were
+/// checked together.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     bytes: Bytes,
     positions: Positions,
     offsets: Vec<u32>,
+    /// Whether a checksum over all of the bytes held.
+    covered: bool,
 }
 
 /// The offset of a record that was left out.
@@ -35,13 +38,20 @@ impl Chunk {
     /// Records of all positions from `first` on, at these offsets of `bytes`, or
     /// [`LEFT_OUT`].
     pub(crate) fn dense(bytes: Bytes, first: u64, offsets: Vec<u32>) -> Self {
-        Self { bytes, positions: Positions::Dense(first), offsets }
+        Self { bytes, positions: Positions::Dense(first), offsets, covered: false }
     }
 
     /// Records of these ascending positions, at these offsets of `bytes`.
     pub(crate) fn sparse(bytes: Bytes, positions: Vec<u64>, offsets: Vec<u32>) -> Self {
         assert_eq!(positions.len(), offsets.len(), "a record has a position and an offset");
-        Self { bytes, positions: Positions::Sparse(positions), offsets }
+        Self { bytes, positions: Positions::Sparse(positions), offsets, covered: false }
+    }
+
+    /// The same, where a checksum over all of the bytes held: records are not checked again one by
+    /// one, which for a scan is a sixth of its time.
+    pub(crate) fn covered(mut self) -> Self {
+        self.covered = true;
+        self
     }
 
     /// Whether record `index` was left out: one of a system stream, which nobody asked for.
@@ -78,8 +88,12 @@ impl Chunk {
         let bad = BadRecord { offset: start };
         let rest = self.bytes.get(start..).ok_or(bad)?;
         let length = record_length(rest).ok().filter(|n| *n <= rest.len()).ok_or(bad)?;
-        let record =
-            RecordedEvent::decode(self.bytes.slice(start..start + length)).map_err(|_| bad)?;
+        let bytes = self.bytes.slice(start..start + length);
+        let record = match self.covered {
+            true => RecordedEvent::decode_covered(bytes),
+            false => RecordedEvent::decode(bytes),
+        };
+        let record = record.map_err(|_| bad)?;
         if record.position().get() == self.position(index) { Ok(record) } else { Err(bad) }
     }
 }

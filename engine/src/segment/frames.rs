@@ -7,20 +7,27 @@ use bytes::Bytes;
 use nexus_protocol::{Corruption, CorruptionKind};
 
 use super::chunk::Chunk;
-use super::{FrameTable, Segment};
+use super::{FrameSlot, FrameTable, Segment};
 use crate::frame::{BodyView, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, align_up};
 
 /// Above this, a single read of one frame takes only the records it needs, in bytes.
 const WHOLE_FRAME_BYTES: u64 = 16 * 1024;
 /// Records that such a read takes along.
-const RECORDS_ALONG: usize = 16;
+const RECORDS_ALONG: usize = 15;
 
 /// How much a reader wants besides the position it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
     /// What comes with it.
     One,
+    /// It with so many before and after it, where that many are in its frame.
+    Run {
+        /// Records before it.
+        before: u32,
+        /// Records after it.
+        after: u32,
+    },
     /// What follows it, up to about so many bytes.
     Following {
         /// How many.
@@ -82,12 +89,21 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
         let Some(frame) = table.find(position) else {
             return Err(Box::new(segment.damage(0, CorruptionKind::Malformed("frame table"))));
         };
+        let along = match want {
+            Want::One => Some((0, RECORDS_ALONG)),
+            Want::Run { before, after } => Some((before as usize, after as usize)),
+            Want::Following { .. } | Want::Preceding { .. } => None,
+        };
+        if let Some(along) = along
+            && table.end_of(frame) - table.slots[frame].offset_bytes > WHOLE_FRAME_BYTES
+        {
+            let slot = table.slots[frame];
+            drop(table);
+            return load_part(source, slot, position, along);
+        }
         let (first, last) = frames_of(&table, frame, want, source.bound);
         (table.slots[first].offset_bytes, table.end_of(last))
     };
-    if want == Want::One && end - start > WHOLE_FRAME_BYTES {
-        return load_part(source, start, position);
-    }
     let bytes = read(source, start, end)?;
     walk(&bytes, start, segment).map_err(Box::new)
 }
@@ -96,7 +112,7 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
 fn frames_of(table: &FrameTable, frame: usize, want: Want, bound: u64) -> (usize, usize) {
     let (mut first, mut last) = (frame, frame);
     match want {
-        Want::One => {}
+        Want::One | Want::Run { .. } => {}
         Want::Following { bytes, .. } => {
             let limit = table.slots[first].offset_bytes + bytes;
             while let Some(slot) = table.slots.get(last + 1)
@@ -218,17 +234,25 @@ fn frame_at(
     Ok(header)
 }
 
-/// Some records of one large frame: its offset table is read first, then what is asked for.
-fn load_part(source: &Source<'_>, start: u64, position: u64) -> Result<Chunk, Box<Corruption>> {
+/// Some records of one large frame: the part of its offset table that says where they are is read
+/// first, then they are. Each is checked by itself, and says itself which it is.
+fn load_part(
+    source: &Source<'_>,
+    slot: FrameSlot,
+    position: u64,
+    (before, after): (usize, usize),
+) -> Result<Chunk, Box<Corruption>> {
+    let (start, first) = (slot.offset_bytes, slot.first_position);
     let damaged = |error: FrameError| Box::new(source.segment.damage(start, kind_of(error)));
-    let head = read_part(source, start, start + HEADER_BYTES as u64)?;
-    let header = FrameHeader::decode(&head).map_err(damaged)?;
-    let (first, count) = (header.replicated.first_position, header.replicated.count as usize);
+    let count = slot.count as usize;
     let index = position.checked_sub(first).and_then(|i| usize::try_from(i).ok());
     let index =
         index.filter(|i| *i < count).ok_or_else(|| damaged(FrameError::Malformed("position")))?;
-    let last = (index + RECORDS_ALONG).min(count);
-    let table = start + u64::from(header.local.stored_length) - 4 * count as u64;
+    let (at, index, last) =
+        (index.min(before), index.saturating_sub(before), (index + 1 + after).min(count));
+    let table = u64::from(slot.stored_bytes).checked_sub(4 * count as u64);
+    let table = table.filter(|table| *table >= HEADER_BYTES as u64);
+    let table = start + table.ok_or_else(|| damaged(FrameError::Malformed("length")))?;
     // One entry more than is taken says where the last record taken ends.
     let ends = (last + 1).min(count);
     let entries = read_part(source, table + 4 * index as u64, table + 4 * ends as u64)?;
@@ -243,7 +267,10 @@ fn load_part(source: &Source<'_>, start: u64, position: u64) -> Result<Chunk, Bo
     if !offsets.is_sorted() || offsets.last().is_none_or(|end| *end > table) {
         return Err(damaged(FrameError::Malformed("offset table")));
     }
-    load_records(source, first + index as u64, &offsets)
+    // What was asked for is among what is taken, however large the records before it are.
+    let needed_to = offsets[at + 1];
+    let skip = offsets[..at].partition_point(|from| needed_to - from > WHOLE_FRAME_BYTES);
+    load_records(source, first + (index + skip) as u64, &offsets[skip..])
 }
 
 /// Records at these offsets of the file, the last of which is an end: as many as fit a read of

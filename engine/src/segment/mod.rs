@@ -31,6 +31,10 @@ pub(crate) const HEADER_BLOCK_BYTES: u64 = crate::io::ALIGNMENT as u64;
 pub(crate) struct FrameSlot {
     pub(crate) first_position: u64,
     pub(crate) offset_bytes: u64,
+    /// Bytes of header and body.
+    pub(crate) stored_bytes: u32,
+    /// Events in it.
+    pub(crate) count: u32,
     pub(crate) recorded_at: Timestamp,
 }
 

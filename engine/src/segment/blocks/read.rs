@@ -30,7 +30,7 @@ pub(crate) fn load(
     let file = segment.file();
     let file = &**file;
     let found = match want {
-        Want::One => one(file, table, position),
+        Want::One | Want::Run { .. } => one(file, table, position),
         Want::Following { bytes, system } => {
             gather(file, table, position, bytes, system).or_else(|_| one(file, table, position))
         }
@@ -74,11 +74,11 @@ pub(super) fn decode_one(file: &dyn DiskFile, block: &Block) -> Result<Chunk, Co
         return Err(crate::error::corruption(file.path(), block.offset_bytes, kind));
     }
     let bytes = memory.share();
-    Ok(if block.is_dense() {
-        Chunk::dense(bytes, block.first, offsets)
-    } else {
-        Chunk::sparse(bytes, positions, offsets)
-    })
+    let chunk = match block.is_dense() {
+        true => Chunk::dense(bytes, block.first, offsets),
+        false => Chunk::sparse(bytes, positions, offsets),
+    };
+    Ok(chunk.covered())
 }
 
 /// All records from `position` on, about `bytes_max` bytes of them. Damage behind the first blocks
@@ -153,7 +153,7 @@ fn assemble(
         let kind = CorruptionKind::Malformed("positions of a block");
         return Err(crate::error::corruption(file.path(), offset, kind));
     }
-    Ok(Chunk::dense(memory.share(), positions.start, offsets))
+    Ok(Chunk::dense(memory.share(), positions.start, offsets).covered())
 }
 
 /// The blocks that hold every position from `position` to the one that is answered: in order of
