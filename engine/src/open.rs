@@ -153,6 +153,7 @@ pub(crate) fn open(
     let manifest = Manifest::load(&**disk, dir)?;
     let mut node_state = open_node_state(&**disk, dir, &manifest, mode, options)?;
     if mode == Recovery::Write {
+        restore_index_dir(&**disk, dir)?;
         refuse_older_manifest(&**disk, dir, &manifest)?;
     }
     let (sealed, open) = split(&manifest);
@@ -362,6 +363,16 @@ fn fence(
         Arc::default(),
         content,
     ))
+}
+
+/// What copies directories may leave out an empty one, and what is in this one can be made again.
+fn restore_index_dir(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let folder = dir.join(INDEX_DIR);
+    if disk.metadata(&folder)?.is_none() {
+        disk.create_dir(&folder)?;
+        disk.sync_dir(dir)?;
+    }
+    Ok(())
 }
 
 /// A manifest that is older than the files beside it must not decide what is left over: a segment
