@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use nexus_protocol::{
-    Filter, FilterItem, Position, ReadError, Start, Subscribe, SubscriptionItem, names,
+    Filter, FilterItem, Position, ReadError, RecordedEvent, Start, Subscribe, SubscriptionEvents,
+    SubscriptionItem, SubscriptionStream, names,
 };
 
 use crate::index::Index;
@@ -101,6 +102,11 @@ fn of_stream(filter: &Filter, stream: &str) -> Filter {
 }
 
 impl Subscription {
+    /// The events, without the markers between them.
+    pub fn events(self) -> LiveEvents {
+        LiveEvents(SubscriptionStream::events(self))
+    }
+
     /// The next item, waiting for it at most for `timeout`; `None` when the time is up.
     pub fn next_blocking(
         &mut self,
@@ -223,6 +229,61 @@ impl Stream for Subscription {
                 }
             }
         }
+    }
+}
+
+/// The events of a subscription, without its markers: a stream, or an iterator that waits for them.
+#[derive(Debug)]
+pub struct LiveEvents(SubscriptionEvents<Subscription>);
+
+impl LiveEvents {
+    /// The next event, waiting for it at most for `timeout`; `None` when the time is up.
+    pub fn next_blocking(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Option<Result<RecordedEvent, ReadError>> {
+        let subscription = self.0.get_mut();
+        loop {
+            match subscription.next_blocking(timeout)? {
+                // After a marker the wait for the event begins anew.
+                Ok(item) => {
+                    if let Some(event) = item.event() {
+                        return Some(Ok(event));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Stream for LiveEvents {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0).poll_next(context)
+    }
+}
+
+impl IntoIterator for LiveEvents {
+    type Item = Result<RecordedEvent, ReadError>;
+    type IntoIter = LiveEventsIter;
+
+    fn into_iter(self) -> LiveEventsIter {
+        LiveEventsIter(self)
+    }
+}
+
+/// The events of a subscription, one after the other. It waits for what comes, and ends only with an
+/// error.
+#[derive(Debug)]
+pub struct LiveEventsIter(LiveEvents);
+
+impl Iterator for LiveEventsIter {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_blocking(None)
     }
 }
 

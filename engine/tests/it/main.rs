@@ -12,6 +12,7 @@ mod damage;
 mod faults;
 mod fenced;
 mod flips;
+mod guide;
 mod history;
 mod model;
 mod newer;
