@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nexus_protocol::{Corruption, CorruptionKind};
 
-use super::chunk::Chunk;
-use super::{FrameTable, Segment};
+use super::chunk::{Chunk, LEFT_OUT};
+use super::{FrameTable, HEADER_BLOCK_BYTES, Segment};
 use crate::frame::{BodyView, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, align_up};
 
@@ -85,6 +85,9 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
         let (first, last) = frames_of(&table, frame, want, source.bound);
         (table.slots[first].offset_bytes, table.end_of(last))
     };
+    if start < HEADER_BLOCK_BYTES || start >= end {
+        return Err(Box::new(segment.damage(start, CorruptionKind::Malformed("frame table"))));
+    }
     if want == Want::One && end - start > WHOLE_FRAME_BYTES {
         return load_part(source, start, position);
     }
@@ -174,7 +177,9 @@ fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruptio
             let table = body_end - 4 * header.replicated.count as usize;
             for entry in bytes[table..body_end].chunks_exact(4) {
                 let offset = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
-                offsets.push(offset.saturating_add(u32::try_from(body_at).unwrap_or(u32::MAX)));
+                // An impossible one leads to where nothing is, and is never taken for left out.
+                let offset = offset.saturating_add(u32::try_from(body_at).unwrap_or(u32::MAX));
+                offsets.push(offset.min(LEFT_OUT - 1));
             }
         }
         at = align_up(body_end);

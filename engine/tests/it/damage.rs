@@ -173,6 +173,24 @@ fn a_damaged_frame_costs_its_events_and_no_others() {
 }
 
 #[test]
+fn an_impossible_place_of_a_record_is_damage_and_not_left_out() {
+    // The table behind the records says where each begins. No checksum of its own covers it when
+    // events are read: an entry that leads nowhere must not pass for an event that nobody asked for.
+    for entry in [[0xFF; 4], [0x97, 0xFF, 0xFF, 0xFF], [0x00, 0xFF, 0xFF, 0xFF], [0; 4]] {
+        let (disk, line) = closed();
+        let (block, position) = (7, 5);
+        let frame = disk.read_back(segment(1))[4096 * block..].to_vec();
+        let stored = u32::from_le_bytes(frame[64..68].try_into().unwrap());
+        let entry_at = 4096 * block as u64 + u64::from(stored) - 4;
+        let honest = &frame[stored as usize - 4..stored as usize];
+        assert_eq!(honest, [16 + 16, 0, 0, 0], "behind the batch's header and its key");
+        disk.corrupt(segment(1), entry_at, &entry);
+        let engine = open(&disk).unwrap();
+        assert_eq!(read_around(&engine, &line).unwrap(), [position..position + 1], "{entry:?}");
+    }
+}
+
+#[test]
 fn zeros_in_the_middle_of_the_active_segment_are_damage() {
     let (disk, line) = closed();
     disk.corrupt(segment(4), 4096 * 3, &[0; 4096]);
