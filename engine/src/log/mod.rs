@@ -208,6 +208,13 @@ impl Log {
         }
     }
 
+    /// First position of the segment that `position` stands in.
+    pub(crate) fn segment_of(&self, position: u64) -> Option<u64> {
+        let segments = self.segments();
+        let index = segments.partition_point(|segment| segment.first_position <= position);
+        index.checked_sub(1).and_then(|index| segments.get(index)).map(|it| it.first_position)
+    }
+
     /// The records around `position`, past the page cache. `None`: there is no other way to read it.
     pub(crate) fn chunk_past_cache(&self, position: u64) -> Option<Arc<Chunk>> {
         let segments = self.segments();

@@ -48,9 +48,9 @@ enum State {
 pub struct Explain {
     /// `stream`, `postings`, or `scan`.
     pub index: &'static str,
-    /// Pieces of segments that were read.
+    /// Segments that events were read from. A segment that a read comes back to counts again.
     pub segments_read: u64,
-    /// Entries of posting lists that were looked at.
+    /// Entries of posting lists, the stream's own among them, that were looked at.
     pub postings_read: u64,
 }
 
@@ -92,6 +92,8 @@ pub(crate) struct Reader {
     /// What readers may see: settings are looked at up to here.
     bound: u64,
     left: u64,
+    /// Entries of the stream's own list that were looked at.
+    looked_at: u64,
 }
 
 /// Opens a read.
@@ -278,6 +280,7 @@ impl Reader {
             end,
             bound,
             left: read.limit.unwrap_or(u64::MAX),
+            looked_at: 0,
         })
     }
 
@@ -306,16 +309,17 @@ impl Reader {
             end: bound,
             bound,
             left: u64::MAX,
+            looked_at: 0,
         }
     }
 
     fn explain(&self) -> Explain {
         let (index, postings_read) = match &self.source {
-            Source::Stream { .. } => ("stream", 0),
+            Source::Stream { .. } => ("stream", self.looked_at),
             Source::Scan => ("scan", 0),
             Source::Walk(walk) => ("postings", walk.looked_at),
         };
-        Explain { index, segments_read: self.cursor.chunks_read, postings_read }
+        Explain { index, segments_read: self.cursor.segments_read, postings_read }
     }
 
     /// The next event that is asked for and visible.
@@ -391,6 +395,7 @@ impl Reader {
                     return None;
                 }
                 self.next = step(at);
+                self.looked_at += 1;
                 entry.positions.get(usize::try_from(at).ok()?)
             }
             Source::Scan => {
