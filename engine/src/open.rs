@@ -189,7 +189,7 @@ pub(crate) fn open(
     }
     let segment_bytes_max = options.segment_bytes_max;
     let catalog = Catalog { manifest, node_state, segment_bytes_max };
-    let log = Arc::new(Log::new(
+    let mut log = Log::new(
         Arc::clone(disk),
         dir.to_owned(),
         catalog,
@@ -198,7 +198,9 @@ pub(crate) fn open(
         recovered.prepared,
         recovered.left,
         Arc::clone(&signals.space),
-    ));
+    );
+    log.lost_end = recovered.lost_end;
+    let log = Arc::new(log);
     let writer = Writer::new(Arc::clone(&log), disk.log_writer()?, recovered.start);
     let settings = Settings {
         frame_bytes: options.frame_bytes,

@@ -67,6 +67,8 @@ pub(crate) struct Log {
     needs_space: AtomicBool,
     /// Wakes the thread that prepares space.
     space: Arc<Signal>,
+    /// Where damage is read around: why what came after the last event is lost.
+    pub(crate) lost_end: Option<Box<Corruption>>,
 }
 
 /// A position cannot be read.
@@ -135,6 +137,7 @@ impl Log {
             space,
             left: Mutex::new(left),
             left_alone: Mutex::default(),
+            lost_end: None,
         }
     }
 

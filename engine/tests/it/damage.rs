@@ -82,6 +82,24 @@ fn the_active_segment_that_is_gone_is_missed() {
     let engine = SHAPE.options(&disk).damaged(true).open(DIR).unwrap();
     let left = line.up_to(positions_of(4, &line).start);
     assert_eq!(read_around(&engine, &left).unwrap(), []);
+    let lost = engine.lost_end().unwrap();
+    assert_eq!((lost.file, lost.kind), (segment(4), CorruptionKind::Missing));
+}
+
+#[test]
+fn an_end_of_the_log_that_is_whole_is_not_called_lost() {
+    let (disk, _) = closed();
+    let damaged = |disk: &SimDisk| SHAPE.options(disk).damaged(true).open(DIR).unwrap();
+    assert_eq!(damaged(&disk).lost_end(), None);
+    // Damage elsewhere is for those who read there.
+    disk.remove_file(segment(2));
+    assert_eq!(damaged(&disk).lost_end(), None);
+    // A torn tail was never acknowledged.
+    let mut store = Store::new();
+    store.fill(4, 24);
+    let (disk, _) = store.killed();
+    disk.flip_bit(segment(1), 4096 * 5 + 20, 1);
+    assert_eq!(damaged(&disk).lost_end(), None);
 }
 
 #[test]
@@ -109,6 +127,8 @@ fn segments_that_are_cut_short_are_seen() {
         let engine = SHAPE.options(&disk).damaged(true).open(DIR).unwrap();
         let left = line.up_to(positions_of(4, &line).start + frames);
         assert_eq!(read_around(&engine, &left).unwrap(), []);
+        let lost = engine.lost_end().unwrap();
+        assert!(matches!(lost.kind, CorruptionKind::Acknowledged { segment: 4, .. }), "{lost}");
     }
 }
 
