@@ -76,6 +76,9 @@ fn of_view(stream: StreamName, view: &StreamView, last: Option<u64>) -> StreamIn
 }
 
 pub(crate) fn list(committer: &Committer, list: &StreamList) -> Vec<StreamInfo> {
+    if list.limit == 0 {
+        return Vec::new();
+    }
     let bound = committer.log.committed.get();
     let prefix = match &list.category {
         Some(category) if category.starts_with(&list.prefix) => category.as_str(),
