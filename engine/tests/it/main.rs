@@ -16,6 +16,7 @@ mod guide;
 mod history;
 mod model;
 mod newer;
+mod read_only;
 mod rewrite;
 mod seams;
 mod stores;
