@@ -13,6 +13,7 @@ mod export;
 mod filter;
 mod import;
 mod load;
+mod namespace;
 mod output;
 mod read;
 mod snapshot;
@@ -63,7 +64,7 @@ struct Line {
         global = true,
         value_name = "NAME",
         default_value = NamespaceName::DEFAULT,
-        value_parser = namespace
+        value_parser = namespace::name
     )]
     namespace: NamespaceName,
     /// How results are printed
@@ -107,6 +108,9 @@ enum Command {
     /// Lists and shows snapshots
     #[command(after_help = "Example:\n  nexus --data ./data snapshot list order-1")]
     Snapshot(PlacedNoun<snapshot::Command>),
+    /// Lists and creates namespaces
+    #[command(after_help = "Example:\n  nexus --data ./data namespace create audit")]
+    Namespace(PlacedNoun<namespace::Command>),
     Import(Placed<import::Args>),
     Export(Placed<export::Args>),
     Stats(Placed<stats::Args>),
@@ -115,10 +119,6 @@ enum Command {
     Bench(bench::Args),
     #[command(hide = true)]
     Load(Placed<load::Args>),
-}
-
-fn namespace(name: &str) -> Result<NamespaceName, InvalidName> {
-    NamespaceName::new(name)
 }
 
 impl Command {
@@ -132,6 +132,7 @@ impl Command {
             Self::Stream(placed) => placed.data.as_ref(),
             Self::Streams(placed) => placed.data.as_ref(),
             Self::Snapshot(placed) => placed.data.as_ref(),
+            Self::Namespace(placed) => placed.data.as_ref(),
             Self::Import(placed) => placed.data.as_ref(),
             Self::Export(placed) => placed.data.as_ref(),
             Self::Stats(placed) => placed.data.as_ref(),
@@ -150,6 +151,7 @@ impl Command {
             Self::Stream(placed) => stream::run(&placed.command, place, output),
             Self::Streams(placed) => stream::list(&placed.args, place, output),
             Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
+            Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
             Self::Stats(_) => stats::run(place, output),
@@ -186,7 +188,7 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error>
 }
 
 fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     start_log();
     let dir = line.command.dir().or(line.data.as_ref()).cloned();
     let place = Place { dir, namespace: line.namespace };
