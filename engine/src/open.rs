@@ -187,6 +187,8 @@ pub(crate) fn open(
             state.committed = recovered.start.last_entry;
         })?;
     }
+    let active = recovered.start.active.entry.number;
+    assert!(recovered.prepared.iter().all(|it| it.entry.number > active), "what is prepared comes");
     let segment_bytes_max = options.segment_bytes_max;
     let catalog = Catalog { manifest, node_state, segment_bytes_max };
     let mut log = Log::new(
@@ -202,14 +204,18 @@ pub(crate) fn open(
     log.lost_end = recovered.lost_end;
     let log = Arc::new(log);
     let writer = Writer::new(Arc::clone(&log), disk.log_writer()?, recovered.start);
-    let settings = Settings {
+    let signal = Arc::clone(&signals.commit);
+    let committer = Committer::new(log, Arc::new(index), writer, signal, settings_of(options));
+    Ok(Opened { committer, cut_bytes: recovered.cut_bytes })
+}
+
+/// What of the options is the commit path's.
+fn settings_of(options: &Options) -> Settings {
+    Settings {
         frame_bytes: options.frame_bytes,
         queue_appends_max: options.queue_appends_max,
         read_only: options.read_only,
-    };
-    let committer =
-        Committer::new(log, Arc::new(index), writer, Arc::clone(&signals.commit), settings);
-    Ok(Opened { committer, cut_bytes: recovered.cut_bytes })
+    }
 }
 
 /// Events of the tail enter the index. Around damage revisions have holes: what does not join is

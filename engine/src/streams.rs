@@ -100,6 +100,8 @@ pub(crate) fn list(committer: &Committer, list: &StreamList) -> Vec<StreamInfo> 
         }
         found.len() < list.limit
     });
+    assert!(found.len() <= list.limit, "a list is as long as was asked");
+    debug_assert!(found.is_sorted_by(|a, b| a.stream < b.stream), "and in order of names");
     found
 }
 

@@ -148,6 +148,8 @@ impl Subscription {
             };
             match reader.next_before(self.checkpointed.saturating_add(self.checkpoint_every)) {
                 Ok(Step::Event(event)) => {
+                    let position = event.position().get();
+                    assert!(self.next <= position && position < *bound, "in order, and no repeat");
                     self.next = event.position().get() + 1;
                     if self.next - self.checkpointed >= self.checkpoint_every {
                         let checkpoint = self.checkpoint();
@@ -157,11 +159,13 @@ impl Subscription {
                 }
                 // Where nothing matches there is a place to start after all the same.
                 Ok(Step::Paused(position)) => {
+                    assert!(position > self.checkpointed, "a pause leads on");
                     self.next = position;
                     return Some(Ok(self.checkpoint()));
                 }
                 Ok(Step::End) => {
                     let bound = *bound;
+                    assert!(self.next <= bound, "a stretch ends where it was said to");
                     let silent = bound > self.next;
                     self.next = bound;
                     self.reader = None;
@@ -197,11 +201,13 @@ impl Subscription {
     }
 
     fn checkpoint(&mut self) -> SubscriptionItem {
+        assert!(self.checkpointed < self.next, "a checkpoint leads on");
         self.checkpointed = self.next;
         SubscriptionItem::Checkpoint { position: Position::new(self.next - 1) }
     }
 
     fn fail(&mut self, error: ReadError) -> Result<SubscriptionItem, ReadError> {
+        assert!(!self.failed, "an end is told once");
         self.failed = true;
         self.reader = None;
         Err(error)

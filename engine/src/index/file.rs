@@ -90,6 +90,7 @@ impl IndexBuilder {
 
     /// An event of the segment.
     pub(crate) fn add(&mut self, event: &RecordedEvent) {
+        assert!(event.position().get() >= self.first_position, "an event of this segment");
         let delta = event.position().get() - self.first_position;
         let delta = u32::try_from(delta).expect("a segment has below 4 Gi events");
         let runs = &mut self.index.streams;
@@ -136,6 +137,8 @@ impl IndexBuilder {
                 recorded_at: slot.recorded_at.as_micros(),
             })
             .collect();
+        let in_streams: usize = self.index.streams.iter().map(|run| run.positions.len()).sum();
+        assert_eq!(in_streams, self.index.ids.len(), "an event has one stream and one id (I3)");
         self.index.postings.sort_unstable_by_key(|run| run.key);
         self.index
     }

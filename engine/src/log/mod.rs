@@ -97,6 +97,8 @@ impl Log {
         let mut segments = self.segments.write().expect("no panic while segments are added");
         let number = segment.entry.number;
         if let Ok(index) = segments.binary_search_by_key(&number, |s| s.entry.number) {
+            let before = &segments[index];
+            assert_eq!(before.first_position, segment.first_position, "positions stay (I4)");
             Arc::make_mut(&mut segments)[index] = segment;
         }
     }
@@ -105,6 +107,7 @@ impl Log {
     pub(crate) fn remove_segments_after(&self, number: u64) {
         let mut segments = self.segments.write().expect("no panic while segments are cut");
         Arc::make_mut(&mut segments).retain(|segment| segment.entry.number <= number);
+        assert!(!segments.is_empty(), "a log has a segment that is written");
     }
 
     /// The log on this disk, as recovery found it.
@@ -119,6 +122,9 @@ impl Log {
         left: Vec<(Arc<Segment>, Sealed)>,
         space: Arc<Signal>,
     ) -> Self {
+        assert!(segments.is_sorted_by(|a, b| a.entry.number < b.entry.number));
+        let active = segments.last().expect("a log has a segment that is written");
+        assert!(active.first_position <= durable, "the log ends in its last segment");
         Self {
             disk,
             dir,

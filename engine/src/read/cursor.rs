@@ -69,6 +69,7 @@ impl Cursor {
         if chunk.leaves_out(index) {
             return Ok(None);
         }
+        assert_eq!(chunk.position(index), position, "the chunk was found by this position");
         match chunk.record(index) {
             Ok(event) => Ok(Some(event)),
             Err(_) => self.event_past_cache(position).map(Some),

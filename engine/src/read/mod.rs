@@ -208,6 +208,7 @@ impl Reader {
             Some(as_of) => end = end.min(revisions_below(end_of(log, as_of, bound)?)),
             None => {}
         }
+        assert!(end <= view.count, "the past is a part of what is there");
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => view.floor,
             (From::Start, Direction::Backwards) => u64::MAX,
@@ -240,6 +241,7 @@ impl Reader {
             Some(as_of) => end_of(log, as_of, bound)?,
             None => bound,
         };
+        assert!(end <= bound, "the past is a part of what is there");
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => 0,
             (From::Start, Direction::Backwards) => u64::MAX,
@@ -293,6 +295,7 @@ impl Reader {
         from: u64,
         bound: u64,
     ) -> Self {
+        assert!(from < bound, "who has caught up waits, and reads nothing");
         // A few new events are looked at one by one; a plan pays for long stretches.
         let source = match Plan::new(index, filter) {
             Plan::Walk(walk) if bound - from > 256 => Source::Walk(walk),
@@ -346,6 +349,7 @@ impl Reader {
                 self.next = Some(position);
                 return Ok(Step::Paused(position));
             }
+            assert!(position < self.bound, "nothing is read that is not committed (I2)");
             let Some(event) = self.cursor.scan(position, self.want())? else { continue };
             if self.lets_through(&event) {
                 self.left -= 1;

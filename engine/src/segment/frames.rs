@@ -16,6 +16,8 @@ const WHOLE_FRAME_BYTES: u64 = 16 * 1024;
 /// Records that such a read takes along.
 const RECORDS_ALONG: usize = 16;
 
+const _: () = assert!(RECORDS_ALONG > 0, "the record that was asked for is one of them");
+
 /// How much a reader wants besides the position it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
@@ -83,6 +85,7 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
             return Err(Box::new(segment.damage(0, CorruptionKind::Malformed("frame table"))));
         };
         let (first, last) = frames_of(&table, frame, want, source.bound);
+        assert!(first <= frame && frame <= last, "what is read holds what was asked for");
         (table.slots[first].offset_bytes, table.end_of(last))
     };
     if start < HEADER_BLOCK_BYTES || start >= end {
@@ -142,6 +145,7 @@ impl AsRef<[u8]> for Owner {
 
 /// Bytes `start..end` of the file; both are multiples of the alignment.
 fn read(source: &Source<'_>, start: u64, end: u64) -> Result<Bytes, Box<Corruption>> {
+    assert!(io::is_aligned(start), "the log handle reads whole blocks");
     let length = align_up(usize::try_from(end - start).unwrap_or(usize::MAX));
     let spare = SPARE.with_borrow_mut(Option::take);
     let mut buffer = match spare.and_then(|shared| Arc::try_unwrap(shared).ok()) {
@@ -175,6 +179,7 @@ fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruptio
             next = Some(header.replicated.next_position());
             let body_at = at + HEADER_BYTES;
             let table = body_end - 4 * header.replicated.count as usize;
+            assert!(body_at <= table, "a header that was decoded has room for its table");
             for entry in bytes[table..body_end].chunks_exact(4) {
                 let offset = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
                 // An impossible one leads to where nothing is, and is never taken for left out.
@@ -258,6 +263,7 @@ fn load_records(
     first: u64,
     offsets: &[u64],
 ) -> Result<Chunk, Box<Corruption>> {
+    assert!(offsets.len() > 1, "a record, and where it ends");
     let start = offsets[0];
     let within = offsets.partition_point(|offset| *offset <= start + WHOLE_FRAME_BYTES);
     let taken = within.saturating_sub(1).clamp(1, offsets.len() - 1);
