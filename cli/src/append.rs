@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::str::FromStr;
 
-use nexus_protocol::limits::DATA_BYTES_MAX;
+use nexus_protocol::limits::{DATA_BYTES_DEFAULT, DATA_BYTES_MAX};
 use nexus_protocol::{
     Append, Appended, CausationId, CorrelationId, EventData, EventId, ExpectedRevision, JSON,
     Revision, Timestamp,
@@ -24,6 +24,7 @@ Examples:
   cat photo.png | nexus --data ./data append photo-1 --type PhotoTaken \\
       --content-type image/png --data -
 
+The data directory is named before `append`, whose own --data are the facts, or by NEXUS_DATA.
 An append is repeated safely with the same --id. Exit code 3: the stream is not what was expected.";
 
 /// Appends an event to a stream
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long = "tag", value_name = "KEY:VALUE", value_parser = filter::tag)]
     tags: Vec<String>,
     /// The event's identity, a UUID; made anew unless given
-    #[arg(long)]
+    #[arg(long, value_parser = identity::<EventId>)]
     id: Option<EventId>,
     /// Media type of the data
     #[arg(long, value_name = "TYPE", default_value = JSON)]
@@ -55,14 +56,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME")]
     occurred_at: Option<Timestamp>,
     /// What the event belongs to, a UUID
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = identity::<CorrelationId>)]
     correlation_id: Option<CorrelationId>,
     /// What caused it, a UUID
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = identity::<CausationId>)]
     causation_id: Option<CausationId>,
     /// Metadata, as JSON
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
+    /// Largest data of the event, in bytes: up to 16 MiB
+    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT)]
+    data_bytes_max: usize,
+}
+
+/// An identity, which is a UUID.
+fn identity<I: From<Uuid>>(text: &str) -> Result<I, String> {
+    text.parse::<Uuid>()
+        .map(I::from)
+        .map_err(|_| "write a UUID, as in 0192d1f0-0000-7000-8000-000000000001".to_owned())
 }
 
 /// What the stream must be, as the command line writes it.
@@ -145,7 +156,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         check_json("--metadata", metadata.as_bytes())?;
         event = event.metadata(metadata.clone().into_bytes());
     }
-    let store = Store::open(place)?;
+    let store = Store::open_for_data(place, args.data_bytes_max)?;
     let append = Append::to(&args.stream).expected(args.expected.0).event(event);
     let appended = store.append(append).wait()?;
     Done::new(&args.stream, &appended, Some(id)).print(output)?;
@@ -158,6 +169,12 @@ fn data(args: &Args) -> Result<Vec<u8>, Failure> {
         let mut data = Vec::new();
         let read = std::io::stdin().take(DATA_BYTES_MAX as u64 + 1).read_to_end(&mut data);
         read.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+        if data.len() > DATA_BYTES_MAX {
+            return Err(Failure::usage(format!(
+                "standard input has more than {DATA_BYTES_MAX} bytes, the most that an event can \
+                 hold: keep it elsewhere, and append where it is"
+            )));
+        }
         data
     } else {
         args.data.clone().into_bytes()

@@ -1,5 +1,6 @@
 //! `nexus doctor`: whether this machine and this directory are fit, and what the disk does.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use nexus_engine::io::{self, Backend, Choice, Effort, Measurement};
@@ -94,7 +95,11 @@ struct Report {
 /// # Errors
 /// When a check fails.
 pub(crate) fn run(_: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    let report = examine(place.dir()?);
+    let dir = place.dir()?;
+    if std::io::stderr().is_terminal() {
+        crate::output::notice(format_args!("measuring the disk: this takes a few seconds"));
+    }
+    let report = examine(dir);
     print(&report, output)?;
     let failed = report.checks.iter().filter(|check| check.status == Status::Fail).count();
     match failed {

@@ -39,6 +39,14 @@ impl Failure {
         Self::new(exit, format!("{error} [{code}]"))
     }
 
+    /// The same, with what to do about it.
+    fn advised(exit: Exit, error: impl Display, advice: Option<&str>, code: ErrorCode) -> Self {
+        match advice {
+            Some(advice) => Self::coded(exit, format_args!("{error}; {advice}"), code),
+            None => Self::coded(exit, error, code),
+        }
+    }
+
     /// Bytes on disk are not what was written.
     pub(crate) fn damaged(error: impl Display) -> Self {
         Self::coded(Exit::Failed, error, ErrorCode::CORRUPTION)
@@ -99,10 +107,25 @@ impl From<AppendError> for Failure {
             AppendError::Denied { .. } => Exit::Denied,
             _ => Exit::Failed,
         };
+        let advice = match &error {
+            AppendError::Conflict(_) | AppendError::BelowRetention { .. } => Some(
+                "nothing was appended: read what is there now, decide again, and append what \
+                 follows from it",
+            ),
+            AppendError::TooLarge(size) if size.what.starts_with("data") => {
+                Some("--data-bytes-max raises the limit of data, up to 16777216")
+            }
+            AppendError::Corruption(_) => Some(AROUND_DAMAGE),
+            _ => None,
+        };
         let code = error.code();
-        Self::coded(exit, error, code)
+        Self::advised(exit, error, advice, code)
     }
 }
+
+/// What to do where bytes are damaged.
+const AROUND_DAMAGE: &str =
+    "`nexus verify` names all damage, and `nexus export` saves what is undamaged";
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
@@ -110,8 +133,9 @@ impl From<ReadError> for Failure {
             ReadError::Invalid(_) => Exit::Usage,
             _ => Exit::Failed,
         };
+        let advice = matches!(error, ReadError::Corruption { .. }).then_some(AROUND_DAMAGE);
         let code = error.code();
-        Self::coded(exit, error, code)
+        Self::advised(exit, error, advice, code)
     }
 }
 

@@ -4,9 +4,10 @@
 //! also the way to save what is left of a damaged directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError};
 use serde::Serialize;
 
@@ -113,9 +114,13 @@ fn export(
     let filter = args.filter.filter();
     let system = args.filter.system || filter.names_system();
     let mut next = Some(args.from);
+    let bar = bar(store, args);
     while let Some(from) = next.take() {
         let read = Read { system, as_of: args.as_of, ..Read::all() };
         for event in store.read(read.from_position(Position::new(from))) {
+            if let Ok(event) = &event {
+                bar.set_position(event.position().get());
+            }
             match event {
                 Ok(event) if !filter.matches(&event) => {}
                 Ok(event) => {
@@ -131,14 +136,35 @@ fn export(
                         next = position.next().get().max(from.saturating_add(1)).into();
                     }
                     let hole = hole(position, next, &corruption);
-                    notice(format_args!("{}", hole.message));
+                    bar.suspend(|| notice(format_args!("{}", hole.message)));
                     exported.holes.push(hole);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
+    bar.finish_and_clear();
+    // What came after the last event that is left is in no read's way.
+    if exported.holes.last().is_none_or(|hole| hole.to_position.is_some())
+        && let Some(corruption) = store.lost_end()
+    {
+        let from = store.head().position.map_or(Position::ZERO, Position::next);
+        let hole = hole(from, None, &corruption);
+        notice(format_args!("{}", hole.message));
+        exported.holes.push(hole);
+    }
     Ok(exported)
+}
+
+/// How far it is, over positions: on a terminal that the events themselves do not go to.
+fn bar(store: &Store, args: &Args) -> ProgressBar {
+    let watched = io::stderr().is_terminal() && (args.out.is_some() || !io::stdout().is_terminal());
+    if !watched {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} position {pos} of {len}, {eta} left");
+    let bar = ProgressBar::new(store.head().position.map_or(0, Position::get));
+    bar.with_style(style.expect("the template is fixed"))
 }
 
 fn hole(from: Position, to: Option<u64>, corruption: &Corruption) -> Hole {

@@ -13,6 +13,7 @@ mod export;
 mod filter;
 mod import;
 mod load;
+mod namespace;
 mod output;
 mod read;
 mod snapshot;
@@ -22,11 +23,13 @@ mod stream;
 mod tail;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use nexus_protocol::{InvalidName, NamespaceName};
+use clap::error::{ContextKind, ContextValue};
+use nexus_protocol::NamespaceName;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::Failure;
@@ -40,8 +43,12 @@ Examples:
   nexus --data ./data read order-1
   nexus --data ./data tail --output ndjson
 
+--data stands before the command or behind it, and NEXUS_DATA stands for it.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 conflict, 4 denied, 5 not reachable.
 NEXUS_LOG=error|warn|info|debug|trace says how much is logged on standard error.";
+
+/// Characters of a value that are repeated where it cannot be.
+const VALUE_WIDTH: usize = 80;
 
 /// An event store: one append-only log of events, with streams, tags, reads, and subscriptions
 #[derive(Debug, clap::Parser)]
@@ -57,7 +64,7 @@ struct Line {
         global = true,
         value_name = "NAME",
         default_value = NamespaceName::DEFAULT,
-        value_parser = namespace
+        value_parser = namespace::name
     )]
     namespace: NamespaceName,
     /// How results are printed
@@ -67,21 +74,21 @@ struct Line {
     command: Command,
 }
 
-/// A command that takes `--data DIR` behind its name too.
+// A command that takes `--data DIR` behind its name too. This is no `///`: help would say it of the command.
 #[derive(Debug, clap::Args)]
 struct Placed<A: clap::Args> {
-    /// The data directory
-    #[arg(long, value_name = "DIR", global = true, id = "dir", hide = true)]
+    /// The data directory; NEXUS_DATA where none is named
+    #[arg(long, value_name = "DIR", global = true, id = "dir")]
     data: Option<PathBuf>,
     #[command(flatten)]
     args: A,
 }
 
-/// A noun whose commands take `--data DIR` behind their names too.
+// A noun whose commands take `--data DIR` behind their names too; no `///` here either.
 #[derive(Debug, clap::Args)]
 struct PlacedNoun<C: clap::Subcommand> {
-    /// The data directory
-    #[arg(long, value_name = "DIR", global = true, id = "dir", hide = true)]
+    /// The data directory; NEXUS_DATA where none is named
+    #[arg(long, value_name = "DIR", global = true, id = "dir")]
     data: Option<PathBuf>,
     #[command(subcommand)]
     command: C,
@@ -101,6 +108,9 @@ enum Command {
     /// Lists and shows snapshots
     #[command(after_help = "Example:\n  nexus --data ./data snapshot list order-1")]
     Snapshot(PlacedNoun<snapshot::Command>),
+    /// Lists and creates namespaces
+    #[command(after_help = "Example:\n  nexus --data ./data namespace create audit")]
+    Namespace(PlacedNoun<namespace::Command>),
     Import(Placed<import::Args>),
     Export(Placed<export::Args>),
     Stats(Placed<stats::Args>),
@@ -109,10 +119,6 @@ enum Command {
     Bench(bench::Args),
     #[command(hide = true)]
     Load(Placed<load::Args>),
-}
-
-fn namespace(name: &str) -> Result<NamespaceName, InvalidName> {
-    NamespaceName::new(name)
 }
 
 impl Command {
@@ -126,6 +132,7 @@ impl Command {
             Self::Stream(placed) => placed.data.as_ref(),
             Self::Streams(placed) => placed.data.as_ref(),
             Self::Snapshot(placed) => placed.data.as_ref(),
+            Self::Namespace(placed) => placed.data.as_ref(),
             Self::Import(placed) => placed.data.as_ref(),
             Self::Export(placed) => placed.data.as_ref(),
             Self::Stats(placed) => placed.data.as_ref(),
@@ -144,6 +151,7 @@ impl Command {
             Self::Stream(placed) => stream::run(&placed.command, place, output),
             Self::Streams(placed) => stream::list(&placed.args, place, output),
             Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
+            Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
             Self::Stats(_) => stats::run(place, output),
@@ -166,8 +174,21 @@ fn start_log() {
         .init();
 }
 
+/// The command line; one that cannot be is explained, with what was given cut to a readable length
+/// and without control characters.
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
+    Line::try_parse_from(words).map_err(|mut error| {
+        let given = error.get(ContextKind::InvalidValue);
+        if let Some(ContextValue::String(given)) = given {
+            let given = output::shortened(&output::printable(given), VALUE_WIDTH);
+            error.insert(ContextKind::InvalidValue, ContextValue::String(given));
+        }
+        error
+    })
+}
+
 fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     start_log();
     let dir = line.command.dir().or(line.data.as_ref()).cloned();
     let place = Place { dir, namespace: line.namespace };
@@ -184,6 +205,8 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -205,13 +228,31 @@ mod tests {
     #[test]
     fn every_help_has_an_example() {
         let mut found = Vec::new();
-        commands(&Line::command(), "nexus", &mut found);
+        let mut line = Line::command();
+        line.build();
+        commands(&line, "nexus", &mut found);
         assert!(found.len() > 12);
+        let mut abouts = HashSet::new();
         for (words, mut command) in found {
             let help = command.render_help().to_string();
             assert!(help.contains("Example"), "{words} has no example:\n{help}");
-            assert!(command.get_about().is_some(), "{words} does not say what it does");
+            // Of `append` it is the event's, and its help says where the directory is named.
+            let placed = words == "nexus bench" || help.contains("--data <");
+            assert!(placed, "{words} does not say where data is:\n{help}");
+            let about = command.get_about().expect(&words).to_string();
+            // `snapshot list` and the like say it of their own things.
+            assert!(abouts.insert(about.clone()), "{words} is another command: {about}");
         }
+        assert!(abouts.contains("Reads events of a stream, or of the whole log"), "{abouts:?}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_repeated_shortly() {
+        let long = format!("\u{1b}[2J{}", "x".repeat(5000));
+        let words = ["nexus", "append", &long, "--type", "T", "--data", "{}"];
+        let error = parse(words.map(OsString::from)).unwrap_err().to_string();
+        assert!(error.len() < 500 && !error.contains('\u{1b}'), "{error}");
+        assert!(error.contains("has 5004 bytes: at most 512 are allowed"), "{error}");
     }
 
     #[test]

@@ -181,6 +181,8 @@ impl Listing<'_> {
                 self.output.json(&next)?;
                 self.output.text("}\n")?;
             }
+            // An empty table would look as if nothing had been done.
+            Format::Table if self.listed == 0 => notice(format_args!("no {}", self.name)),
             Format::Table => self.print_table()?,
         }
         self.output.flush()

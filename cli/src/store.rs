@@ -85,6 +85,17 @@ impl Store {
 
     fn open_with(place: &Place, options: Options) -> Result<Self, Failure> {
         let engine = options.open(place.dir()?)?;
+        let names = engine.namespaces();
+        if !names.iter().any(|name| name == place.namespace.as_str()) {
+            return Err(Failure::usage(format!(
+                "there is no namespace {:?} in {}: name one of those there are ({}), or create it \
+                 with `nexus namespace create {}`",
+                place.namespace.as_str(),
+                place.dir()?.display(),
+                names.join(", "),
+                place.namespace,
+            )));
+        }
         let namespace = engine.namespace(place.namespace.as_str())?;
         Ok(Self { engine, namespace })
     }

@@ -5,7 +5,7 @@ use nexus_protocol::{AsOf, Read, Start, Subscribe, SubscriptionItem};
 use crate::event::EventListing;
 use crate::exit::Failure;
 use crate::filter::{self, FilterArgs};
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, notice};
 use crate::store::{Place, Store};
 
 const EXAMPLES: &str = "\
@@ -37,6 +37,11 @@ pub(crate) struct Args {
 /// When the log cannot be read.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let store = Store::open_to_read(place)?;
+    if let Some(stream) = &args.stream
+        && !args.follow
+    {
+        store.known_stream(stream)?;
+    }
     // What is read first and what is followed meet at this position: no gap, and nothing twice.
     let head = store.head().position;
     let mut newest = Vec::new();
@@ -62,6 +67,10 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         return store.close();
     }
     listing.flush()?;
+    notice(format_args!(
+        "following, until it is interrupted; this process has the directory open, so others can \
+         append to it only afterwards"
+    ));
     let start = head.map_or(Start::Beginning, Start::After);
     let mut subscribe = match &args.stream {
         Some(stream) => Subscribe::stream(stream),

@@ -89,10 +89,7 @@ pub enum OpenError {
         known: u32,
     },
     /// Acknowledged bytes are damaged or missing. Nothing was cut or changed.
-    #[error(
-        "{corruption}; nothing was changed: put the file or the directory back from a copy, or \
-         read what is undamaged with `nexus export`"
-    )]
+    #[error("{corruption}; nothing was changed: {}", remedy_of_damage(corruption))]
     Corrupt {
         /// What is damaged.
         corruption: Box<Corruption>,
@@ -100,7 +97,8 @@ pub enum OpenError {
     /// Both slots of node-state are bad: what this node voted is unknown.
     #[error(
         "{corruption}; what this node promised to others is lost: put node-state back from a copy, \
-         or, on a node that stands alone, open with `reset_node_state`"
+         read what is there with `nexus export`, or, on a node that stands alone, open with \
+         `reset_node_state`"
     )]
     NodeState {
         /// What is damaged.
@@ -126,11 +124,23 @@ pub enum OpenError {
     Disk(DiskError),
 }
 
+fn remedy_of_damage(corruption: &Corruption) -> &'static str {
+    // Without the list of segments nothing can be read, not even around the damage.
+    match corruption.file.ends_with(crate::manifest::MANIFEST_FILE) {
+        true => "put the directory back from a copy; the list of segments is never guessed",
+        false => {
+            "put the file or the directory back from a copy, or read what is undamaged with \
+             `nexus export`"
+        }
+    }
+}
+
 fn remedy(error: &DiskError) -> &'static str {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::PermissionDenied => ": check the owner and mode of the directory",
         ErrorKind::ReadOnlyFilesystem => ": open it with `read_only`, or mount it for writing",
+        ErrorKind::NotADirectory => ": a part of the path is a file: name a directory",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": free some space first",
         _ => "",
     }

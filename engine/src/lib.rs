@@ -36,5 +36,5 @@ pub use options::Options;
 pub use read::{Events, EventsIter, Explain};
 pub use stats::Stats;
 pub use streams::StreamList;
-pub use subscribe::Subscription;
+pub use subscribe::{LiveEvents, LiveEventsIter, Subscription};
 pub use verify::{VerifyProgress, VerifyReport, verify, verify_on};

@@ -110,6 +110,9 @@ impl Manifest {
             encode_entry(segment, &mut out);
         }
         let length = out.len() + 4;
+        let fixed = 8 + 8 + 16 + 40 + 12 + self.namespace.len() + 4;
+        let lists = self.lineages.len() * 12 + self.segments.len() * ENTRY_BYTES;
+        assert_eq!(length, fixed + lists, "entries have one size");
         out.sealed(length)
     }
 
@@ -202,6 +205,8 @@ impl Manifest {
 
     /// Replaces the manifest of a namespace's folder, durably.
     pub(crate) fn save(&self, disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+        assert!(!self.segments.is_empty(), "a log has a segment that is written");
+        assert_eq!(self.check(), Ok(()), "what is written can be read");
         debug_assert_eq!(Self::decode(&self.encode()).as_ref(), Ok(self), "a manifest reads back");
         io::replace_file(disk, &dir.join(MANIFEST_FILE), &self.encode())?;
         Ok(())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_protocol::{
-    Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head,
-    Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent, SNAPSHOT_PREFIX,
+    Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, FoldIdentity,
+    Head, Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent, SNAPSHOT_PREFIX,
     SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, StreamChange, StreamInfo, Subscribe,
     Timestamp, names,
 };
@@ -113,6 +113,12 @@ impl Namespace {
 
     fn lineage(&self) -> Lineage {
         self.committer.log.lineage
+    }
+
+    /// Of a log that was opened with [`crate::Options::damaged`]: why what came after its head is lost.
+    /// `None`: nothing says that more was there.
+    pub fn lost_end(&self) -> Option<Corruption> {
+        self.committer.log.lost_end.as_deref().cloned()
     }
 
     /// What is known of a stream; of one that never was, that it is missing.

@@ -168,6 +168,9 @@ impl NodeStateFile {
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut NodeState)) -> Result<(), LogError> {
         let before = self.state;
         change(&mut self.state);
+        assert_eq!(self.state.log_id, before.log_id, "a log keeps its identity");
+        assert_eq!(self.state.sequence, before.sequence, "only a save counts");
+        assert!(self.state.vote.term >= before.vote.term, "a vote is never taken back");
         if self.state == before && !self.unsaved {
             return Ok(());
         }
@@ -179,6 +182,8 @@ impl NodeStateFile {
         self.state.sequence += 1;
         self.unsaved = true;
         let slot = self.state.encode();
+        debug_assert_eq!(NodeState::decode(&slot), Ok(self.state), "a slot reads back");
+        assert!(self.whole < 2, "there are two slots");
         if crate::planted::is("torn-slot-written-last") {
             self.whole = 1;
         }

@@ -188,9 +188,11 @@ pub(crate) fn open(
             state.committed = recovered.start.last_entry;
         })?;
     }
+    let active = recovered.start.active.entry.number;
+    assert!(recovered.prepared.iter().all(|it| it.entry.number > active), "what is prepared comes");
     let segment_bytes_max = options.segment_bytes_max;
     let catalog = Catalog { manifest, node_state, segment_bytes_max };
-    let log = Arc::new(Log::new(
+    let mut log = Log::new(
         Arc::clone(disk),
         dir.to_owned(),
         catalog,
@@ -199,16 +201,22 @@ pub(crate) fn open(
         recovered.prepared,
         recovered.left,
         Arc::clone(&signals.space),
-    ));
+    );
+    log.lost_end = recovered.lost_end;
+    let log = Arc::new(log);
     let writer = Writer::new(Arc::clone(&log), disk.log_writer()?, recovered.start);
-    let settings = Settings {
+    let signal = Arc::clone(&signals.commit);
+    let committer = Committer::new(log, Arc::new(index), writer, signal, settings_of(options));
+    Ok(Opened { committer, cut_bytes: recovered.cut_bytes })
+}
+
+/// What of the options is the commit path's.
+fn settings_of(options: &Options) -> Settings {
+    Settings {
         frame_bytes: options.frame_bytes,
         queue_appends_max: options.queue_appends_max,
         read_only: options.read_only,
-    };
-    let committer =
-        Committer::new(log, Arc::new(index), writer, Arc::clone(&signals.commit), settings);
-    Ok(Opened { committer, cut_bytes: recovered.cut_bytes })
+    }
 }
 
 /// Events of the tail enter the index. Around damage revisions have holes: what does not join is

@@ -57,6 +57,7 @@ fn due(committer: &Committer, entry: &StreamEntry, now: Timestamp) -> Option<App
     if low == view.floor {
         return None;
     }
+    assert!(view.floor < low && low <= view.count, "a floor rises, over what is there");
     let data = MetaData { floor: Revision::new(low), limits: view.limits };
     let data = serde_json::to_vec(&data).expect("settings have a JSON form");
     let meta = ExpectedRevision::Exact(Revision::new(view.meta_revision?));

@@ -41,12 +41,15 @@ pub(crate) fn list(namespace: &Namespace, stream: &str) -> Result<Vec<SnapshotIn
         .map(|info| (info.revision, info))
         .collect();
     let revisions: Vec<Revision> = all.keys().copied().collect();
+    let kept = ladder(&revisions);
+    assert!(kept.is_sorted_by(|a, b| a < b), "by ascending revision");
+    assert!(kept.last() == revisions.last(), "the newest is always kept");
     // A state made of deleted events is as hidden as they are. The ladder counts it all the same, so
     // that a delete brings none back that was out.
     let view = committer.index.view(&stream_key(stream), committer.log.committed.get());
     let gone = view.state == StreamState::Tombstoned;
     let visible = |at: &Revision| !gone && at.get() >= view.first_of_life;
-    Ok(ladder(&revisions).iter().filter(|at| visible(at)).map(|at| all[at]).collect())
+    Ok(kept.iter().filter(|at| visible(at)).map(|at| all[at]).collect())
 }
 
 pub(crate) fn load(

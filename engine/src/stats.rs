@@ -40,6 +40,9 @@ impl Stats {
         let head = namespace.head();
         let bound = head.position.map_or(0, |last| last.get() + 1);
         let (users, system) = crate::streams::count(committer, bound);
+        // Around damage events are missing; else every position is one event's of one stream.
+        let all = users.events + system.events;
+        assert!(committer.is_read_only() || all == bound, "{all} events at {bound} positions (I3)");
         let segments = committer.log.segments();
         let bytes = segments
             .iter()

@@ -76,6 +76,9 @@ fn of_view(stream: StreamName, view: &StreamView, last: Option<u64>) -> StreamIn
 }
 
 pub(crate) fn list(committer: &Committer, list: &StreamList) -> Vec<StreamInfo> {
+    if list.limit == 0 {
+        return Vec::new();
+    }
     let bound = committer.log.committed.get();
     let prefix = match &list.category {
         Some(category) if category.starts_with(&list.prefix) => category.as_str(),
@@ -97,6 +100,8 @@ pub(crate) fn list(committer: &Committer, list: &StreamList) -> Vec<StreamInfo> 
         }
         found.len() < list.limit
     });
+    assert!(found.len() <= list.limit, "a list is as long as was asked");
+    debug_assert!(found.is_sorted_by(|a, b| a.stream < b.stream), "and in order of names");
     found
 }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use nexus_protocol::{
-    Filter, FilterItem, Position, ReadError, Start, Subscribe, SubscriptionItem, names,
+    Filter, FilterItem, Position, ReadError, RecordedEvent, Start, Subscribe, SubscriptionEvents,
+    SubscriptionItem, SubscriptionStream, names,
 };
 
 use crate::index::Index;
@@ -101,6 +102,11 @@ fn of_stream(filter: &Filter, stream: &str) -> Filter {
 }
 
 impl Subscription {
+    /// The events, without the markers between them.
+    pub fn events(self) -> LiveEvents {
+        LiveEvents(SubscriptionStream::events(self))
+    }
+
     /// The next item, waiting for it at most for `timeout`; `None` when the time is up.
     pub fn next_blocking(
         &mut self,
@@ -142,6 +148,8 @@ impl Subscription {
             };
             match reader.next_before(self.checkpointed.saturating_add(self.checkpoint_every)) {
                 Ok(Step::Event(event)) => {
+                    let position = event.position().get();
+                    assert!(self.next <= position && position < *bound, "in order, and no repeat");
                     self.next = event.position().get() + 1;
                     if self.next - self.checkpointed >= self.checkpoint_every {
                         let checkpoint = self.checkpoint();
@@ -151,11 +159,13 @@ impl Subscription {
                 }
                 // Where nothing matches there is a place to start after all the same.
                 Ok(Step::Paused(position)) => {
+                    assert!(position > self.checkpointed, "a pause leads on");
                     self.next = position;
                     return Some(Ok(self.checkpoint()));
                 }
                 Ok(Step::End) => {
                     let bound = *bound;
+                    assert!(self.next <= bound, "a stretch ends where it was said to");
                     let silent = bound > self.next;
                     self.next = bound;
                     self.reader = None;
@@ -191,11 +201,13 @@ impl Subscription {
     }
 
     fn checkpoint(&mut self) -> SubscriptionItem {
+        assert!(self.checkpointed < self.next, "a checkpoint leads on");
         self.checkpointed = self.next;
         SubscriptionItem::Checkpoint { position: Position::new(self.next - 1) }
     }
 
     fn fail(&mut self, error: ReadError) -> Result<SubscriptionItem, ReadError> {
+        assert!(!self.failed, "an end is told once");
         self.failed = true;
         self.reader = None;
         Err(error)
@@ -223,6 +235,61 @@ impl Stream for Subscription {
                 }
             }
         }
+    }
+}
+
+/// The events of a subscription, without its markers: a stream, or an iterator that waits for them.
+#[derive(Debug)]
+pub struct LiveEvents(SubscriptionEvents<Subscription>);
+
+impl LiveEvents {
+    /// The next event, waiting for it at most for `timeout`; `None` when the time is up.
+    pub fn next_blocking(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Option<Result<RecordedEvent, ReadError>> {
+        let subscription = self.0.get_mut();
+        loop {
+            match subscription.next_blocking(timeout)? {
+                // After a marker the wait for the event begins anew.
+                Ok(item) => {
+                    if let Some(event) = item.event() {
+                        return Some(Ok(event));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Stream for LiveEvents {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0).poll_next(context)
+    }
+}
+
+impl IntoIterator for LiveEvents {
+    type Item = Result<RecordedEvent, ReadError>;
+    type IntoIter = LiveEventsIter;
+
+    fn into_iter(self) -> LiveEventsIter {
+        LiveEventsIter(self)
+    }
+}
+
+/// The events of a subscription, one after the other. It waits for what comes, and ends only with an
+/// error.
+#[derive(Debug)]
+pub struct LiveEventsIter(LiveEvents);
+
+impl Iterator for LiveEventsIter {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_blocking(None)
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use futures_core::Stream;
 
-use crate::append::{Append, Appended};
+use crate::append::{Append, Appended, ExpectedRevision};
 use crate::error::{AppendError, ReadError};
 use crate::ids::EventId;
 use crate::read::{Read, Subscribe, SubscriptionItem};
 use crate::record::RecordedEvent;
+use crate::snapshot::{FoldIdentity, Snapshot, SnapshotAt, SnapshotInfo};
 use crate::store::EventStore;
-use crate::stream::{Head, StreamInfo};
+use crate::stream::{Head, StreamChange, StreamInfo};
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -33,6 +34,38 @@ pub trait ErasedStore: Send + Sync + 'static {
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>>;
     /// See [`EventStore::stream_info`].
     fn stream_info<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<StreamInfo, ReadError>>;
+    /// See [`EventStore::set_stream`].
+    fn set_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        change: StreamChange,
+    ) -> BoxFuture<'a, Result<StreamInfo, AppendError>>;
+    /// See [`EventStore::delete_stream`].
+    fn delete_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        expected: ExpectedRevision,
+    ) -> BoxFuture<'a, Result<Appended, AppendError>>;
+    /// See [`EventStore::tombstone_stream`].
+    fn tombstone_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        expected: ExpectedRevision,
+    ) -> BoxFuture<'a, Result<Appended, AppendError>>;
+    /// See [`EventStore::save_snapshot`].
+    fn save_snapshot(&self, snapshot: Snapshot) -> BoxFuture<'_, Result<Appended, AppendError>>;
+    /// See [`EventStore::load_snapshot`].
+    fn load_snapshot<'a>(
+        &'a self,
+        stream: &'a str,
+        at: SnapshotAt,
+        fold: FoldIdentity,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, ReadError>>;
+    /// See [`EventStore::list_snapshots`].
+    fn list_snapshots<'a>(
+        &'a self,
+        stream: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<SnapshotInfo>, ReadError>>;
 }
 
 impl<S: EventStore> ErasedStore for S {
@@ -58,6 +91,50 @@ impl<S: EventStore> ErasedStore for S {
 
     fn stream_info<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<StreamInfo, ReadError>> {
         Box::pin(EventStore::stream_info(self, stream))
+    }
+
+    fn set_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        change: StreamChange,
+    ) -> BoxFuture<'a, Result<StreamInfo, AppendError>> {
+        Box::pin(EventStore::set_stream(self, stream, change))
+    }
+
+    fn delete_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        expected: ExpectedRevision,
+    ) -> BoxFuture<'a, Result<Appended, AppendError>> {
+        Box::pin(EventStore::delete_stream(self, stream, expected))
+    }
+
+    fn tombstone_stream<'a>(
+        &'a self,
+        stream: &'a str,
+        expected: ExpectedRevision,
+    ) -> BoxFuture<'a, Result<Appended, AppendError>> {
+        Box::pin(EventStore::tombstone_stream(self, stream, expected))
+    }
+
+    fn save_snapshot(&self, snapshot: Snapshot) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(EventStore::save_snapshot(self, snapshot))
+    }
+
+    fn load_snapshot<'a>(
+        &'a self,
+        stream: &'a str,
+        at: SnapshotAt,
+        fold: FoldIdentity,
+    ) -> BoxFuture<'a, Result<Option<Snapshot>, ReadError>> {
+        Box::pin(EventStore::load_snapshot(self, stream, at, fold))
+    }
+
+    fn list_snapshots<'a>(
+        &'a self,
+        stream: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<SnapshotInfo>, ReadError>> {
+        Box::pin(EventStore::list_snapshots(self, stream))
     }
 }
 

@@ -46,7 +46,7 @@ pub enum Invalid {
 
 /// Something is over its limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {size} is over the limit of {max}")]
+#[error("{what}: {size} is over the limit of {max}; leave something out, or split it")]
 pub struct TooLarge {
     /// What was counted, with its unit.
     pub what: &'static str,
@@ -54,6 +54,11 @@ pub struct TooLarge {
     pub size: usize,
     /// How much there may be.
     pub max: usize,
+}
+
+/// Where a log stood when it failed.
+fn after(at: Option<Position>) -> String {
+    at.map_or_else(|| "at its beginning".to_owned(), |at| format!("after position {at}"))
 }
 
 /// Which clause of an append failed.
@@ -236,7 +241,7 @@ pub enum AppendError {
     #[error("outcome of the append is unknown: retry with the same event ids")]
     Unknown,
     /// An earlier sync failed (I7). The store must be opened again and recover; never retry here.
-    #[error("log is poisoned by a failed write or sync after position {at:?}: open it again")]
+    #[error("log is poisoned by a failed write or sync {}: open it again", after(*.at))]
     Poisoned {
         /// The last position that is known to be durable.
         at: Option<Position>,
@@ -316,7 +321,7 @@ pub enum ReadError {
     },
     /// A write or sync failed (I7): all that was committed has been delivered, and nothing more comes
     /// until the store is opened again.
-    #[error("log is poisoned by a failed write or sync after position {at:?}: open it again")]
+    #[error("log is poisoned by a failed write or sync {}: open it again", after(*.at))]
     Poisoned {
         /// The last position that is known to be committed.
         at: Option<Position>,

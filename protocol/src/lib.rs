@@ -19,6 +19,7 @@ mod read;
 mod snapshot;
 mod store;
 mod stream;
+mod subscription;
 mod time;
 
 pub use append::{
@@ -49,4 +50,5 @@ pub use stream::{
     Head, META_AGED, META_DELETED, META_PREFIX, META_SET, META_TOMBSTONED, MetaData, StreamChange,
     StreamInfo, StreamLimits,
 };
+pub use subscription::{SubscriptionEvents, SubscriptionStream};
 pub use time::{Timestamp, TimestampError};

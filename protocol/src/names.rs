@@ -13,13 +13,16 @@ use crate::limits::{
     SYSTEM_STREAM_NAME_BYTES_MAX, TAG_BYTES_MAX,
 };
 
+/// Characters of a name that an error shows.
+const NAME_CHARACTERS_SHOWN: usize = 64;
+
 /// Why a name is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {name:?} {problem}")]
 pub struct InvalidName {
     /// Which kind of name: `stream name`, `event type`, `tag`, …
     pub what: &'static str,
-    /// The name, cut after 64 characters.
+    /// The name; only its first 64 characters and `…` where it has more.
     pub name: String,
     /// What is wrong with it and what would be right.
     pub problem: NameProblem,
@@ -72,7 +75,11 @@ fn check(what: &'static str, name: &str, bytes_max: usize) -> Result<(), Invalid
 }
 
 fn invalid(what: &'static str, name: &str, problem: NameProblem) -> InvalidName {
-    InvalidName { what, name: name.chars().take(64).collect(), problem }
+    let mut shown: String = name.chars().take(NAME_CHARACTERS_SHOWN).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    InvalidName { what, name: shown, problem }
 }
 
 /// Checks the name of a stream, a user's or the system's.

@@ -297,14 +297,17 @@ fn report(imported: &Imported, output: &mut Output) -> Result<(), Failure> {
 
 fn failure(name: &str, imported: &Imported, stop: Stop) -> Failure {
     let stored = imported.appended + imported.already_there;
-    let stands = format!(
-        "{stored} events before it are stored ({} of them new); run the same import again when it \
-         is mended, and only what is missing is appended",
-        imported.appended
-    );
+    let stands = match stored {
+        0 => "nothing was appended; run the same import again when it is mended".to_owned(),
+        _ => format!(
+            "{stored} events before it are stored ({} of them new); run the same import again \
+             when it is mended, and only what is missing is appended",
+            imported.appended
+        ),
+    };
     match stop {
         Stop::Row(row) => Failure::failed(format!("{name}, {row}; {stands}")),
-        Stop::Load(LoadError::Read(error)) => Failure::from(error),
+        Stop::Load(LoadError::Read(error)) => Failure::from(error).and(stands),
         Stop::Load(LoadError::Append { places, error }) => {
             let failure = Failure::from(error);
             failure.at(format_args!("{name}, {places}")).and(stands)

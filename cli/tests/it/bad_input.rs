@@ -1,8 +1,10 @@
 //! Bad input: each error says what is wrong, where, and what to do.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::nexus::{Folder, bare, finish};
+use crate::nexus::{Folder, Ran, bare, finish};
 
 const FLAGS: &[&str] = &["--stream", "s-{id}", "--type", "{kind}", "--occurred-at", "{at}"];
 const AT: &str = "2011-10-11 13:45:40.276000+02:00";
@@ -45,6 +47,35 @@ fn rows_that_are_no_events() {
     bad_row(header, long.as_bytes(), &["has 602 bytes: at most 512", "--stream 's-{id}'"]);
     let control = format!("\"3\u{1}\",Placed,{AT},c");
     bad_row(header, control.as_bytes(), &["control character at byte 3: take it out"]);
+    let long = format!("3,{},{AT},c", "x".repeat(257));
+    bad_row(header, long.as_bytes(), &["has 257 bytes: at most 256", "--type '{kind}'"]);
+    let control = format!("3,\"Pla\nced\",{AT},c");
+    bad_row(header, control.as_bytes(), &["event type", "control character at byte 3"]);
+    let system = format!("3,$Placed,{AT},c");
+    bad_row(header, system.as_bytes(), &["event type \"$Placed\" starts with `$`"]);
+    bad_row(header, b"3,\"Placed", &["a quoted cell is never closed"]);
+    let many = format!("3,Placed,{AT},{}", "c,".repeat(33));
+    bad_row(header, many.as_bytes(), &["the row has 37 cells, the header has 4"]);
+}
+
+#[test]
+fn rows_with_tags_that_are_none() {
+    let folder = Folder::new();
+    let check = |cell: &str, flags: &[&str], parts: &[&str]| {
+        let file = folder.file("tags.csv", format!("id,kind,x\n1,A,ok\n2,A,{cell}\n"));
+        let args = [&["import", &file, "--stream", "s-{id}", "--type", "{kind}"], flags].concat();
+        folder.run(&args).fails(1, &[&["tags.csv, line 3", "1 events before it"], parts].concat());
+        assert_eq!(folder.json(&["stats"])["events"], 1);
+    };
+    let tag = &["--tag", "x:{x}"][..];
+    check(&"y".repeat(300), tag, &["has 302 bytes: at most 256", "--tag 'x:{x}'"]);
+    check("\"a\u{7}\"", tag, &["control character at byte 3"]);
+    let many: Vec<String> = (0..33).map(|n| format!("t{n}:{{x}}")).collect();
+    let many: Vec<&str> = many.iter().flat_map(|tag| ["--tag", tag]).collect();
+    let file = folder.file("many.csv", "id,kind,x\n7,A,y\n");
+    let args = [&["import", &file, "--stream", "s-{id}", "--type", "{kind}"], &many[..]].concat();
+    folder.run(&args).fails(1, &["many.csv, line 2", "33 is over the limit of 32", "nothing was"]);
+    assert_eq!(folder.json(&["stats"])["events"], 1);
 }
 
 #[test]
@@ -84,9 +115,104 @@ fn flags_that_cannot_be() {
     check(&["append", "a", "--type", "T", "--data", "1", "--expected", "x"], &["no_stream"]);
     check(&["read", "a", "--as-of", "then"], &["write position:N, revision:N, or recorded:TIME"]);
     check(&["--namespace", "A", "stats"], &["is not made of a-z, 0-9"]);
-    check(&["--namespace", "other", "append", "a", "--type", "T", "--data", "1"], &["\"other\""]);
+    let other = ["--namespace", "other", "append", "a", "--type", "T", "--data", "1"];
+    check(&other, &["no namespace \"other\"", "(default)", "nexus namespace create other"]);
     check(&["read", "--as-of", "revision:1"], &["a revision is a place in one stream"]);
     check(&["read", "--as-of", "occurred:2026-01-01T00:00:00Z"], &["business time"]);
+}
+
+/// A log with one event, and that event's id.
+fn one_event() -> (Folder, String) {
+    let folder = Folder::new();
+    let answer = folder.json(&["append", "order-1", "--type", "T", "--tag", "k:v", "--data", "1"]);
+    (folder, answer["id"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn names_that_are_empty_too_long_or_hold_control_characters() {
+    let (folder, _) = one_event();
+    let long = |bytes: usize| "x".repeat(bytes);
+    let check = |what: &str, name: &str, part: &str| {
+        let mut args = vec!["append", "a", "--type", "T", "--data", "1"];
+        match what {
+            "stream name" => args[1] = name,
+            "event type" => args[3] = name,
+            "tag" => args.extend(["--tag", name]),
+            "content type" => args.extend(["--content-type", name]),
+            "namespace" => args.extend(["--namespace", name]),
+            other => panic!("{other} is no kind of name"),
+        }
+        folder.refused(2, &args, &[what, part]);
+    };
+    for what in ["stream name", "event type", "tag", "namespace"] {
+        check(what, "", "is empty: give it at least one character");
+        check(what, "k:a\u{1b}b", "has a control character at byte 3: take it out");
+        check(what, "k:a\u{85}b", "has a control character at byte 3: take it out");
+    }
+    check("content type", "k:a\nb", "has a control character at byte 3");
+    for (what, bytes_max) in
+        [("stream name", 512), ("event type", 256), ("tag", 256), ("content type", 256)]
+    {
+        let (bytes, allowed) = (bytes_max + 1, format!("at most {bytes_max} are allowed"));
+        check(
+            what,
+            &format!("k:{}", long(bytes_max - 1)),
+            &format!("has {bytes} bytes: {allowed}"),
+        );
+        // Bytes, not characters.
+        check(what, &format!("k:{}", "ü".repeat(bytes_max / 2)), &allowed);
+    }
+    check("namespace", &long(64), "has 64 bytes: at most 63 are allowed");
+    // What is at the limit is taken.
+    let (stream, event_type, tag) = (long(512), long(256), format!("k:{}", long(254)));
+    folder.done(&["append", &stream, "--type", &event_type, "--tag", &tag, "--data", "1"]);
+    // The same names where they are looked for.
+    folder.refused(2, &["read", &long(513)], &["stream name", "513 bytes"]);
+    folder.refused(2, &["read", "--tag", "k"], &["tag \"k\" is not `key:value`"]);
+    folder.refused(2, &["stream", "show", ""], &["stream name \"\" is empty"]);
+    folder.refused(2, &["namespace", "create", "A"], &["namespace \"A\" is not made of a-z"]);
+}
+
+#[test]
+fn events_that_are_too_large() {
+    let (folder, _) = one_event();
+    let tags: Vec<String> = (0..33).map(|n| format!("--tag=k:{n}")).collect();
+    let append = ["append", "a", "--type", "T", "--data", "1"].map(str::to_owned);
+    let args = [&append[..], &tags].concat();
+    folder.refused(2, &args, &["tags of one event: 33 is over the limit of 32", "NX1002"]);
+    folder.done(&args[..args.len() - 1]);
+    let metadata = format!("--metadata=\"{}\"", "x".repeat(65535));
+    let args = [&append[..], &[metadata]].concat();
+    folder.refused(2, &args, &["metadata of one event, in bytes: 65537", "limit of 65536"]);
+
+    let before = folder.done(&["export"]);
+    let from_stdin = |bytes: usize, more: &[&str]| {
+        let mut command = folder.command();
+        command.args(["append", "a", "--type", "T", "--data", "-"]).args(more);
+        finish(&mut command, format!("\"{}\"", "x".repeat(bytes - 2)).as_bytes())
+    };
+    let parts = ["data of one event, in bytes: 1048577", "1048576", "--data-bytes-max"];
+    from_stdin((1 << 20) + 1, &[]).fails(2, &parts);
+    from_stdin((16 << 20) + 1, &[]).fails(2, &["more than 16777216 bytes", "keep it elsewhere"]);
+    assert_eq!(folder.done(&["export"]), before, "a refusal changes nothing");
+    from_stdin((1 << 20) + 1, &["--data-bytes-max", "2000000"]).done();
+}
+
+#[test]
+fn ids_that_are_used_already_and_revisions_that_are_not_there_yet() {
+    let (folder, id) = one_event();
+    let append = ["append", "order-1", "--type", "T", "--tag", "k:v", "--data"];
+    let args = [&append[..], &["2", "--id", &id]].concat();
+    folder.refused(3, &args, &[&id, "position 0 with other content: make a new id", "NX2002"]);
+    let args = [&append[..], &["1", "--id", &id, "--occurred-at", "2026-01-01T00:00:00Z"]].concat();
+    folder.refused(3, &args, &["with other content"]);
+    let args = [&append[..], &["1", "--expected", "7"]].concat();
+    let parts = ["\"order-1\": expected revision 7, found revision 0", "decide again", "NX2001"];
+    folder.refused(3, &args, &parts);
+    let args = ["append", "new", "--type", "T", "--data", "1", "--expected", "0"];
+    folder.refused(3, &args, &["\"new\": expected revision 0, found no stream"]);
+    let args = ["append", "a", "--type", "T", "--data", "1", "--id", "7"];
+    folder.refused(2, &args, &["write a UUID, as in"]);
 }
 
 #[test]
@@ -105,6 +231,10 @@ fn a_directory_that_is_a_file() {
         folder.run(args).fails(2, &["is a file: name a directory"]);
     }
     folder.run(&["doctor"]).fails(1, &["1 check failed"]);
+    assert_eq!(std::fs::read(folder.path("data")).unwrap(), b"not a directory");
+    let mut command = folder.command_in("data/below");
+    finish(command.args(["append", "a", "--type", "T", "--data", "1"]), b"")
+        .fails(1, &["a part of the path is a file: name a directory"]);
 }
 
 #[test]
@@ -119,13 +249,51 @@ fn inputs_that_cannot_be_read() {
     assert!(!folder.path("data").exists(), "nothing is made for an input that is not there");
 }
 
+/// Runs a command on a directory that is mounted for reading only, which binds even those that may
+/// write everywhere; `None` where nothing may be mounted.
+fn on_read_only_mount(folder: &Folder, args: &[&str]) -> Option<Ran> {
+    let mount = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" || exit 99; \
+                 exec \"$1\" --data \"$0\" \"${@:2}\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "bash", "-c", mount]).arg(folder.path("data"));
+    command.arg(bare().get_program()).args(args).env_remove("NEXUS_DATA");
+    if Command::new("unshare")
+        .args(["--mount", "true"])
+        .output()
+        .is_ok_and(|it| it.status.success())
+    {
+        let ran = finish(&mut command, b"");
+        return (ran.code != 99).then_some(ran);
+    }
+    None
+}
+
 #[test]
-fn a_directory_that_cannot_be_written() {
+fn a_directory_that_is_mounted_read_only() {
+    let (folder, _) = one_event();
+    let append = ["append", "a", "--type", "T", "--data", "1"];
+    let before = folder.files("data");
+    let Some(ran) = on_read_only_mount(&folder, &append) else {
+        println!("skipped: this user may not mount; the engine's tests have a disk that refuses");
+        return;
+    };
+    ran.fails(1, &["Read-only file system", "mount it for writing"]);
+    let set = ["stream", "set", "order-1", "--max-count", "1"];
+    on_read_only_mount(&folder, &set).unwrap().fails(1, &["mount it for writing"]);
+    // What is there can be read all the same.
+    for args in [&["read", "order-1"][..], &["stats"], &["verify"], &["export"]] {
+        on_read_only_mount(&folder, args).unwrap().done();
+    }
+    assert!(folder.files("data") == before, "nothing was changed");
+}
+
+#[test]
+fn a_directory_of_someone_else() {
     let folder = Folder::new();
     folder.done(&["append", "a", "--type", "T", "--data", "1"]);
     let parent = folder.path("locked");
     std::fs::create_dir(&parent).unwrap();
-    std::fs::set_permissions(&parent, std::fs::Permissions::from_mode(0o555)).unwrap();
+    std::fs::set_permissions(&parent, Permissions::from_mode(0o555)).unwrap();
     if std::fs::write(parent.join("probe"), b"").is_ok() {
         // This user may write to every directory of a disk; this one is no disk's.
         let mut command = bare();
@@ -143,9 +311,9 @@ fn a_directory_that_cannot_be_written() {
     finish(&mut command, b"").fails(1, &["check the owner and mode of the directory"]);
     // What is there can be read all the same.
     let data = folder.path("data");
-    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o555)).unwrap();
+    std::fs::set_permissions(&data, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(folder.json(&["stats"])["events"], 1);
-    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::nexus::{Folder, finish, lines};
+use crate::nexus::{Folder, bare, finish, lines};
 
 fn three_orders() -> Folder {
     let folder = Folder::new();
@@ -74,7 +74,13 @@ fn reads_select_page_and_look_back() {
     assert_eq!(first["next"], 2);
     assert_eq!(read(&["--limit", "2", "--from", "2"])["next"], json!(null));
     let explained = read(&["--tag", "customer:7", "--explain"]);
-    assert_eq!((&explained["index"], &explained["events"]), (&json!("postings"), &json!(2)));
+    let looked = json!({"index": "postings", "segments_read": 1, "postings_read": 2, "events": 2});
+    assert_eq!(explained, looked);
+    let explained = read(&["order-1", "--explain"]);
+    let looked = json!({"index": "stream", "segments_read": 1, "postings_read": 2, "events": 2});
+    assert_eq!(explained, looked);
+    let explained = read(&["--explain"]);
+    assert_eq!((&explained["index"], &explained["segments_read"]), (&json!("scan"), &json!(1)));
     let table = folder.done(&["read", "order-1"]);
     assert!(table.starts_with("POSITION  REVISION  STREAM   TYPE"), "{table}");
 }
@@ -86,14 +92,72 @@ fn the_tail_is_the_newest_events_and_follows() {
     assert_eq!(tail.iter().map(|e| e["position"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
     let mut command = folder.command();
     command.args(["--output", "ndjson", "tail", "--follow", "--category", "order"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
     for position in 0..3 {
         let line: serde_json::Value = serde_json::from_str(&out.next().unwrap().unwrap()).unwrap();
         assert_eq!(line["position"], position, "it goes on waiting with all of it printed");
     }
+    // It has the directory open, and says so: nobody else appends meanwhile.
+    let append = ["append", "order-3", "--type", "T", "--data", "1"];
+    folder.run(&append).fails(5, &[&format!("(process {})", child.id()), "stop that one"]);
     child.kill().unwrap();
-    child.wait().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("this process has the directory open"), "{said}");
+    folder.done(&append);
+    folder.run(&["tail", "nothing"]).fails(1, &["there is no stream \"nothing\""]);
+}
+
+#[test]
+fn a_list_of_nothing_says_so() {
+    let folder = three_orders();
+    for (args, what) in [
+        (&["read", "--category", "nothing"][..], "no events"),
+        (&["tail", "--type", "Nothing"], "no events"),
+        (&["stream", "list", "--prefix", "x"], "no streams"),
+        (&["snapshot", "list", "order-1"], "no snapshots"),
+    ] {
+        let ran = folder.run(args);
+        assert!(ran.stderr.contains(what), "{ran:?}");
+        assert_eq!(ran.done(), "");
+    }
+}
+
+#[test]
+fn the_data_directory_is_named_in_three_ways() {
+    let folder = three_orders();
+    let data = folder.path("data");
+    let path = data.to_str().unwrap();
+    for args in [
+        &["--data", path, "stats"][..],
+        &["stats", "--data", path],
+        &["stream", "list", "--data", path],
+        &["stream", "--data", path, "list"],
+    ] {
+        finish(bare().args(args), b"").done();
+    }
+    let append = ["append", "order-1", "--type", "T", "--data", "1"];
+    finish(bare().args(append).env("NEXUS_DATA", &data), b"").done();
+    // What is named comes before what the environment says.
+    let ran = finish(bare().args(["stats", "--data", path]).env("NEXUS_DATA", "/nowhere"), b"");
+    assert!(ran.done().contains("events           4\n"));
+}
+
+#[test]
+fn namespaces_are_created_and_listed() {
+    let folder = three_orders();
+    let created = folder.json(&["namespace", "create", "audit"]);
+    assert_eq!(created, json!({"namespace": "audit", "created": true}));
+    assert_eq!(folder.json(&["namespace", "create", "audit"])["created"], false);
+    folder.done(&["--namespace", "audit", "append", "a-1", "--type", "T", "--data", "1"]);
+    let list = folder.json(&["namespace", "list"]);
+    let expected = json!([
+        {"namespace": "audit", "events": 1, "streams": 1},
+        {"namespace": "default", "events": 3, "streams": 2},
+    ]);
+    assert_eq!(list["namespaces"], expected);
 }
 
 #[test]

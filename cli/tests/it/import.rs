@@ -48,6 +48,10 @@ fn permits_have_their_known_answers() {
     let case = events(&folder, &["permit-case-5141"]);
     let early = case.iter().filter(|e| e["occurred_at"].as_str() < Some("2011-03-01T00:00:00Z"));
     assert_eq!((case.len(), early.count()), (12, 4));
+    // Made with another implementation of UUIDv5, as docs/format.md says.
+    let all = lines(&folder.done(&["export"]));
+    assert_eq!(all[0]["id"], "839ced32-0875-523c-9769-630227aaf35b");
+    assert_eq!(all[8576]["id"], "9ea689c9-1006-5971-8127-dc93dc545e91");
     let first = &case[0];
     assert_eq!(first["data"]["time:timestamp"], "2011-01-19 15:05:04.530000+01:00");
     assert_eq!(first["occurred_at"], "2011-01-19T14:05:04.530000Z");
@@ -130,4 +134,42 @@ fn objects_are_imported_by_their_fields() {
     let events = events(&folder, &["user-7"]);
     assert_eq!(events[0]["data"]["user"]["id"], 7);
     assert_eq!(events[0]["tags"], json!(["user:7"]));
+}
+
+#[test]
+fn cells_keep_the_order_of_their_columns() {
+    let folder = Folder::new();
+    let file = folder.file("a.csv", "z,id,a,b\n1,7,\"x, \"\"y\"\"\",\n");
+    folder.done(&["import", &file, "--stream", "s-{id}", "--type", "T"]);
+    let exported = folder.done(&["export"]);
+    let data = r#""data":{"z":"1","id":"7","a":"x, \"y\"","b":""}"#;
+    assert!(exported.contains(data), "{exported}");
+}
+
+#[test]
+fn foreign_lines_converge_and_the_first_bad_one_stops_them() {
+    let folder = Folder::new();
+    let line = |n: u64| format!("{{\"z\":{n}, \"user\":{{\"id\":{}}},\"kind\":\"Seen\"}}\n", n % 2);
+    let import = |input: &str| {
+        let mut command = folder.command();
+        command.args(["--output", "json", "import", "-", "--format", "ndjson"]);
+        command.args(["--stream", "user-{user.id}", "--type", "{kind}", "--tag", "at:{place}"]);
+        finish(&mut command, input.as_bytes())
+    };
+    let counts = |ran: Ran| -> serde_json::Value { serde_json::from_str(&ran.done()).unwrap() };
+    let some: String = (0..5).map(line).collect();
+    let expected = json!({"read": 5, "appended": 5, "already_there": 0, "streams": 2});
+    assert_eq!(counts(import(&some)), expected);
+    assert_eq!(counts(import(&some))["appended"], 0);
+    let bad = format!("{some}{}{{\"z\":6,\"kind\":\"Seen\"}}\n{}", line(5), line(7));
+    let parts =
+        ["standard input, line 7, field \"user.id\"", "there are: kind, z", "6 events before"];
+    import(&bad).fails(1, &parts);
+    assert_eq!(folder.json(&["stats"])["events"], 6, "what is before it stays");
+    let more: String = (0..8).map(line).collect();
+    assert_eq!(counts(import(&more))["appended"], 2);
+    // The line is the data, byte for byte.
+    assert!(folder.done(&["export"]).contains(r#""data":{"z":3, "user":{"id":1},"kind":"Seen"}"#));
+    import("{\"kind\":[1],\"user\":{\"id\":1}}\n").fails(1, &["line 1, field \"kind\"", "a list"]);
+    import("[1]\n").fails(1, &["line 1", "write one JSON object a line", "nothing was appended"]);
 }

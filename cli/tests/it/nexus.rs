@@ -57,6 +57,32 @@ impl Folder {
         self.run(args).done()
     }
 
+    /// Runs a command that must be refused, and must leave what is stored as it was.
+    #[track_caller]
+    pub(crate) fn refused<A: AsRef<OsStr>>(&self, code: i32, args: &[A], parts: &[&str]) {
+        let before = self.done(&["export", "--system"]);
+        self.run(args).fails(code, parts);
+        assert_eq!(self.done(&["export", "--system"]), before, "a refusal changes nothing");
+    }
+
+    /// Every file below `name` with its bytes, but the lock.
+    pub(crate) fn files(&self, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let (mut found, mut folders) = (Vec::new(), vec![self.path(name)]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.file_name() != Some(OsStr::new("lock")) {
+                    let bytes = std::fs::read(&path).unwrap();
+                    found.push((path, bytes));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// Runs a command that must succeed with `--output json`, and gives that.
     pub(crate) fn json<A: AsRef<OsStr>>(&self, args: &[A]) -> Value {
         let mut command = self.command();

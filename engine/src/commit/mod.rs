@@ -320,7 +320,10 @@ impl Committer {
                 revisions.push(nexus_protocol::Revision::new(revision));
             }
         }
+        assert_eq!(revisions.len(), append.events.len(), "each event has its revision (I3)");
         builder.add(append.parts(), |index| revisions[index]);
+        let next = first + append.events.len() as u64;
+        assert_eq!(builder.next_position(), next, "and its position (I3)");
         appended(append, first, places, false)
     }
 
@@ -351,6 +354,7 @@ impl Committer {
         } else {
             state.held.push_back(held);
         }
+        assert_eq!(state.held.len(), state.writer.in_flight(), "a frame in flight has its answers");
     }
 
     /// Waits for the oldest frame in flight; publishes and answers. Answers how many appends were in
@@ -361,6 +365,8 @@ impl Committer {
                 let held = state.held.pop_front().expect("a frame in flight has its answers");
                 let answered = held.len();
                 let (entry, next_position) = (done.entry, done.next_position);
+                let last = state.awaiting.back();
+                assert!(last.is_none_or(|last| last.entry < entry), "frames complete in order");
                 state.awaiting.push_back(Awaiting { entry, next_position, held });
                 if let Some(committed) = state.replicator.on_durable(entry) {
                     self.commit_up_to(state, committed);

@@ -74,6 +74,7 @@ impl Queue {
         }
         inner.bytes += bytes;
         inner.waiting.push_back(waiting);
+        assert!(inner.waiting.len() <= self.appends_max, "the queue is bounded (I8)");
         Ok(())
     }
 
@@ -90,6 +91,7 @@ impl Queue {
             taken.extend(inner.waiting.pop_front());
         }
         inner.bytes -= bytes;
+        assert!(!inner.waiting.is_empty() || inner.bytes == 0, "an empty queue holds no bytes");
         let wakers = std::mem::take(&mut inner.wakers);
         drop(inner);
         if !taken.is_empty() {

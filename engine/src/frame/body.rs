@@ -46,6 +46,8 @@ impl BodyView {
         if body.len() != header.replicated.raw_length as usize {
             return Err(FrameError::Malformed("length"));
         }
+        let table = 4 * header.replicated.count as usize;
+        assert!(table <= body.len(), "a header that was decoded has room for its table");
         Ok(Self {
             body,
             first_position: header.replicated.first_position,

@@ -1,13 +1,16 @@
 //! Building a frame of events, straight into the memory that the disk will write.
 
+use nexus_protocol::limits::FRAME_BODY_BYTES_MAX;
 use nexus_protocol::record::{PreparedRecord, place};
 use nexus_protocol::{Position, RecordedEvent, Revision, Timestamp};
 
 use super::body::BATCH_HEADER_BYTES;
 use super::chain::ChainInput;
-use super::header::{FrameKind, HEADER_BYTES, ReplicatedHeader};
+use super::header::{COUNT_MAX, FrameKind, HEADER_BYTES, ReplicatedHeader};
 use super::{EntryId, Proposal};
 use crate::io::{AlignedBuffer, align_up};
+
+const _: () = assert!(BATCH_HEADER_BYTES.is_multiple_of(8), "records stay aligned");
 
 /// What the builder needs of one append.
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +76,11 @@ impl FrameBuilder {
         assert!(!parts.records.is_empty(), "an append without events is not written");
         let records_at = self.put_batch_header(parts);
         let memory = self.buffer.as_mut_slice();
+        let mut next_start = 0;
         memory[records_at..records_at + parts.buffer.len()].copy_from_slice(parts.buffer);
         for (index, prepared) in parts.records.iter().enumerate() {
+            assert_eq!(prepared.start, next_start, "records stand one after the other");
+            next_start += prepared.length;
             let start = records_at + prepared.start;
             let position = Position::new(self.first_position + self.offsets.len() as u64);
             let revision = revision_of(index);
@@ -84,7 +90,10 @@ impl FrameBuilder {
             let offset = u32::try_from(start - HEADER_BYTES).expect("a frame is below 4 GiB");
             self.offsets.push(offset);
         }
+        assert_eq!(next_start, parts.buffer.len(), "and nothing else stands there");
         self.at = records_at + parts.buffer.len();
+        let table_end = self.at + 4 * self.offsets.len();
+        assert!(table_end <= self.buffer.as_slice().len(), "room was asked for all of it");
     }
 
     fn put_batch_header(&mut self, parts: BatchParts<'_>) -> usize {
@@ -92,6 +101,7 @@ impl FrameBuilder {
         let extensions_at = self.at + BATCH_HEADER_BYTES;
         let records_at = extensions_at + parts.extensions.len().next_multiple_of(8);
         let length = records_at + parts.buffer.len() - self.at;
+        assert!(self.at.is_multiple_of(8) && length.is_multiple_of(8), "batches are aligned");
         let header = &mut self.buffer.as_mut_slice()[self.at..records_at];
         header[..4].copy_from_slice(&u32_of(length));
         header[4..8].copy_from_slice(&u32_of(parts.records.len()));
@@ -117,11 +127,15 @@ impl FrameBuilder {
         assert!(!self.is_empty(), "an empty frame is not proposed");
         let table = self.at;
         let end = table + 4 * self.offsets.len();
+        debug_assert!(self.offsets.is_sorted_by(|a, b| a < b), "records are in order");
         let memory = self.buffer.as_mut_slice();
         for (slot, offset) in memory[table..end].chunks_exact_mut(4).zip(&self.offsets) {
             slot.copy_from_slice(&offset.to_le_bytes());
         }
         let body = &memory[HEADER_BYTES..end];
+        // Who reads the frame refuses more.
+        assert!(body.len() <= FRAME_BODY_BYTES_MAX, "a frame keeps to its limit (I8)");
+        assert!(self.offsets.len() <= COUNT_MAX, "and to its number of events (I8)");
         let header = ReplicatedHeader {
             kind: FrameKind::Events,
             starts_segment,

@@ -13,10 +13,14 @@ pub(crate) const MAGIC: [u8; 4] = *b"NXFR";
 const VERSION: u8 = 1;
 const STARTS_SEGMENT: u16 = 1;
 /// Most events of a frame: one append at its limit, behind a frame that was all but full.
-const COUNT_MAX: usize = APPEND_EVENTS_MAX + FRAME_BYTES_TARGET / 72;
+pub(super) const COUNT_MAX: usize = APPEND_EVENTS_MAX + FRAME_BYTES_TARGET / 72;
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(8));
 const _: () = assert!(COUNT_MAX < u32::MAX as usize);
+const _: () = assert!(HEADER_BYTES <= crate::io::ALIGNMENT, "one block is enough to read it");
+const _: () = assert!(FRAME_BODY_BYTES_MAX + HEADER_BYTES < u32::MAX as usize);
+const _: () = assert!(FRAME_BYTES_TARGET <= FRAME_BODY_BYTES_MAX);
+const _: () = assert!(VERSION as u32 <= FORMAT_VERSION, "a newer frame makes a newer format");
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

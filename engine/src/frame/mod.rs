@@ -57,7 +57,9 @@ pub struct Proposal {
 impl Proposal {
     /// Bytes on disk, padding included.
     pub(crate) fn padded_bytes(&self) -> usize {
-        crate::io::align_up(HEADER_BYTES + self.header.raw_length as usize)
+        let padded = crate::io::align_up(HEADER_BYTES + self.header.raw_length as usize);
+        assert!(padded <= self.buffer.as_slice().len(), "the padding is there to be written");
+        padded
     }
 
     /// A frame without events: Raft's blank entry, or a membership.
@@ -69,6 +71,7 @@ impl Proposal {
         starts_segment: bool,
     ) -> Self {
         assert!(kind != FrameKind::Events, "events come from the builder");
+        assert!(body.len() <= nexus_protocol::limits::FRAME_BODY_BYTES_MAX, "it can be read again");
         let length = HEADER_BYTES + body.len();
         let mut buffer = crate::io::AlignedBuffer::zeroed(crate::io::align_up(length));
         buffer.as_mut_slice()[HEADER_BYTES..length].copy_from_slice(body);

@@ -19,8 +19,8 @@ use crate::error::LogError;
 use crate::fields::{FieldError, FieldReader, FieldWriter};
 use crate::frame::ChainDigest;
 use crate::io::{self, Disk};
-use crate::manifest::{Sealed, SegmentEntry};
-use crate::segment::{FrameSlot, FrameTable};
+use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
+use crate::segment::{FrameSlot, FrameTable, HEADER_BLOCK_BYTES};
 
 /// Folder of the index files in a namespace's folder.
 pub(crate) const INDEX_DIR: &str = "index";
@@ -92,6 +92,7 @@ impl IndexBuilder {
 
     /// An event of the segment.
     pub(crate) fn add(&mut self, event: &RecordedEvent) {
+        assert!(event.position().get() >= self.first_position, "an event of this segment");
         let delta = event.position().get() - self.first_position;
         let delta = u32::try_from(delta).expect("a segment has below 4 Gi events");
         let runs = &mut self.index.streams;
@@ -140,6 +141,8 @@ impl IndexBuilder {
                 count: slot.count,
             })
             .collect();
+        let in_streams: usize = self.index.streams.iter().map(|run| run.positions.len()).sum();
+        assert_eq!(in_streams, self.index.ids.len(), "an event has one stream and one id (I3)");
         self.index.postings.sort_unstable_by_key(|run| run.key);
         self.index
     }
@@ -196,7 +199,9 @@ pub(crate) fn load(
     let mut aligned: AlignedVec = AlignedVec::with_capacity(archive.len());
     aligned.extend_from_slice(archive);
     let index = rkyv::from_bytes::<SegmentIndex, rancor::Error>(&aligned).ok()?;
-    index.check(sealed).then_some(index)
+    // A rewritten segment keeps the index of the frames it was made from, which nobody looks for.
+    let frames_hold = entry.layout == SegmentLayout::Blocks || index.frames_fit(sealed);
+    (index.check(sealed) && frames_hold).then_some(index)
 }
 
 fn check_header(
@@ -252,6 +257,15 @@ impl SegmentIndex {
             })
             && self.effects.is_sorted_by(|a, b| a.position < b.position)
             && self.effects.iter().all(|effect| u64::from(effect.position) < events)
+    }
+
+    /// Whether its frames can stand in that segment.
+    fn frames_fit(&self, sealed: &Sealed) -> bool {
+        self.frames.iter().all(|frame| {
+            (sealed.first_position..sealed.next_position).contains(&frame.first_position)
+                && (HEADER_BLOCK_BYTES..sealed.end_bytes).contains(&frame.offset_bytes)
+                && io::is_aligned(frame.offset_bytes)
+        })
     }
 
     /// The frames of the segment.

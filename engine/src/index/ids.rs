@@ -10,6 +10,8 @@ use super::keys::IdFingerprint;
 
 const SHARDS: usize = 64;
 
+const _: () = assert!(SHARDS == 1 << 6, "six bits of a fingerprint name its shard");
+
 #[derive(Debug)]
 struct Shard {
     /// The newest position of each fingerprint.
@@ -60,6 +62,7 @@ impl Ids {
         let shard = self.shard(id).read().expect("no panic while an id is added");
         let Some(newest) = shard.newest.get(&id) else { return Vec::new() };
         let earlier = shard.earlier.get(&id).map(Vec::as_slice).unwrap_or_default();
+        assert!(earlier.last().is_none_or(|last| last < newest), "the newest is the newest");
         std::iter::once(*newest).chain(earlier.iter().rev().copied()).collect()
     }
 

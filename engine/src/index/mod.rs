@@ -33,6 +33,8 @@ use stream::{Effect, StreamEntry, StreamView};
 /// Number of locks that a map is spread over.
 const SHARDS: usize = 64;
 
+const _: () = assert!(SHARDS.is_power_of_two() && SHARDS <= 256, "a byte of a key spreads evenly");
+
 /// One lock's share of a map.
 type Shard<V> = RwLock<HashMap<[u8; 16], Arc<V>, FixedState>>;
 
@@ -106,6 +108,7 @@ impl Index {
             return entry;
         }
         let entry = self.streams.get_or_insert(key, || StreamEntry::new(name.clone()));
+        assert_eq!(entry.name, *name, "a key is one stream's");
         let mut names = self.names.write().expect("no panic while a name is added");
         names.insert(name.clone(), Arc::clone(&entry));
         entry
@@ -182,9 +185,11 @@ impl Index {
         assert!(event.position().get() >= bound, "only what is cut is taken back");
         let Some(entry) = self.stream_named(event.stream()) else { return };
         entry.truncate(bound);
+        assert!(entry.positions.last().is_none_or(|last| last < bound), "all that is cut is gone");
         let keys = EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
         for list in keys.postings().filter_map(|key| self.postings(key)) {
             list.truncate(bound.checked_sub(1).map_or(0, |last| list.partition_point_above(last)));
+            assert!(list.last().is_none_or(|last| last < bound), "from every list");
         }
         self.ids.remove(keys.id, event.position().get());
         if let Some(Effect::Meta { target, .. }) = effect_of(event)

@@ -129,6 +129,11 @@ impl ItemPlan {
     ) -> Option<u64> {
         loop {
             let candidate = next_of(&self.driver, from, bound, direction, looked_at)?;
+            let leads_on = match direction {
+                Direction::Forwards => from <= candidate && candidate < bound,
+                Direction::Backwards => candidate <= from && candidate < bound,
+            };
+            assert!(leads_on, "a walk stays in its range, and never turns round");
             // Each asked group says where it could go on; the furthest leads.
             let mut furthest = candidate;
             for group in &self.asked {

@@ -156,6 +156,8 @@ impl StreamEntry {
             StreamState::Tombstoned | StreamState::Deleted(_) => count,
             _ => meta.floor.max(by_count).max(truncated).min(count),
         };
+        assert!(floor <= count, "what is hidden is of what is there");
+        assert!(meta.first_of_life <= count, "a life begins behind what was deleted");
         StreamView {
             state,
             count,
@@ -180,6 +182,7 @@ impl StreamEntry {
         let mut extra = self.extra.write().expect("no panic while settings are changed");
         let meta = &mut extra.get_or_insert_default().meta;
         let before = meta.last().copied();
+        assert!(before.is_none_or(|it| it.position < position), "changes come in order");
         let mut next = before.unwrap_or(MetaState {
             position,
             revision,
@@ -202,13 +205,17 @@ impl StreamEntry {
             MetaKind::Tombstoned => next.tombstoned = true,
             MetaKind::Aged => {}
         }
+        assert!(before.is_none_or(|it| it.floor <= next.floor), "what is hidden stays hidden");
+        assert!(before.is_none_or(|it| !it.tombstoned || next.tombstoned), "for good is for good");
         meta.push(next);
     }
 
     /// A snapshot event of this `$snapshot-` stream was written.
     pub(crate) fn apply_snapshot(&self, position: u64, metadata: &SnapshotMetadata) {
         let mut extra = self.extra.write().expect("no panic while settings are changed");
-        extra.get_or_insert_default().snapshots.push(SnapshotInfo {
+        let snapshots = &mut extra.get_or_insert_default().snapshots;
+        assert!(snapshots.last().is_none_or(|last| last.position.get() < position));
+        snapshots.push(SnapshotInfo {
             revision: metadata.revision,
             position: Position::new(position),
             fold: metadata.fold,

@@ -275,6 +275,7 @@ pub fn read_full_at(
             0 => break,
             n => done += n,
         }
+        assert!(done <= buffer.len(), "a disk reads no more than it was asked for");
     }
     Ok(done)
 }
@@ -296,6 +297,7 @@ pub fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset_bytes: u64) -> Dis
             }
             n => done += n,
         }
+        assert!(done <= bytes.len(), "a disk writes no more than it was given");
     }
     Ok(())
 }

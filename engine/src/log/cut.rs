@@ -51,5 +51,7 @@ pub(crate) fn cut(
         state.cut = None;
         state.durable_end = state.durable_end.min(at);
     })?;
+    assert!(node_state.state().durable_end <= at, "what was cut is not called durable");
+    assert!(node_state.state().cut.is_none(), "a cut that is done is not done again");
     Ok(zeroed)
 }

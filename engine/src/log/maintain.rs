@@ -77,6 +77,8 @@ impl Log {
     }
 
     fn seal(&self, segment: &Arc<Segment>, sealed: Sealed) -> Result<(), LogError> {
+        assert!(segment.entry.sealed.is_none(), "a segment is sealed once (I4)");
+        assert!(sealed.next_position < self.durable(), "what follows it is durable");
         let table = segment.frames().expect("segments are sealed as frames").clone();
         let entry = SegmentEntry { sealed: Some(sealed), ..segment.entry };
         self.change_entry(entry)?;
@@ -145,6 +147,9 @@ impl Log {
         let entry = self.or_leave_alone(&segment.entry, rewritten)?;
         let file = self.disk.open(&path, OpenMode::Read, FileKind::Plain)?;
         let sealed = entry.sealed.as_ref().expect("a rewritten segment stays sealed");
+        let before = segment.entry.sealed.as_ref().expect("only sealed segments are rewritten");
+        assert_eq!(sealed.last_digest, before.last_digest, "the chain stays what it was (I4)");
+        assert_eq!(sealed.next_position, before.next_position, "and so do positions (I4)");
         let table = blocks::BlockTable::load(&*file, sealed)?;
         self.change_entry(entry)?;
         let first = segment.first_position;

@@ -67,6 +67,8 @@ pub(crate) struct Log {
     needs_space: AtomicBool,
     /// Wakes the thread that prepares space.
     space: Arc<Signal>,
+    /// Where damage is read around: why what came after the last event is lost.
+    pub(crate) lost_end: Option<Box<Corruption>>,
 }
 
 /// What maintenance does in turns, since a caller of `maintain` may meet the engine's own threads.
@@ -106,6 +108,8 @@ impl Log {
         let mut segments = self.segments.write().expect("no panic while segments are added");
         let number = segment.entry.number;
         if let Ok(index) = segments.binary_search_by_key(&number, |s| s.entry.number) {
+            let before = &segments[index];
+            assert_eq!(before.first_position, segment.first_position, "positions stay (I4)");
             Arc::make_mut(&mut segments)[index] = segment;
         }
     }
@@ -114,6 +118,7 @@ impl Log {
     pub(crate) fn remove_segments_after(&self, number: u64) {
         let mut segments = self.segments.write().expect("no panic while segments are cut");
         Arc::make_mut(&mut segments).retain(|segment| segment.entry.number <= number);
+        assert!(!segments.is_empty(), "a log has a segment that is written");
     }
 
     /// The log on this disk, as recovery found it.
@@ -128,6 +133,9 @@ impl Log {
         left: Vec<(Arc<Segment>, Sealed)>,
         space: Arc<Signal>,
     ) -> Self {
+        assert!(segments.is_sorted_by(|a, b| a.entry.number < b.entry.number));
+        let active = segments.last().expect("a log has a segment that is written");
+        assert!(active.first_position <= durable, "the log ends in its last segment");
         Self {
             disk,
             dir,
@@ -146,6 +154,7 @@ impl Log {
             space,
             left: Mutex::new(left),
             left_alone: Mutex::default(),
+            lost_end: None,
         }
     }
 
@@ -217,6 +226,13 @@ impl Log {
             Ok(_) => Err(self.fault(segment, position, next_segment, None)),
             Err(corruption) => Err(self.fault(segment, position, next_segment, Some(corruption))),
         }
+    }
+
+    /// First position of the segment that `position` stands in.
+    pub(crate) fn segment_of(&self, position: u64) -> Option<u64> {
+        let segments = self.segments();
+        let index = segments.partition_point(|segment| segment.first_position <= position);
+        index.checked_sub(1).and_then(|index| segments.get(index)).map(|it| it.first_position)
     }
 
     /// The records around `position`, past the page cache. `None`: there is no other way to read it.

@@ -18,6 +18,9 @@ use crate::segment::{HEADER_BLOCK_BYTES, SEGMENTS_DIR, SegmentFiles, SegmentHead
 
 /// Zeros are written in pieces of this size, in bytes: small ones, since frames wait behind them.
 const PIECE_BYTES: usize = 256 << 10;
+
+const _: () = assert!(PIECE_BYTES.is_multiple_of(ALIGNMENT));
+const _: () = assert!(STRIDE_BYTES.is_multiple_of(PIECE_BYTES as u64), "strides are whole pieces");
 /// Zeros are written ahead of the tail in strides of this size, in bytes.
 pub(crate) const STRIDE_BYTES: u64 = 8 << 20;
 /// So much is kept ready ahead of the tail, in bytes.
@@ -120,6 +123,7 @@ impl Log {
         let entry =
             new_entry(&*self.disk, self.log_id, number, catalog.manifest.lineage(), capacity_bytes);
         let ready = capacity_bytes.min(needed.max(STRIDE_BYTES));
+        assert!(needed <= ready && ready <= capacity_bytes, "the first frame finds its blocks");
         let prepared = create(&*self.disk, &self.dir, self.log_id, entry, ready)?;
         let mut manifest = catalog.manifest.clone();
         if let Some(small) = &small {

@@ -54,6 +54,8 @@ pub(crate) struct Recovered {
     pub(crate) prepared: Vec<Prepared>,
     /// Bytes of a torn tail that were cut.
     pub(crate) cut_bytes: u64,
+    /// Where damage is read around: why what came after the last frame is lost.
+    pub(crate) lost_end: Option<Box<Corruption>>,
 }
 
 /// Opens the segments that are not sealed. Damaged ones are fenced where damage is read around.
@@ -142,14 +144,16 @@ pub(crate) fn recover(
         let kind = CorruptionKind::Acknowledged { segment: open[0].entry.number, durable_end };
         let corruption = corruption(open[0].file.path(), HEADER_BLOCK_BYTES, kind);
         if mode == Recovery::Damaged {
+            let lost_end = Some(Box::new(corruption.clone()));
             let start = fenced(dir, &open[0], &follow, Box::new(corruption));
-            return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0 });
+            return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0, lost_end });
         }
         return Err(LogError::Corrupt(Box::new(corruption)));
     };
     let end = LogOffset { segment: start.active.entry.number, offset_bytes: start.offset_bytes };
     if mode == Recovery::Damaged {
-        return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0 });
+        let lost_end = lost_end(node_state, open, end)?;
+        return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0, lost_end });
     }
     let rest = &open[used - 1..];
     refuse_damage(node_state, rest, end)?;
@@ -165,7 +169,7 @@ pub(crate) fn recover(
     }
     let prepared =
         open[used..].iter().map(|open| prepared(disk, open)).collect::<DiskResult<Vec<_>>>()?;
-    Ok(Recovered { start, left, prepared, cut_bytes })
+    Ok(Recovered { start, left, prepared, cut_bytes, lost_end: None })
 }
 
 /// A cut that a crash interrupted is finished before anything is read, where anything may be written.
@@ -332,6 +336,25 @@ fn refuse_damage(
     };
     let active = rest.first().expect("the active segment is one of them");
     Err(LogError::corrupt(active.file.path(), end.offset_bytes, kind))
+}
+
+/// Why more than what ends at `end` was there once, where that is so: a file that cannot be read, or
+/// anything that says that more was durable.
+fn lost_end(
+    node_state: &NodeStateFile,
+    open: &[OpenSegment],
+    end: LogOffset,
+) -> Result<Option<Box<Corruption>>, LogError> {
+    let before = open.iter().take_while(|it| it.entry.number < end.segment).count();
+    let rest = &open[before..];
+    if let Some(corruption) = rest.iter().find_map(|it| it.fenced.clone()) {
+        return Ok(Some(corruption));
+    }
+    match refuse_damage(node_state, rest, end) {
+        Ok(()) => Ok(None),
+        Err(LogError::Corrupt(corruption)) => Ok(Some(corruption)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Cuts whatever was written after `end`.

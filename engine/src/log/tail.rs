@@ -36,6 +36,8 @@ pub(crate) struct Tail {
 impl Tail {
     /// A frame was submitted. `durable` is the position below which frames may be let go.
     pub(crate) fn push(&self, first_position: u64, next_position: u64, bytes: Bytes, durable: u64) {
+        assert!(first_position < next_position, "a frame of events has one");
+        assert!(durable <= first_position, "what is submitted is not durable yet");
         let chunk = OnceLock::new();
         let frame = Arc::new(TailFrame { first_position, next_position, bytes, chunk });
         let mut let_go = Vec::new();
@@ -72,5 +74,6 @@ impl Tail {
             let last = inner.frames.pop_back().expect("just looked at");
             inner.bytes -= last.bytes.len();
         }
+        assert!(!inner.frames.is_empty() || inner.bytes == 0, "no frames hold no bytes");
     }
 }

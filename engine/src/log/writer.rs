@@ -149,6 +149,7 @@ impl Writer {
     /// flight.
     pub(crate) fn append(&mut self, proposal: Proposal, entry: EntryId) {
         assert!(self.poisoned.is_none(), "a poisoned log takes nothing (I7)");
+        assert!(self.has_place(), "frames in flight are bounded (I8)");
         let mut header = proposal.header;
         header.entry = entry;
         let padded = proposal.padded_bytes();
@@ -161,10 +162,13 @@ impl Writer {
             self.roll();
         }
         let offset = self.at.offset_bytes;
+        assert!(crate::io::is_aligned(offset), "frames begin at blocks");
         assert!(offset + padded as u64 <= self.at.active.ready_bytes.load(Ordering::Acquire));
         let full = FrameHeader { replicated: header, local: self.local_header(&header) };
         let mut buffer = proposal.buffer;
-        buffer.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&full.encode());
+        let encoded = full.encode();
+        debug_assert_eq!(FrameHeader::decode(&encoded), Ok(full), "a header reads back");
+        buffer.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&encoded);
         let bytes = buffer.into_bytes().slice(..padded);
         self.at.chain = self.at.chain.extend(&header, &proposal.chain_input);
         self.at.next_position = header.next_position();
@@ -226,6 +230,7 @@ impl Writer {
             assert!(!prepared.is_empty(), "room was ensured");
             prepared.remove(0)
         };
+        assert!(self.at.offset_bytes > HEADER_BLOCK_BYTES, "a segment that is left has a frame");
         assert!(next.entry.number > self.at.active.entry.number, "segments are used in order");
         let table = FrameTable {
             slots: Vec::new(),
@@ -272,6 +277,7 @@ impl Writer {
             }
             _ => {
                 assert!(done.end > self.durable_end, "frames become durable in order");
+                assert!(done.next_position >= self.log.durable(), "and positions with them");
                 self.durable_end = done.end;
                 self.log.set_durable(done.next_position);
                 Ok(done)

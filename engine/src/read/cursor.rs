@@ -15,11 +15,15 @@ pub(crate) struct Cursor {
     chunk: Option<(Arc<Chunk>, usize)>,
     /// Chunks that were read.
     pub(crate) chunks_read: u64,
+    /// Segments that they were read from, one after the other.
+    pub(crate) segments_read: u64,
+    /// First position of the segment that was read last.
+    segment: Option<u64>,
 }
 
 impl Cursor {
     pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log, chunk: None, chunks_read: 0 }
+        Self { log, chunk: None, chunks_read: 0, segments_read: 0, segment: None }
     }
 
     /// Whether the event at `position` is in memory here.
@@ -56,6 +60,10 @@ impl Cursor {
                 self.chunk = None;
                 let chunk = self.log.chunk(position, want).map_err(|f| error_at(position, f))?;
                 self.chunks_read += 1;
+                let segment = self.log.segment_of(position);
+                if std::mem::replace(&mut self.segment, segment) != segment {
+                    self.segments_read += 1;
+                }
                 let index = chunk.find(position).expect("a chunk holds what was asked for");
                 self.chunk = Some((chunk, index));
                 index
@@ -66,6 +74,7 @@ impl Cursor {
         if chunk.leaves_out(index) {
             return Ok(None);
         }
+        assert_eq!(chunk.position(index), position, "the chunk was found by this position");
         match chunk.record(index) {
             Ok(event) => Ok(Some(event)),
             Err(_) => self.event_past_cache(position).map(Some),

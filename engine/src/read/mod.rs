@@ -50,9 +50,9 @@ enum State {
 pub struct Explain {
     /// `stream`, `postings`, or `scan`.
     pub index: &'static str,
-    /// Pieces of segments that were read.
+    /// Segments that events were read from. A segment that a read comes back to counts again.
     pub segments_read: u64,
-    /// Entries of posting lists that were looked at.
+    /// Entries of posting lists, the stream's own among them, that were looked at.
     pub postings_read: u64,
 }
 
@@ -94,6 +94,8 @@ pub(crate) struct Reader {
     /// What readers may see: settings are looked at up to here.
     bound: u64,
     left: u64,
+    /// Entries of the stream's own list that were looked at.
+    looked_at: u64,
 }
 
 /// Opens a read.
@@ -208,6 +210,7 @@ impl Reader {
             Some(as_of) => end = end.min(revisions_below(end_of(log, as_of, bound)?)),
             None => {}
         }
+        assert!(end <= view.count, "the past is a part of what is there");
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => view.floor,
             (From::Start, Direction::Backwards) => u64::MAX,
@@ -240,6 +243,7 @@ impl Reader {
             Some(as_of) => end_of(log, as_of, bound)?,
             None => bound,
         };
+        assert!(end <= bound, "the past is a part of what is there");
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => 0,
             (From::Start, Direction::Backwards) => u64::MAX,
@@ -280,6 +284,7 @@ impl Reader {
             end,
             bound,
             left: read.limit.unwrap_or(u64::MAX),
+            looked_at: 0,
         })
     }
 
@@ -292,6 +297,7 @@ impl Reader {
         from: u64,
         bound: u64,
     ) -> Self {
+        assert!(from < bound, "who has caught up waits, and reads nothing");
         // A few new events are looked at one by one; a plan pays for long stretches.
         let source = match Plan::new(index, filter) {
             Plan::Walk(walk) if bound - from > 256 => Source::Walk(walk),
@@ -308,16 +314,17 @@ impl Reader {
             end: bound,
             bound,
             left: u64::MAX,
+            looked_at: 0,
         }
     }
 
     fn explain(&self) -> Explain {
         let (index, postings_read) = match &self.source {
-            Source::Stream { .. } => ("stream", 0),
+            Source::Stream { .. } => ("stream", self.looked_at),
             Source::Scan => ("scan", 0),
             Source::Walk(walk) => ("postings", walk.looked_at),
         };
-        Explain { index, segments_read: self.cursor.chunks_read, postings_read }
+        Explain { index, segments_read: self.cursor.segments_read, postings_read }
     }
 
     /// The next event that is asked for and visible.
@@ -344,6 +351,7 @@ impl Reader {
                 self.next = Some(position);
                 return Ok(Step::Paused(position));
             }
+            assert!(position < self.bound, "nothing is read that is not committed (I2)");
             let Some(event) = self.cursor.scan(position, self.want(position))? else { continue };
             if self.lets_through(&event) {
                 self.left -= 1;
@@ -397,6 +405,7 @@ impl Reader {
                     return None;
                 }
                 self.next = step(at);
+                self.looked_at += 1;
                 entry.positions.get(usize::try_from(at).ok()?)
             }
             Source::Scan => {

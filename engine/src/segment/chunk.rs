@@ -44,6 +44,7 @@ impl Chunk {
     /// Records of these ascending positions, at these offsets of `bytes`.
     pub(crate) fn sparse(bytes: Bytes, positions: Vec<u64>, offsets: Vec<u32>) -> Self {
         assert_eq!(positions.len(), offsets.len(), "a record has a position and an offset");
+        debug_assert!(positions.is_sorted_by(|a, b| a < b), "the reader of a block checked it");
         Self { bytes, positions: Positions::Sparse(positions), offsets, covered: false }
     }
 
@@ -84,6 +85,7 @@ impl Chunk {
 
     /// Record `index`, checked, and checked to stand where it says.
     pub(crate) fn record(&self, index: usize) -> Result<RecordedEvent, BadRecord> {
+        assert!(!self.leaves_out(index), "who asks knows what was left out");
         let start = self.offsets[index] as usize;
         let bad = BadRecord { offset: start };
         let rest = self.bytes.get(start..).ok_or(bad)?;

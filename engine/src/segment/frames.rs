@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nexus_protocol::{Corruption, CorruptionKind};
 
-use super::chunk::Chunk;
-use super::{FrameSlot, FrameTable, Segment};
+use super::chunk::{Chunk, LEFT_OUT};
+use super::{FrameSlot, FrameTable, HEADER_BLOCK_BYTES, Segment};
 use crate::frame::{BodyView, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, align_up};
 
@@ -15,6 +15,8 @@ use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, align_up};
 const WHOLE_FRAME_BYTES: u64 = 16 * 1024;
 /// Records that such a read takes along.
 const RECORDS_ALONG: usize = 15;
+
+const _: () = assert!(RECORDS_ALONG > 0, "the record that was asked for is one of them");
 
 /// How much a reader wants besides the position it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +104,12 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
             return load_part(source, slot, position, along);
         }
         let (first, last) = frames_of(&table, frame, want, source.bound);
+        assert!(first <= frame && frame <= last, "what is read holds what was asked for");
         (table.slots[first].offset_bytes, table.end_of(last))
     };
+    if start < HEADER_BLOCK_BYTES || start >= end {
+        return Err(Box::new(segment.damage(start, CorruptionKind::Malformed("frame table"))));
+    }
     let bytes = read(source, start, end)?;
     walk(&bytes, start, segment).map_err(Box::new)
 }
@@ -155,6 +161,7 @@ impl AsRef<[u8]> for Owner {
 
 /// Bytes `start..end` of the file; both are multiples of the alignment.
 fn read(source: &Source<'_>, start: u64, end: u64) -> Result<Bytes, Box<Corruption>> {
+    assert!(io::is_aligned(start), "the log handle reads whole blocks");
     let length = align_up(usize::try_from(end - start).unwrap_or(usize::MAX));
     let spare = SPARE.with_borrow_mut(Option::take);
     let mut buffer = match spare.and_then(|shared| Arc::try_unwrap(shared).ok()) {
@@ -188,9 +195,12 @@ fn walk(bytes: &Bytes, start: u64, segment: &Segment) -> Result<Chunk, Corruptio
             next = Some(header.replicated.next_position());
             let body_at = at + HEADER_BYTES;
             let table = body_end - 4 * header.replicated.count as usize;
+            assert!(body_at <= table, "a header that was decoded has room for its table");
             for entry in bytes[table..body_end].chunks_exact(4) {
                 let offset = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
-                offsets.push(offset.saturating_add(u32::try_from(body_at).unwrap_or(u32::MAX)));
+                // An impossible one leads to where nothing is, and is never taken for left out.
+                let offset = offset.saturating_add(u32::try_from(body_at).unwrap_or(u32::MAX));
+                offsets.push(offset.min(LEFT_OUT - 1));
             }
         }
         at = align_up(body_end);
@@ -250,6 +260,9 @@ fn load_part(
         index.filter(|i| *i < count).ok_or_else(|| damaged(FrameError::Malformed("position")))?;
     let (at, index, last) =
         (index.min(before), index.saturating_sub(before), (index + 1 + after).min(count));
+    if start < HEADER_BLOCK_BYTES {
+        return Err(damaged(FrameError::Malformed("place")));
+    }
     let table = u64::from(slot.stored_bytes).checked_sub(4 * count as u64);
     let table = table.filter(|table| *table >= HEADER_BYTES as u64);
     let table = start + table.ok_or_else(|| damaged(FrameError::Malformed("length")))?;
@@ -280,6 +293,7 @@ fn load_records(
     first: u64,
     offsets: &[u64],
 ) -> Result<Chunk, Box<Corruption>> {
+    assert!(offsets.len() > 1, "a record, and where it ends");
     let start = offsets[0];
     let within = offsets.partition_point(|offset| *offset <= start + WHOLE_FRAME_BYTES);
     let taken = within.saturating_sub(1).clamp(1, offsets.len() - 1);

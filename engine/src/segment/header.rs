@@ -44,7 +44,9 @@ impl SegmentHeader {
         out.bytes(&MAGIC).u32(VERSION).u16(layout).u16(0).bytes(self.log_id.as_bytes());
         out.u64(self.number).u32(self.generation).u32(self.lineage.get());
         out.u64(self.capacity_bytes).u64(self.salt).u32(alignment);
-        out.sealed(ALIGNMENT)
+        let block = out.sealed(ALIGNMENT);
+        debug_assert_eq!(Self::decode(&block), Ok(*self), "a header reads back");
+        block
     }
 
     /// Reads the block.

@@ -59,6 +59,7 @@ impl FrameTable {
 
     /// Where the frame of slot `index` ends, at the latest.
     pub(crate) fn end_of(&self, index: usize) -> u64 {
+        assert!(index < self.slots.len(), "the slot of a frame that is there");
         self.slots.get(index + 1).map_or(self.end_bytes, |slot| slot.offset_bytes)
     }
 }
@@ -128,6 +129,10 @@ impl Segment {
                 || matches!(content, Content::Blocks(_)) == (entry.layout == SegmentLayout::Blocks),
             "content and layout agree"
         );
+        assert!(
+            entry.sealed.is_none_or(|sealed| sealed.first_position == first_position),
+            "a sealed segment begins where the manifest says (I4)"
+        );
         Self { entry, path, first_position, ready_bytes, files, content }
     }
 
@@ -171,6 +176,12 @@ impl Segment {
         };
         let mut table = table.write().expect("no panic while frames are added");
         assert!(end_bytes > table.end_bytes && next_position >= table.next_position);
+        assert!(crate::io::is_aligned(end_bytes), "frames fill whole blocks");
+        if let Some(slot) = &slot {
+            assert_eq!(slot.offset_bytes, table.end_bytes, "frames stand one after the other");
+            assert_eq!(slot.first_position, table.next_position, "positions are dense (I3)");
+            assert!(next_position > slot.first_position, "a frame of events has one");
+        }
         table.slots.extend(slot);
         table.end_bytes = end_bytes;
         table.next_position = next_position;
@@ -181,10 +192,13 @@ impl Segment {
         let Content::Frames(table) = &self.content else {
             unreachable!("only segments of frames are cut");
         };
+        assert!(self.entry.sealed.is_none(), "a sealed segment never changes (I4)");
+        assert!(offset_bytes >= HEADER_BLOCK_BYTES, "the header of a segment stays");
         let mut table = table.write().expect("no panic while frames are cut");
         table.slots.retain(|slot| slot.offset_bytes < offset_bytes);
         table.end_bytes = table.end_bytes.min(offset_bytes);
         table.next_position = table.next_position.min(next_position);
+        assert!(table.slots.last().is_none_or(|slot| slot.first_position < table.next_position));
     }
 
     /// Time of the first event recorded in it, if it has one.

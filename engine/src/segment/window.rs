@@ -11,6 +11,8 @@ use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, DiskResult, align_up};
 /// Bytes read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
 
+const _: () = assert!(WINDOW_BYTES.is_multiple_of(ALIGNMENT), "windows are whole blocks");
+
 static ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
 
 /// A file with the piece of it that was read last.
@@ -48,6 +50,7 @@ impl Window {
             self.start = offset;
             self.bytes = buffer.into_bytes().slice(..got);
         }
+        assert!(self.start <= offset, "the window begins before what is taken");
         let length = usize::try_from(want.saturating_sub(offset)).unwrap_or(length);
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
         let to = (from + length).min(self.bytes.len());
@@ -68,6 +71,7 @@ impl Window {
             Err(error) => return Ok(Err(error)),
         };
         let length = header.local.stored_length as usize;
+        assert!(length >= HEADER_BYTES, "a header that was decoded counts itself");
         let frame = self.get(offset, length)?;
         if frame.len() < length {
             return Ok(Err(FrameError::Body));

@@ -151,6 +151,7 @@ fn check_absent(
         else {
             break;
         };
+        assert!(position < bound, "nothing stands behind the end");
         cursor = position.checked_sub(1);
         let event = match view.event(position, Want::One) {
             Ok(event) => event,
@@ -171,6 +172,8 @@ fn check_absent(
     if positions.is_empty() {
         return Ok(None);
     }
+    assert!(positions.len() <= CONFLICT_POSITIONS_MAX, "an answer is bounded (I8)");
+    assert!(positions.is_sorted_by(|a, b| a > b), "the newest first");
     if all_own && let Some(original) = replay::anywhere(append, view)? {
         return Ok(Some(Decision::Answer(Ok(original))));
     }
@@ -184,6 +187,8 @@ pub(crate) fn appended(
     places: &[StreamPlace],
     replayed: bool,
 ) -> Appended {
+    assert!(!append.events.is_empty(), "what has no events has no positions");
+    assert_eq!(places.len(), append.streams.len(), "each stream has its place");
     let last = first + append.events.len() as u64 - 1;
     let streams = append
         .streams

@@ -74,7 +74,8 @@ impl PreparedAppend {
             boundary: None,
             absence: None,
         };
-        prepared.buffer.reserve(encoded_bytes(append)?);
+        let bytes_max = encoded_bytes(append)?;
+        prepared.buffer.reserve(bytes_max);
         for stream in &append.streams {
             let name = StreamName::new(&stream.stream)?;
             let first = prepared.events.len();
@@ -88,6 +89,9 @@ impl PreparedAppend {
                 events: first..prepared.events.len(),
             });
         }
+        assert_eq!(prepared.events.len(), total, "every event was prepared");
+        assert_eq!(prepared.records.len(), total, "and encoded");
+        assert!(prepared.buffer.len() <= bytes_max, "records are no larger than was said (I8)");
         prepared.check_unique()?;
         if let Some(boundary) = &append.boundary {
             prepared.boundary = Some((query(&boundary.query)?, boundary.after));
@@ -112,6 +116,7 @@ impl PreparedAppend {
         let mut tags: Vec<&str> = event.tags.iter().map(String::as_str).collect();
         tags.sort_unstable();
         tags.dedup();
+        assert!(tags.len() <= TAGS_MAX, "the event was checked");
         let recipe = Recipe { stream: stream.as_str(), id, event, tags: &tags, extensions: &[] };
         self.records.push(PreparedRecord::encode(&recipe, &mut self.buffer));
         let keys = EventKeys::new(stream.as_str(), &event.event_type, tags.iter().copied(), id);

@@ -70,6 +70,7 @@ fn by_revision(
     view: &dyn View,
     found: &mut Vec<Found>,
 ) -> Result<(), AppendError> {
+    assert_eq!(found.len(), stream.events.start, "streams are looked at in order");
     if stream.events.is_empty() || first >= seen.count {
         found.extend(stream.events.clone().map(|_| None));
         return Ok(());
@@ -112,6 +113,7 @@ fn by_id(
     view: &dyn View,
     found: &mut Vec<Found>,
 ) -> Result<(), AppendError> {
+    assert_eq!(found.len(), stream.events.start, "streams are looked at in order");
     let bound = view.next_position();
     for index in stream.events.clone() {
         let wanted = &append.events[index];
@@ -134,6 +136,7 @@ fn by_id(
 
 /// Whether an event is recent enough for the window.
 fn in_window(event: &RecordedEvent, now_us: i64, bound: u64) -> bool {
+    assert!(event.position().get() < bound, "an event stands before the end");
     bound - event.position().get() <= ID_WINDOW_EVENTS
         || event.recorded_at().as_micros() >= now_us.saturating_sub(ID_WINDOW_US)
 }
@@ -158,6 +161,7 @@ fn same_content(
         stored.recorded_at(),
     );
     let given = RecordedEvent::decode(bytes.into()).expect("just encoded");
+    assert_eq!(given.id(), stored.id(), "events of one id are compared");
     let same = given.stream() == stored.stream()
         && given.event_type() == stored.event_type()
         && given.content_type() == stored.content_type()

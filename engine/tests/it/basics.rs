@@ -61,6 +61,18 @@ fn segments_roll_and_are_sealed_on_the_simulated_disk() {
 }
 
 #[test]
+fn a_list_is_as_long_as_was_asked() {
+    let engine = Engine::in_memory();
+    for n in 0..3 {
+        engine.append(Append::to(format!("s-{n}")).event(event(n))).wait().unwrap();
+    }
+    for limit in 0..5 {
+        let list = nexus_engine::StreamList { limit, ..nexus_engine::StreamList::default() };
+        assert_eq!(engine.streams(&list).unwrap().len(), limit.min(3));
+    }
+}
+
+#[test]
 fn many_threads_append_and_a_subscription_sees_all() {
     let engine = Engine::in_memory();
     let mut subscription = engine.subscribe(Subscribe::all());

@@ -82,6 +82,24 @@ fn the_active_segment_that_is_gone_is_missed() {
     let engine = SHAPE.options(&disk).damaged(true).open(DIR).unwrap();
     let left = line.up_to(positions_of(4, &line).start);
     assert_eq!(read_around(&engine, &left).unwrap(), []);
+    let lost = engine.lost_end().unwrap();
+    assert_eq!((lost.file, lost.kind), (segment(4), CorruptionKind::Missing));
+}
+
+#[test]
+fn an_end_of_the_log_that_is_whole_is_not_called_lost() {
+    let (disk, _) = closed();
+    let damaged = |disk: &SimDisk| SHAPE.options(disk).damaged(true).open(DIR).unwrap();
+    assert_eq!(damaged(&disk).lost_end(), None);
+    // Damage elsewhere is for those who read there.
+    disk.remove_file(segment(2));
+    assert_eq!(damaged(&disk).lost_end(), None);
+    // A torn tail was never acknowledged.
+    let mut store = Store::new();
+    store.fill(4, 24);
+    let (disk, _) = store.killed();
+    disk.flip_bit(segment(1), 4096 * 5 + 20, 1);
+    assert_eq!(damaged(&disk).lost_end(), None);
 }
 
 #[test]
@@ -109,6 +127,8 @@ fn segments_that_are_cut_short_are_seen() {
         let engine = SHAPE.options(&disk).damaged(true).open(DIR).unwrap();
         let left = line.up_to(positions_of(4, &line).start + frames);
         assert_eq!(read_around(&engine, &left).unwrap(), []);
+        let lost = engine.lost_end().unwrap();
+        assert!(matches!(lost.kind, CorruptionKind::Acknowledged { segment: 4, .. }), "{lost}");
     }
 }
 
@@ -169,6 +189,24 @@ fn a_damaged_frame_costs_its_events_and_no_others() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn an_impossible_place_of_a_record_is_damage_and_not_left_out() {
+    // The table behind the records says where each begins. No checksum of its own covers it when
+    // events are read: an entry that leads nowhere must not pass for an event that nobody asked for.
+    for entry in [[0xFF; 4], [0x97, 0xFF, 0xFF, 0xFF], [0x00, 0xFF, 0xFF, 0xFF], [0; 4]] {
+        let (disk, line) = closed();
+        let (block, position) = (7, 5);
+        let frame = disk.read_back(segment(1))[4096 * block..].to_vec();
+        let stored = u32::from_le_bytes(frame[64..68].try_into().unwrap());
+        let entry_at = 4096 * block as u64 + u64::from(stored) - 4;
+        let honest = &frame[stored as usize - 4..stored as usize];
+        assert_eq!(honest, [16 + 16, 0, 0, 0], "behind the batch's header and its key");
+        disk.corrupt(segment(1), entry_at, &entry);
+        let engine = open(&disk).unwrap();
+        assert_eq!(read_around(&engine, &line).unwrap(), [position..position + 1], "{entry:?}");
     }
 }
 

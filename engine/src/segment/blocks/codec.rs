@@ -46,6 +46,7 @@ impl Encoder {
 
     /// Appends `raw` to `out`, compressed where that makes it smaller.
     pub(super) fn encode(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Stored {
+        assert!(!raw.is_empty(), "nothing is not stored");
         let start = out.len();
         out.reserve(zstd::zstd_safe::compress_bound(raw.len()));
         let mut target = Cursor::new(&mut *out);

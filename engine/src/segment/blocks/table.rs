@@ -95,7 +95,9 @@ impl Footer {
         out.bytes(self.first_digest.as_bytes()).bytes(self.last_digest.as_bytes());
         out.u64(self.frames).u32(self.blocks).u32(self.pieces);
         out.u64(self.directory_offset).u64(self.table_offset).u32(self.table_crc);
-        out.sealed(FOOTER_BYTES)
+        let footer = out.sealed(FOOTER_BYTES);
+        debug_assert_eq!(Self::decode(&footer).as_ref(), Ok(self), "a footer reads back");
+        footer
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, FieldError> {

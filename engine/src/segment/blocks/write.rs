@@ -24,6 +24,8 @@ const WRITE_BYTES: usize = 1 << 20;
 /// Bytes after which the file is synced, so that a commit never waits behind all of it.
 const SYNC_BYTES: u64 = 8 << 20;
 
+const _: () = assert!(WRITE_BYTES as u64 <= SYNC_BYTES && BLOCK_BYTES_MAX <= WRITE_BYTES);
+
 /// Writes the frames of a sealed segment anew, as blocks, into the file of the next generation, and
 /// answers the entry that names it. The file is durable, was read back, and its chain held; nothing
 /// names it before the caller saves the manifest.
@@ -56,6 +58,7 @@ pub(crate) fn rewrite(
     })?;
     outcome?;
     let end_bytes = writer.finish(&sealed)?;
+    assert!(end_bytes > HEADER_BLOCK_BYTES, "a rewritten segment has a footer at least");
     entry.sealed = Some(Sealed { end_bytes, ..sealed });
     if crate::planted::is("rewritten-before-verified") {
         return Ok(entry);
@@ -86,6 +89,7 @@ impl Filling {
 
     fn add(&mut self, record: &RecordedEvent) {
         let position = record.position().get();
+        assert!(self.offsets.is_empty() || position > self.last, "records are in order");
         if self.offsets.is_empty() {
             self.first = position;
         }
@@ -153,6 +157,8 @@ impl BlockWriter {
         let stored = self.encoder.encode(&filling.bytes, &mut self.out);
         let count = u32::try_from(filling.offsets.len()).expect("a block has few records");
         let block = Block { offset_bytes, first: filling.first, last: filling.last, count, stored };
+        assert!(block.last - block.first >= u64::from(count) - 1, "a position is one record's");
+        assert!(stored.is_possible(filling.bytes.len()), "who reads the block takes it");
         self.blocks.push((block, system));
         filling.bytes.clear();
         filling.offsets.clear();
@@ -202,6 +208,7 @@ impl BlockWriter {
         self.out.extend_from_slice(&table);
         self.out.extend_from_slice(&footer.encode());
         self.flush()?;
+        assert!(self.out.is_empty() && self.written_bytes > footer.table_offset);
         Ok(self.written_bytes)
     }
 }
