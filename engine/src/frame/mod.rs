@@ -15,7 +15,8 @@ pub(crate) use build::{BatchParts, FrameBuilder};
 pub use chain::ChainDigest;
 pub(crate) use chain::ChainInput;
 pub(crate) use header::{
-    FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, ReplicatedHeader, Unknown,
+    COUNT_MAX, FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, ReplicatedHeader,
+    Unknown,
 };
 
 use serde::{Deserialize, Serialize};
