@@ -52,7 +52,7 @@ pub(crate) struct NodeState {
 }
 
 impl NodeState {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = FieldWriter::default();
         out.bytes(&MAGIC).u32(VERSION).u32(0).bytes(self.log_id.as_bytes());
         out.u64(self.sequence).u64(self.node_id);
@@ -66,7 +66,7 @@ impl NodeState {
         out.sealed(SLOT_BYTES)
     }
 
-    fn decode(slot: &[u8]) -> Result<Self, FieldError> {
+    pub(crate) fn decode(slot: &[u8]) -> Result<Self, FieldError> {
         let mut fields = FieldReader::checked(slot)?;
         if fields.array::<8>()? != MAGIC || fields.u32()? != VERSION {
             return Err(FieldError::Malformed("version"));

@@ -10,6 +10,8 @@ mod build;
 mod chain;
 mod header;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use body::BatchView;
 pub(crate) use body::{BodyView, EXTENSION_IDEMPOTENCY_KEY, digest};
 pub(crate) use build::{BatchParts, FrameBuilder};
 pub use chain::ChainDigest;
