@@ -15,7 +15,7 @@ pub fn frame(bytes: &[u8]) {
     check(&mended(bytes));
 }
 
-fn mended(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn mended(bytes: &[u8]) -> Vec<u8> {
     let mut frame = bytes.to_vec();
     let Some((header, body)) = frame.split_at_mut_checked(HEADER_BYTES) else { return frame };
     mend::records(body, mend::u32_at(header, 24) as usize);

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nexus_protocol::{Append, EventData, Read, StreamChange};
+use nexus_protocol::{
+    Append, CausationId, CorrelationId, EventData, Read, SchemaId, StreamChange, TraceContext,
+};
 
 use crate::engine::Engine;
 use crate::frame::{FrameHeader, HEADER_BYTES};
@@ -34,7 +36,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     fill(&disk, false);
     let manifest = file(&disk, "manifest");
     let frames = frames(&file(&disk, "segments/0000000001.seg"));
-    for (number, frame) in frames.iter().step_by(5).enumerate() {
+    for (number, frame) in frames.iter().step_by(3).enumerate() {
         push(&mut seeds, "frame", format!("frame-{number}"), frame);
         for (record, bytes) in records(frame).into_iter().enumerate() {
             push(&mut seeds, "record", format!("record-{number}-{record}"), &bytes);
@@ -105,6 +107,7 @@ fn append(n: u64) -> Append {
         1 => event.occurred_at(nexus_protocol::Timestamp::from_micros(1)).tag("gr\u{f6}\u{df}e:1"),
         _ => event,
     };
+    let event = if n == 12 { with_every_field(event) } else { event };
     let append = Append::to(format!("order-{}", n % 2)).event(event);
     match n % 4 {
         0 => append.event(EventData::new("Paid", "", vec![0xff; 9].into())),
@@ -113,8 +116,18 @@ fn append(n: u64) -> Append {
     }
 }
 
+fn with_every_field(event: EventData) -> EventData {
+    EventData {
+        correlation_id: Some(CorrelationId::from_bytes([1; 16])),
+        causation_id: Some(CausationId::from_bytes([2; 16])),
+        trace: Some(TraceContext { trace_id: [3; 16], span_id: [4; 8], flags: 1 }),
+        schema: SchemaId::new(9),
+        ..event
+    }
+}
+
 /// The frames of a segment, without padding.
-fn frames(segment: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn frames(segment: &[u8]) -> Vec<Vec<u8>> {
     let (mut found, mut at) = (Vec::new(), ALIGNMENT);
     while let Ok(header) = FrameHeader::decode(&segment[at.min(segment.len())..]) {
         found.push(segment[at..at + header.local.stored_length as usize].to_vec());

@@ -50,3 +50,45 @@ fn seeds_are_small_and_are_written_where_asked() {
         std::fs::write(folder.join(seed.name), seed.bytes).unwrap();
     }
 }
+
+/// Opens a log whose last record was changed so, with every checksum mended.
+fn reopened(change: fn(&mut [u8])) -> Result<crate::Engine, crate::OpenError> {
+    let disk = MemoryDisk::new();
+    let open = || {
+        let options = crate::Engine::options().disk(Arc::new(disk.clone())).threads(false);
+        options.open("/data")
+    };
+    let engine = open().unwrap();
+    for _ in 0..3 {
+        let event = nexus_protocol::EventData::new("Tested", "", vec![7; 8].into());
+        engine.append(nexus_protocol::Append::to("stream-1").event(event)).wait().unwrap();
+    }
+    engine.close().unwrap();
+    let path = Path::new("/data/namespaces/default/segments/0000000001.seg");
+    let bytes = crate::io::read_file(&disk, path, 1 << 30).unwrap();
+    let last = seeds::frames(&bytes).pop().unwrap();
+    let at = bytes.windows(last.len()).position(|window| window == last).unwrap();
+    // The record stands behind the headers of frame and batch, and before the offset table.
+    let (mut changed, end) = (last.clone(), last.len() - 4);
+    change(&mut changed[104 + 16..end]);
+    let file = disk.open(path, OpenMode::ReadWrite, FileKind::Plain).unwrap();
+    write_all_at(&*file, &super::frames::mended(&changed), at as u64).unwrap();
+    open()
+}
+
+#[test]
+fn a_log_whose_records_check_and_do_not_join_is_refused() {
+    assert!(reopened(|_| ()).is_ok());
+    let revision = |record: &mut [u8]| {
+        let at = record.len() - 16;
+        record[at] = 7;
+    };
+    let error = reopened(revision).unwrap_err().to_string();
+    assert!(error.contains("revision of an event"), "{error}");
+    let name = |record: &mut [u8]| {
+        let at = record.windows(8).position(|window| window == b"stream-1").unwrap();
+        record[at] = b'\n';
+    };
+    let error = reopened(name).unwrap_err().to_string();
+    assert!(error.contains("name of a stream"), "{error}");
+}

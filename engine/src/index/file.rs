@@ -247,9 +247,7 @@ impl SegmentIndex {
             && self.ids.iter().zip(0..).all(|((_, position), index)| *position == index)
             && self.streams.iter().all(|run| {
                 // A name that came twice would be pushed to twice.
-                names.insert(run.name.as_str())
-                    && ascending(&run.positions)
-                    && StreamName::new(&run.name).is_ok()
+                names.insert(run.name.as_str()) && ascending(&run.positions)
             })
             && self.postings.is_sorted_by(|a, b| a.key < b.key)
             && self.postings.iter().all(|run| ascending(&run.positions))
@@ -290,14 +288,15 @@ impl SegmentIndex {
     /// When it does not join what is there: then it is to be made again.
     pub(crate) fn add_to(&self, index: &Index, sealed: &Sealed) -> Result<(), &'static str> {
         let at = |delta: &u32| sealed.first_position + u64::from(*delta);
+        let mut names = Vec::with_capacity(self.streams.len());
         for run in &self.streams {
             let have = index.stream_named(&run.name).map_or(0, |e| e.positions.len() as u64);
             if have != run.first_revision {
                 return Err("revisions do not join");
             }
+            names.push(StreamName::new(&run.name).map_err(|_| "name of a stream")?);
         }
-        for run in &self.streams {
-            let name = StreamName::new(&run.name).expect("checked when it was loaded");
+        for (run, name) in self.streams.iter().zip(names) {
             let entry = index.stream_or_new(&stream_key(name.as_str()), &name);
             run.positions.iter().for_each(|delta| entry.positions.push(at(delta)));
         }
@@ -382,8 +381,7 @@ mod tests {
         let mut bytes = header(log_id, entry.number, sealed, archive.len() as u64, crc);
         bytes.extend_from_slice(&archive);
         let Some(decoded) = decode(&bytes, log_id, entry) else { return false };
-        decoded.add_to(&Index::new(), sealed).unwrap();
-        true
+        decoded.add_to(&Index::new(), sealed).is_ok()
     }
 
     #[test]
@@ -398,10 +396,11 @@ mod tests {
     }
 
     #[test]
-    fn an_index_file_that_names_something_twice_is_made_again() {
+    fn an_index_file_that_names_something_twice_or_wrongly_is_made_again() {
         assert!(!taken(&entry(), |index| index.streams[1].name = "a".to_owned()));
         assert!(!taken(&entry(), |index| index.postings[1].key = [1; 16]));
         assert!(!taken(&entry(), |index| index.ids[1].1 = 2));
         assert!(!taken(&entry(), |index| index.ids[0].1 = 1));
+        assert!(!taken(&entry(), |index| index.streams[1].name = "a\nb".to_owned()));
     }
 }
