@@ -22,7 +22,7 @@ const PIECE_ENTRY_BYTES: usize = 16;
 const LAST_BYTES: usize = 24;
 const PLAIN: u32 = 1 << 2;
 /// Positions that are looked for, at most.
-const LOOKED_FOR_MAX: u64 = 64;
+const LOOKED_FOR_MAX: u64 = 6;
 
 /// A rewritten segment gives no more events than it has positions, each once and where it stands,
 /// whoever asks.
