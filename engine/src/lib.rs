@@ -5,6 +5,9 @@ mod engine;
 mod error;
 mod fields;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 pub mod io;
 mod log;

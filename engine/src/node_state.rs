@@ -52,7 +52,7 @@ pub(crate) struct NodeState {
 }
 
 impl NodeState {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = FieldWriter::default();
         out.bytes(&MAGIC).u32(VERSION).u32(0).bytes(self.log_id.as_bytes());
         out.u64(self.sequence).u64(self.node_id);
@@ -66,7 +66,7 @@ impl NodeState {
         out.sealed(SLOT_BYTES)
     }
 
-    fn decode(slot: &[u8]) -> Result<Self, FieldError> {
+    pub(crate) fn decode(slot: &[u8]) -> Result<Self, FieldError> {
         let mut fields = FieldReader::checked(slot)?;
         if fields.array::<8>()? != MAGIC || fields.u32()? != VERSION {
             return Err(FieldError::Malformed("version"));
@@ -74,6 +74,10 @@ impl NodeState {
         fields.u32()?;
         let log_id = LogId::from_bytes(fields.array()?);
         let (sequence, node_id) = (fields.u64()?, fields.u64()?);
+        if sequence == u64::MAX {
+            // No save could follow it.
+            return Err(FieldError::Malformed("sequence"));
+        }
         let (term, voted_for) = (fields.u64()?, fields.u64()?);
         let voted_for = (fields.u32()? == 1).then_some(voted_for);
         let vote = Vote { term, voted_for, committed: fields.u32()? == 1 };
@@ -227,5 +231,11 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(NodeState::decode(&damaged).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_slot_that_no_save_could_follow_is_refused() {
+        let last = NodeState { sequence: u64::MAX, ..state() };
+        assert_eq!(NodeState::decode(&last.encode()), Err(FieldError::Malformed("sequence")));
     }
 }

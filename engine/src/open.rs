@@ -168,8 +168,17 @@ pub(crate) fn open(
         return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed("list of segments")));
     }
     let follow = sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
-    let mut apply = |events: &[RecordedEvent]| apply_tail(&index, events, mode);
+    let mut joined = Ok(());
+    let mut apply = |events: &[RecordedEvent]| {
+        if joined.is_ok() {
+            joined = apply_tail(&index, events, mode);
+        }
+    };
     let recovered = recover(&**disk, dir, &mut node_state, &open, follow, mode, &mut apply)?;
+    if let Err(why) = joined {
+        let path = &recovered.start.active.path;
+        return Err(LogError::corrupt(path, 0, CorruptionKind::Malformed(why)));
+    }
     if mode == Recovery::Write {
         let fenced: Vec<u64> =
             segments.iter().filter(|it| it.is_fenced()).map(|it| it.entry.number).collect();
@@ -221,16 +230,14 @@ fn settings_of(options: &Options) -> Settings {
 
 /// Events of the tail enter the index. Around damage revisions have holes: what does not join is
 /// left to reads by position.
-fn apply_tail(index: &Index, events: &[RecordedEvent], mode: Recovery) {
+fn apply_tail(index: &Index, events: &[RecordedEvent], mode: Recovery) -> Result<(), &'static str> {
     for event in events {
-        if mode == Recovery::Damaged {
-            let known = index.stream_named(event.stream()).map_or(0, |e| e.positions.len() as u64);
-            if known != event.revision().get() {
-                continue;
-            }
+        match index.apply_event(event) {
+            Err(why) if mode != Recovery::Damaged => return Err(why),
+            _ => {}
         }
-        index.apply_event(event);
     }
+    Ok(())
 }
 
 fn open_node_state(

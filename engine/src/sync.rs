@@ -14,13 +14,13 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, RwLock};
 
 #[cfg(all(test, not(loom)))]
 pub(crate) use std::{sync::Arc, thread};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock};
 #[cfg(all(test, loom))]
 pub(crate) use loom::{sync::Arc, thread};
 #[cfg(loom)]
@@ -80,6 +80,7 @@ mod once {
     /// Has the part of [`std::sync::OnceLock`] that the engine uses. Loom decides, by the flag, who
     /// sees the value and what is visible with it; std's cell only keeps it, since it never
     /// switches between loom's threads by itself.
+    #[derive(Debug)]
     pub(crate) struct OnceLock<T> {
         ready: AtomicBool,
         value: std::sync::OnceLock<T>,

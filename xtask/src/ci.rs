@@ -102,7 +102,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "fuzz",
-        work: Work::Task(&["fuzz", "--seconds", "20"]),
+        work: Work::Task(&["fuzz", "--seconds", "8"]),
         environment: &[],
         available: fuzz::available,
     },

@@ -11,8 +11,8 @@ use std::process::{Command as Process, Stdio};
 
 use crate::Command;
 use crate::args::Args;
-use crate::metadata;
-use crate::process::{Failure, capture, cargo_nightly, run as run_step, succeeds, timed};
+use crate::metadata::{self, FUZZ_MANIFEST};
+use crate::process::{Failure, capture, cargo_nightly, run as run_step, show, succeeds, timed};
 
 pub(crate) const COMMAND: Command =
     Command { name: "fuzz", about: "run every fuzz target for some seconds each", help: HELP, run };
@@ -22,7 +22,8 @@ Usage: cargo xtask fuzz [--seconds N] [--only TARGET,...] [--list]
 
 Runs each target of fuzz/ for N seconds (60 unless told), by `cargo fuzz` where it is installed and
 otherwise by building the targets itself. Needs a nightly toolchain; without one, or without fuzz/,
-it says so and does nothing. An input that breaks a target is kept under target/fuzz/artifacts/.
+it says so and does nothing. An input that breaks a target is kept under target/fuzz/artifacts/. Says
+of each target how many inputs it ran, as `count: fuzz_runs_TARGET N`.
 
 Examples:
   cargo xtask fuzz --seconds 20
@@ -45,10 +46,14 @@ const COVERAGE: &[&str] = &[
 
 /// A single input may take this long before it counts as a hang.
 const INPUT_SECONDS_MAX: u32 = 25;
+/// No decoder needs more memory at once, in MiB: the largest record has 16.
+const ALLOCATION_MIB_MAX: u32 = 64;
+/// What libFuzzer says at its end before the number of inputs that it ran.
+const RUNS: &str = "stat::number_of_executed_units:";
 
 /// Whether there is something to fuzz and something to do it with; otherwise why not.
 pub(crate) fn available(root: &Path) -> Result<(), String> {
-    if !root.join("fuzz/Cargo.toml").is_file() {
+    if !root.join(FUZZ_MANIFEST).is_file() {
         return Err("fuzz/ does not exist".to_owned());
     }
     if !succeeds(cargo_nightly().arg("--version")) {
@@ -79,8 +84,9 @@ fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
     };
     for target in &targets {
         let (outcome, took) = timed(|| driver.fuzz(root, target, seconds));
-        outcome?;
+        let runs = outcome?;
         println!("fuzz: {target}: nothing found in {:.0} s", took.as_secs_f64());
+        println!("count: fuzz_runs_{target} {runs}");
     }
     Ok(())
 }
@@ -91,7 +97,7 @@ fn chosen(root: &Path, only: &[String]) -> Result<Vec<String>, Failure> {
     let names: Vec<String> =
         targets.filter(|(kind, _)| kind == "bin").map(|(_, name)| name.clone()).collect();
     if names.is_empty() {
-        return Err(Failure::new("fuzz/Cargo.toml has no [[bin]]"));
+        return Err(Failure::new(format!("{FUZZ_MANIFEST} has no [[bin]]")));
     }
     if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
         let known = names.join(", ");
@@ -109,7 +115,8 @@ enum Driver {
 }
 
 impl Driver {
-    fn fuzz(&self, root: &Path, target: &str, seconds: u64) -> Result<(), Failure> {
+    /// Runs a target, and answers how many inputs that were.
+    fn fuzz(&self, root: &Path, target: &str, seconds: u64) -> Result<u64, Failure> {
         let folder = root.join("target/fuzz");
         let corpus = folder.join("corpus").join(target);
         let artifacts = folder.join("artifacts").join(target);
@@ -135,11 +142,32 @@ impl Driver {
         }
         command.arg(format!("-max_total_time={seconds}"));
         command.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
+        command.arg(format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"));
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
-        run_step(command.arg("-print_final_stats=1")).map_err(|failure| {
+        count_runs(command.arg("-print_final_stats=1")).map_err(|failure| {
             Failure::new(format!("fuzz target {target}: {failure}; see {}", artifacts.display()))
         })
     }
+}
+
+/// Runs a target, and repeats what it says only where it fails: it says much.
+fn count_runs(command: &mut Process) -> Result<u64, Failure> {
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    let output = command
+        .output()
+        .map_err(|error| Failure::new(format!("cannot start `{shown}`: {error}")))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprintln!("{said}");
+        return Err(Failure::new(format!("`{shown}`: {}", output.status)));
+    }
+    runs_in(&said).ok_or_else(|| Failure::new(format!("`{shown}` does not say how much it ran")))
+}
+
+/// The number of inputs that a target says it ran.
+fn runs_in(said: &str) -> Option<u64> {
+    said.lines().find_map(|line| line.strip_prefix(RUNS)?.trim().parse().ok())
 }
 
 /// Builds all targets as `cargo fuzz` would, and says where they are.
@@ -158,4 +186,16 @@ fn build(root: &Path) -> Result<PathBuf, Failure> {
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", COVERAGE.join(" "));
     run_step(&mut command)?;
     Ok(folder.join(platform).join("release"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_runs_is_found_in_what_libfuzzer_says() {
+        let said = "#8 DONE cov: 4\nstat::number_of_executed_units: 1048\nstat::new_units: 2\n";
+        assert_eq!(runs_in(said), Some(1048));
+        assert_eq!(runs_in("#8 DONE cov: 4\n"), None);
+    }
 }

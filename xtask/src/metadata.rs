@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::process::{Failure, capture, cargo};
 
+/// The manifest of the crate that stands outside of the workspace, and has a lock file of its own.
+pub(crate) const FUZZ_MANIFEST: &str = "fuzz/Cargo.toml";
+
 /// One dependency as a manifest states it.
 #[derive(Clone, Debug)]
 pub(crate) struct Dependency {

@@ -19,6 +19,9 @@ use super::{Mapping, Row};
 /// Longest row, in bytes as it stands in the input.
 const ROW_BYTES_MAX: usize = DATA_BYTES_MAX + 1024 * 1024;
 
+/// Bytes that the parser is given at first: the mark that a file of UTF-8 may begin with, and one.
+const FIRST_BYTES: usize = 4;
+
 /// The rows of a CSV input, as events.
 pub(crate) struct CsvRows<R> {
     rows: RawRows<R>,
@@ -333,7 +336,19 @@ impl<R: Read> Read for Window<R> {
         if self.kept.len().saturating_sub(self.index(self.row)) > ROW_BYTES_MAX {
             return Err(io::Error::other(WindowFull));
         }
-        let count = self.inner.read(buffer)?;
+        let mut count = self.inner.read(buffer)?;
+        if self.from == 0 && self.kept.is_empty() {
+            // The parser passes over the mark only where it gets all of it at once, and takes the
+            // input to end where nothing follows it.
+            while (1..FIRST_BYTES).contains(&count) {
+                match self.inner.read(buffer.get_mut(count..).unwrap_or_default()) {
+                    Ok(0) => break,
+                    Ok(more) => count += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
         self.kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
         Ok(count)
     }

@@ -6,6 +6,8 @@
 
 mod batch;
 mod csv;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod id;
 mod input;
 mod ndjson;

@@ -14,6 +14,7 @@ use nexus_protocol::{AppendError, CorruptionKind, RecordedEvent};
 use super::{CommitState, Committer};
 use crate::error::LogError;
 use crate::frame::{EntryId, FrameHeader, FrameKind, HEADER_BYTES, LogOffset, Proposal, digest};
+use crate::index::Index;
 use crate::log::cut::{Cuttable, cut};
 use crate::log::follow::{Follow, scan_until};
 use crate::log::{Prepared, WriterStart};
@@ -96,6 +97,18 @@ impl ReplicatedFrame {
     }
 }
 
+/// The events of a frame enter the index, or none of them does.
+fn apply_all(index: &Index, events: &[RecordedEvent], bound: u64) -> Result<(), CorruptionKind> {
+    for (done, event) in events.iter().enumerate() {
+        if let Err(why) = index.apply_event(event) {
+            let applied = events.iter().take(done).rev();
+            applied.for_each(|event| index.unapply(event, bound));
+            return Err(CorruptionKind::Malformed(why));
+        }
+    }
+    Ok(())
+}
+
 /// What the replication layer sees of a log.
 #[derive(Clone, Debug)]
 pub struct Seams {
@@ -153,7 +166,8 @@ impl Seams {
             let padded = proposal.padded_bytes() as u64;
             let starts = proposal.header.starts_segment;
             state.writer.ensure_room(padded, starts).map_err(|error| SeamError::new(&error))?;
-            events.iter().for_each(|event| committer.index.apply_event(event));
+            let bound = proposal.header.first_position;
+            apply_all(&committer.index, &events, bound).map_err(|kind| SeamError::new(&kind))?;
             state.writer.append(proposal, frame.entry());
             state.held.push_back(Vec::new());
         }

@@ -112,6 +112,9 @@ impl BodyView {
         if length < BATCH_HEADER_BYTES {
             return Err(FrameError::Malformed("batch length"));
         }
+        if count == 0 {
+            return Err(FrameError::Malformed("batch count"));
+        }
         let extensions = self
             .body
             .get(at + BATCH_HEADER_BYTES..at + BATCH_HEADER_BYTES + extensions_length)

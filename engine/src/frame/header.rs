@@ -13,7 +13,7 @@ pub(crate) const MAGIC: [u8; 4] = *b"NXFR";
 const VERSION: u8 = 1;
 const STARTS_SEGMENT: u16 = 1;
 /// Most events of a frame: one append at its limit, behind a frame that was all but full.
-pub(super) const COUNT_MAX: usize = APPEND_EVENTS_MAX + FRAME_BYTES_TARGET / 72;
+pub(crate) const COUNT_MAX: usize = APPEND_EVENTS_MAX + FRAME_BYTES_TARGET / 72;
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(8));
 const _: () = assert!(COUNT_MAX < u32::MAX as usize);
@@ -257,6 +257,9 @@ impl FrameHeader {
         }
         if (replicated.kind == FrameKind::Events) != (replicated.count > 0) {
             return Err(FrameError::Malformed("kind"));
+        }
+        if replicated.kind == FrameKind::Blank && replicated.raw_length > 0 {
+            return Err(FrameError::Malformed("length"));
         }
         if replicated.first_position.checked_add(u64::from(replicated.count)).is_none() {
             return Err(FrameError::Malformed("position"));

@@ -10,12 +10,15 @@ mod build;
 mod chain;
 mod header;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use body::BatchView;
 pub(crate) use body::{BodyView, EXTENSION_IDEMPOTENCY_KEY, digest};
 pub(crate) use build::{BatchParts, FrameBuilder};
 pub use chain::ChainDigest;
 pub(crate) use chain::ChainInput;
 pub(crate) use header::{
-    FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, ReplicatedHeader, Unknown,
+    COUNT_MAX, FrameError, FrameHeader, FrameKind, HEADER_BYTES, LocalHeader, ReplicatedHeader,
+    Unknown,
 };
 
 use serde::{Deserialize, Serialize};

@@ -91,3 +91,39 @@ fn zeros_are_told_from_damage() {
     assert_eq!(FrameHeader::decode(&[1; 200]), Err(FrameError::Header));
     assert_eq!(FrameHeader::decode(&[0; 20]), Err(FrameError::Header));
 }
+
+/// Makes both checksums and the lengths hold again.
+fn mended(mut bytes: Vec<u8>) -> Vec<u8> {
+    let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap();
+    let crc = crc32fast::hash(&bytes[HEADER_BYTES..]);
+    bytes[8..12].copy_from_slice(&length.to_le_bytes());
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    bytes[64..68].copy_from_slice(&(length + 104).to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..96]);
+    bytes[96..100].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn a_batch_without_events_is_refused() {
+    let (_, bytes, _) = frame();
+    assert!(FrameHeader::decode(&mended(bytes.clone())).is_ok());
+    let table = bytes.len() - 4 * 6;
+    let empty = [[16, 0, 0, 0], [0; 4], [0; 4], [0; 4]].concat();
+    let with_empty = mended([&bytes[..table], &empty, &bytes[table..]].concat());
+    let header = FrameHeader::decode(&with_empty).unwrap();
+    let body = Bytes::from(with_empty).slice(HEADER_BYTES..);
+    header.check_body(&body).unwrap();
+    let walked = digest(&header, &body, |_| ());
+    assert_eq!(walked.unwrap_err(), FrameError::Malformed("batch count"));
+}
+
+#[test]
+fn a_blank_frame_has_no_body() {
+    let (header, _, _) = frame();
+    let replicated = ReplicatedHeader { kind: FrameKind::Blank, count: 0, ..header.replicated };
+    let blank = FrameHeader { replicated, ..header }.encode().to_vec();
+    assert!(FrameHeader::decode(&mended(blank.clone())).is_ok());
+    let with_body = mended([blank, vec![0; 8]].concat());
+    assert_eq!(FrameHeader::decode(&with_body), Err(FrameError::Malformed("length")));
+}

@@ -5,6 +5,7 @@
 //! missing or does not check. A hand-specified header says what it belongs to (log, segment,
 //! positions, digests) and seals an rkyv archive, which is validated before it is used.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use nexus_protocol::limits::INDEX_FILE_BYTES_MAX;
@@ -192,16 +193,19 @@ pub(crate) fn load(
     log_id: LogId,
     entry: &SegmentEntry,
 ) -> Option<SegmentIndex> {
-    let sealed = entry.sealed.as_ref()?;
     let bytes = io::read_file(disk, &path(dir, entry.number), INDEX_FILE_BYTES_MAX).ok()?;
+    decode(&bytes, log_id, entry)
+}
+
+/// What the bytes of an index file say, if it is that of this segment and checks.
+pub(crate) fn decode(bytes: &[u8], log_id: LogId, entry: &SegmentEntry) -> Option<SegmentIndex> {
+    let sealed = entry.sealed.as_ref()?;
     let (head, archive) = bytes.split_at_checked(HEADER_BYTES)?;
     check_header(head, log_id, entry.number, sealed, archive).ok()?;
     let mut aligned: AlignedVec = AlignedVec::with_capacity(archive.len());
     aligned.extend_from_slice(archive);
     let index = rkyv::from_bytes::<SegmentIndex, rancor::Error>(&aligned).ok()?;
-    // A rewritten segment keeps the index of the frames it was made from, which nobody looks for.
-    let frames_hold = entry.layout == SegmentLayout::Blocks || index.frames_fit(sealed);
-    (index.check(sealed) && frames_hold).then_some(index)
+    index.check(entry, sealed).then_some(index)
 }
 
 fn check_header(
@@ -237,35 +241,44 @@ fn check_header(
 
 impl SegmentIndex {
     /// Whether it can be the index of that segment: what is applied is asserted, not hoped for.
-    fn check(&self, sealed: &Sealed) -> bool {
+    fn check(&self, entry: &SegmentEntry, sealed: &Sealed) -> bool {
         let events = sealed.next_position - sealed.first_position;
         let ascending = |positions: &[u32]| {
             positions.is_sorted_by(|a, b| a < b)
                 && positions.last().is_none_or(|last| u64::from(*last) < events)
         };
         let in_streams: u64 = self.streams.iter().map(|run| run.positions.len() as u64).sum();
+        let mut names = HashSet::with_capacity(self.streams.len());
         in_streams == events
             && self.ids.len() as u64 == events
-            && self.ids.iter().map(|(_, position)| *position).is_sorted_by(|a, b| a < b)
-            && self
-                .streams
-                .iter()
-                .all(|run| ascending(&run.positions) && StreamName::new(&run.name).is_ok())
+            && self.ids.iter().zip(0..).all(|((_, position), index)| *position == index)
+            && self.streams.iter().all(|run| {
+                // A name that came twice would be pushed to twice.
+                names.insert(run.name.as_str()) && ascending(&run.positions)
+            })
+            && self.postings.is_sorted_by(|a, b| a.key < b.key)
             && self.postings.iter().all(|run| ascending(&run.positions))
+            && self.effects.is_sorted_by(|a, b| a.position < b.position)
+            && self.effects.iter().all(|effect| u64::from(effect.position) < events)
+            && (entry.layout == SegmentLayout::Blocks || self.check_frames(sealed))
+    }
+
+    /// Whether its frames can stand in the file of that segment: readers take lengths from them.
+    fn check_frames(&self, sealed: &Sealed) -> bool {
+        let empty = sealed.first_position == sealed.next_position;
+        self.frames.first().map_or(empty, |run| run.first_position == sealed.first_position)
             && self.frames.is_sorted_by(|a, b| {
                 a.first_position < b.first_position && a.offset_bytes < b.offset_bytes
             })
-            && self.effects.is_sorted_by(|a, b| a.position < b.position)
-            && self.effects.iter().all(|effect| u64::from(effect.position) < events)
-    }
-
-    /// Whether its frames can stand in that segment.
-    fn frames_fit(&self, sealed: &Sealed) -> bool {
-        self.frames.iter().all(|frame| {
-            (sealed.first_position..sealed.next_position).contains(&frame.first_position)
-                && (HEADER_BLOCK_BYTES..sealed.end_bytes).contains(&frame.offset_bytes)
-                && io::is_aligned(frame.offset_bytes)
-        })
+            && self.frames.iter().all(|frame| {
+                let next = frame.first_position.saturating_add(frame.count.into());
+                let end = frame.offset_bytes.saturating_add(frame.stored_bytes.into());
+                (sealed.first_position..next).contains(&frame.first_position)
+                    && next <= sealed.next_position
+                    && frame.offset_bytes >= HEADER_BLOCK_BYTES
+                    && io::is_aligned(frame.offset_bytes)
+                    && end <= sealed.end_bytes
+            })
     }
 
     /// The frames of the segment.
@@ -290,14 +303,15 @@ impl SegmentIndex {
     /// When it does not join what is there: then it is to be made again.
     pub(crate) fn add_to(&self, index: &Index, sealed: &Sealed) -> Result<(), &'static str> {
         let at = |delta: &u32| sealed.first_position + u64::from(*delta);
+        let mut names = Vec::with_capacity(self.streams.len());
         for run in &self.streams {
             let have = index.stream_named(&run.name).map_or(0, |e| e.positions.len() as u64);
             if have != run.first_revision {
                 return Err("revisions do not join");
             }
+            names.push(StreamName::new(&run.name).map_err(|_| "name of a stream")?);
         }
-        for run in &self.streams {
-            let name = StreamName::new(&run.name).expect("checked when it was loaded");
+        for (run, name) in self.streams.iter().zip(names) {
             let entry = index.stream_or_new(&stream_key(name.as_str()), &name);
             run.positions.iter().for_each(|delta| entry.positions.push(at(delta)));
         }
@@ -317,5 +331,91 @@ impl SegmentIndex {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_protocol::Lineage;
+
+    use super::*;
+    use crate::frame::EntryId;
+
+    fn entry() -> SegmentEntry {
+        let sealed = Sealed {
+            first_position: 10,
+            next_position: 12,
+            end_bytes: 20_480,
+            first_digest: ChainDigest::START,
+            last_digest: ChainDigest::from_bytes([4; 32]),
+            last_entry: EntryId { term: 1, index: 8 },
+            first_recorded_at: Timestamp::from_micros(5),
+            last_recorded_at: Timestamp::from_micros(9),
+        };
+        SegmentEntry {
+            number: 2,
+            generation: 0,
+            layout: SegmentLayout::Frames,
+            lineage: Lineage::FIRST,
+            capacity_bytes: 65_536,
+            salt: 7,
+            sealed: Some(sealed),
+        }
+    }
+
+    /// Two events of two streams in two frames.
+    fn index() -> SegmentIndex {
+        let frame = |first_position, offset_bytes| FrameRun {
+            first_position,
+            offset_bytes,
+            recorded_at: 5,
+        };
+        let stream = |name: &str, position| StreamRun {
+            name: name.to_owned(),
+            first_revision: 0,
+            positions: vec![position],
+        };
+        let posting = |key, position| PostingRun { key: [key; 16], positions: vec![position] };
+        SegmentIndex {
+            frames: vec![frame(10, 4096), frame(11, 8192)],
+            streams: vec![stream("a", 0), stream("b", 1)],
+            postings: vec![posting(1, 0), posting(2, 1)],
+            ids: vec![(7, 0), (7, 1)],
+            ..SegmentIndex::default()
+        }
+    }
+
+    /// Whether an index file that was changed so is taken, with checksums that hold.
+    fn taken(entry: &SegmentEntry, change: impl FnOnce(&mut SegmentIndex)) -> bool {
+        let mut index = index();
+        change(&mut index);
+        let log_id = LogId::from_bytes([1; 16]);
+        let archive = rkyv::to_bytes::<rancor::Error>(&index).unwrap();
+        let sealed = entry.sealed.as_ref().unwrap();
+        let crc = crc32fast::hash(&archive);
+        let mut bytes = header(log_id, entry.number, sealed, archive.len() as u64, crc);
+        bytes.extend_from_slice(&archive);
+        let Some(decoded) = decode(&bytes, log_id, entry) else { return false };
+        decoded.add_to(&Index::new(), sealed).is_ok()
+    }
+
+    #[test]
+    fn an_index_file_whose_frames_cannot_stand_in_the_segment_is_made_again() {
+        assert!(taken(&entry(), |_| ()));
+        assert!(!taken(&entry(), |index| index.frames[1].offset_bytes = 20_480));
+        assert!(!taken(&entry(), |index| index.frames[1].first_position = 12));
+        assert!(!taken(&entry(), |index| index.frames[0].first_position = 9));
+        assert!(!taken(&entry(), |index| index.frames.clear()));
+        let rewritten = SegmentEntry { layout: SegmentLayout::Blocks, ..entry() };
+        assert!(taken(&rewritten, |index| index.frames.clear()), "blocks need no frames");
+    }
+
+    #[test]
+    fn an_index_file_that_names_something_twice_or_wrongly_is_made_again() {
+        assert!(!taken(&entry(), |index| index.streams[1].name = "a".to_owned()));
+        assert!(!taken(&entry(), |index| index.postings[1].key = [1; 16]));
+        assert!(!taken(&entry(), |index| index.ids[1].1 = 2));
+        assert!(!taken(&entry(), |index| index.ids[0].1 = 1));
+        assert!(!taken(&entry(), |index| index.streams[1].name = "a\nb".to_owned()));
     }
 }

@@ -170,14 +170,22 @@ impl Index {
     }
 
     /// An event that was read from the log is placed: recovery, and frames of another node.
-    pub(crate) fn apply_event(&self, event: &RecordedEvent) {
-        let name =
-            StreamName::new(event.stream()).expect("names are checked before they are stored");
+    ///
+    /// # Errors
+    /// It does not follow what is there (I3), or has no stream that there can be; nothing changed.
+    pub(crate) fn apply_event(&self, event: &RecordedEvent) -> Result<(), &'static str> {
+        let name = StreamName::new(event.stream()).map_err(|_| "name of a stream")?;
+        let key = stream_key(name.as_str());
+        let known = self.stream(&key).map_or(0, |entry| entry.positions.len() as u64);
+        if known != event.revision().get() {
+            return Err("revision of an event");
+        }
         let keys = EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
-        let entry = self.stream_or_new(&stream_key(name.as_str()), &name);
+        let entry = self.stream_or_new(&key, &name);
         let effect = effect_of(event);
         let (position, revision) = (event.position().get(), event.revision().get());
         self.apply(&entry, &keys, position, revision, effect.as_ref());
+        Ok(())
     }
 
     /// An event at or above the committed watermark is taken back. `bound` is where the log is cut.

@@ -3,14 +3,21 @@
 //! Readers of the tail never touch a file that is written past the page cache. Frames in flight
 //! always stay; of the durable ones the newest stay, up to a bound.
 
+#[cfg(all(test, loom))]
+mod loom_models;
+
 use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use nexus_protocol::limits::TAIL_BYTES_MAX;
 
 use crate::segment::Chunk;
 use crate::segment::frames::of_frame;
+use crate::sync::{OnceLock, RwLock};
+
+/// Bytes that are kept, unless more are in flight.
+const BYTES_MAX: usize = if cfg!(loom) { 700 } else { TAIL_BYTES_MAX };
 
 #[derive(Debug)]
 struct TailFrame {
@@ -45,7 +52,7 @@ impl Tail {
         assert!(inner.frames.back().is_none_or(|last| last.next_position == first_position));
         inner.bytes += frame.bytes.len();
         inner.frames.push_back(frame);
-        while inner.bytes > TAIL_BYTES_MAX
+        while inner.bytes > BYTES_MAX
             && inner.frames.front().is_some_and(|oldest| oldest.next_position <= durable)
         {
             let oldest = inner.frames.pop_front().expect("just looked at");

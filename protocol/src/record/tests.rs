@@ -148,3 +148,12 @@ proptest! {
         prop_assert_eq!(decoded.tags().collect::<Vec<_>>(), tags);
     }
 }
+
+#[test]
+fn a_record_without_a_stream_is_not_the_systems() {
+    let event = EventData::new("$metadata-set", "", Bytes::new());
+    let decoded = RecordedEvent::decode(encode("", &event).into()).unwrap();
+    assert_eq!((decoded.stream(), decoded.is_system()), ("", false));
+    let decoded = RecordedEvent::decode(encode("$meta-a", &event).into()).unwrap();
+    assert!(decoded.is_system());
+}

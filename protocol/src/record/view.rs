@@ -193,7 +193,7 @@ impl RecordedEvent {
 
     /// Whether its stream is the system's.
     pub fn is_system(&self) -> bool {
-        self.bytes.get(self.stream as usize) == Some(&b'$')
+        self.slice(self.stream, self.event_type).first() == Some(&b'$')
     }
 
     /// What happened.

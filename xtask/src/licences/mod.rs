@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use self::spdx::Expression;
 use crate::Command;
 use crate::args::Args;
-use crate::metadata::{self, Package};
+use crate::metadata::{self, FUZZ_MANIFEST, Package};
 use crate::process::{Failure, capture, cargo, run as run_step, succeeds};
 
 pub(crate) const COMMAND: Command = Command {
@@ -25,10 +25,10 @@ pub(crate) const COMMAND: Command = Command {
 const HELP: &str = "
 Usage: cargo xtask licences
 
-Every package that the lock file names must state an SPDX expression that the list of allowed
-licences in xtask/src/licences/mod.rs meets, and must come from a registry or this workspace. Packages
-that are there in several versions are listed. Advisories are checked only where `cargo deny` and
-a database of advisories are installed.
+Every package that the lock files of the workspace and of fuzz/ name must state an SPDX expression
+that the list of allowed licences in xtask/src/licences/mod.rs meets, and must come from a registry or
+this workspace. Packages that are there in several versions are listed. Advisories are checked only
+where `cargo deny` and a database of advisories are installed.
 
 Where packages for other platforms were never fetched, only those for this platform are checked,
 and the command says so; `cargo fetch --locked` fetches the rest.
@@ -50,6 +50,7 @@ const ALLOWED: &[&str] = &[
     "ISC",
     "MIT",
     "MIT-0",
+    "NCSA",
     "Unicode-3.0",
     "Unicode-DFS-2016",
     "Unlicense",
@@ -59,7 +60,18 @@ const ALLOWED: &[&str] = &[
 fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
     Args::new(words).finish()?;
     let platform = platform(root)?;
-    let (packages, only_platform) = metadata::graph(root, &platform)?;
+    let (mut packages, mut only_platform) = metadata::graph(root, &platform)?;
+    if root.join(FUZZ_MANIFEST).is_file() {
+        match metadata::graph(&root.join("fuzz"), &platform) {
+            Ok((more, only)) => {
+                packages.extend(more);
+                only_platform |= only;
+            }
+            Err(_) => println!("warning: what fuzz/ needs is not fetched, so it is not checked"),
+        }
+    }
+    packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    packages.dedup_by(|a, b| (&a.name, &a.version) == (&b.name, &b.version));
     if only_platform {
         println!("warning: only packages for {platform} are fetched, so only they are checked");
     }

@@ -56,7 +56,8 @@ const LAYERS: &[Layer] = &[
     library_of_tests("testing"),
     leaf("benches"),
     leaf("benches/compare"),
-    leaf("fuzz"),
+    // The parsers of imports are the command's own.
+    Layer { folder: "fuzz", may: May::Import(&["protocol", "engine", "cli"]), library: false },
     leaf("examples/orders"),
     leaf("xtask"),
 ];

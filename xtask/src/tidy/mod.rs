@@ -13,6 +13,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::args::Args;
+use crate::metadata::FUZZ_MANIFEST;
 use crate::process::Failure;
 use crate::source::Source;
 use crate::tree::{self, TreeFile};
@@ -100,7 +101,11 @@ impl RustFile<'_> {
 fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
     Args::new(words).finish()?;
     let files = tree::files(root)?;
-    let members = metadata::members(root)?;
+    let mut members = metadata::members(root)?;
+    // Outside of the workspace, and held to the same rules.
+    if root.join(FUZZ_MANIFEST).is_file() {
+        members.extend(metadata::members(&root.join("fuzz"))?);
+    }
     let rust: Vec<RustFile<'_>> = files
         .iter()
         .filter(|file| file.has_extension("rs"))

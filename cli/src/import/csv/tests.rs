@@ -104,6 +104,18 @@ fn what_is_read_ahead_does_not_matter() {
 }
 
 #[test]
+fn a_mark_of_utf8_that_comes_in_pieces_is_passed_over() {
+    let mapping = mapping("s-{id}", None, &[]);
+    let input = "\u{feff}id,kind\n1,A\n";
+    let at_once = rows_of(input.as_bytes(), &mapping);
+    let dribbled: Vec<_> =
+        CsvRows::open(Dribble(input.as_bytes()), &mapping, 1 << 20).unwrap().collect();
+    assert!(at_once.len() == 1 && at_once[0].is_ok());
+    assert_eq!(dribbled, at_once);
+    assert!(CsvRows::open(Dribble("i".as_bytes()), &mapping, 1 << 20).is_err(), "it ends before");
+}
+
+#[test]
 fn a_bad_row_stops_it_and_says_where() {
     let check = |rows: &str, before: usize, parts: &[&str]| {
         let mut found = rows_of(&[HEADER.as_bytes(), rows.as_bytes()].concat(), &orders());

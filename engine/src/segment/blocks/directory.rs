@@ -11,7 +11,7 @@ use super::codec::{Encoder, Stored, decode};
 use super::table::{BlockTable, Piece};
 use crate::fields::{FieldError, FieldReader, FieldWriter};
 use crate::frame::{
-    BodyView, ChainInput, EntryId, FrameError, FrameHeader, FrameKind, ReplicatedHeader,
+    BodyView, COUNT_MAX, ChainInput, EntryId, FrameError, FrameHeader, FrameKind, ReplicatedHeader,
 };
 use crate::io::{self, DiskFile};
 
@@ -170,6 +170,9 @@ impl<'a> DirectoryReader<'a> {
         let mut fields = FieldReader::over(&head);
         let mut read = || Ok((fields.u32()?, fields.u32()? as usize));
         let (count, length) = read().map_err(|error| self.malformed(error))?;
+        if count == 0 {
+            return Err(self.malformed(FieldError::Malformed("count of a batch")));
+        }
         if length > EXTENSIONS_BYTES_MAX {
             return Err(self.malformed(FieldError::Malformed("batch extensions")));
         }
@@ -245,8 +248,59 @@ fn decode_header(bytes: &[u8]) -> Result<(ReplicatedHeader, u32), FieldError> {
         recorded_at: Timestamp::from_micros(fields.u64()?.cast_signed()),
     };
     let past_all = header.first_position.checked_add(u64::from(header.count)).is_none();
-    if past_all || (kind == FrameKind::Events) != (header.count > 0) {
+    // Memory is taken by this count.
+    let too_many = header.count as usize > COUNT_MAX;
+    if past_all || too_many || (kind == FrameKind::Events) != (header.count > 0) {
         return Err(FieldError::Malformed("count"));
     }
     Ok((header, fields.u32()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::io::{Disk, FileKind, MemoryDisk, OpenMode};
+
+    /// The first frame of a directory that says this of it: count, and of each batch its count.
+    fn first_frame(count: u32, batches: &[u32]) -> Result<Option<DirectoryFrame>, Corruption> {
+        let mut out = FieldWriter::default();
+        out.bytes(&[FrameKind::Events.number(), 0, 0, 0]).u32(count).bytes(&[0; 32]);
+        out.u32(u32::try_from(batches.len()).unwrap());
+        batches.iter().for_each(|count| {
+            out.u32(*count).u32(0);
+        });
+        let (raw, length) = (out.written(), u32::try_from(out.len()).unwrap());
+        let crc = crc32fast::hash(raw);
+        let stored = Stored { raw_length: length, stored_length: length, crc, plain: true };
+        let table = BlockTable {
+            user: Vec::new(),
+            system: Vec::new(),
+            pieces: vec![Piece { offset_bytes: 0, stored }],
+            frames: 1,
+            first_position: 0,
+            next_position: u64::from(count),
+        };
+        let disk = MemoryDisk::new();
+        let file = disk.open(Path::new("/file"), OpenMode::Create, FileKind::Plain).unwrap();
+        io::write_all_at(&*file, raw, 0).unwrap();
+        DirectoryReader::new(&*file, &table).next_frame()
+    }
+
+    #[test]
+    fn a_frame_of_more_events_than_there_can_be_takes_no_memory() {
+        assert!(first_frame(5, &[2, 3]).unwrap().is_some());
+        let most = u32::try_from(COUNT_MAX).unwrap();
+        assert!(first_frame(most, &[most]).unwrap().is_some());
+        for count in [most + 1, u32::MAX] {
+            assert!(first_frame(count, &[count]).is_err(), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_batch_without_events_is_refused() {
+        assert!(first_frame(5, &[5, 0]).is_err());
+        assert!(first_frame(5, &[0, 5]).is_err());
+    }
 }

@@ -1,7 +1,9 @@
 //! The `nexus` binary: `nexus [--data DIR] [--namespace NAME] NOUN VERB`, one file a noun.
 //!
 //! Commands read flags, call the engine, and print; what they can get wrong is said on standard
-//! error with what to do about it, and in the exit code (see [`exit::Exit`]).
+//! error with what to do about it, and in the exit code (see `exit::Exit`).
+//!
+//! A library for its own program and for fuzzing, and for nobody else: nothing of it is kept stable.
 
 mod append;
 mod bench;
@@ -22,6 +24,10 @@ mod store;
 mod stream;
 mod tail;
 mod verify;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use import::fuzzing;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -187,7 +193,8 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error>
     })
 }
 
-fn main() -> ExitCode {
+/// Runs the command line of this process, and answers its exit code.
+pub fn main() -> ExitCode {
     let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     start_log();
     let dir = line.command.dir().or(line.data.as_ref()).cloned();

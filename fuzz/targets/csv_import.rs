@@ -1,0 +1,5 @@
+//! Imported CSV; the first line of an input is the templates.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nexus_cli::fuzzing::csv(bytes));

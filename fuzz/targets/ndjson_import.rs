@@ -1,0 +1,5 @@
+//! Imported lines of JSON; the first line of an input is the templates.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nexus_cli::fuzzing::ndjson(bytes));
