@@ -369,6 +369,8 @@ mod tests {
             first_position,
             offset_bytes,
             recorded_at: 5,
+            stored_bytes: 400,
+            count: 1,
         };
         let stream = |name: &str, position| StreamRun {
             name: name.to_owned(),
@@ -406,6 +408,9 @@ mod tests {
         assert!(!taken(&entry(), |index| index.frames[1].first_position = 12));
         assert!(!taken(&entry(), |index| index.frames[0].first_position = 9));
         assert!(!taken(&entry(), |index| index.frames.clear()));
+        assert!(!taken(&entry(), |index| index.frames[1].count = 0));
+        assert!(!taken(&entry(), |index| index.frames[1].count = 2));
+        assert!(!taken(&entry(), |index| index.frames[1].stored_bytes = 12_289));
         let rewritten = SegmentEntry { layout: SegmentLayout::Blocks, ..entry() };
         assert!(taken(&rewritten, |index| index.frames.clear()), "blocks need no frames");
     }
