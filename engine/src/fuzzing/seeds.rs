@@ -84,7 +84,7 @@ fn file(disk: &MemoryDisk, name: &str) -> Vec<u8> {
 /// Opens the log, and fills it where it is empty; otherwise maintenance has its time.
 fn fill(disk: &MemoryDisk, compress: bool) {
     let options = Engine::options().disk(Arc::new(disk.clone())).threads(false);
-    let options = options.segment_bytes(65_536, 65_536).compress(compress);
+    let options = options.segment_bytes(65_536, 65_536).compress(compress).frames_kept_bytes(0);
     let engine = options.open("/data").expect("a disk in memory takes all");
     let empty = engine.read(Read::all()).into_iter().next().is_none();
     for n in 0..if empty { APPENDS } else { 0 } {
