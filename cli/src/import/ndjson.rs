@@ -82,6 +82,11 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
             Err(error) => return Err(error),
         };
         if buffer.is_empty() {
+            // Half of a line end that the end of the input cut off: the row's id must not depend on
+            // whether the other half has come yet.
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
             return Ok(false);
         }
         let end = buffer.iter().position(|byte| *byte == b'\n');

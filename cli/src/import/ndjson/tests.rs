@@ -35,6 +35,21 @@ fn fields_fill_templates_and_the_line_is_the_data() {
 }
 
 #[test]
+fn half_of_a_line_end_at_the_end_of_the_input_is_not_part_of_the_row() {
+    let mapping = mapping("user-{id}", &[]);
+    let line = format!(r#"{{"id":7,"kind":"Seen",{AT}}}"#);
+    let ids = |end: &str| {
+        let rows = rows_of(format!("{line}{end}").as_bytes(), &mapping);
+        rows.into_iter().map(|row| row.unwrap().id).collect::<Vec<_>>()
+    };
+    let whole = ids("\r\n");
+    assert_eq!(whole.len(), 1);
+    for end in ["", "\r", "\n", "\r\n\r"] {
+        assert_eq!(ids(end), whole, "{end:?}");
+    }
+}
+
+#[test]
 fn a_name_with_dots_is_a_field_first_and_a_path_then() {
     let object: Value =
         serde_json::from_str(r#"{"a.b":1,"a":{"b":2,"c.d":{"e":3}},"x":{"y":[1]}}"#).unwrap();
