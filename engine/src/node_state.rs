@@ -74,10 +74,6 @@ impl NodeState {
         fields.u32()?;
         let log_id = LogId::from_bytes(fields.array()?);
         let (sequence, node_id) = (fields.u64()?, fields.u64()?);
-        if sequence == u64::MAX {
-            // No save could follow it.
-            return Err(FieldError::Malformed("sequence"));
-        }
         let (term, voted_for) = (fields.u64()?, fields.u64()?);
         let voted_for = (fields.u32()? == 1).then_some(voted_for);
         let vote = Vote { term, voted_for, committed: fields.u32()? == 1 };
@@ -183,8 +179,12 @@ impl NodeStateFile {
 
     fn save(&mut self) -> Result<(), LogError> {
         let file = self.file.as_deref().expect("a log that is only read saves nothing");
-        self.state.sequence += 1;
         self.unsaved = true;
+        let Some(sequence) = self.state.sequence.checked_add(1) else {
+            // Begun again at 0, the older slot would be taken for the newer.
+            return Err(LogError::corrupt(file.path(), 0, CorruptionKind::Malformed("sequence")));
+        };
+        self.state.sequence = sequence;
         let slot = self.state.encode();
         debug_assert_eq!(NodeState::decode(&slot), Ok(self.state), "a slot reads back");
         assert!(self.whole < 2, "there are two slots");
@@ -234,8 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_no_save_could_follow_is_refused() {
-        let last = NodeState { sequence: u64::MAX, ..state() };
-        assert_eq!(NodeState::decode(&last.encode()), Err(FieldError::Malformed("sequence")));
+    fn a_save_that_no_sequence_is_left_for_is_refused() {
+        let (disk, dir) = (crate::io::MemoryDisk::new(), Path::new("/"));
+        let last = NodeState { sequence: u64::MAX - 2, ..state() };
+        let mut file = NodeStateFile::create(&disk, dir, last).unwrap();
+        file.update(|state| state.node_id += 1).unwrap();
+        assert!(file.update(|state| state.node_id += 1).is_err());
+        let file = NodeStateFile::open(&disk, dir, OpenMode::Read, last.log_id, None).unwrap();
+        assert_eq!((file.state().sequence, file.state().node_id), (u64::MAX, last.node_id + 1));
     }
 }

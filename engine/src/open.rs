@@ -138,6 +138,14 @@ pub(crate) struct Opened {
     pub(crate) cut_bytes: u64,
 }
 
+fn mode_of(options: &Options) -> Recovery {
+    match (options.damaged, options.read_only) {
+        (true, _) => Recovery::Damaged,
+        (false, true) => Recovery::Read,
+        (false, false) => Recovery::Write,
+    }
+}
+
 /// Opens a namespace's folder.
 pub(crate) fn open(
     disk: &Arc<dyn Disk>,
@@ -145,11 +153,7 @@ pub(crate) fn open(
     options: &Options,
     signals: &Signals,
 ) -> Result<Opened, LogError> {
-    let mode = match (options.damaged, options.read_only) {
-        (true, _) => Recovery::Damaged,
-        (false, true) => Recovery::Read,
-        (false, false) => Recovery::Write,
-    };
+    let mode = mode_of(options);
     let manifest = Manifest::load(&**disk, dir)?;
     let mut node_state = open_node_state(&**disk, dir, &manifest, mode, options)?;
     if mode == Recovery::Write {
@@ -170,19 +174,13 @@ pub(crate) fn open(
     let follow = sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
     let mut joined = Ok(());
     let mut apply = |events: &[RecordedEvent]| {
-        if joined.is_ok() {
-            joined = apply_tail(&index, events, mode);
-        }
+        joined = joined.and_then(|()| apply_tail(&index, events, mode));
     };
     let recovered = recover(&**disk, dir, &mut node_state, &open, follow, mode, &mut apply)?;
-    if let Err(why) = joined {
-        let path = &recovered.start.active.path;
-        return Err(LogError::corrupt(path, 0, CorruptionKind::Malformed(why)));
-    }
+    let path = &recovered.start.active.path;
+    joined.map_err(|why| LogError::corrupt(path, 0, CorruptionKind::Malformed(why)))?;
     if mode == Recovery::Write {
-        let fenced: Vec<u64> =
-            segments.iter().filter(|it| it.is_fenced()).map(|it| it.entry.number).collect();
-        remove_leftovers(&**disk, dir, &manifest, &fenced)?;
+        remove_leftovers(&**disk, dir, &manifest, &segments)?;
     }
     segments.extend(recovered.left.iter().map(|(segment, _)| Arc::clone(segment)));
     segments.push(Arc::clone(&recovered.start.active));
@@ -426,8 +424,10 @@ fn remove_leftovers(
     disk: &dyn Disk,
     dir: &Path,
     manifest: &Manifest,
-    fenced: &[u64],
+    opened: &[Arc<Segment>],
 ) -> Result<(), LogError> {
+    let fenced: Vec<u64> =
+        opened.iter().filter(|it| it.is_fenced()).map(|it| it.entry.number).collect();
     let (sealed, _) = split(manifest);
     let segments = dir.join(SEGMENTS_DIR);
     for entry in disk.list(&segments)? {
