@@ -181,15 +181,22 @@ fn hole(from: Position, to: Option<u64>, corruption: &Corruption) -> Hole {
     }
 }
 
-/// A file that takes its name when it is complete.
+/// A file that takes its name when it is complete. What is no file (a device, a pipe) is written to as
+/// it is: it must not be replaced by one.
 struct NewFile {
     out: BufWriter<File>,
     path: PathBuf,
+    /// Whether there is nothing to take away.
     replaced: bool,
 }
 
 impl NewFile {
     fn beside(path: &Path) -> io::Result<Self> {
+        if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            let out =
+                BufWriter::with_capacity(256 * 1024, OpenOptions::new().write(true).open(path)?);
+            return Ok(Self { out, path: path.to_owned(), replaced: true });
+        }
         let mut name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_os_string();
         name.push(format!(".{}.partial", std::process::id()));
         let path = path.with_file_name(name);
@@ -199,6 +206,9 @@ impl NewFile {
 
     fn replace(mut self, path: &Path) -> io::Result<()> {
         self.out.flush()?;
+        if self.replaced {
+            return Ok(());
+        }
         self.out.get_ref().sync_all()?;
         fs::rename(&self.path, path)?;
         self.replaced = true;

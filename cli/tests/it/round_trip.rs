@@ -17,6 +17,21 @@ fn exported(folder: &Folder, data: &str) -> String {
 }
 
 #[test]
+fn what_is_no_file_is_written_to_and_not_replaced() {
+    let folder = Folder::new();
+    folder.done(&["append", "order-1", "--type", "T", "--data", "1"]);
+    let pipe = folder.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read_to_string(pipe).unwrap()
+    });
+    folder.done(&["export", "--out", pipe.to_str().unwrap()]);
+    assert_eq!(lines(&reader.join().unwrap()).len(), 1);
+    assert!(!std::fs::metadata(&pipe).unwrap().is_file(), "it is a pipe still");
+}
+
+#[test]
 fn exported_events_come_back_as_they_were() {
     let folder = Folder::new();
     let append = |args: &[&str]| folder.done(&[&["append"], args].concat());

@@ -205,16 +205,19 @@ impl Committer {
     }
 
     fn pump(&self, state: &mut CommitState, own: Option<&Completion>) {
+        // Without a thread that goes on where this one stops, all is done here.
+        let listened = self.signal.listened.load(Ordering::Acquire);
+        let frames_max = if listened { FRAMES_A_TURN } else { usize::MAX };
         let mut frames = 0;
         loop {
-            while frames < FRAMES_A_TURN && self.is_due(state) && self.fill(state) {
+            while frames < frames_max && self.is_due(state) && self.fill(state) {
                 frames += 1;
             }
             if state.writer.in_flight() == 0 {
                 return;
             }
             let answered = self.complete(state);
-            let may_go_on = frames < FRAMES_A_TURN && !state.writer.waits_in_append();
+            let may_go_on = frames < frames_max && !state.writer.waits_in_append();
             if may_go_on && self.queue.is_worth_a_frame() && self.fill(state) {
                 frames += 1;
             }

@@ -16,7 +16,8 @@ use super::queue::{NotQueued, Waiting};
 /// on 2 cores: 20 gives most of what 100 gives, at a fraction of the idle processor time.
 const YIELDS_MAX: usize = 24;
 
-/// An append under way. It was submitted when it was made: dropping it does not cancel it.
+/// An append under way. It was submitted when it was made: dropping it does not cancel it. Only where
+/// the queue was full is it given up when it is dropped before it got a place: await it then.
 ///
 /// Await it in any executor, or call [`PendingAppend::wait`] to block. An append that nobody awaits
 /// is committed within 20 ms.

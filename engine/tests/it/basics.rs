@@ -105,3 +105,14 @@ fn many_threads_append_and_a_subscription_sees_all() {
     assert!(numbers(&engine, Read::stream("w-1")).is_empty());
     assert_eq!(numbers(&engine, Read::all()).len(), 1400);
 }
+
+#[test]
+fn whoever_waits_for_the_last_of_many_frames_writes_them_all() {
+    let disk = SimDisk::builder().seed(2).recording(false).build();
+    let options = Engine::options().disk(Arc::new(disk)).threads(false).frame_bytes(1);
+    let engine = options.open("/data").unwrap();
+    let append = |n| engine.append(Append::to("counter").event(event(n)));
+    let pending: Vec<_> = (0..300).map(append).collect();
+    let last = pending.into_iter().next_back().unwrap().wait().unwrap();
+    assert_eq!(last.positions.unwrap().1.get(), 299);
+}
