@@ -218,7 +218,7 @@ impl Committer {
             }
             let answered = self.complete(state);
             let may_go_on = frames < frames_max && !state.writer.waits_in_append();
-            if may_go_on && self.queue.is_worth_a_frame() && self.fill(state) {
+            if may_go_on && self.queue.is_worth_a_frame(self.frame_bytes) && self.fill(state) {
                 frames += 1;
             }
             state.wake();
@@ -232,7 +232,8 @@ impl Committer {
     /// Whether a frame should be made of what waits, if anything does.
     fn is_due(&self, state: &CommitState) -> bool {
         let in_flight = state.writer.in_flight();
-        in_flight == 0 || (state.writer.has_place() && self.queue.is_worth_a_frame())
+        in_flight == 0
+            || (state.writer.has_place() && self.queue.is_worth_a_frame(self.frame_bytes))
     }
 
     /// Gives the `answered` appenders the time to come back, as long as they do.

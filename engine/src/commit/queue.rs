@@ -106,10 +106,11 @@ impl Queue {
         self.inner.lock().expect("no panic while the queue is looked at").waiting.len()
     }
 
-    /// Whether so much waits that it should be written before anything else is done.
-    pub(crate) fn is_worth_a_frame(&self) -> bool {
+    /// Whether so much waits that it should be written before anything else is done: a full frame of
+    /// `framed_bytes` always is.
+    pub(crate) fn is_worth_a_frame(&self, framed_bytes: usize) -> bool {
         let inner = self.inner.lock().expect("no panic while the queue is looked at");
-        inner.waiting.len() >= WORTH_APPENDS || inner.bytes >= WORTH_BYTES
+        inner.waiting.len() >= WORTH_APPENDS || inner.bytes >= WORTH_BYTES.min(framed_bytes)
     }
 
     /// Whether nothing waits.
