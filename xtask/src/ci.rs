@@ -102,7 +102,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "fuzz",
-        work: Work::Task(&["fuzz", "--seconds", "8"]),
+        work: Work::Task(&["fuzz", "--seconds", "20", "--runs", "5000"]),
         environment: &[],
         available: fuzz::available,
     },

@@ -18,9 +18,9 @@ pub(crate) const COMMAND: Command =
     Command { name: "fuzz", about: "run every fuzz target for some seconds each", help: HELP, run };
 
 const HELP: &str = "
-Usage: cargo xtask fuzz [--seconds N] [--only TARGET,...] [--list]
+Usage: cargo xtask fuzz [--seconds N] [--runs N] [--only TARGET,...] [--list]
 
-Runs each target of fuzz/ for N seconds (60 unless told), by `cargo fuzz` where it is installed and
+Runs each target of fuzz/ for N seconds (60 unless told), or for N runs from a fixed seed if sooner, by `cargo fuzz` where it is installed and
 otherwise by building the targets itself. Needs a nightly toolchain; without one, or without fuzz/,
 it says so and does nothing. An input that breaks a target is kept under target/fuzz/artifacts/. Says
 of each target how many inputs it ran, as `count: fuzz_runs_TARGET N`.
@@ -65,6 +65,7 @@ pub(crate) fn available(root: &Path) -> Result<(), String> {
 fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
     let mut args = Args::new(words);
     let seconds = args.value::<u64>("--seconds")?.unwrap_or(60);
+    let runs_max = args.value::<u64>("--runs")?;
     let only = args.list("--only")?;
     let list = args.switch("--list");
     args.finish()?;
@@ -83,7 +84,7 @@ fn run(root: &Path, words: &[String]) -> Result<(), Failure> {
         Driver::Binaries(build(root)?)
     };
     for target in &targets {
-        let (outcome, took) = timed(|| driver.fuzz(root, target, seconds));
+        let (outcome, took) = timed(|| driver.fuzz(root, target, seconds, runs_max));
         let runs = outcome?;
         println!("fuzz: {target}: nothing found in {:.0} s", took.as_secs_f64());
         println!("count: fuzz_runs_{target} {runs}");
@@ -116,7 +117,13 @@ enum Driver {
 
 impl Driver {
     /// Runs a target, and answers how many inputs that were.
-    fn fuzz(&self, root: &Path, target: &str, seconds: u64) -> Result<u64, Failure> {
+    fn fuzz(
+        &self,
+        root: &Path,
+        target: &str,
+        seconds: u64,
+        runs_max: Option<u64>,
+    ) -> Result<u64, Failure> {
         let folder = root.join("target/fuzz");
         let corpus = folder.join("corpus").join(target);
         let artifacts = folder.join("artifacts").join(target);
@@ -141,6 +148,10 @@ impl Driver {
             command.arg("--");
         }
         command.arg(format!("-max_total_time={seconds}"));
+        if let Some(runs) = runs_max {
+            // The same inputs each time: a check of a change must not depend on luck.
+            command.args([format!("-runs={runs}"), "-seed=1".to_owned()]);
+        }
         command.arg(format!("-timeout={INPUT_SECONDS_MAX}"));
         command.arg(format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"));
         command.arg(format!("-artifact_prefix={}/", artifacts.display()));
