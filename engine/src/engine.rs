@@ -360,8 +360,11 @@ impl Parts {
             || (self.options.compress && log.rewrite_one(self.options.frames_kept_bytes)?))
     }
 
-    /// Index files and compression: nothing waits for them, so they take a quarter of one core.
+    /// Index files and compression: nothing waits for them, so they take a quarter of one core, and
+    /// less where appends and reads want it.
     fn run_rewriting(&self) {
+        #[cfg(target_os = "linux")]
+        crate::io::run_in_background();
         while !self.stop.load(Ordering::Acquire) {
             let before = self.disk.boot_time();
             for committer in self.committers() {

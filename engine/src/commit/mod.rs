@@ -15,6 +15,7 @@
 
 mod completion;
 mod pending;
+mod placed;
 mod queue;
 mod replicate;
 
@@ -24,21 +25,21 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::task::Waker;
 
 use nexus_protocol::limits::{CLOCK_JUMP_ALARM_US, CLOCK_JUMP_REFUSE_US, FRAME_BYTES_TARGET};
-use nexus_protocol::{AppendError, Appended, Position, RecordedEvent, Timestamp, Unavailable};
+use nexus_protocol::{AppendError, Appended, Position, Timestamp, Unavailable};
 
 pub(crate) use completion::Completion;
 pub use pending::PendingAppend;
 pub(crate) use pending::submit;
+use placed::{LateIds, Placed};
 pub(crate) use queue::{Queue, Waiting};
 pub use replicate::{LocalReplicator, ReplicatedFrame, Replicator, SeamError, Seams};
 
 use crate::error::{LogError, describe};
 use crate::frame::{EntryId, FrameBuilder, HEADER_BYTES};
-use crate::index::Index;
+use crate::index::{Index, Lists};
 use crate::io::align_up;
 use crate::log::{Log, Writer};
-use crate::segment::frames::Want;
-use crate::sequencer::{Decision, PreparedAppend, StreamPlace, View, appended, decide, entry_of};
+use crate::sequencer::{Decision, PreparedAppend, StreamPlace, appended, decide, entry_of};
 
 /// So often the processor is yielded to appenders without one of them coming back, at most.
 const YIELDS_MAX: usize = 32;
@@ -271,8 +272,10 @@ impl Committer {
             taken.into_iter().for_each(|waiting| waiting.completion.finish(Err(refusal.clone())));
             return true;
         }
-        let (builder, held) = self.decide_all(state, taken, framed);
+        let (builder, held, ids) = self.decide_all(state, taken, framed);
         self.submit(state, builder, held, starts_segment);
+        // While the disk writes.
+        ids.settle(&self.index);
         true
     }
 
@@ -282,16 +285,20 @@ impl Committer {
         state: &CommitState,
         taken: Vec<Waiting>,
         framed: usize,
-    ) -> (FrameBuilder, Vec<Held>) {
+    ) -> (FrameBuilder, Vec<Held>, LateIds) {
         let at = state.writer.at();
         let now = self.log.disk.now().max(at.recorded_at);
         let mut builder = FrameBuilder::new(framed, at.next_position, now);
         let mut held = Vec::with_capacity(taken.len());
+        let ids = LateIds::default();
         for waiting in taken {
-            let view = Placed { committer: self, builder: &builder };
+            let view = Placed { log: &self.log, index: &self.index, builder: &builder, ids: &ids };
             let result = match decide(&waiting.append, now.as_micros(), &view) {
                 Decision::Answer(answer) => answer,
-                Decision::Write(places) => Ok(self.place(&waiting.append, &places, &mut builder)),
+                Decision::Write(places) => {
+                    ids.put(&waiting.append, builder.next_position());
+                    Ok(self.place(&waiting.append, &places, &mut builder))
+                }
             };
             if crate::planted::is("reply-from-overlay") && result.is_err() {
                 waiting.completion.finish(result);
@@ -299,7 +306,7 @@ impl Committer {
                 held.push((waiting.completion, result));
             }
         }
-        (builder, held)
+        (builder, held, ids)
     }
 
     /// Puts an append into the frame and into the index.
@@ -311,6 +318,7 @@ impl Committer {
     ) -> Appended {
         let first = builder.next_position();
         let mut revisions = Vec::with_capacity(append.events.len());
+        let mut lists = Lists::default();
         for (stream, place) in append.streams.iter().zip(places) {
             if stream.events.is_empty() {
                 continue;
@@ -320,7 +328,8 @@ impl Committer {
                 let event = &append.events[index];
                 let revision = place.first.get() + offset as u64;
                 let position = first + index as u64;
-                self.index.apply(&entry, &event.keys, position, revision, event.effect.as_ref());
+                let effect = event.effect.as_ref();
+                self.index.apply(&mut lists, &entry, &event.keys, position, revision, effect);
                 revisions.push(nexus_protocol::Revision::new(revision));
             }
         }
@@ -457,37 +466,5 @@ fn no_room(error: &LogError) -> Unavailable {
     match error {
         LogError::Disk(error) if error.is_full() => Unavailable::DiskFull,
         other => Unavailable::CannotGrow(describe(other)),
-    }
-}
-
-/// The log with what is placed in the frame that is being built.
-struct Placed<'a> {
-    committer: &'a Committer,
-    builder: &'a FrameBuilder,
-}
-
-impl View for Placed<'_> {
-    fn index(&self) -> &Index {
-        &self.committer.index
-    }
-
-    fn next_position(&self) -> u64 {
-        self.builder.next_position()
-    }
-
-    fn event(&self, position: u64, want: Want) -> Result<RecordedEvent, AppendError> {
-        if let Some(event) = self.builder.record(position) {
-            return Ok(event);
-        }
-        let log = &self.committer.log;
-        let chunk = log.chunk(position, want).map_err(|f| AppendError::Corruption(f.corruption))?;
-        let index = chunk.find(position).expect("a chunk holds what was asked for");
-        chunk
-            .record(index)
-            .map_err(|_| AppendError::Corruption(log.bad_record(position).corruption))
-    }
-
-    fn floor(&self) -> u64 {
-        self.committer.log.segments().first().map_or(0, |segment| segment.first_position)
     }
 }

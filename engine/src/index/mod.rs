@@ -67,6 +67,22 @@ impl<V> Sharded<V> {
     }
 }
 
+/// The lists that one event was put into, kept for the next: a comparison instead of a look-up.
+#[derive(Debug, Default)]
+pub(crate) struct Lists(Vec<(PostingKey, Arc<PostingList>)>);
+
+impl Lists {
+    /// The list of a key that stands at this place among its event's keys.
+    fn of(&mut self, index: &Index, place: usize, key: &PostingKey) -> &PostingList {
+        match self.0.get_mut(place) {
+            Some((known, _)) if known == key => {}
+            Some(other) => *other = (*key, index.postings_or_new(key)),
+            None => self.0.push((*key, index.postings_or_new(key))),
+        }
+        &self.0[place].1
+    }
+}
+
 /// The index of one namespace.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -129,9 +145,12 @@ impl Index {
         self.postings.get_or_insert(key, PostingList::new)
     }
 
-    /// An event was placed. Called by the writer only, in order of positions.
+    /// An event was placed; its id is put into `ids` apart. Called by the writer only, in order of
+    /// positions. `lists` are those of the event before it: what is appended together has mostly the
+    /// same category and type.
     pub(crate) fn apply(
         &self,
+        lists: &mut Lists,
         stream: &StreamEntry,
         keys: &EventKeys,
         position: u64,
@@ -140,10 +159,9 @@ impl Index {
     ) {
         assert_eq!(stream.positions.len() as u64, revision, "a revision is dense (I3)");
         stream.positions.push(position);
-        for key in keys.postings() {
-            self.postings_or_new(key).push(position);
+        for (index, key) in keys.postings().enumerate() {
+            lists.of(self, index, key).push(position);
         }
-        self.ids.insert(keys.id, position);
         if let Some(effect) = effect {
             self.apply_effect(stream, position, revision, effect);
         }
@@ -184,7 +202,8 @@ impl Index {
         let entry = self.stream_or_new(&key, &name);
         let effect = effect_of(event);
         let (position, revision) = (event.position().get(), event.revision().get());
-        self.apply(&entry, &keys, position, revision, effect.as_ref());
+        self.apply(&mut Lists::default(), &entry, &keys, position, revision, effect.as_ref());
+        self.ids.insert(keys.id, position);
         Ok(())
     }
 

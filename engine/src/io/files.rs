@@ -361,3 +361,10 @@ fn held_by(file: &File) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// Gives this thread a tenth of the share of processor time that others get where they compete for
+/// it. A hint: where the system refuses, the thread runs like any other.
+pub(crate) fn run_in_background() {
+    // On Linux "this process" of setpriority is the calling thread.
+    let _ = rustix::process::setpriority_process(None, 10);
+}

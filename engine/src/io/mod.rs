@@ -50,6 +50,8 @@ pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
 pub use choose::{Choice, Effort, Measurement, choose, measure};
 pub use error::{DiskError, DiskOperation, DiskResult};
 #[cfg(target_os = "linux")]
+pub(crate) use files::run_in_background;
+#[cfg(target_os = "linux")]
 pub use files::{Backing, HostDisk, LogAccess};
 pub use memory::MemoryDisk;
 #[cfg(target_os = "linux")]

@@ -21,14 +21,17 @@ use nexus_protocol::{
 pub(crate) use prepare::{Context, PreparedAppend, PreparedStream};
 
 use crate::index::Index;
+use crate::index::keys::IdFingerprint;
 use crate::index::plan::Plan;
 use crate::index::stream::StreamView;
 use crate::segment::frames::Want;
 
 /// The log as the sequencer sees it: everything placed so far.
 pub(crate) trait View {
-    /// The index, what is in flight included.
+    /// The index, what is in flight included; for ids ask [`View::positions_of_id`].
     fn index(&self) -> &Index;
+    /// Where events that may have this id stand, the newest first.
+    fn positions_of_id(&self, id: IdFingerprint) -> Vec<u64>;
     /// The position after the last event that was placed.
     fn next_position(&self) -> u64;
     /// An event that was placed.

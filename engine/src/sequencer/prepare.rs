@@ -137,7 +137,8 @@ impl PreparedAppend {
             }
         }
         if self.events.len() > 1 {
-            let mut seen = HashSet::with_capacity(self.events.len());
+            let hasher = foldhash::fast::RandomState::default();
+            let mut seen = HashSet::with_capacity_and_hasher(self.events.len(), hasher);
             if let Some(twice) = self.events.iter().find(|event| !seen.insert(event.id)) {
                 return Err(Invalid::IdTwice(twice.id).into());
             }

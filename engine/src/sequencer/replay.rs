@@ -118,7 +118,7 @@ fn by_id(
     for index in stream.events.clone() {
         let wanted = &append.events[index];
         let mut hit = None;
-        for position in view.index().ids.positions(wanted.keys.id) {
+        for position in view.positions_of_id(wanted.keys.id) {
             let event = view.event(position, Want::One)?;
             if now_us.is_some_and(|now_us| !in_window(&event, now_us, bound)) {
                 break;
