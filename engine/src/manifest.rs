@@ -195,10 +195,10 @@ impl Manifest {
                 LogError::NewerFormat { version, what: format!("format {version}") }
             }
             ManifestError::Fields(FieldError::Checksum) => {
-                LogError::corrupt(&path, 0, CorruptionKind::Checksum("manifest"))
+                LogError::corrupt(&path, 0, CorruptionKind::Checksum("manifest".into()))
             }
             ManifestError::Fields(FieldError::Malformed(what)) => {
-                LogError::corrupt(&path, 0, CorruptionKind::Malformed(what))
+                LogError::corrupt(&path, 0, CorruptionKind::Malformed(what.into()))
             }
         })
     }

@@ -169,7 +169,7 @@ pub(crate) fn open(
     let open = open_segments(&**disk, dir, manifest.log_id, open, mode)?;
     if open.is_empty() {
         let path = dir.join(MANIFEST_FILE);
-        return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed("list of segments")));
+        return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed("list of segments".into())));
     }
     let follow = sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
     let mut joined = Ok(());
@@ -178,7 +178,7 @@ pub(crate) fn open(
     };
     let recovered = recover(&**disk, dir, &mut node_state, &open, follow, mode, &mut apply)?;
     let path = &recovered.start.active.path;
-    joined.map_err(|why| LogError::corrupt(path, 0, CorruptionKind::Malformed(why)))?;
+    joined.map_err(|why| LogError::corrupt(path, 0, CorruptionKind::Malformed(why.into())))?;
     if mode == Recovery::Write {
         remove_leftovers(&**disk, dir, &manifest, &segments)?;
     }
@@ -336,7 +336,7 @@ fn rebuild(
         && !lenient
     {
         let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
-        return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed(why)));
+        return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed(why.into())));
     }
     if mode == Recovery::Write
         && let Err(error) = file::save(&**disk, dir, log_id, entry, &made)
@@ -391,8 +391,8 @@ fn restore_index_dir(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
 /// A manifest that is older than the files beside it must not decide what is left over: a segment
 /// is named before it is written, and sealed before its index file is.
 fn refuse_older_manifest(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<(), LogError> {
-    let older = |what| {
-        let kind = CorruptionKind::Malformed(what);
+    let older = |what: &'static str| {
+        let kind = CorruptionKind::Malformed(what.into());
         Err(LogError::corrupt(&dir.join(MANIFEST_FILE), 0, kind))
     };
     let sealed = split(manifest).0.last().map_or(0, |segment| segment.number);

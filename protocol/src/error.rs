@@ -1,6 +1,7 @@
 //! Errors of the store's operations: the same embedded and remote. Each says whether and how a
 //! caller may try again.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::append::{ExpectedRevision, StreamState};
@@ -49,7 +50,7 @@ pub enum Invalid {
 #[error("{what}: {size} is over the limit of {max}; leave something out, or split it")]
 pub struct TooLarge {
     /// What was counted, with its unit.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// How much there is.
     pub size: usize,
     /// How much there may be.
@@ -132,10 +133,10 @@ pub struct Corruption {
 pub enum CorruptionKind {
     /// A checksum does not hold.
     #[error("{0} checksum does not hold")]
-    Checksum(&'static str),
+    Checksum(Cow<'static, str>),
     /// A field contradicts another.
     #[error("impossible {0}")]
-    Malformed(&'static str),
+    Malformed(Cow<'static, str>),
     /// A file that must be there is not.
     #[error("the file is missing")]
     Missing,
@@ -144,7 +145,7 @@ pub enum CorruptionKind {
     Truncated,
     /// A file of another log or another place.
     #[error("the file belongs to {0}")]
-    Foreign(&'static str),
+    Foreign(Cow<'static, str>),
     /// The chain of digests is broken.
     #[error("the chain of digests is broken")]
     Chain,

@@ -117,7 +117,7 @@ impl EventData {
         names::check_content_type(&self.content_type)?;
         if self.tags.len() > TAGS_MAX {
             return Err(EventProblem::TooLarge(TooLarge {
-                what: "tags of one event",
+                what: "tags of one event".into(),
                 size: self.tags.len(),
                 max: TAGS_MAX,
             }));
@@ -129,7 +129,7 @@ impl EventData {
         ];
         for (what, size, max) in sizes {
             if size > max {
-                return Err(EventProblem::TooLarge(TooLarge { what, size, max }));
+                return Err(EventProblem::TooLarge(TooLarge { what: what.into(), size, max }));
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Names are compared bytewise and never normalised: two spellings that look alike are two names.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const NAME_CHARACTERS_SHOWN: usize = 64;
 #[error("{what} {name:?} {problem}")]
 pub struct InvalidName {
     /// Which kind of name: `stream name`, `event type`, `tag`, …
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
     /// The name; only its first 64 characters and `…` where it has more.
     pub name: String,
     /// What is wrong with it and what would be right.
@@ -82,7 +82,7 @@ fn invalid(what: &'static str, name: &str, problem: NameProblem) -> InvalidName 
     if shown.len() < name.len() {
         shown.push('…');
     }
-    InvalidName { what, name: shown, problem }
+    InvalidName { what: what.into(), name: shown, problem }
 }
 
 /// Checks the name of a stream, a user's or the system's.

@@ -103,7 +103,7 @@ fn apply_all(index: &Index, events: &[RecordedEvent], bound: u64) -> Result<(), 
         if let Err(why) = index.apply_event(event) {
             let applied = events.iter().take(done).rev();
             applied.for_each(|event| index.unapply(event, bound));
-            return Err(CorruptionKind::Malformed(why));
+            return Err(CorruptionKind::Malformed(why.into()));
         }
     }
     Ok(())
@@ -252,7 +252,7 @@ impl Committer {
         }
         let open = self.open_segments(state);
         let start = find(&open, to)?.ok_or_else(|| {
-            LogError::corrupt(&self.log.dir, 0, CorruptionKind::Malformed("place of a cut"))
+            LogError::corrupt(&self.log.dir, 0, CorruptionKind::Malformed("place of a cut".into()))
         })?;
         assert!(start.next_position >= self.log.committed.get(), "what is committed is never cut");
         let bound = start.next_position;
@@ -290,7 +290,7 @@ impl Committer {
         let mut cursor = crate::read::Cursor::new(Arc::clone(&self.log));
         let mut event = |position| {
             cursor.event(position, crate::segment::frames::Want::One).map_err(|_| {
-                LogError::corrupt(&self.log.dir, 0, CorruptionKind::Checksum("record"))
+                LogError::corrupt(&self.log.dir, 0, CorruptionKind::Checksum("record".into()))
             })
         };
         (bound..end).rev().map(&mut event).collect()

@@ -210,7 +210,7 @@ impl Log {
                 corruption: Box::new(crate::error::corruption(
                     &self.dir,
                     0,
-                    CorruptionKind::Malformed("list of segments"),
+                    CorruptionKind::Malformed("list of segments".into()),
                 )),
                 resume_at: segments.first().map(|segment| segment.first_position),
             });
@@ -254,7 +254,7 @@ impl Log {
     ) -> ReadFault {
         if let Content::Blocks(table) = &segment.content {
             let (offset, next) = table.place_of(position);
-            let missing = || Box::new(segment.damage(offset, CorruptionKind::Checksum("block")));
+            let missing = || Box::new(segment.damage(offset, CorruptionKind::Checksum("block".into())));
             let corruption = corruption.unwrap_or_else(missing);
             return ReadFault { corruption, resume_at: next.or(next_segment) };
         }
@@ -266,7 +266,7 @@ impl Log {
             .frames()
             .and_then(|table| table.find(position).map(|index| table.slots[index].offset_bytes));
         let missing = || {
-            let kind = CorruptionKind::Checksum("frame");
+            let kind = CorruptionKind::Checksum("frame".into());
             Box::new(segment.damage(offset.unwrap_or(0), kind))
         };
         ReadFault {
@@ -318,14 +318,14 @@ impl Log {
                 let mut fault = self.fault(segment, position, next, None);
                 // Other records of the frame may be whole: the reader goes on with the next one.
                 fault.resume_at = Some(position + 1);
-                fault.corruption.kind = CorruptionKind::Checksum("record");
+                fault.corruption.kind = CorruptionKind::Checksum("record".into());
                 fault
             }
             None => ReadFault {
                 corruption: Box::new(crate::error::corruption(
                     &self.dir,
                     0,
-                    CorruptionKind::Checksum("record"),
+                    CorruptionKind::Checksum("record".into()),
                 )),
                 resume_at: Some(position + 1),
             },

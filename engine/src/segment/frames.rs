@@ -89,7 +89,7 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
     let (start, end) = {
         let table = segment.frames().expect("the caller knows the layout");
         let Some(frame) = table.find(position) else {
-            return Err(Box::new(segment.damage(0, CorruptionKind::Malformed("frame table"))));
+            return Err(Box::new(segment.damage(0, CorruptionKind::Malformed("frame table".into()))));
         };
         let along = match want {
             Want::One => Some((0, RECORDS_ALONG)),
@@ -108,7 +108,7 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
         (table.slots[first].offset_bytes, table.end_of(last))
     };
     if start < HEADER_BLOCK_BYTES || start >= end {
-        return Err(Box::new(segment.damage(start, CorruptionKind::Malformed("frame table"))));
+        return Err(Box::new(segment.damage(start, CorruptionKind::Malformed("frame table".into()))));
     }
     let bytes = read(source, start, end)?;
     walk(&bytes, start, segment).map_err(Box::new)
@@ -309,10 +309,10 @@ fn load_records(
 pub(crate) fn kind_of(error: FrameError) -> CorruptionKind {
     match error {
         FrameError::Blank => CorruptionKind::Truncated,
-        FrameError::Header => CorruptionKind::Checksum("frame header"),
-        FrameError::Body => CorruptionKind::Checksum("frame body"),
-        FrameError::Malformed(what) => CorruptionKind::Malformed(what),
-        FrameError::Unknown(_) => CorruptionKind::Malformed("frame: a newer Nexus wrote it"),
+        FrameError::Header => CorruptionKind::Checksum("frame header".into()),
+        FrameError::Body => CorruptionKind::Checksum("frame body".into()),
+        FrameError::Malformed(what) => CorruptionKind::Malformed(what.into()),
+        FrameError::Unknown(_) => CorruptionKind::Malformed("frame: a newer Nexus wrote it".into()),
     }
 }
 

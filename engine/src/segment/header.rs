@@ -90,11 +90,11 @@ impl SegmentHeader {
         match Self::decode(block.as_slice()) {
             Ok(header) if header == Self::of(entry, log_id) => Ok(()),
             Ok(header) if header.log_id != log_id => {
-                damaged(CorruptionKind::Foreign("another log"))
+                damaged(CorruptionKind::Foreign("another log".into()))
             }
-            Ok(_) => damaged(CorruptionKind::Foreign("another place of this log")),
-            Err(FieldError::Checksum) => damaged(CorruptionKind::Checksum("segment header")),
-            Err(FieldError::Malformed(what)) => damaged(CorruptionKind::Malformed(what)),
+            Ok(_) => damaged(CorruptionKind::Foreign("another place of this log".into())),
+            Err(FieldError::Checksum) => damaged(CorruptionKind::Checksum("segment header".into())),
+            Err(FieldError::Malformed(what)) => damaged(CorruptionKind::Malformed(what.into())),
         }
     }
 }

@@ -159,7 +159,7 @@ fn check_shape(append: &Append) -> Result<(), AppendError> {
     ];
     for (what, size, max) in sizes {
         if size > max {
-            return Err(AppendError::TooLarge(TooLarge { what, size, max }));
+            return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max }));
         }
     }
     let conditional = append.boundary.is_some()
@@ -184,7 +184,7 @@ fn encoded_bytes(append: &Append) -> Result<usize, AppendError> {
     }
     if size > APPEND_BYTES_MAX {
         let what = "an append, in bytes of its records";
-        return Err(AppendError::TooLarge(TooLarge { what, size, max: APPEND_BYTES_MAX }));
+        return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max: APPEND_BYTES_MAX }));
     }
     Ok(size)
 }
@@ -196,7 +196,7 @@ fn extensions(append: &Append) -> Result<Vec<u8>, AppendError> {
     let Some(length) = length else {
         let what = "an idempotency key, in bytes";
         let size = key.len();
-        return Err(AppendError::TooLarge(TooLarge { what, size, max: IDEMPOTENCY_KEY_BYTES_MAX }));
+        return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max: IDEMPOTENCY_KEY_BYTES_MAX }));
     };
     let mut out = Vec::with_capacity(4 + key.len());
     out.extend_from_slice(&EXTENSION_IDEMPOTENCY_KEY.to_le_bytes());
@@ -212,7 +212,7 @@ fn query(query: &Query) -> Result<Filter, AppendError> {
     }
     if query.items.len() > QUERY_ITEMS_MAX {
         let (what, size) = ("items of one query", query.items.len());
-        return Err(AppendError::TooLarge(TooLarge { what, size, max: QUERY_ITEMS_MAX }));
+        return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max: QUERY_ITEMS_MAX }));
     }
     for item in &query.items {
         let sizes = [
@@ -221,7 +221,7 @@ fn query(query: &Query) -> Result<Filter, AppendError> {
         ];
         for (what, size, max) in sizes {
             if size > max {
-                return Err(AppendError::TooLarge(TooLarge { what, size, max }));
+                return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max }));
             }
         }
         item.types.iter().try_for_each(|name| names::check_event_type(name))?;

@@ -151,7 +151,7 @@ fn segments_that_were_swapped_are_told_apart() {
     let (disk, line) = closed();
     let (other, _) = closed();
     disk.corrupt(segment(2), 0, &other.read_back(segment(2)));
-    assert_eq!(check_fenced(&disk, 2, &line), CorruptionKind::Foreign("another log"));
+    assert_eq!(check_fenced(&disk, 2, &line), CorruptionKind::Foreign("another log".into()));
     check_left(&disk, &line, &[positions_of(2, &line)]);
 }
 
@@ -316,7 +316,7 @@ fn node_state_protects_against_one_bad_slot_and_refuses_two() {
     disk.swap_files(&node_state, path_of("manifest"));
     disk.swap_files(&node_state, path_of("manifest"));
     disk.corrupt(&node_state, 0, &other.read_back(&node_state));
-    assert_eq!(check_refused(&disk, &node_state), CorruptionKind::Foreign("another log"));
+    assert_eq!(check_refused(&disk, &node_state), CorruptionKind::Foreign("another log".into()));
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(super) fn decode(
         return Err(CorruptionKind::Truncated);
     }
     if crc32fast::hash(bytes) != stored.crc {
-        return Err(CorruptionKind::Checksum("block"));
+        return Err(CorruptionKind::Checksum("block".into()));
     }
     if stored.plain {
         out.extend_from_slice(bytes);
@@ -98,7 +98,7 @@ pub(super) fn decode(
         Ok(length) if length == raw_length && out.len() == start + length => Ok(()),
         _ => {
             out.truncate(start);
-            Err(CorruptionKind::Malformed("compressed block"))
+            Err(CorruptionKind::Malformed("compressed block".into()))
         }
     }
 }

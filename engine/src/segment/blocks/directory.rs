@@ -201,7 +201,7 @@ impl<'a> DirectoryReader<'a> {
             FieldError::Malformed(what) => what,
             FieldError::Checksum => "frame directory",
         };
-        self.damage(CorruptionKind::Malformed(what))
+        self.damage(CorruptionKind::Malformed(what.into()))
     }
 
     /// Damage of what was read last.
@@ -222,7 +222,7 @@ pub(super) fn read_piece(
     })?;
     decode(&piece.stored, &stored, out).map_err(|kind| {
         let kind = match kind {
-            CorruptionKind::Checksum(_) => CorruptionKind::Checksum("frame directory"),
+            CorruptionKind::Checksum(_) => CorruptionKind::Checksum("frame directory".into()),
             other => other,
         };
         crate::error::corruption(file.path(), piece.offset_bytes, kind)

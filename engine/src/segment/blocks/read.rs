@@ -56,7 +56,7 @@ pub(super) fn one(
     }
     Err(damage.unwrap_or_else(|| {
         let (offset, _) = table.place_of(position);
-        crate::error::corruption(file.path(), offset, CorruptionKind::Malformed("block table"))
+        crate::error::corruption(file.path(), offset, CorruptionKind::Malformed("block table".into()))
     }))
 }
 
@@ -70,7 +70,7 @@ pub(super) fn decode_one(file: &dyn DiskFile, block: &Block) -> Result<Chunk, Co
         && positions.first() == Some(&block.first)
         && positions.last() == Some(&block.last);
     if !in_order || positions.len() != block.count as usize {
-        let kind = CorruptionKind::Malformed("positions of a block");
+        let kind = CorruptionKind::Malformed("positions of a block".into());
         return Err(crate::error::corruption(file.path(), block.offset_bytes, kind));
     }
     let bytes = memory.share();
@@ -141,7 +141,7 @@ fn assemble(
             }
         }
         if !in_order {
-            let kind = CorruptionKind::Malformed("positions of a block");
+            let kind = CorruptionKind::Malformed("positions of a block".into());
             return Err(crate::error::corruption(file.path(), block.offset_bytes, kind));
         }
         base += block.stored.raw_length as usize;
@@ -150,7 +150,7 @@ fn assemble(
     // is the system's.
     if system && (filled != count || offsets.contains(&LEFT_OUT)) {
         let offset = blocks.first().map_or(0, |block| block.offset_bytes);
-        let kind = CorruptionKind::Malformed("positions of a block");
+        let kind = CorruptionKind::Malformed("positions of a block".into());
         return Err(crate::error::corruption(file.path(), offset, kind));
     }
     Ok(Chunk::dense(memory.share(), positions.start, offsets).covered())

@@ -170,7 +170,7 @@ impl BlockTable {
         let footer_at =
             footer_at.filter(|at| *at >= HEADER_BLOCK_BYTES && length == sealed.end_bytes);
         let Some(footer_at) = footer_at else {
-            return Err(damage(sealed.end_bytes, CorruptionKind::Malformed("length")));
+            return Err(damage(sealed.end_bytes, CorruptionKind::Malformed("length".into())));
         };
         let mut bytes = [0; FOOTER_BYTES];
         io::read_exact_at(file, &mut bytes, footer_at)?;
@@ -302,18 +302,18 @@ fn check_footer(footer: &Footer, sealed: &Sealed, footer_at: u64) -> Result<(), 
         && footer.first_digest == sealed.first_digest
         && footer.last_digest == sealed.last_digest;
     if !same {
-        return Err(CorruptionKind::Foreign("another place of this log"));
+        return Err(CorruptionKind::Foreign("another place of this log".into()));
     }
     let table = table_bytes(footer.blocks as usize, footer.pieces as usize) as u64;
     let fits = footer.directory_offset >= HEADER_BLOCK_BYTES
         && footer.directory_offset <= footer.table_offset
         && footer.table_offset.checked_add(table) == Some(footer_at);
-    if fits { Ok(()) } else { Err(CorruptionKind::Malformed("footer")) }
+    if fits { Ok(()) } else { Err(CorruptionKind::Malformed("footer".into())) }
 }
 
 fn kind_of(error: FieldError, what: &'static str) -> CorruptionKind {
     match error {
-        FieldError::Checksum => CorruptionKind::Checksum(what),
-        FieldError::Malformed(what) => CorruptionKind::Malformed(what),
+        FieldError::Checksum => CorruptionKind::Checksum(what.into()),
+        FieldError::Malformed(what) => CorruptionKind::Malformed(what.into()),
     }
 }

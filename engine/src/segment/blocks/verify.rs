@@ -43,8 +43,8 @@ pub(crate) fn verify(
             match decode_one(file, block) {
                 Ok(chunk) => (0..chunk.len()).for_each(|index| match chunk.record(index) {
                     Ok(record) if of_kind(&record, system) => events += 1,
-                    Ok(_) => bad = Some(CorruptionKind::Malformed("kind of a block")),
-                    Err(_) => bad = Some(CorruptionKind::Checksum("record")),
+                    Ok(_) => bad = Some(CorruptionKind::Malformed("kind of a block".into())),
+                    Err(_) => bad = Some(CorruptionKind::Checksum("record".into())),
                 }),
                 Err(corruption) => report(corruption),
             }
