@@ -263,7 +263,7 @@ fn conditions(dir: &Path, args: &Args, stats: &nexus_engine::Stats) -> Condition
     Conditions {
         writers: args.writers,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
-        disk: choice.as_ref().map_or_else(|| stats.backend.to_owned(), |c| c.backend.to_string()),
+        disk: choice.as_ref().map_or_else(|| stats.backend.to_string(), |c| c.backend.to_string()),
         sync_p50_us: measured.map(|m| m.p50_us),
         sync_p99_us: measured.map(|m| m.p99_us),
         events: stats.events,

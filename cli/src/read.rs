@@ -1,5 +1,7 @@
 //! `nexus read`: events of a stream or of the whole log.
 
+use std::borrow::Cow;
+
 use nexus_engine::Explain;
 use nexus_protocol::{AsOf, Position, Read, RecordedEvent, Revision, Timestamp};
 use serde::Serialize;
@@ -93,7 +95,7 @@ impl Args {
 /// How the events of a read were found.
 #[derive(Debug, Serialize)]
 struct Explained {
-    index: &'static str,
+    index: Cow<'static, str>,
     segments_read: u64,
     postings_read: u64,
     events: u64,
@@ -133,9 +135,9 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
 }
 
 fn print_explain(explain: &Explain, events: u64, output: &mut Output) -> Result<(), Failure> {
-    let Explain { index, segments_read, postings_read } = *explain;
+    let Explain { index, segments_read, postings_read } = explain.clone();
     let facts = Facts::new()
-        .with("index", index)
+        .with("index", index.as_ref())
         .with("segments read", segments_read)
         .with("postings read", postings_read)
         .with("events", events);

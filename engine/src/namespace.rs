@@ -6,8 +6,8 @@ use std::time::Duration;
 use nexus_protocol::{
     Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, FoldIdentity,
     Head, Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent, SNAPSHOT_PREFIX,
-    SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, StreamChange, StreamInfo, Subscribe,
-    Timestamp, names,
+    SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo,
+    StreamList, Subscribe, Timestamp, names,
 };
 use uuid::Uuid;
 
@@ -16,8 +16,6 @@ use crate::engine::{Engine, Shared};
 use crate::read::{self, Events};
 use crate::segment::frames::Want;
 use crate::sequencer::{Context, PreparedAppend};
-use crate::stats::Stats;
-use crate::streams::StreamList;
 use crate::subscribe::{self, Subscription};
 
 /// One log: a namespace of an open engine. Cheap to clone.
@@ -209,7 +207,7 @@ impl Namespace {
 
     /// How much there is.
     pub fn stats(&self) -> Stats {
-        Stats::of(self)
+        crate::stats::of(self)
     }
 }
 

@@ -154,7 +154,9 @@ impl NodeStateFile {
             Some((state, whole)) if state.log_id == log_id => {
                 Ok(Self { file: Some(file), state, whole, unsaved })
             }
-            Some(_) => Err(LogError::corrupt(&path, 0, CorruptionKind::Foreign("another log".into()))),
+            Some(_) => {
+                Err(LogError::corrupt(&path, 0, CorruptionKind::Foreign("another log".into())))
+            }
             None => Err(LogError::corrupt(&path, 0, CorruptionKind::Checksum("node-state".into()))),
         }
     }
@@ -182,7 +184,11 @@ impl NodeStateFile {
         self.unsaved = true;
         let Some(sequence) = self.state.sequence.checked_add(1) else {
             // Begun again at 0, the older slot would be taken for the newer.
-            return Err(LogError::corrupt(file.path(), 0, CorruptionKind::Malformed("sequence".into())));
+            return Err(LogError::corrupt(
+                file.path(),
+                0,
+                CorruptionKind::Malformed("sequence".into()),
+            ));
         };
         self.state.sequence = sequence;
         let slot = self.state.encode();

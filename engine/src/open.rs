@@ -168,8 +168,8 @@ pub(crate) fn open(
     }
     let open = open_segments(&**disk, dir, manifest.log_id, open, mode)?;
     if open.is_empty() {
-        let path = dir.join(MANIFEST_FILE);
-        return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed("list of segments".into())));
+        let kind = CorruptionKind::Malformed("list of segments".into());
+        return Err(LogError::corrupt(&dir.join(MANIFEST_FILE), 0, kind));
     }
     let follow = sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
     let mut joined = Ok(());

@@ -6,7 +6,7 @@
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, ExpectedRevision, Invalid, JSON, META_DELETED,
     META_PREFIX, META_SET, META_TOMBSTONED, MetaData, Position, ReadError, Retry, Revision,
-    StreamChange, StreamInfo, StreamLimits, StreamName, StreamState, names,
+    StreamChange, StreamInfo, StreamLimits, StreamList, StreamName, StreamState, names,
 };
 
 use crate::commit::Committer;
@@ -15,36 +15,6 @@ use crate::namespace::Namespace;
 
 /// How often a change is tried when others append to the stream meanwhile.
 const TRIES: usize = 64;
-
-/// Which streams to list.
-#[derive(Clone, Debug)]
-pub struct StreamList {
-    /// Only names that start so.
-    pub prefix: String,
-    /// Only this category.
-    pub category: Option<String>,
-    /// Only names after this one.
-    pub after: Option<String>,
-    /// At most so many.
-    pub limit: usize,
-    /// The system's streams too.
-    pub system: bool,
-    /// Deleted streams too.
-    pub deleted: bool,
-}
-
-impl Default for StreamList {
-    fn default() -> Self {
-        Self {
-            prefix: String::new(),
-            category: None,
-            after: None,
-            limit: 1000,
-            system: false,
-            deleted: false,
-        }
-    }
-}
 
 pub(crate) fn info(committer: &Committer, stream: &str) -> Result<StreamInfo, ReadError> {
     let name = StreamName::new(stream)?;

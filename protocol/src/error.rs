@@ -189,6 +189,9 @@ pub enum Unavailable {
     /// No space could be prepared for another reason.
     #[error("the log cannot grow: {0}")]
     CannotGrow(String),
+    /// The server could not be reached, and has not got the append.
+    #[error("the server cannot be reached: {0}")]
+    NotReachable(String),
 }
 
 /// Why an append was not acknowledged. [`AppendError::retry`] says what a caller may do.
@@ -201,11 +204,23 @@ pub enum AppendError {
     /// Something is over its limit.
     #[error("append is too large: {0}")]
     TooLarge(TooLarge),
+    /// The server does not know who asks.
+    #[error("append is refused: {reason}")]
+    Unauthenticated {
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// The caller may not do this.
     #[error("append is not allowed: {reason}")]
     Denied {
         /// Why not, and what is allowed.
         reason: String,
+    },
+    /// What the append is for is not there.
+    #[error("append is refused: there is no {what}")]
+    NotFound {
+        /// What is not there.
+        what: String,
     },
     /// A stream is deleted for good.
     #[error("stream {stream:?} is deleted for good: use another name")]
@@ -229,6 +244,12 @@ pub enum AppendError {
     BelowRetention {
         /// Which part of it.
         what: String,
+    },
+    /// The caller appends more than it may.
+    #[error("append is refused: more than this principal may append in that time")]
+    RateLimited {
+        /// When to try again.
+        retry_after: Duration,
     },
     /// The queue stayed full.
     #[error("the store is overloaded: the queue stayed full for {waited_ms} ms")]
@@ -260,9 +281,13 @@ impl AppendError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Conflict(_) | Self::BelowRetention { .. } => Retry::AfterReload,
-            Self::Overloaded { retry_after, .. } => Retry::After(*retry_after),
+            Self::Overloaded { retry_after, .. } | Self::RateLimited { retry_after } => {
+                Retry::After(*retry_after)
+            }
             Self::Unknown | Self::Poisoned { .. } => Retry::SameIds,
-            Self::Unavailable(Unavailable::DiskFull) => Retry::After(Duration::from_secs(1)),
+            Self::Unavailable(Unavailable::DiskFull | Unavailable::NotReachable(_)) => {
+                Retry::After(Duration::from_secs(1))
+            }
             _ => Retry::Never,
         }
     }
@@ -296,6 +321,24 @@ pub enum ReadError {
     /// The request cannot be right.
     #[error("read is invalid: {0}")]
     Invalid(Box<Invalid>),
+    /// The server does not know who asks.
+    #[error("read is refused: {reason}")]
+    Unauthenticated {
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// The caller may not do this.
+    #[error("read is not allowed: {reason}")]
+    Denied {
+        /// Why not, and what is allowed.
+        reason: String,
+    },
+    /// What is asked for is not there.
+    #[error("read is refused: there is no {what}")]
+    NotFound {
+        /// What is not there.
+        what: String,
+    },
     /// The stream is deleted for good.
     #[error("stream {stream:?} is deleted for good")]
     Deleted {
@@ -327,6 +370,18 @@ pub enum ReadError {
         /// The last position that is known to be committed.
         at: Option<Position>,
     },
+    /// The caller reads more than it may.
+    #[error("read is refused: more than this principal may read in that time")]
+    RateLimited {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The server cannot be reached, or broke off.
+    #[error("the server cannot be reached: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
@@ -347,6 +402,10 @@ impl From<InvalidName> for ReadError {
 impl ReadError {
     /// Whether and how the read may be tried again.
     pub fn retry(&self) -> Retry {
-        Retry::Never
+        match self {
+            Self::RateLimited { retry_after } => Retry::After(*retry_after),
+            Self::Unavailable { .. } => Retry::After(Duration::from_secs(1)),
+            _ => Retry::Never,
+        }
     }
 }

@@ -28,6 +28,8 @@ impl ErrorCode {
     pub const DENIED: Self = Self::new("NX1003", "denied", 403);
     /// What is asked for is not there.
     pub const NOT_FOUND: Self = Self::new("NX1004", "not_found", 404);
+    /// Nobody knows who asks.
+    pub const UNAUTHENTICATED: Self = Self::new("NX1005", "unauthenticated", 401);
     /// Something stands in the way of an append.
     pub const CONFLICT: Self = Self::new("NX2001", "conflict", 412);
     /// An event id is stored already, with other content.
@@ -46,15 +48,18 @@ impl ErrorCode {
     pub const POISONED: Self = Self::new("NX3003", "poisoned", 503);
     /// The append may be stored, or may not be.
     pub const OUTCOME_UNKNOWN: Self = Self::new("NX3004", "outcome_unknown", 504);
+    /// The caller asks for more than it may have in that time.
+    pub const RATE_LIMITED: Self = Self::new("NX3005", "rate_limited", 429);
     /// Bytes on disk are not what was written.
     pub const CORRUPTION: Self = Self::new("NX4001", "corruption", 500);
 
     /// Every code, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::INVALID,
         Self::TOO_LARGE,
         Self::DENIED,
         Self::NOT_FOUND,
+        Self::UNAUTHENTICATED,
         Self::CONFLICT,
         Self::ID_REUSED,
         Self::STREAM_DELETED,
@@ -64,6 +69,7 @@ impl ErrorCode {
         Self::UNAVAILABLE,
         Self::POISONED,
         Self::OUTCOME_UNKNOWN,
+        Self::RATE_LIMITED,
         Self::CORRUPTION,
     ];
 
@@ -96,7 +102,10 @@ impl AppendError {
         match self {
             Self::Invalid(_) => ErrorCode::INVALID,
             Self::TooLarge(_) => ErrorCode::TOO_LARGE,
+            Self::Unauthenticated { .. } => ErrorCode::UNAUTHENTICATED,
             Self::Denied { .. } => ErrorCode::DENIED,
+            Self::NotFound { .. } => ErrorCode::NOT_FOUND,
+            Self::RateLimited { .. } => ErrorCode::RATE_LIMITED,
             Self::Deleted { .. } => ErrorCode::STREAM_DELETED,
             Self::Conflict(_) => ErrorCode::CONFLICT,
             Self::IdReused { .. } => ErrorCode::ID_REUSED,
@@ -115,11 +124,15 @@ impl ReadError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::INVALID,
+            Self::Unauthenticated { .. } => ErrorCode::UNAUTHENTICATED,
+            Self::Denied { .. } => ErrorCode::DENIED,
+            Self::NotFound { .. } => ErrorCode::NOT_FOUND,
+            Self::RateLimited { .. } => ErrorCode::RATE_LIMITED,
             Self::Deleted { .. } => ErrorCode::STREAM_DELETED,
             Self::LineageChanged { .. } => ErrorCode::LINEAGE_CHANGED,
             Self::Corruption { .. } => ErrorCode::CORRUPTION,
             Self::Poisoned { .. } => ErrorCode::POISONED,
-            Self::Closed => ErrorCode::UNAVAILABLE,
+            Self::Unavailable { .. } | Self::Closed => ErrorCode::UNAVAILABLE,
         }
     }
 }
@@ -145,6 +158,7 @@ mod tests {
             "NX1002 too_large 413",
             "NX1003 denied 403",
             "NX1004 not_found 404",
+            "NX1005 unauthenticated 401",
             "NX2001 conflict 412",
             "NX2002 id_reused 409",
             "NX2003 stream_deleted 410",
@@ -154,6 +168,7 @@ mod tests {
             "NX3002 unavailable 503",
             "NX3003 poisoned 503",
             "NX3004 outcome_unknown 504",
+            "NX3005 rate_limited 429",
             "NX4001 corruption 500",
         ];
         assert_eq!(printed.as_slice(), fixed);

@@ -6,6 +6,7 @@
 pub mod limits;
 pub mod names;
 pub mod record;
+pub mod wire;
 
 mod append;
 mod dynamic;
@@ -39,7 +40,7 @@ pub use ids::{
 };
 pub use json::{EventJson, EventJsonError};
 pub use names::{InvalidName, NameProblem, NamespaceName, StreamName};
-pub use read::{AsOf, Direction, From, Read, Start, Subscribe, SubscriptionItem};
+pub use read::{AsOf, Direction, Explain, From, Read, Start, Subscribe, SubscriptionItem};
 pub use record::{RecordError, RecordedEvent};
 pub use snapshot::{
     FoldIdentity, SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo,
@@ -47,8 +48,8 @@ pub use snapshot::{
 };
 pub use store::EventStore;
 pub use stream::{
-    Head, META_AGED, META_DELETED, META_PREFIX, META_SET, META_TOMBSTONED, MetaData, StreamChange,
-    StreamInfo, StreamLimits,
+    Head, META_AGED, META_DELETED, META_PREFIX, META_SET, META_TOMBSTONED, MetaData, Stats,
+    StreamChange, StreamInfo, StreamLimits, StreamList,
 };
 pub use subscription::{SubscriptionEvents, SubscriptionStream};
 pub use time::{Timestamp, TimestampError};

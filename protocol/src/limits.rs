@@ -81,8 +81,15 @@ pub const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const INDEX_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Newest snapshots of a stream that are kept, before the ladder thins them out.
 pub const SNAPSHOTS_NEWEST: usize = 4;
+/// Largest head of a packet, in bytes.
+pub const PACKET_HEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest payload of a packet, in bytes: the largest append, or the largest record after others.
+pub const PACKET_PAYLOAD_BYTES_MAX: usize = APPEND_BYTES_MAX + 64 * 1024;
+/// Largest first packet of a connection, in bytes, before it is known who speaks.
+pub const HELLO_BYTES_MAX: usize = 16 * 1024;
 
 const _: () = assert!(FRAME_BYTES_TARGET <= APPEND_BYTES_MAX);
+const _: () = assert!(RECORD_BYTES_MAX + 64 * 1024 <= PACKET_PAYLOAD_BYTES_MAX);
 const _: () = assert!(FRAME_BODY_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(RECORD_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(SYSTEM_STREAM_NAME_BYTES_MAX >= STREAM_NAME_BYTES_MAX + "$snapshot-".len());

@@ -1,5 +1,6 @@
 //! Bounded reads, and unbounded ones: subscriptions.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -169,6 +170,17 @@ impl Read {
         self.system = true;
         self
     }
+}
+
+/// What a read looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explain {
+    /// `stream`, `postings`, or `scan`.
+    pub index: Cow<'static, str>,
+    /// Segments that events were read from. A segment that a read comes back to counts again.
+    pub segments_read: u64,
+    /// Entries of posting lists, the stream's own among them, that were looked at.
+    pub postings_read: u64,
 }
 
 /// Where a subscription begins.

@@ -6,10 +6,12 @@
 //! that was visible when it was written, so that a later, laxer setting never brings back what was
 //! hidden (scavenging may have removed it).
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::append::StreamState;
-use crate::ids::{Position, Revision};
+use crate::ids::{Lineage, LogId, Position, Revision};
 use crate::names::StreamName;
 
 /// Prefix of the stream that holds a stream's settings.
@@ -94,4 +96,64 @@ pub struct Head {
     pub position: Option<Position>,
     /// The lineage it belongs to.
     pub lineage: crate::ids::Lineage,
+}
+
+/// Which streams to list.
+#[derive(Clone, Debug)]
+pub struct StreamList {
+    /// Only names that start so.
+    pub prefix: String,
+    /// Only this category.
+    pub category: Option<String>,
+    /// Only names after this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// The system's streams too.
+    pub system: bool,
+    /// Deleted streams too.
+    pub deleted: bool,
+}
+
+impl Default for StreamList {
+    fn default() -> Self {
+        Self {
+            prefix: String::new(),
+            category: None,
+            after: None,
+            limit: 1000,
+            system: false,
+            deleted: false,
+        }
+    }
+}
+
+/// Counts of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Events of users, hidden ones included.
+    pub events: u64,
+    /// Streams of users that have a visible event.
+    pub streams: u64,
+    /// Events of the system.
+    pub system_events: u64,
+    /// Streams of the system.
+    pub system_streams: u64,
+    /// The last position; `None` on an empty log.
+    pub head_position: Option<Position>,
+    /// Segments that hold events.
+    pub segments: u64,
+    /// Bytes of those segments.
+    pub bytes: u64,
+    /// Segments that were rewritten into compressed blocks.
+    pub compressed_segments: u64,
+    /// Sealed segments that could not be opened: reads of their positions answer that they are
+    /// damaged, and all else goes on.
+    pub fenced_segments: u64,
+    /// Identity of the log.
+    pub log_id: LogId,
+    /// Its lineage.
+    pub lineage: Lineage,
+    /// How the disk is written.
+    pub backend: Cow<'static, str>,
 }

@@ -254,7 +254,8 @@ impl Log {
     ) -> ReadFault {
         if let Content::Blocks(table) = &segment.content {
             let (offset, next) = table.place_of(position);
-            let missing = || Box::new(segment.damage(offset, CorruptionKind::Checksum("block".into())));
+            let missing =
+                || Box::new(segment.damage(offset, CorruptionKind::Checksum("block".into())));
             let corruption = corruption.unwrap_or_else(missing);
             return ReadFault { corruption, resume_at: next.or(next_segment) };
         }

@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use nexus_protocol::{
-    AsOf, Direction, Filter, From, Invalid, Read, ReadError, RecordedEvent, StreamState, Timestamp,
-    names,
+    AsOf, Direction, Explain, Filter, From, Invalid, Read, ReadError, RecordedEvent, StreamState,
+    Timestamp, names,
 };
 
 pub(crate) use cursor::{Cursor, error_at};
@@ -43,17 +43,6 @@ enum State {
     Open(Box<Reader>),
     Failed(Box<ReadError>),
     Done,
-}
-
-/// What a read looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explain {
-    /// `stream`, `postings`, or `scan`.
-    pub index: &'static str,
-    /// Segments that events were read from. A segment that a read comes back to counts again.
-    pub segments_read: u64,
-    /// Entries of posting lists, the stream's own among them, that were looked at.
-    pub postings_read: u64,
 }
 
 /// What a look for the next event came to.
@@ -114,7 +103,7 @@ impl Events {
     pub fn explain(&self) -> Explain {
         match &self.state {
             State::Open(reader) => reader.explain(),
-            _ => Explain { index: "none", segments_read: 0, postings_read: 0 },
+            _ => Explain { index: "none".into(), segments_read: 0, postings_read: 0 },
         }
     }
 
@@ -324,7 +313,7 @@ impl Reader {
             Source::Scan => ("scan", 0),
             Source::Walk(walk) => ("postings", walk.looked_at),
         };
-        Explain { index, segments_read: self.cursor.segments_read, postings_read }
+        Explain { index: index.into(), segments_read: self.cursor.segments_read, postings_read }
     }
 
     /// The next event that is asked for and visible.

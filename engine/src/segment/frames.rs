@@ -89,7 +89,9 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
     let (start, end) = {
         let table = segment.frames().expect("the caller knows the layout");
         let Some(frame) = table.find(position) else {
-            return Err(Box::new(segment.damage(0, CorruptionKind::Malformed("frame table".into()))));
+            return Err(Box::new(
+                segment.damage(0, CorruptionKind::Malformed("frame table".into())),
+            ));
         };
         let along = match want {
             Want::One => Some((0, RECORDS_ALONG)),
@@ -108,7 +110,9 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
         (table.slots[first].offset_bytes, table.end_of(last))
     };
     if start < HEADER_BLOCK_BYTES || start >= end {
-        return Err(Box::new(segment.damage(start, CorruptionKind::Malformed("frame table".into()))));
+        return Err(Box::new(
+            segment.damage(start, CorruptionKind::Malformed("frame table".into())),
+        ));
     }
     let bytes = read(source, start, end)?;
     walk(&bytes, start, segment).map_err(Box::new)

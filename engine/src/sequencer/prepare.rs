@@ -184,7 +184,11 @@ fn encoded_bytes(append: &Append) -> Result<usize, AppendError> {
     }
     if size > APPEND_BYTES_MAX {
         let what = "an append, in bytes of its records";
-        return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max: APPEND_BYTES_MAX }));
+        return Err(AppendError::TooLarge(TooLarge {
+            what: what.into(),
+            size,
+            max: APPEND_BYTES_MAX,
+        }));
     }
     Ok(size)
 }
@@ -196,7 +200,11 @@ fn extensions(append: &Append) -> Result<Vec<u8>, AppendError> {
     let Some(length) = length else {
         let what = "an idempotency key, in bytes";
         let size = key.len();
-        return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max: IDEMPOTENCY_KEY_BYTES_MAX }));
+        return Err(AppendError::TooLarge(TooLarge {
+            what: what.into(),
+            size,
+            max: IDEMPOTENCY_KEY_BYTES_MAX,
+        }));
     };
     let mut out = Vec::with_capacity(4 + key.len());
     out.extend_from_slice(&EXTENSION_IDEMPOTENCY_KEY.to_le_bytes());
@@ -212,7 +220,11 @@ fn query(query: &Query) -> Result<Filter, AppendError> {
     }
     if query.items.len() > QUERY_ITEMS_MAX {
         let (what, size) = ("items of one query", query.items.len());
-        return Err(AppendError::TooLarge(TooLarge { what: what.into(), size, max: QUERY_ITEMS_MAX }));
+        return Err(AppendError::TooLarge(TooLarge {
+            what: what.into(),
+            size,
+            max: QUERY_ITEMS_MAX,
+        }));
     }
     for item in &query.items {
         let sizes = [

@@ -43,38 +43,51 @@ pub struct PreparedRecord {
 }
 
 impl PreparedRecord {
-    /// Appends the record to `out`, whose length must be a multiple of 8, with zeros for placement
-    /// and checksum.
+    /// Appends the record to `out`, whose length must be a multiple of 8, as a draft.
     ///
     /// # Panics
     /// When the event was not checked and a size does not fit its field.
     pub fn encode(recipe: &Recipe<'_>, out: &mut Vec<u8>) -> Self {
-        assert!(out.len().is_multiple_of(8), "records start at multiples of 8");
-        let start = out.len();
-        put_fixed(recipe, out);
-        put_optional(recipe.event, out);
-        for tag in recipe.tags {
-            out.extend_from_slice(&u16_of(tag.len()).to_le_bytes());
-        }
-        out.extend_from_slice(recipe.stream.as_bytes());
-        out.extend_from_slice(recipe.event.event_type.as_bytes());
-        out.extend_from_slice(recipe.event.content_type.as_bytes());
-        recipe.tags.iter().for_each(|tag| out.extend_from_slice(tag.as_bytes()));
-        out.extend_from_slice(recipe.extensions);
-        out.extend_from_slice(&recipe.event.metadata);
-        out.extend_from_slice(&recipe.event.data);
-        out.resize(out.len().next_multiple_of(8), 0);
-        let content_end = out.len();
-        out.resize(content_end + PLACEMENT_BYTES, 0);
-        let length = out.len() - start;
-        let length_field = u32_of(length).to_le_bytes();
-        out[start..start + 4].copy_from_slice(&length_field);
-        let content = &out[start + 8..content_end];
-        let mut hasher = Hasher::new();
-        hasher.update(&length_field);
-        hasher.update(content);
-        Self { start, length, crc: hasher.finalize(), digest: *blake3::hash(content).as_bytes() }
+        let (start, crc) = encode_draft(recipe, out);
+        let content = &out[start + 8..out.len() - PLACEMENT_BYTES];
+        let digest = *blake3::hash(content).as_bytes();
+        Self { start, length: out.len() - start, crc, digest }
     }
+}
+
+/// Appends a draft to `out`, whose length must be a multiple of 8: a record with zeros for its
+/// placement, and the checksum of what stands before it. That is how an event travels to a server.
+/// Answers where it starts, and the checksum.
+///
+/// # Panics
+/// When the event was not checked and a size does not fit its field.
+pub fn encode_draft(recipe: &Recipe<'_>, out: &mut Vec<u8>) -> (usize, u32) {
+    assert!(out.len().is_multiple_of(8), "records start at multiples of 8");
+    let start = out.len();
+    put_fixed(recipe, out);
+    put_optional(recipe.event, out);
+    for tag in recipe.tags {
+        out.extend_from_slice(&u16_of(tag.len()).to_le_bytes());
+    }
+    out.extend_from_slice(recipe.stream.as_bytes());
+    out.extend_from_slice(recipe.event.event_type.as_bytes());
+    out.extend_from_slice(recipe.event.content_type.as_bytes());
+    recipe.tags.iter().for_each(|tag| out.extend_from_slice(tag.as_bytes()));
+    out.extend_from_slice(recipe.extensions);
+    out.extend_from_slice(&recipe.event.metadata);
+    out.extend_from_slice(&recipe.event.data);
+    out.resize(out.len().next_multiple_of(8), 0);
+    let content_end = out.len();
+    out.resize(content_end + PLACEMENT_BYTES, 0);
+    let length = out.len() - start;
+    let length_field = u32_of(length).to_le_bytes();
+    out[start..start + 4].copy_from_slice(&length_field);
+    let mut hasher = Hasher::new();
+    hasher.update(&length_field);
+    hasher.update(&out[start + 8..content_end]);
+    let crc = hasher.finalize();
+    out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+    (start, crc)
 }
 
 /// Gives a record its place: writes position, revision, and recorded time at the end of `record`

@@ -12,7 +12,7 @@
 mod encode;
 mod view;
 
-pub use encode::{ContentDigest, PreparedRecord, Recipe, place};
+pub use encode::{ContentDigest, PreparedRecord, Recipe, encode_draft, place};
 pub use view::{RecordError, RecordedEvent, Tags, record_length};
 
 /// Bytes before the optional fields: length, checksum, id, flags, sizes.

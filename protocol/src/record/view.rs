@@ -99,6 +99,37 @@ impl RecordedEvent {
         Self::open(bytes)
     }
 
+    /// Checks a draft: a record without its place, on its way to a log. Its checksum covers what
+    /// stands before the placement, which is zero.
+    ///
+    /// # Errors
+    /// Says why the bytes are not a draft.
+    pub fn decode_draft(bytes: Bytes) -> Result<Self, RecordError> {
+        let length = record_length(&bytes)?;
+        let placement = length - PLACEMENT_BYTES;
+        if length != bytes.len() {
+            return Err(RecordError::Malformed("length"));
+        }
+        if bytes.get(placement..).is_none_or(|b| b.iter().any(|byte| *byte != 0)) {
+            return Err(RecordError::Malformed("placement of a draft"));
+        }
+        let mut hasher = Hasher::new();
+        hasher.update(bytes.get(..4).unwrap_or_default());
+        hasher.update(bytes.get(8..placement).unwrap_or_default());
+        if hasher.finalize() != u32_at(&bytes, 4)? {
+            return Err(RecordError::Checksum);
+        }
+        Self::open(bytes)
+    }
+
+    /// The same event as a part of the stored one, or as one that a server changed.
+    #[must_use]
+    pub fn as_part(mut self, part: u32, altered: bool) -> Self {
+        self.part = part;
+        self.altered = altered;
+        self
+    }
+
     /// Finds the fields of a record whose checksum held.
     fn open(bytes: Bytes) -> Result<Self, RecordError> {
         let version = *bytes.get(33).ok_or(RecordError::Malformed("length"))?;
@@ -254,6 +285,11 @@ impl RecordedEvent {
     /// The facts.
     pub fn data(&self) -> &[u8] {
         self.slice(self.data, self.end)
+    }
+
+    /// What belongs to the transport of the facts, as shared bytes, without a copy.
+    pub fn metadata_bytes(&self) -> Bytes {
+        self.bytes.slice(self.metadata as usize..self.data as usize)
     }
 
     /// The facts as shared bytes, without a copy.

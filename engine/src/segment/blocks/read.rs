@@ -56,7 +56,11 @@ pub(super) fn one(
     }
     Err(damage.unwrap_or_else(|| {
         let (offset, _) = table.place_of(position);
-        crate::error::corruption(file.path(), offset, CorruptionKind::Malformed("block table".into()))
+        crate::error::corruption(
+            file.path(),
+            offset,
+            CorruptionKind::Malformed("block table".into()),
+        )
     }))
 }
 

@@ -48,7 +48,11 @@ impl Records<'_> {
 
     fn bad_record(&self) -> Corruption {
         let (offset, _) = self.table.place_of(self.next);
-        crate::error::corruption(self.file.path(), offset, CorruptionKind::Checksum("record".into()))
+        crate::error::corruption(
+            self.file.path(),
+            offset,
+            CorruptionKind::Checksum("record".into()),
+        )
     }
 }
 
@@ -81,9 +85,9 @@ pub(super) fn walk(
             return Err(directory.damage(CorruptionKind::Malformed("position of a frame".into())));
         }
         let input = frame.chain_input(|input| {
-            let record = records
-                .next_record()?
-                .ok_or_else(|| directory.damage(CorruptionKind::Malformed("count of a frame".into())))?;
+            let record = records.next_record()?.ok_or_else(|| {
+                directory.damage(CorruptionKind::Malformed("count of a frame".into()))
+            })?;
             if record.recorded_at() != header.recorded_at {
                 return Err(records.bad_record());
             }
@@ -99,7 +103,9 @@ pub(super) fn walk(
         && frames == table.frames
         && last == Some((sealed.last_entry, sealed.last_recorded_at));
     if !whole {
-        return Err(directory.damage(CorruptionKind::Malformed("end of the frame directory".into())));
+        return Err(
+            directory.damage(CorruptionKind::Malformed("end of the frame directory".into()))
+        );
     }
     if chain == sealed.last_digest { Ok(()) } else { Err(directory.damage(CorruptionKind::Chain)) }
 }

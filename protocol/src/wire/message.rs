@@ -1,0 +1,422 @@
+//! Control messages: what a connection and a stream are for, and short answers.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::request::{ExpectedHead, ReadHead, SubscribeHead};
+use super::{AppendedHead, WireError};
+use crate::ids::{Lineage, LogId, Position, Revision};
+use crate::names::StreamName;
+use crate::read::Explain;
+use crate::snapshot::{FoldIdentity, SnapshotAt, SnapshotInfo};
+use crate::stream::{Head, Stats, StreamChange, StreamInfo, StreamLimits};
+
+/// The client's first words.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq)]
+pub struct Hello {
+    /// The oldest version of the messages that it speaks.
+    pub oldest: u16,
+    /// The newest.
+    pub newest: u16,
+    /// What it is: name and version, for logs.
+    pub client: String,
+    /// Who it is; `None`: nobody, which only a server in dev mode takes.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for Hello {
+    /// A token is never printed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello").field("newest", &self.newest).field("client", &self.client).finish()
+    }
+}
+
+/// The server's first words.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Welcome {
+    /// The version of all further messages.
+    pub version: u16,
+    /// What it is: name and version, for logs.
+    pub server: String,
+    /// Appends of one session that it takes before it has answered one of them.
+    pub appends_in_flight: u32,
+}
+
+/// The first packet of a stream.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Open {
+    /// Which log.
+    pub namespace: String,
+    /// After so many milliseconds nobody waits for the answer any more; `None`: there is no such time.
+    pub deadline_ms: Option<u32>,
+    /// The trace that this belongs to, as a W3C `traceparent`.
+    pub traceparent: Option<String>,
+    /// What is asked for.
+    pub operation: Operation,
+}
+
+/// What is asked for.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// A session of appends: packets of the kind `Append` follow.
+    Append,
+    /// A read: `Items`, then `End`.
+    Read(ReadHead),
+    /// A subscription: `Items` as long as there is credit.
+    Subscribe(SubscribeHead),
+    /// The event with this id: `Items` with it, or without.
+    Event {
+        /// The id.
+        id: [u8; 16],
+    },
+    /// The end of the log.
+    Head,
+    /// What is known of a stream.
+    Stream {
+        /// Its name.
+        stream: String,
+    },
+    /// Streams by name.
+    Streams {
+        /// How their names start.
+        prefix: String,
+        /// Only this category.
+        category: Option<String>,
+        /// The last name of the page before.
+        after: Option<String>,
+        /// How many at most.
+        limit: u32,
+        /// Those without visible events too.
+        deleted: bool,
+        /// Those of the system too.
+        system: bool,
+    },
+    /// Changes the limits of a stream.
+    SetStream {
+        /// Its name.
+        stream: String,
+        /// See [`StreamChange::max_count`].
+        max_count: Option<Option<u64>>,
+        /// See [`StreamChange::max_age_s`].
+        max_age_s: Option<Option<u64>>,
+        /// See [`StreamChange::truncate_before`].
+        truncate_before: Option<u64>,
+    },
+    /// Deletes a stream.
+    DeleteStream {
+        /// Its name.
+        stream: String,
+        /// What it must be.
+        expected: ExpectedHead,
+        /// For good.
+        tombstone: bool,
+    },
+    /// Keeps a snapshot; its state is the payload.
+    SaveSnapshot(SnapshotHead),
+    /// Loads a snapshot.
+    LoadSnapshot {
+        /// The stream it is of.
+        stream: String,
+        /// At or before this revision.
+        revision: Option<u64>,
+        /// At or before this position.
+        position: Option<u64>,
+        /// See [`FoldIdentity::fold_version`].
+        fold_version: u32,
+        /// See [`FoldIdentity::upcaster_hash`].
+        upcaster_hash: u64,
+    },
+    /// The snapshots of a stream.
+    Snapshots {
+        /// Its name.
+        stream: String,
+    },
+    /// Counts of the namespace.
+    Stats,
+    /// The names of all namespaces.
+    Namespaces,
+    /// Creates the namespace that the stream was opened with.
+    CreateNamespace,
+}
+
+/// A snapshot but for its state.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SnapshotHead {
+    /// The stream it is of.
+    pub stream: String,
+    /// The state is that after the event of this revision.
+    pub revision: u64,
+    /// Where it stands in the log; 0 when it is saved.
+    pub position: u64,
+    /// See [`FoldIdentity::fold_version`].
+    pub fold_version: u32,
+    /// See [`FoldIdentity::upcaster_hash`].
+    pub upcaster_hash: u64,
+    /// Media type of the state.
+    pub content_type: String,
+}
+
+impl SnapshotHead {
+    /// Of a listed snapshot.
+    pub fn of(stream: &str, info: &SnapshotInfo) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            revision: info.revision.get(),
+            position: info.position.get(),
+            fold_version: info.fold.fold_version,
+            upcaster_hash: info.fold.upcaster_hash,
+            content_type: String::new(),
+        }
+    }
+
+    /// Which fold made it.
+    pub fn fold(&self) -> FoldIdentity {
+        FoldIdentity { fold_version: self.fold_version, upcaster_hash: self.upcaster_hash }
+    }
+
+    /// As a listed snapshot.
+    pub fn info(&self) -> SnapshotInfo {
+        SnapshotInfo {
+            revision: Revision::new(self.revision),
+            position: Position::new(self.position),
+            fold: self.fold(),
+        }
+    }
+}
+
+/// Which snapshot a request means. A revision goes before a position.
+pub(crate) fn snapshot_at(revision: Option<u64>, position: Option<u64>) -> SnapshotAt {
+    match (revision, position) {
+        (Some(revision), _) => SnapshotAt::Revision(Revision::new(revision)),
+        (None, Some(position)) => SnapshotAt::Position(Position::new(position)),
+        (None, None) => SnapshotAt::Latest,
+    }
+}
+
+impl Operation {
+    /// A request for a snapshot.
+    pub fn load_snapshot(stream: &str, at: SnapshotAt, fold: FoldIdentity) -> Self {
+        let (revision, position) = match at {
+            SnapshotAt::Latest => (None, None),
+            SnapshotAt::Revision(revision) => (Some(revision.get()), None),
+            SnapshotAt::Position(position) => (None, Some(position.get())),
+        };
+        Self::LoadSnapshot {
+            stream: stream.to_owned(),
+            revision,
+            position,
+            fold_version: fold.fold_version,
+            upcaster_hash: fold.upcaster_hash,
+        }
+    }
+
+    /// Which snapshot is asked for, if one is.
+    pub fn snapshot_at(&self) -> Option<SnapshotAt> {
+        match self {
+            Self::LoadSnapshot { revision, position, .. } => {
+                Some(snapshot_at(*revision, *position))
+            }
+            _ => None,
+        }
+    }
+
+    /// A request to change a stream.
+    pub fn set_stream(stream: &str, change: StreamChange) -> Self {
+        Self::SetStream {
+            stream: stream.to_owned(),
+            max_count: change.max_count,
+            max_age_s: change.max_age_s,
+            truncate_before: change.truncate_before.map(Revision::get),
+        }
+    }
+}
+
+/// A short answer.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It is done, and there is nothing to say.
+    Done,
+    /// The end of the log.
+    Head {
+        /// The last position.
+        position: Option<u64>,
+        /// The lineage it belongs to.
+        lineage: u32,
+    },
+    /// What is known of a stream.
+    Stream(StreamHead),
+    /// Streams by name.
+    Streams(Vec<StreamHead>),
+    /// An append happened.
+    Appended(AppendedHead),
+    /// A snapshot with its state as payload, or none.
+    Snapshot(Option<SnapshotHead>),
+    /// The snapshots of a stream.
+    Snapshots(Vec<SnapshotHead>),
+    /// Counts.
+    Stats(StatsHead),
+    /// Names of namespaces.
+    Namespaces(Vec<String>),
+}
+
+impl Answer {
+    /// The end of a log.
+    pub fn head(head: Head) -> Self {
+        Self::Head { position: head.position.map(Position::get), lineage: head.lineage.get() }
+    }
+
+    /// The end of the log, if it is that.
+    pub fn into_head(self) -> Option<Head> {
+        match self {
+            Self::Head { position, lineage } => {
+                let position = position.map(Position::new);
+                Some(Head { position, lineage: Lineage::new(lineage) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is known of a stream.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct StreamHead {
+    stream: String,
+    state: super::request::StateHead,
+    floor: u64,
+    last_position: Option<u64>,
+    max_count: Option<u64>,
+    max_age_s: Option<u64>,
+    truncate_before: Option<u64>,
+    meta_revision: Option<u64>,
+}
+
+impl From<&StreamInfo> for StreamHead {
+    fn from(info: &StreamInfo) -> Self {
+        Self {
+            stream: info.stream.as_str().to_owned(),
+            state: info.state.into(),
+            floor: info.floor.get(),
+            last_position: info.last_position.map(Position::get),
+            max_count: info.limits.max_count,
+            max_age_s: info.limits.max_age_s,
+            truncate_before: info.limits.truncate_before.map(Revision::get),
+            meta_revision: info.meta_revision.map(Revision::get),
+        }
+    }
+}
+
+impl TryFrom<StreamHead> for StreamInfo {
+    type Error = WireError;
+
+    fn try_from(head: StreamHead) -> Result<Self, WireError> {
+        Ok(Self {
+            stream: StreamName::new(&head.stream).map_err(WireError::malformed)?,
+            state: head.state.into(),
+            floor: Revision::new(head.floor),
+            last_position: head.last_position.map(Position::new),
+            limits: StreamLimits {
+                max_count: head.max_count,
+                max_age_s: head.max_age_s,
+                truncate_before: head.truncate_before.map(Revision::new),
+            },
+            meta_revision: head.meta_revision.map(Revision::new),
+        })
+    }
+}
+
+/// Counts of a namespace.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct StatsHead {
+    /// Events of users.
+    pub events: u64,
+    /// Streams of users that have a visible event.
+    pub streams: u64,
+    /// Events of the system.
+    pub system_events: u64,
+    /// Streams of the system.
+    pub system_streams: u64,
+    /// The last position.
+    pub head_position: Option<u64>,
+    /// Segments that hold events.
+    pub segments: u64,
+    /// Bytes of those segments.
+    pub bytes: u64,
+    /// Segments that were rewritten into compressed blocks.
+    pub compressed_segments: u64,
+    /// Sealed segments that could not be opened.
+    pub fenced_segments: u64,
+    /// Identity of the log.
+    pub log_id: [u8; 16],
+    /// Its lineage.
+    pub lineage: u32,
+    /// How the disk is written.
+    pub backend: String,
+}
+
+impl From<&Stats> for StatsHead {
+    fn from(stats: &Stats) -> Self {
+        Self {
+            events: stats.events,
+            streams: stats.streams,
+            system_events: stats.system_events,
+            system_streams: stats.system_streams,
+            head_position: stats.head_position.map(Position::get),
+            segments: stats.segments,
+            bytes: stats.bytes,
+            compressed_segments: stats.compressed_segments,
+            fenced_segments: stats.fenced_segments,
+            log_id: *stats.log_id.as_bytes(),
+            lineage: stats.lineage.get(),
+            backend: stats.backend.clone().into_owned(),
+        }
+    }
+}
+
+impl From<StatsHead> for Stats {
+    fn from(head: StatsHead) -> Self {
+        Self {
+            events: head.events,
+            streams: head.streams,
+            system_events: head.system_events,
+            system_streams: head.system_streams,
+            head_position: head.head_position.map(Position::new),
+            segments: head.segments,
+            bytes: head.bytes,
+            compressed_segments: head.compressed_segments,
+            fenced_segments: head.fenced_segments,
+            log_id: LogId::from_bytes(head.log_id),
+            lineage: Lineage::new(head.lineage),
+            backend: head.backend.into(),
+        }
+    }
+}
+
+/// How a read went about it: what its `End` says.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct EndHead {
+    /// See [`Explain::index`].
+    pub index: String,
+    /// See [`Explain::segments_read`].
+    pub segments_read: u64,
+    /// See [`Explain::postings_read`].
+    pub postings_read: u64,
+}
+
+impl From<&Explain> for EndHead {
+    fn from(explain: &Explain) -> Self {
+        Self {
+            index: explain.index.clone().into_owned(),
+            segments_read: explain.segments_read,
+            postings_read: explain.postings_read,
+        }
+    }
+}
+
+impl From<EndHead> for Explain {
+    fn from(head: EndHead) -> Self {
+        Self {
+            index: head.index.into(),
+            segments_read: head.segments_read,
+            postings_read: head.postings_read,
+        }
+    }
+}

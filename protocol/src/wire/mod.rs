@@ -1,0 +1,47 @@
+//! What travels between a client and a server: packets on QUIC streams. `docs/protocol.md` specifies
+//! the bytes; this module is their only codec. It does no I/O.
+//!
+//! A packet is a header of [`PACKET_HEADER_BYTES`], a *head* (a control message, an rkyv archive that
+//! is validated before anything of it is used), and a *payload*: records as they are stored, with
+//! their checksums. Lengths are bounded before memory is taken for them (I8), and what either side
+//! sends is decoded as if it came from an enemy.
+//!
+//! Messages are types of their own, apart from the words they stand for, so that a change of those is
+//! never a silent change of the protocol. A connection agrees on one [`PROTOCOL`] version first, and
+//! nobody is sent a message that its version does not have.
+
+mod append;
+mod failure;
+mod items;
+mod message;
+mod packet;
+mod request;
+
+pub use append::{AppendHead, AppendedHead, decode_append, encode_append};
+pub use failure::{AppendFailure, Failure, ReadFailure};
+pub use items::{ItemsBuilder, decode_items};
+pub use message::{
+    Answer, EndHead, Hello, Open, Operation, SnapshotHead, StatsHead, StreamHead, Welcome,
+};
+pub use packet::{
+    PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head, encode_packet,
+};
+pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
+
+/// The name that both sides give when TLS begins (ALPN).
+pub const ALPN: &[u8] = b"nexus/1";
+/// The version of the messages that this build speaks best.
+pub const PROTOCOL: u16 = 1;
+/// The oldest version that it still speaks.
+pub const PROTOCOL_OLDEST: u16 = 1;
+
+const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL);
+
+/// The version that two sides speak: the newest that both know.
+pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
+    let version = theirs.min(PROTOCOL);
+    (version >= PROTOCOL_OLDEST && version >= theirs_oldest).then_some(version)
+}
+
+#[cfg(test)]
+mod tests;

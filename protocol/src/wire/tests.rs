@@ -1,0 +1,271 @@
+//! What is sent comes back as it was; what an enemy sends is refused.
+//!
+//! Is not: a test of a connection; `server/` has those.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::packet::decode_head;
+use super::*;
+use crate::error::{Clause, Conflict, Corruption, CorruptionKind, Invalid, TooLarge, Unavailable};
+use crate::record::{PreparedRecord, Recipe, place};
+use crate::{
+    Append, AppendError, AsOf, EventData, EventId, ExpectedRevision, Filter, FilterItem, Position,
+    QueryItem, Read, ReadError, RecordedEvent, Revision, Start, StreamState, Subscribe,
+    SubscriptionItem, Timestamp,
+};
+
+/// Head and payload of a packet.
+fn opened(packet: &Bytes, kind: PacketKind) -> (Bytes, Bytes) {
+    let header = PacketHeader::decode(packet.first_chunk().unwrap()).unwrap();
+    assert_eq!(header.kind, kind);
+    let body = packet.slice(PACKET_HEADER_BYTES..);
+    assert_eq!(body.len(), header.body_bytes());
+    (body.slice(..header.head_bytes), body.slice(header.head_bytes..))
+}
+
+fn event(data: &str) -> EventData {
+    EventData::json("OrderPlaced", data)
+        .unwrap()
+        .id(EventId::from_bytes([7; 16]))
+        .tag("order:1")
+        .tag("customer:é")
+        .occurred_at(Timestamp::from_micros(-5))
+        .metadata(&b"{\"a\":1}"[..])
+}
+
+fn append() -> Append {
+    Append::to("order-1")
+        .at(Revision::new(4))
+        .events([event("a"), event("b")])
+        .stream("order-ö")
+        .no_stream()
+        .event(EventData::new("Kept", "", Bytes::new()))
+        .stream("checked")
+        .exists()
+        .boundary(QueryItem::tags(["order:1"]).of_types(["OrderPlaced"]), Some(Position::new(9)))
+        .absent(QueryItem::tags(["coupon:X"]))
+        .idempotency_key("key")
+}
+
+fn recorded(position: u64) -> RecordedEvent {
+    let event = event("stored");
+    let recipe = Recipe {
+        stream: "order-1",
+        id: EventId::from_bytes([1; 16]),
+        event: &event,
+        tags: &["a:b"],
+        extensions: &[],
+    };
+    let mut bytes = Vec::new();
+    let prepared = PreparedRecord::encode(&recipe, &mut bytes);
+    let time = Timestamp::from_micros(77);
+    place(&mut bytes, &prepared, Position::new(position), Revision::new(3), time);
+    RecordedEvent::decode(bytes.into()).unwrap()
+}
+
+#[test]
+fn appends_come_back_as_they_were() {
+    let append = append();
+    let (head, payload) = opened(&encode_append(&append).unwrap(), PacketKind::Append);
+    let mut wanted = append;
+    // Tags are a set: they travel sorted.
+    wanted.streams[0].events.iter_mut().for_each(|event| event.tags.sort());
+    assert_eq!(decode_append(&head, &payload).unwrap(), wanted);
+    let empty = Append::to("a").exists();
+    let (head, payload) = opened(&encode_append(&empty).unwrap(), PacketKind::Append);
+    assert_eq!(decode_append(&head, &payload).unwrap(), empty);
+}
+
+#[test]
+fn a_flipped_bit_of_an_event_is_seen() {
+    let (head, payload) = opened(&encode_append(&append()).unwrap(), PacketKind::Append);
+    for bit in 0..payload.len() * 8 {
+        let mut bytes = payload.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode_append(&head, &bytes.into()).is_err(), "bit {bit}");
+    }
+    for cut in 0..payload.len() {
+        assert!(decode_append(&head, &payload.slice(..cut)).is_err());
+    }
+}
+
+#[test]
+fn what_no_server_takes_is_refused_before_it_is_sent() {
+    let check = |append: Append, part: &str| {
+        let error = encode_append(&append).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    check(Append::to("").event(event("a")), "empty");
+    check(Append::to("a").event(EventData::default()), "event type");
+    check(Append::to("a").idempotency_key("k".repeat(257)), "idempotency key");
+    let tags = (0..33).fold(event("a"), |event, n| event.tag(format!("n:{n}")));
+    check(Append::to("a").event(tags), "tags of one event");
+    check((0..1025).fold(Append::new(), |a, n| a.stream(n.to_string())), "streams of one append");
+    let large = vec![b'x'; 12 << 20];
+    let large = EventData::new("T", "", large.into());
+    check(Append::to("a").events([large.clone(), large.clone(), large]), "bytes of its records");
+    check(Append::to("a").absent(QueryItem::types(["\u{7}"])), "control character");
+}
+
+#[test]
+fn items_come_back_as_they_were() {
+    let masked = recorded(12).as_part(3, true);
+    let items = [
+        SubscriptionItem::Event(recorded(11)),
+        SubscriptionItem::Event(masked),
+        SubscriptionItem::CaughtUp { position: None },
+        SubscriptionItem::CaughtUp { position: Some(Position::new(12)) },
+        SubscriptionItem::FellBehind { position: Some(Position::ZERO) },
+        SubscriptionItem::Checkpoint { position: Position::new(u64::MAX) },
+    ];
+    let mut builder = ItemsBuilder::default();
+    items.iter().for_each(|item| builder.push(item));
+    assert_eq!(builder.events(), 2);
+    let (_, payload) = opened(&builder.take(), PacketKind::Items);
+    assert!(builder.is_empty());
+    assert_eq!(decode_items(&payload).unwrap(), items);
+    for cut in 1..payload.len() {
+        let kept = decode_items(&payload.slice(..cut)).map(|items| items.len());
+        assert!(kept.is_err() || kept.is_ok_and(|kept| kept < items.len()));
+    }
+}
+
+#[test]
+fn requests_come_back_as_they_were() {
+    let filter = Filter::any([
+        FilterItem { types: vec!["A".into()], tags: vec!["a:b".into()], ..FilterItem::default() },
+        FilterItem { stream_prefix: vec!["x".into()], ..FilterItem::default() },
+    ]);
+    for read in [
+        Read::all(),
+        Read::stream("a").backwards().limit(7).from_revision(Revision::new(3)),
+        Read::all().filter(filter.clone()).system().from_time(Timestamp::from_micros(-1)),
+        Read::all()
+            .from_position(Position::new(9))
+            .as_of(AsOf::Recorded(Timestamp::from_micros(8))),
+        Read::stream("a").as_of(AsOf::Revision(Revision::ZERO)),
+        Read::all().as_of(AsOf::Position(Position::MAX)),
+    ] {
+        let open = Open {
+            namespace: "default".into(),
+            deadline_ms: Some(5),
+            traceparent: None,
+            operation: Operation::Read((&read).into()),
+        };
+        let (head, _) = opened(&encode_packet(PacketKind::Open, &open, &[]), PacketKind::Open);
+        let back: Open = decode_head(&head).unwrap();
+        let Operation::Read(head) = back.operation else { panic!("it was a read") };
+        assert_eq!(Read::from(head), read);
+    }
+    let places = [Start::Beginning, Start::End, Start::At(Position::ZERO)];
+    for start in places.into_iter().chain([Start::After(Position::new(4))]) {
+        let subscribe =
+            Subscribe { checkpoint_every: 3, ..Subscribe::all().filter(filter.clone()) };
+        let subscribe = subscribe.start(start).system();
+        let head = SubscribeHead::new(&subscribe, 10);
+        assert_eq!(Subscribe::from(head), subscribe);
+    }
+}
+
+#[test]
+fn errors_come_back_as_they_were() {
+    let corruption = Box::new(Corruption {
+        file: "f".into(),
+        offset_bytes: 8,
+        kind: CorruptionKind::Checksum("record".into()),
+    });
+    let position = Position::new(5);
+    let conflict =
+        |clause| AppendError::Conflict(Box::new(Conflict { clause, positions: vec![position] }));
+    let second = std::time::Duration::from_secs(1);
+    let expected = ExpectedRevision::Exact(Revision::new(2));
+    let found = StreamState::Deleted(Revision::new(1));
+    let errors = [
+        crate::names::check_tag("x").unwrap_err().into(),
+        crate::names::check_stream_name("a\n").unwrap_err().into(),
+        Invalid::IdTwice(EventId::from_bytes([3; 16])).into(),
+        AppendError::TooLarge(TooLarge { what: "w".into(), size: 2, max: 1 }),
+        AppendError::Unauthenticated { reason: "r".into() },
+        AppendError::Denied { reason: "r".into() },
+        AppendError::NotFound { what: "namespace".into() },
+        AppendError::Deleted { stream: "s".into() },
+        conflict(Clause::Stream { stream: "s".into(), expected, found }),
+        conflict(Clause::Boundary),
+        conflict(Clause::Absent),
+        conflict(Clause::Ids { stored: 1, given: 2 }),
+        AppendError::IdReused { id: EventId::from_bytes([3; 16]), position },
+        AppendError::BelowRetention { what: "w".into() },
+        AppendError::RateLimited { retry_after: second },
+        AppendError::Overloaded { waited_ms: 3, retry_after: second },
+        AppendError::Unknown,
+        AppendError::Poisoned { at: Some(position) },
+        AppendError::Unavailable(Unavailable::ClockJump { jump_s: 4 }),
+        AppendError::Unavailable(Unavailable::NotReachable("r".into())),
+        AppendError::Corruption(corruption.clone()),
+    ];
+    for error in errors {
+        assert_eq!(AppendError::from(AppendFailure::from(&error)), error);
+    }
+    let errors = [
+        Invalid::EmptyQuery.into(),
+        ReadError::Unauthenticated { reason: "r".into() },
+        ReadError::Denied { reason: "r".into() },
+        ReadError::NotFound { what: "w".into() },
+        ReadError::Deleted { stream: "s".into() },
+        ReadError::RateLimited { retry_after: second },
+        ReadError::Corruption { position, resume_at: Some(position), corruption },
+        ReadError::Poisoned { at: None },
+        ReadError::Unavailable { reason: "r".into() },
+        ReadError::Closed,
+    ];
+    for error in errors {
+        assert_eq!(ReadError::from(ReadFailure::from(&error)), error);
+    }
+}
+
+#[test]
+fn versions_meet_or_do_not() {
+    assert_eq!(agree(1, 1), Some(1));
+    assert_eq!(agree(1, 9), Some(PROTOCOL), "an older side is met where it is");
+    assert_eq!(agree(PROTOCOL + 1, PROTOCOL + 2), None);
+    assert_eq!(agree(0, 0), None);
+}
+
+#[test]
+fn a_token_is_never_printed() {
+    let hello = Hello { oldest: 1, newest: 1, client: "c".into(), token: Some("secret".into()) };
+    assert!(!format!("{hello:?}").contains("secret"));
+}
+
+#[test]
+fn lengths_are_bounded_before_memory_is_taken() {
+    let mut header = [0; PACKET_HEADER_BYTES];
+    header.copy_from_slice(&encode_packet(PacketKind::Credit, &7_u32, &[])[..PACKET_HEADER_BYTES]);
+    assert!(PacketHeader::decode(&header).is_ok());
+    header[7] = 0xff;
+    assert!(matches!(PacketHeader::decode(&header), Err(WireError::TooLarge { .. })));
+    header[2] = 99;
+    assert_eq!(PacketHeader::decode(&header), Err(WireError::UnknownKind(99)));
+    assert_eq!(PacketHeader::decode(b"GET / HTTP/1.1\r\n"), Err(WireError::NotAPacket));
+}
+
+proptest! {
+    #[test]
+    fn bytes_from_an_enemy_are_answered_with_an_error(
+        bytes in proptest::collection::vec(any::<u8>(), 0..600),
+        flips in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..8),
+    ) {
+        let _ = decode_items(&bytes.clone().into());
+        let _ = decode_append(&bytes, &bytes.clone().into());
+        let _ = decode_head::<Open>(&bytes);
+        let _ = decode_head::<Failure>(&bytes);
+        let (head, payload) = opened(&encode_append(&append()).unwrap(), PacketKind::Append);
+        let mut head = head.to_vec();
+        for (at, value) in flips {
+            let at = at % head.len();
+            head[at] = value;
+        }
+        let _ = decode_append(&head, &payload);
+    }
+}
