@@ -87,6 +87,8 @@ pub const PACKET_HEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const PACKET_PAYLOAD_BYTES_MAX: usize = APPEND_BYTES_MAX + 64 * 1024;
 /// Largest first packet of a connection, in bytes, before it is known who speaks.
 pub const HELLO_BYTES_MAX: usize = 16 * 1024;
+/// Most streams in one answer of a server; a longer list is asked for page by page.
+pub const STREAMS_PAGE_MAX: usize = 1000;
 
 const _: () = assert!(FRAME_BYTES_TARGET <= APPEND_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX + 64 * 1024 <= PACKET_PAYLOAD_BYTES_MAX);

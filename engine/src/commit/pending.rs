@@ -88,6 +88,12 @@ impl PendingAppend {
         Self { state: State::Ready(Some(Box::new(answer))) }
     }
 
+    /// Whether it has its place among all other appends: only while the queue is full it has none, and
+    /// what is submitted later may overtake it.
+    pub fn is_placed(&self) -> bool {
+        !matches!(self.state, State::Full { .. })
+    }
+
     /// Blocks until the append is answered; writes and syncs in this thread when nobody else does.
     ///
     /// # Errors

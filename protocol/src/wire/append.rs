@@ -9,7 +9,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::packet::{PacketKind, encode_packet};
 use super::request::{ExpectedHead, QueryHead};
-use super::{WireError, packet};
+use super::{AppendFailure, WireError, packet};
 use crate::append::{Absence, Append, Appended, Boundary, StreamAppend, StreamAppended};
 use crate::error::{AppendError, TooLarge};
 use crate::event::EventData;
@@ -69,6 +69,36 @@ impl TryFrom<AppendedHead> for Appended {
             streams: head.streams.into_iter().map(stream).collect::<Result<_, WireError>>()?,
             replayed: head.replayed,
         })
+    }
+}
+
+/// How one append of a session ended. A packet of the kind `Appended` has a list of them, in the
+/// order of the appends.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum AppendAnswer {
+    /// It happened.
+    Appended(AppendedHead),
+    /// It did not, or nobody knows.
+    Failed(AppendFailure),
+}
+
+impl From<&Result<Appended, AppendError>> for AppendAnswer {
+    fn from(answer: &Result<Appended, AppendError>) -> Self {
+        match answer {
+            Ok(appended) => Self::Appended(appended.into()),
+            Err(error) => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl TryFrom<AppendAnswer> for Result<Appended, AppendError> {
+    type Error = WireError;
+
+    fn try_from(answer: AppendAnswer) -> Result<Self, WireError> {
+        match answer {
+            AppendAnswer::Appended(head) => Ok(Ok(head.try_into()?)),
+            AppendAnswer::Failed(failure) => Ok(Err(failure.into())),
+        }
     }
 }
 

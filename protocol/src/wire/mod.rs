@@ -11,20 +11,23 @@
 //! nobody is sent a message that its version does not have.
 
 mod append;
+mod decoder;
 mod failure;
 mod items;
 mod message;
 mod packet;
 mod request;
 
-pub use append::{AppendHead, AppendedHead, decode_append, encode_append};
+pub use append::{AppendAnswer, AppendHead, AppendedHead, decode_append, encode_append};
+pub use decoder::{Packet, PacketDecoder};
 pub use failure::{AppendFailure, Failure, ReadFailure};
 pub use items::{ItemsBuilder, decode_items};
 pub use message::{
     Answer, EndHead, Hello, Open, Operation, SnapshotHead, StatsHead, StreamHead, Welcome,
 };
 pub use packet::{
-    PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head, encode_packet,
+    Encode, Message, PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head,
+    encode_packet, try_encode_packet,
 };
 pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
 

@@ -172,34 +172,73 @@ impl PacketHeader {
     }
 }
 
-/// Encodes a packet with a head and a payload behind it.
+/// A message that can stand in a packet's head.
+pub trait Encode:
+    for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rancor::Error>>
+{
+}
+
+impl<H> Encode for H where
+    H: for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rancor::Error>>
+{
+}
+
+/// Encodes a packet with a head and a payload behind it, both bounded by who made them.
 ///
 /// # Panics
 /// When either is over the bound of its kind: the caller has checked what it sends.
-pub fn encode_packet<H>(kind: PacketKind, head: &H, payload: &[u8]) -> Bytes
-where
-    H: for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, rancor::Error>>,
-{
-    let head = rkyv::to_bytes::<rancor::Error>(head).expect("memory is all it needs");
+pub fn encode_packet(kind: PacketKind, head: &impl Encode, payload: &[u8]) -> Bytes {
+    try_encode_packet(kind, head, payload).expect("packets keep to their bounds (I8)")
+}
+
+/// Encodes a packet with a head and a payload behind it.
+///
+/// # Errors
+/// When either is over the bound of its kind.
+pub fn try_encode_packet(
+    kind: PacketKind,
+    head: &impl Encode,
+    payload: &[u8],
+) -> Result<Bytes, WireError> {
+    let head = rkyv::to_bytes::<rancor::Error>(head).map_err(WireError::malformed)?;
     let header = PacketHeader { kind, head_bytes: head.len(), payload_bytes: payload.len() };
+    let (head_max, payload_max) = kind.bytes_max();
+    for (bytes, max) in [(head.len(), head_max), (payload.len(), payload_max)] {
+        if bytes > max {
+            return Err(WireError::TooLarge { kind, bytes, max });
+        }
+    }
     let mut out = BytesMut::with_capacity(PACKET_HEADER_BYTES + header.body_bytes());
     out.put_slice(&header.encode());
     out.put_slice(&head);
     out.put_slice(payload);
-    out.freeze()
+    Ok(out.freeze())
+}
+
+/// A message that stands in a packet's head: an archive that is validated before it is used.
+pub trait Message: Archive<Archived: Readable<Self>> + Sized {}
+
+impl<M: Archive<Archived: Readable<M>>> Message for M {}
+
+/// An archive that can be validated and read back.
+pub trait Readable<M>:
+    for<'a> CheckBytes<HighValidator<'a, rancor::Error>>
+    + Deserialize<M, HighDeserializer<rancor::Error>>
+{
+}
+
+impl<M, A> Readable<M> for A where
+    A: for<'a> CheckBytes<HighValidator<'a, rancor::Error>>
+        + Deserialize<M, HighDeserializer<rancor::Error>>
+{
 }
 
 /// Reads a head: the archive is validated as a whole first.
 ///
 /// # Errors
 /// When it is not such a message.
-pub fn decode_head<H>(bytes: &[u8]) -> Result<H, WireError>
-where
-    H: Archive,
-    H::Archived: for<'a> CheckBytes<HighValidator<'a, rancor::Error>>
-        + Deserialize<H, HighDeserializer<rancor::Error>>,
-{
+pub fn decode_head<M: Message>(bytes: &[u8]) -> Result<M, WireError> {
     let mut aligned: AlignedVec = AlignedVec::with_capacity(bytes.len());
     aligned.extend_from_slice(bytes);
-    rkyv::from_bytes::<H, rancor::Error>(&aligned).map_err(WireError::malformed)
+    rkyv::from_bytes::<M, rancor::Error>(&aligned).map_err(WireError::malformed)
 }

@@ -1,0 +1,353 @@
+//! Appends: one session, in order, many in flight.
+//!
+//! What was sent and not answered when the connection breaks is sent again, in its order and with the
+//! same event ids: the server stores it once, and answers a repeat with what it answered, or would
+//! have.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use nexus_protocol::wire::{AppendAnswer, Failure, Operation, PacketKind, encode_append};
+use nexus_protocol::{Append, AppendError, Appended, EventId, Unavailable};
+use quinn::SendStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::ask::{of_read, open_packet, open_stream};
+use crate::connection::{Deadline, Link};
+use crate::packets::{Broken, PacketReader};
+use crate::retry::Backoff;
+
+/// KiB of appends that are not answered; whoever comes after waits.
+const WAITING_KIB_MAX: u32 = 64 * 1024;
+/// Packets that are handed to the connection at once.
+const TOGETHER: usize = 64;
+/// How often it is looked whether somebody's time is up.
+const TICK: std::time::Duration = std::time::Duration::from_millis(250);
+
+type Answer = Result<Appended, AppendError>;
+
+/// An append on its way.
+#[derive(Debug)]
+struct Job {
+    packet: Bytes,
+    answer: Option<oneshot::Sender<Answer>>,
+    until: Deadline,
+    /// Whether a server may have got it.
+    sent: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Where appends are handed in.
+#[derive(Clone, Debug)]
+pub(crate) struct Appender {
+    jobs: mpsc::UnboundedSender<Job>,
+    places: Arc<Semaphore>,
+    timeout: std::time::Duration,
+}
+
+/// An append under way. It was submitted when it was made: dropping it does not cancel it. Only where
+/// too much is under way already is it submitted when it is awaited.
+#[must_use = "the append is under way, but its answer says whether it happened"]
+pub struct PendingAppend(Pin<Box<dyn Future<Output = Answer> + Send>>);
+
+impl std::fmt::Debug for PendingAppend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingAppend").finish_non_exhaustive()
+    }
+}
+
+impl Future for PendingAppend {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl Appender {
+    /// Starts the session's task; it ends when all appenders are gone and all is answered.
+    pub(crate) fn start(link: Arc<Link>) -> Self {
+        let (jobs, received) = mpsc::unbounded_channel();
+        let timeout = link.address.timeout;
+        let runtime = link.runtime.clone();
+        runtime.spawn(run(link, received));
+        Self { jobs, places: Arc::new(Semaphore::new(WAITING_KIB_MAX as usize)), timeout }
+    }
+
+    pub(crate) fn append(&self, mut append: Append) -> PendingAppend {
+        give_ids(&mut append);
+        let packet = match encode_append(&append) {
+            Ok(packet) => packet,
+            Err(error) => return PendingAppend(Box::pin(std::future::ready(Err(error)))),
+        };
+        let kib = u32::try_from(packet.len().div_ceil(1024)).unwrap_or(u32::MAX);
+        let kib = kib.clamp(1, WAITING_KIB_MAX);
+        let until = Deadline::after(self.timeout);
+        match Arc::clone(&self.places).try_acquire_many_owned(kib) {
+            Ok(place) => {
+                let answered = self.submit(packet, until, place);
+                PendingAppend(Box::pin(async move { answered?.await.unwrap_or(Err(closed())) }))
+            }
+            Err(_) => {
+                let this = self.clone();
+                PendingAppend(Box::pin(async move {
+                    let place = Arc::clone(&this.places).acquire_many_owned(kib).await;
+                    let place = place.expect("the semaphore is never closed");
+                    this.submit(packet, until, place)?.await.unwrap_or(Err(closed()))
+                }))
+            }
+        }
+    }
+
+    fn submit(
+        &self,
+        packet: Bytes,
+        until: Deadline,
+        place: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Answer>, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { packet, answer: Some(answer), until, sent: false, _place: place };
+        self.jobs.send(job).map_err(|_| closed())?;
+        Ok(answered)
+    }
+}
+
+fn closed() -> AppendError {
+    AppendError::Unavailable(Unavailable::Closed)
+}
+
+/// Gives ids to events that have none, so that sending them twice stores them once. Those of an append
+/// with an idempotency key are the server's to make: from the key.
+fn give_ids(append: &mut Append) {
+    if append.idempotency_key.is_none() {
+        let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
+        for event in events.filter(|event| event.id.is_none()) {
+            event.id = Some(EventId::from_uuid(uuid::Uuid::now_v7()));
+        }
+    }
+}
+
+/// What waits for its answer, in the order it was submitted.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<VecDeque<Job>>);
+
+impl Waiting {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
+        self.0.lock().expect("no panic while it is held")
+    }
+
+    fn answer_all(&self, with: impl Fn(&Job) -> AppendError) {
+        for mut job in self.lock().drain(..) {
+            let error = with(&job);
+            if let Some(answer) = job.answer.take() {
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    /// Tells those whose time is up. They keep their place: an answer may still come for it.
+    fn tell_late(&self, unsent: &AppendError) {
+        for job in &mut *self.lock() {
+            if job.until.is_over()
+                && let Some(answer) = job.answer.take()
+            {
+                let error = if job.sent { AppendError::Unknown } else { unsent.clone() };
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    /// Those that nobody waits for and no server has got need not be sent any more.
+    fn forget_untold(&self) {
+        self.lock().retain(|job| job.sent || job.answer.as_ref().is_some());
+    }
+}
+
+async fn run(link: Arc<Link>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let waiting = Waiting::default();
+    let mut backoff = Backoff::default();
+    loop {
+        if waiting.lock().is_empty() {
+            match jobs.recv().await {
+                Some(job) => waiting.lock().push_back(job),
+                None => return,
+            }
+        }
+        let unsent = match link.connection().await {
+            Ok(connection) => {
+                let packet = open_packet(&link, Operation::Append, &[], false)
+                    .expect("a namespace's name fits");
+                match open_stream(&connection, packet).await {
+                    Ok((send, reader)) => {
+                        let ended = session(&waiting, &mut jobs, send, reader).await;
+                        match ended {
+                            Ended::Idle => return,
+                            Ended::Refused(error) => {
+                                waiting.answer_all(|_| error.clone());
+                                continue;
+                            }
+                            Ended::Broken { answered } => {
+                                if answered {
+                                    backoff = Backoff::default();
+                                }
+                                AppendError::Unknown
+                            }
+                        }
+                    }
+                    Err(broken) => not_reachable(&broken),
+                }
+            }
+            Err(error) if error.may_pass() => error.for_append(),
+            Err(error) => {
+                let error = error.for_append();
+                waiting.answer_all(
+                    |job| {
+                        if job.sent { AppendError::Unknown } else { error.clone() }
+                    },
+                );
+                continue;
+            }
+        };
+        while let Ok(job) = jobs.try_recv() {
+            waiting.lock().push_back(job);
+        }
+        waiting.tell_late(&unsent);
+        waiting.forget_untold();
+        if waiting.lock().iter().all(|job| job.answer.is_none()) {
+            waiting.lock().clear();
+        }
+        backoff.wait().await;
+    }
+}
+
+fn not_reachable(broken: &Broken) -> AppendError {
+    AppendError::Unavailable(Unavailable::NotReachable(broken.to_string()))
+}
+
+/// How a session ended.
+enum Ended {
+    /// Nobody appends any more, and all is answered.
+    Idle,
+    /// The server does not take appends of this client.
+    Refused(AppendError),
+    /// The connection broke.
+    Broken {
+        /// Whether anything was answered before.
+        answered: bool,
+    },
+}
+
+async fn session(
+    waiting: &Waiting,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+    send: SendStream,
+    reader: PacketReader,
+) -> Ended {
+    let mut answered = false;
+    tokio::select! {
+        sent = submit(waiting, jobs, send) => match sent {
+            Ok(()) => Ended::Idle,
+            Err(_) => Ended::Broken { answered },
+        },
+        refused = take_answers(waiting, reader, &mut answered) => match refused {
+            Some(error) => Ended::Refused(error),
+            None => Ended::Broken { answered },
+        },
+        () = tell_late(waiting) => unreachable!("it goes on"),
+    }
+}
+
+async fn tell_late(waiting: &Waiting) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        waiting.tell_late(&AppendError::Unknown);
+    }
+}
+
+/// Sends what waits, then what comes; ends when nobody appends any more and all is answered.
+async fn submit(
+    waiting: &Waiting,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+    mut send: SendStream,
+) -> Result<(), Broken> {
+    let mut packets: Vec<Bytes> = {
+        let mut waiting = waiting.lock();
+        waiting.iter_mut().for_each(|job| job.sent = true);
+        waiting.iter().map(|job| job.packet.clone()).collect()
+    };
+    let mut received = Vec::with_capacity(TOGETHER);
+    loop {
+        for together in packets.chunks_mut(TOGETHER) {
+            send.write_all_chunks(together).await?;
+        }
+        packets.clear();
+        if jobs.recv_many(&mut received, TOGETHER).await == 0 {
+            break;
+        }
+        let mut waiting = waiting.lock();
+        for mut job in received.drain(..) {
+            job.sent = true;
+            packets.push(job.packet.clone());
+            waiting.push_back(job);
+        }
+    }
+    let _ = send.finish();
+    while !waiting.lock().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+/// Hands out answers; ends when the server refuses the session (with why), or the connection breaks.
+async fn take_answers(
+    waiting: &Waiting,
+    mut reader: PacketReader,
+    answered: &mut bool,
+) -> Option<AppendError> {
+    loop {
+        let packet = match reader.next().await {
+            Ok(packet) => packet,
+            Err(Broken::Wire(why)) => return Some(off_protocol(&why)),
+            Err(_) => return None,
+        };
+        match packet.kind {
+            PacketKind::Appended => {
+                let answers: Vec<AppendAnswer> = match packet.message() {
+                    Ok(answers) => answers,
+                    Err(why) => return Some(off_protocol(&why)),
+                };
+                let mut waiting = waiting.lock();
+                for answer in answers {
+                    let Some(mut job) = waiting.pop_front() else {
+                        return Some(off_protocol(&"an answer to nothing"));
+                    };
+                    let answer: Answer = match answer.try_into() {
+                        Ok(answer) => answer,
+                        Err(why) => Err(off_protocol(&why)),
+                    };
+                    if let Some(asked) = job.answer.take() {
+                        let _ = asked.send(answer);
+                    }
+                }
+                *answered = true;
+            }
+            PacketKind::Failure => {
+                return match packet.message::<Failure>() {
+                    Ok(Failure::Append(failure)) => Some(failure.into()),
+                    Ok(Failure::Read(failure)) => Some(of_read(failure.into())),
+                    Ok(Failure::Version { .. }) => Some(off_protocol(&"another version")),
+                    Err(why) => Some(off_protocol(&why)),
+                };
+            }
+            other => return Some(off_protocol(&format!("a packet of kind {other:?}"))),
+        }
+    }
+}
+
+fn off_protocol(why: &dyn std::fmt::Display) -> AppendError {
+    tracing::warn!(%why, "the server does not keep to the protocol");
+    AppendError::Unknown
+}

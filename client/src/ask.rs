@@ -1,0 +1,157 @@
+//! Questions with one short answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+pub(crate) use nexus_protocol::wire::Packet;
+use nexus_protocol::wire::{Answer, Failure, Open, Operation, PacketKind, try_encode_packet};
+use nexus_protocol::{AppendError, Invalid, ReadError};
+use quinn::SendStream;
+
+use crate::connection::{Deadline, Link};
+use crate::packets::{Broken, PacketReader};
+use crate::retry::Backoff;
+
+/// The first packet of a stream.
+///
+/// # Errors
+/// When the request is larger than any that a server takes.
+pub(crate) fn open_packet(
+    link: &Link,
+    operation: Operation,
+    payload: &[u8],
+    answered: bool,
+) -> Result<Bytes, Invalid> {
+    let ms = u32::try_from(link.address.timeout.as_millis()).unwrap_or(u32::MAX);
+    let open = Open {
+        namespace: link.address.namespace.clone(),
+        deadline_ms: answered.then_some(ms),
+        traceparent: None,
+        operation,
+    };
+    try_encode_packet(PacketKind::Open, &open, payload)
+        .map_err(|why| Invalid::Request(format!("it is larger than any server takes: {why}")))
+}
+
+/// Opens a stream with its first packet.
+pub(crate) async fn open_stream(
+    connection: &quinn::Connection,
+    packet: Bytes,
+) -> Result<(SendStream, PacketReader), Broken> {
+    let (mut send, recv) = connection.open_bi().await?;
+    send.write_chunk(packet).await?;
+    Ok((send, PacketReader::new(recv)))
+}
+
+/// Asks a question that may be asked twice; tries again until the client's time is up.
+pub(crate) async fn ask(link: Arc<Link>, operation: Operation) -> Result<Packet, ReadError> {
+    let packet = open_packet(&link, operation, &[], true)?;
+    let until = Deadline::after(link.address.timeout);
+    let mut backoff = Backoff::default();
+    loop {
+        let reason = match until.limit(once(&link, packet.clone())).await {
+            Some(Ok(packet)) => match failure_of(packet)? {
+                Ok(packet) => return Ok(packet),
+                Err(Failure::Read(failure)) => match ReadError::from(failure) {
+                    ReadError::Closed => ReadError::Closed,
+                    error => return Err(error),
+                },
+                Err(_) => return Err(protocol("the failure of an append")),
+            },
+            Some(Err(Once::Reach(error))) if error.may_pass() => error.for_read(),
+            Some(Err(Once::Reach(error))) => return Err(error.for_read()),
+            Some(Err(Once::Broken(broken))) => lost(&broken),
+            None => return Err(too_slow(&link)),
+        };
+        if until.is_over() {
+            return Err(reason);
+        }
+        backoff.wait().await;
+    }
+}
+
+/// Asks for a change, which is not asked for twice once it may have reached the server.
+pub(crate) async fn change(
+    link: Arc<Link>,
+    operation: Operation,
+    payload: Bytes,
+) -> Result<Packet, AppendError> {
+    let packet = open_packet(&link, operation, &payload, true)?;
+    let until = Deadline::after(link.address.timeout);
+    let mut backoff = Backoff::default();
+    loop {
+        match until.limit(once(&link, packet.clone())).await {
+            Some(Ok(packet)) => {
+                return match failure_of(packet).map_err(|_| AppendError::Unknown)? {
+                    Ok(packet) => Ok(packet),
+                    Err(Failure::Append(failure)) => Err(failure.into()),
+                    Err(Failure::Read(failure)) => Err(of_read(failure.into())),
+                    Err(Failure::Version { .. }) => Err(AppendError::Unknown),
+                };
+            }
+            Some(Err(Once::Reach(error))) if error.may_pass() && !until.is_over() => {
+                backoff.wait().await;
+            }
+            Some(Err(Once::Reach(error))) => return Err(error.for_append()),
+            Some(Err(Once::Broken(_))) | None => return Err(AppendError::Unknown),
+        }
+    }
+}
+
+enum Once {
+    /// The server has not got it.
+    Reach(crate::error::ConnectError),
+    /// It may have.
+    Broken(Broken),
+}
+
+async fn once(link: &Link, packet: Bytes) -> Result<Packet, Once> {
+    let connection = link.connection().await.map_err(Once::Reach)?;
+    let opened = open_stream(&connection, packet).await;
+    let (mut send, mut reader) = opened.map_err(Once::Broken)?;
+    let _ = send.finish();
+    reader.next().await.map_err(Once::Broken)
+}
+
+/// Tells an answer from the failure that came in its place.
+pub(crate) fn failure_of(packet: Packet) -> Result<Result<Packet, Failure>, ReadError> {
+    if packet.kind != PacketKind::Failure {
+        return Ok(Ok(packet));
+    }
+    let failure = packet.message::<Failure>();
+    failure.map(Err).map_err(|why| protocol(&why.to_string()))
+}
+
+/// What a refusal to look means for a change.
+pub(crate) fn of_read(error: ReadError) -> AppendError {
+    match error {
+        ReadError::Invalid(invalid) => AppendError::Invalid(invalid),
+        ReadError::Unauthenticated { reason } => AppendError::Unauthenticated { reason },
+        ReadError::Denied { reason } => AppendError::Denied { reason },
+        ReadError::NotFound { what } => AppendError::NotFound { what },
+        _ => AppendError::Unknown,
+    }
+}
+
+/// The answer in a packet.
+pub(crate) fn answer_of(packet: &Packet) -> Result<Answer, ReadError> {
+    if packet.kind != PacketKind::Answer {
+        return Err(protocol("a packet that is no answer"));
+    }
+    packet.message().map_err(|why| protocol(&why.to_string()))
+}
+
+/// The server does not keep to the protocol.
+pub(crate) fn protocol(what: &str) -> ReadError {
+    let reason = format!("it does not keep to the protocol: it sent {what}");
+    ReadError::Unavailable { reason }
+}
+
+pub(crate) fn lost(broken: &Broken) -> ReadError {
+    ReadError::Unavailable { reason: broken.to_string() }
+}
+
+fn too_slow(link: &Link) -> ReadError {
+    let ms = link.address.timeout.as_millis();
+    ReadError::Unavailable { reason: format!("no answer within {ms} ms") }
+}

@@ -1,0 +1,27 @@
+//! [`Deadline`]: until when something is worth waiting for. The one place of the client that reads a
+//! clock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A moment after which nobody waits any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// So much later than now.
+    pub(crate) fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
+    }
+
+    /// Whether it has passed.
+    pub(crate) fn is_over(self) -> bool {
+        self.0 <= Instant::now()
+    }
+
+    /// Runs something up to it; `None`: it was not ready in time.
+    pub(crate) async fn limit<F: Future>(self, future: F) -> Option<F::Output> {
+        tokio::time::timeout_at(self.0, future).await.ok()
+    }
+}

@@ -1,0 +1,212 @@
+//! The connection: made when it is needed, kept as long as it holds, shared by all that a client does.
+
+mod deadline;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_protocol::ReadError;
+use nexus_protocol::wire::{
+    ALPN, Failure, Hello, PROTOCOL, PROTOCOL_OLDEST, PacketKind, Welcome, encode_packet,
+};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+
+pub(crate) use deadline::Deadline;
+
+use crate::address::{Address, Trust, host_of};
+use crate::error::ConnectError;
+use crate::packets::{Broken, PacketReader};
+use crate::tls;
+
+/// One server has so long to take a connection before the next is tried.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// A server that says nothing for so long is gone.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// So often it is asked whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// What a server may send on one stream before it is read.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// The same of all streams of a connection.
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+const SEND_WINDOW: u64 = 16 * 1024 * 1024;
+
+/// Where a client's connection comes from.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) address: Address,
+    pub(crate) runtime: Handle,
+    config: ClientConfig,
+    current: Mutex<Option<Live>>,
+}
+
+/// A connection, and the socket it stands on.
+#[derive(Clone, Debug)]
+struct Live {
+    connection: Connection,
+    _endpoint: Endpoint,
+}
+
+impl Link {
+    pub(crate) fn new(address: Address, runtime: Handle) -> Result<Self, ConnectError> {
+        let bad = |why: String| ConnectError::Address { given: address.to_string(), why };
+        let tls = tls::config(&address.trust, ALPN).map_err(bad)?;
+        let crypto = QuicClientConfig::try_from(tls).map_err(|why| bad(why.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport()));
+        Ok(Self { address, runtime, config, current: Mutex::new(None) })
+    }
+
+    /// The connection that holds, or a new one. One try at each server.
+    pub(crate) async fn connection(&self) -> Result<Connection, ConnectError> {
+        let mut current = self.current.lock().await;
+        if let Some(live) = &*current
+            && live.connection.close_reason().is_none()
+        {
+            return Ok(live.connection.clone());
+        }
+        *current = None;
+        let mut last = None;
+        for server in &self.address.servers {
+            let limit = CONNECT_TIME_MAX.min(self.address.timeout);
+            let tried = tokio::time::timeout(limit, self.connect_to(server)).await;
+            match tried.unwrap_or_else(|_| Err(no_answer(server, limit))) {
+                Ok(live) => {
+                    tracing::debug!(server, "connected");
+                    let connection = live.connection.clone();
+                    *current = Some(live);
+                    return Ok(connection);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("an address has a server"))
+    }
+
+    async fn connect_to(&self, server: &str) -> Result<Live, ConnectError> {
+        let failed = |why: String| ConnectError::NotReachable { server: server.to_owned(), why };
+        let resolved = tokio::net::lookup_host(server).await;
+        let resolved = resolved.map_err(|why| failed(why.to_string()))?.next();
+        let to = resolved.ok_or_else(|| failed("its name has no address".to_owned()))?;
+        if self.address.trust == Trust::Development && !to.ip().is_loopback() {
+            return Err(failed(
+                "its name leads to another machine: pin its certificate".to_owned(),
+            ));
+        }
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let endpoint = Endpoint::client((any, 0).into()).map_err(|why| failed(why.to_string()))?;
+        let connecting = endpoint.connect_with(self.config.clone(), to, host_of(server));
+        let connecting = connecting.map_err(|why| failed(why.to_string()))?;
+        let connection = connecting.await.map_err(|why| not_connected(server, &why))?;
+        self.greet(&connection, server).await?;
+        Ok(Live { connection, _endpoint: endpoint })
+    }
+
+    /// Says who asks; the server says whether it lets it in.
+    async fn greet(&self, connection: &Connection, server: &str) -> Result<(), ConnectError> {
+        let failed = |why: Broken| ConnectError::NotReachable {
+            server: server.to_owned(),
+            why: why.to_string(),
+        };
+        // Whoever listens on loopback may be anybody: no secret is told to it.
+        let token = (self.address.trust != Trust::Development).then(|| self.address.token.clone());
+        let hello = Hello {
+            oldest: PROTOCOL_OLDEST,
+            newest: PROTOCOL,
+            client: concat!("nexus-client ", env!("CARGO_PKG_VERSION")).to_owned(),
+            token: token.flatten(),
+        };
+        let (mut send, recv) = connection.open_bi().await.map_err(|why| failed(why.into()))?;
+        let packet = encode_packet(PacketKind::Hello, &hello, &[]);
+        send.write_chunk(packet).await.map_err(|why| failed(why.into()))?;
+        let _ = send.finish();
+        let packet = PacketReader::new(recv).next().await.map_err(failed)?;
+        if packet.kind == PacketKind::Failure {
+            let failure: Failure = packet.message().map_err(|why| failed(why.into()))?;
+            connection.close(0_u32.into(), b"refused");
+            return Err(refused(failure, server));
+        }
+        let packet = packet.of(PacketKind::Welcome, "the answer to a greeting");
+        let welcome: Welcome =
+            packet.and_then(|packet| packet.message()).map_err(|why| failed(why.into()))?;
+        tracing::debug!(server = welcome.server, version = welcome.version, "welcome");
+        Ok(())
+    }
+
+    /// Closes the connection, if there is one; the server sees that at once.
+    pub(crate) async fn close(&self) {
+        if let Some(live) = self.current.lock().await.take() {
+            live.connection.close(0_u32.into(), b"the client is closed");
+            live._endpoint.wait_idle().await;
+        }
+    }
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(0_u32.into())
+        .max_concurrent_uni_streams(0_u32.into())
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("half a minute fits")));
+    transport
+}
+
+fn no_answer(server: &str, limit: Duration) -> ConnectError {
+    let why = format!("no answer within {} ms: does a Nexus server run there?", limit.as_millis());
+    ConnectError::NotReachable { server: server.to_owned(), why }
+}
+
+/// TLS alerts of a certificate that is not trusted, as QUIC numbers them (RFC 9001, 4.8).
+const CERTIFICATE_ALERTS: std::ops::RangeInclusive<u64> = 0x12a..=0x131;
+/// All TLS alerts.
+const ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
+
+fn not_connected(server: &str, error: &quinn::ConnectionError) -> ConnectError {
+    let server = server.to_owned();
+    match error {
+        quinn::ConnectionError::TransportError(error)
+            if CERTIFICATE_ALERTS.contains(&u64::from(error.code)) =>
+        {
+            let why = format!(
+                "its certificate is not the one that was pinned, or not vouched for by the CA ({error}): \
+                 compare the fingerprint with what the server printed when it started"
+            );
+            ConnectError::NotTrusted { server, why }
+        }
+        quinn::ConnectionError::TransportError(error)
+            if ALERTS.contains(&u64::from(error.code)) =>
+        {
+            ConnectError::NotNexus { server, why: error.to_string() }
+        }
+        error => ConnectError::NotReachable { server, why: error.to_string() },
+    }
+}
+
+fn refused(failure: Failure, server: &str) -> ConnectError {
+    match failure {
+        Failure::Version { oldest, newest } => {
+            ConnectError::Version { oldest, newest, ours: PROTOCOL }
+        }
+        Failure::Read(failure) => match ReadError::from(failure) {
+            ReadError::Unauthenticated { reason } => ConnectError::Unauthenticated { reason },
+            other => {
+                ConnectError::NotReachable { server: server.to_owned(), why: other.to_string() }
+            }
+        },
+        Failure::Append(_) => {
+            let why = "it answered a greeting with the failure of an append".to_owned();
+            ConnectError::NotReachable { server: server.to_owned(), why }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A subscription: it goes on behind the last item it delivered when the connection breaks, with no
+//! gap and no duplicate.
+//!
+//! Events that were received and not yet taken are bounded by credit, which the server gets back as
+//! they are taken: a reader that stops to read stops the server, and nobody else.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use nexus_protocol::wire::{
+    Failure, Operation, PacketKind, SubscribeHead, decode_items, encode_packet,
+};
+use nexus_protocol::{Position, ReadError, Start, Subscribe, SubscriptionItem};
+use quinn::SendStream;
+use tokio::sync::{Notify, mpsc};
+
+use crate::ask::{lost, open_packet, open_stream, protocol};
+use crate::connection::{Deadline, Link};
+use crate::packets::{Broken, PacketReader};
+use crate::retry::Backoff;
+
+/// Events that may be received and not yet taken.
+const CREDIT: u64 = 4096;
+/// Credit is given back in portions of at least so many.
+const PORTION: u64 = CREDIT / 4;
+
+type Batch = Result<Vec<SubscriptionItem>, ReadError>;
+
+/// A subscription. It ends with an error that trying again does not mend, or when it is dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    state: State,
+    batch: std::vec::IntoIter<SubscriptionItem>,
+    taken: Arc<Taken>,
+}
+
+#[derive(Debug)]
+enum State {
+    New(Arc<Link>, Box<Subscribe>),
+    Open(mpsc::UnboundedReceiver<Batch>),
+    Done,
+}
+
+/// Events that were taken, and who wants to know.
+#[derive(Debug, Default)]
+struct Taken {
+    events: AtomicU64,
+    portion: Notify,
+}
+
+impl Subscription {
+    pub(crate) fn new(link: Arc<Link>, subscribe: Subscribe) -> Self {
+        let state = State::New(link, Box::new(subscribe));
+        Self { state, batch: Vec::new().into_iter(), taken: Arc::default() }
+    }
+
+    fn take(&self, item: &SubscriptionItem) {
+        if let SubscriptionItem::Event(_) = item {
+            let events = self.taken.events.fetch_add(1, Ordering::Relaxed) + 1;
+            if events.is_multiple_of(PORTION) {
+                self.taken.portion.notify_one();
+            }
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<SubscriptionItem, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(item) = self.batch.next() {
+                self.take(&item);
+                return Poll::Ready(Some(Ok(item)));
+            }
+            match &mut self.state {
+                State::Done => return Poll::Ready(None),
+                State::Open(batches) => match std::task::ready!(batches.poll_recv(context)) {
+                    Some(Ok(batch)) => self.batch = batch.into_iter(),
+                    Some(Err(error)) => {
+                        self.state = State::Done;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => self.state = State::Done,
+                },
+                State::New(link, subscribe) => {
+                    // Bounded by credit.
+                    let (sender, batches) = mpsc::unbounded_channel();
+                    let runtime = link.runtime.clone();
+                    runtime.spawn(run(Task {
+                        link: Arc::clone(link),
+                        place: Place {
+                            subscribe: (**subscribe).clone(),
+                            live: false,
+                            known: false,
+                        },
+                        sender,
+                        taken: Arc::clone(&self.taken),
+                        received: 0,
+                    }));
+                    self.state = State::Open(batches);
+                }
+            }
+        }
+    }
+}
+
+/// How far a subscription has come.
+#[derive(Clone, Debug)]
+struct Place {
+    /// What would go on from here.
+    subscribe: Subscribe,
+    /// Whether its reader was told that it had caught up.
+    live: bool,
+    /// Whether the server has answered once.
+    known: bool,
+}
+
+impl Place {
+    fn pass(&mut self, item: &SubscriptionItem) {
+        let position = match item {
+            SubscriptionItem::Event(event) => Some(event.position()),
+            SubscriptionItem::Checkpoint { position } => Some(*position),
+            SubscriptionItem::CaughtUp { position } => {
+                self.live = true;
+                // An empty log: what comes is all there is.
+                if position.is_none() {
+                    self.subscribe.start = Start::Beginning;
+                }
+                *position
+            }
+            SubscriptionItem::FellBehind { position } => {
+                self.live = false;
+                *position
+            }
+        };
+        if let Some(position) = position {
+            self.subscribe.start = Start::After(position);
+        }
+        self.known = true;
+    }
+
+    /// What the reader is told when the subscription goes on with a new connection.
+    fn interrupted(&mut self) -> Option<SubscriptionItem> {
+        let was_live = std::mem::replace(&mut self.live, false);
+        let position = match self.subscribe.start {
+            Start::After(position) => Some(position),
+            Start::At(position) => position.get().checked_sub(1).map(Position::new),
+            Start::Beginning | Start::End => None,
+        };
+        was_live.then_some(SubscriptionItem::FellBehind { position })
+    }
+}
+
+struct Task {
+    link: Arc<Link>,
+    place: Place,
+    sender: mpsc::UnboundedSender<Batch>,
+    taken: Arc<Taken>,
+    /// Events that were ever received.
+    received: u64,
+}
+
+async fn run(mut task: Task) {
+    let mut backoff = Backoff::default();
+    let first = Deadline::after(task.link.address.timeout);
+    loop {
+        let received = task.received;
+        let error = match task.attempt().await {
+            Ok(error) => error,
+            Err(error) => {
+                let _ = task.sender.send(Err(error));
+                return;
+            }
+        };
+        if task.sender.is_closed() {
+            return;
+        }
+        // A subscription that once stood goes on whenever the server comes back.
+        if !task.place.known && first.is_over() {
+            let _ = task.sender.send(Err(error));
+            return;
+        }
+        if task.received > received {
+            backoff = Backoff::default();
+        }
+        if let Some(item) = task.place.interrupted() {
+            let _ = task.sender.send(Ok(vec![item]));
+        }
+        tracing::debug!(%error, "a subscription goes on with a new connection");
+        tokio::select! {
+            () = backoff.wait() => {}
+            () = task.sender.closed() => return,
+        }
+    }
+}
+
+impl Task {
+    /// Events that were received and not yet taken.
+    fn held(&self) -> u64 {
+        self.received - self.taken.events.load(Ordering::Relaxed)
+    }
+
+    /// Delivers until the connection breaks: what to say if it does not come back. An error is final.
+    async fn attempt(&mut self) -> Result<ReadError, ReadError> {
+        let connection = match self.link.connection().await {
+            Ok(connection) => connection,
+            Err(error) if error.may_pass() || self.place.known => return Ok(error.for_read()),
+            Err(error) => return Err(error.for_read()),
+        };
+        let credit = CREDIT - self.held();
+        let head = u32::try_from(credit).expect("credit is small");
+        let head = SubscribeHead::new(&self.place.subscribe, head);
+        let packet = open_packet(&self.link, Operation::Subscribe(head), &[], false)?;
+        match open_stream(&connection, packet).await {
+            Ok((send, reader)) => self.deliver(send, reader, credit).await,
+            Err(broken) => Ok(lost(&broken)),
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        mut send: SendStream,
+        mut reader: PacketReader,
+        credit: u64,
+    ) -> Result<ReadError, ReadError> {
+        // What the server was given on this stream, in events since the beginning of the task.
+        let mut granted = self.received + credit;
+        let taken = Arc::clone(&self.taken);
+        loop {
+            let packet = tokio::select! {
+                packet = reader.next() => packet,
+                () = taken.portion.notified() => {
+                    let may = self.taken.events.load(Ordering::Relaxed) + CREDIT;
+                    let more = may.saturating_sub(granted);
+                    if more >= PORTION {
+                        let more_events = u32::try_from(more).expect("credit is small");
+                        let packet = encode_packet(PacketKind::Credit, &more_events, &[]);
+                        if let Err(why) = send.write_chunk(packet).await {
+                            return Ok(lost(&why.into()));
+                        }
+                        granted += more;
+                    }
+                    continue;
+                }
+                () = self.sender.closed() => return Ok(ReadError::Closed),
+            };
+            let packet = match packet {
+                Ok(packet) => packet,
+                Err(Broken::Wire(why)) => return Err(protocol(&why.to_string())),
+                Err(broken) => return Ok(lost(&broken)),
+            };
+            match packet.kind {
+                PacketKind::Items => {
+                    let items = decode_items(&packet.payload);
+                    let items = items.map_err(|why| protocol(&why.to_string()))?;
+                    for item in &items {
+                        self.place.pass(item);
+                        self.received += u64::from(matches!(item, SubscriptionItem::Event(_)));
+                    }
+                    if self.received > granted {
+                        return Err(protocol("more events than there was credit for"));
+                    }
+                    if self.sender.send(Ok(items)).is_err() {
+                        return Ok(ReadError::Closed);
+                    }
+                }
+                PacketKind::Failure => {
+                    let failure = packet.message().map_err(|why| protocol(&why.to_string()))?;
+                    return match failure {
+                        Failure::Read(failure) => match ReadError::from(failure) {
+                            ReadError::Closed => Ok(ReadError::Closed),
+                            error => Err(error),
+                        },
+                        _ => Err(protocol("the failure of something else")),
+                    };
+                }
+                other => return Err(protocol(&format!("a packet of kind {other:?}"))),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_moves_with_what_is_delivered() {
+        let mut place =
+            Place { subscribe: Subscribe::all().start(Start::End), live: false, known: false };
+        assert_eq!(place.interrupted(), None);
+        assert_eq!(place.subscribe.start, Start::End);
+        place.pass(&SubscriptionItem::CaughtUp { position: None });
+        assert_eq!(place.subscribe.start, Start::Beginning, "all that comes is new");
+        let three = Position::new(3);
+        place.pass(&SubscriptionItem::Checkpoint { position: three });
+        assert_eq!(place.subscribe.start, Start::After(three));
+        let position = Some(three);
+        assert_eq!(place.interrupted(), Some(SubscriptionItem::FellBehind { position }));
+        assert_eq!(place.interrupted(), None, "it is told once");
+    }
+}

@@ -1,0 +1,97 @@
+//! Whom a client trusts, as TLS wants to know it.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::address::Trust;
+
+/// The configuration of TLS for what a connection string trusts.
+pub(crate) fn config(trust: &Trust, alpn: &[u8]) -> Result<rustls::ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|why| why.to_string())?;
+    let mut config = match trust {
+        Trust::Ca(file) => {
+            let failed = |why: &dyn std::fmt::Display| format!("ca={}: {why}", file.display());
+            let mut roots = RootCertStore::empty();
+            let certificates = CertificateDer::pem_file_iter(file).map_err(|why| failed(&why))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|why| failed(&why))?;
+                roots.add(certificate).map_err(|why| failed(&why))?;
+            }
+            if roots.is_empty() {
+                return Err(failed(&"there is no certificate in it"));
+            }
+            builder.with_root_certificates(roots).with_no_client_auth()
+        }
+        Trust::Pinned(digest) => {
+            let verifier = OneCertificate { digest: Some(*digest), provider };
+            let dangerous = builder.dangerous();
+            dangerous.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+        }
+        Trust::Development => {
+            let verifier = OneCertificate { digest: None, provider };
+            let dangerous = builder.dangerous();
+            dangerous.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+        }
+    };
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Ok(config)
+}
+
+/// Trusts one certificate by its digest; with none, whatever a loopback address shows. Either way the
+/// server must hold its key.
+#[derive(Debug)]
+struct OneCertificate {
+    digest: Option<[u8; 32]>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for OneCertificate {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = ring::digest::digest(&ring::digest::SHA256, shown);
+        match &self.digest {
+            Some(pinned) if found.as_ref() != pinned => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,69 @@
+//! Packets, their heads, and what stands in their payloads.
+
+#![no_main]
+
+use bytes::Bytes;
+use nexus_protocol::SubscriptionItem;
+use nexus_protocol::wire::{
+    Answer, AppendAnswer, EndHead, Failure, Hello, ItemsBuilder, Open, PACKET_HEADER_BYTES, Packet,
+    PacketDecoder, PacketKind, Welcome, decode_append, decode_items, encode_append,
+};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let whole = packets(&[bytes]);
+    // However the bytes arrive, the packets in them are the same.
+    let halves = bytes.split_at(bytes.len() / 2);
+    assert_eq!(packets(&[halves.0, halves.1]), whole);
+    assert_eq!(packets(&bytes.chunks(7).collect::<Vec<_>>()), whole);
+    whole.iter().for_each(check);
+});
+
+fn packets(parts: &[&[u8]]) -> Vec<Packet> {
+    let mut decoder = PacketDecoder::default();
+    let mut packets = Vec::new();
+    for part in parts {
+        decoder.push(part);
+        loop {
+            match decoder.next_packet() {
+                Ok(Some(packet)) => packets.push(packet),
+                Ok(None) => break,
+                Err(_) => return packets,
+            }
+        }
+    }
+    packets
+}
+
+fn check(packet: &Packet) {
+    assert!(packet.head.len() + packet.payload.len() < 64 << 20);
+    assert!(PACKET_HEADER_BYTES == 16);
+    match packet.kind {
+        PacketKind::Hello => drop(packet.message::<Hello>()),
+        PacketKind::Welcome => drop(packet.message::<Welcome>()),
+        PacketKind::Open => drop(packet.message::<Open>()),
+        PacketKind::Append => check_append(packet),
+        PacketKind::Appended => drop(packet.message::<Vec<AppendAnswer>>()),
+        PacketKind::Items => check_items(&packet.payload),
+        PacketKind::End => drop(packet.message::<EndHead>()),
+        PacketKind::Answer => drop(packet.message::<Answer>()),
+        PacketKind::Failure => drop(packet.message::<Failure>()),
+        PacketKind::Credit => drop(packet.message::<u32>()),
+    }
+}
+
+/// What a client could have sent is encoded again and decodes to the same.
+fn check_append(packet: &Packet) {
+    let Ok(append) = decode_append(&packet.head, &packet.payload) else { return };
+    let Ok(again) = encode_append(&append) else { return };
+    let again = packets(&[&again]).pop().expect("it was just encoded");
+    assert_eq!(decode_append(&again.head, &again.payload).expect("it was just encoded"), append);
+}
+
+/// What decodes is encoded to the same bytes.
+fn check_items(payload: &Bytes) {
+    let Ok(items) = decode_items(payload) else { return };
+    let mut builder = ItemsBuilder::default();
+    items.iter().for_each(|item: &SubscriptionItem| builder.push(item));
+    let again = packets(&[&builder.take()]).pop().expect("it was just encoded");
+    assert_eq!(decode_items(&again.payload).expect("it was just encoded"), items);
+}

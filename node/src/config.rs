@@ -1,0 +1,174 @@
+//! Files of a node that are not the log's: the certificate it shows.
+//!
+//! A node without a configured certificate makes one at its first start, in `DIR/tls/`, signed by
+//! itself. Clients trust it by its fingerprint, the SHA-256 of its DER form.
+
+use std::fmt;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Folder of a data directory that holds the certificate.
+pub const TLS_DIR: &str = "tls";
+const CERTIFICATE_FILE: &str = "certificate.pem";
+const KEY_FILE: &str = "key.pem";
+
+/// What a server shows to prove who it is.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The chain, the server's own first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key of the first.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// SHA-256 of a certificate: what a client pins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file holds no certificate, or no key.
+    #[error("{} is not a PEM file with {wanted}: {why}", path.display())]
+    NotPem {
+        /// Which file.
+        path: PathBuf,
+        /// What it should hold.
+        wanted: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// None could be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(String),
+}
+
+impl Certificate {
+    /// The certificate in a data directory; made when there is none.
+    ///
+    /// # Errors
+    /// When the files cannot be read or written, or are not PEM.
+    pub fn of_data_dir(dir: &Path) -> Result<Self, CertificateError> {
+        let dir = dir.join(TLS_DIR);
+        let (chain, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
+        if !key.exists() || !chain.exists() {
+            make(&dir, &chain, &key)?;
+        }
+        Self::load(&chain, &key)
+    }
+
+    /// One that lives as long as the process: for servers over memory.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn temporary() -> Result<Self, CertificateError> {
+        let made = self_signed()?;
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der());
+        let key = key.map_err(|why| CertificateError::Make(why.to_owned()))?;
+        Ok(Self { chain: vec![made.cert.der().clone()], key })
+    }
+
+    /// A certificate from PEM files: the chain, and the key of its first.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not PEM.
+    pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let bytes = read(chain)?;
+        let not_pem = |path: &Path, wanted, why: String| CertificateError::NotPem {
+            path: path.to_owned(),
+            wanted,
+            why,
+        };
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        let certificates =
+            certificates.map_err(|why| not_pem(chain, "certificates", why.to_string()))?;
+        if certificates.is_empty() {
+            return Err(not_pem(chain, "certificates", "there is none in it".to_owned()));
+        }
+        let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
+            .map_err(|why| not_pem(key, "a private key", why.to_string()))?;
+        Ok(Self { chain: certificates, key: secret })
+    }
+
+    /// What a client pins.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let first = self.chain.first().expect("a chain has a first certificate");
+        let digest = ring::digest::digest(&ring::digest::SHA256, first);
+        Fingerprint(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    let failed = |source| CertificateError::File { action: "read", path: path.to_owned(), source };
+    std::fs::read(path).map_err(failed)
+}
+
+fn self_signed() -> Result<rcgen::CertifiedKey<rcgen::KeyPair>, CertificateError> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    rcgen::generate_simple_self_signed(names).map_err(|why| CertificateError::Make(why.to_string()))
+}
+
+/// Makes a certificate. The key is written last: where it is, the certificate is whole.
+fn make(dir: &Path, chain: &Path, key: &Path) -> Result<(), CertificateError> {
+    let made = self_signed()?;
+    std::fs::create_dir_all(dir).map_err(|source| CertificateError::File {
+        action: "create the folder",
+        path: dir.to_owned(),
+        source,
+    })?;
+    write_secret(chain, made.cert.pem().as_bytes())?;
+    write_secret(key, made.signing_key.serialize_pem().as_bytes())
+}
+
+/// Writes a file that only its owner may read: whole, or not at all.
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), CertificateError> {
+    let failed = |source| CertificateError::File { action: "write", path: path.to_owned(), source };
+    let draft = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file =
+        options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    std::fs::rename(&draft, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_made_once_and_is_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Certificate::of_data_dir(dir.path()).unwrap();
+        let again = Certificate::of_data_dir(dir.path()).unwrap();
+        assert_eq!(first.fingerprint(), again.fingerprint());
+        assert_ne!(first.fingerprint(), Certificate::temporary().unwrap().fingerprint());
+        let key = dir.path().join(TLS_DIR).join(KEY_FILE);
+        assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&key, "no key").unwrap();
+        let error = Certificate::of_data_dir(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("key.pem") && error.contains("a private key"), "{error}");
+    }
+}

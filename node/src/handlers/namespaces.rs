@@ -1,0 +1,40 @@
+//! To see and create namespaces.
+
+use nexus_engine::OpenError;
+use nexus_protocol::{AppendError, Invalid, NamespaceName, ReadError, Unavailable};
+
+use crate::guard::{Action, Decision, Refusal};
+use crate::node::Node;
+use crate::principal::Principal;
+
+impl Node {
+    /// The names of all namespaces, sorted.
+    ///
+    /// # Errors
+    /// When the principal may not monitor.
+    pub fn namespaces(&self, principal: &Principal) -> Result<Vec<String>, ReadError> {
+        self.guard(principal, Action::Monitor, "")?;
+        Ok(self.engine().namespaces())
+    }
+
+    /// Creates a namespace; one that exists stays as it is. Blocks until that is durable.
+    ///
+    /// # Errors
+    /// When the principal may not manage namespaces, the name is not one, or the disk says no.
+    pub fn create_namespace(&self, principal: &Principal, name: &str) -> Result<(), AppendError> {
+        NamespaceName::new(name)?;
+        self.guard(principal, Action::ManageNamespaces, name)?;
+        match self.engine().create_namespace(name) {
+            Ok(_) => Ok(()),
+            Err(OpenError::Invalid(why)) => Err(Invalid::Request(why).into()),
+            Err(error) => Err(AppendError::Unavailable(Unavailable::CannotGrow(error.to_string()))),
+        }
+    }
+
+    fn guard(&self, principal: &Principal, action: Action, name: &str) -> Result<(), Refusal> {
+        match self.judge().decide(principal, action, name) {
+            Decision::Allow => Ok(()),
+            Decision::Deny { reason } => Err(Refusal::Denied { reason }),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The parts of Nexus assembled without sockets: what every door (QUIC, HTTP, the embedded API) calls.
+//!
+//! A [`Node`] holds the engine and who decides what is allowed. An [`Access`] is one namespace, seen
+//! by one [`Principal`]: it has one handler per operation, each in a file of its own under
+//! `handlers/`, and each asks the [`Authorizer`] before it touches the log. It is an
+//! [`EventStore`](nexus_protocol::EventStore) like any other.
+//!
+//! Is not: a server. It opens no socket and knows no packet.
+
+pub mod config;
+mod guard;
+mod handlers;
+mod node;
+mod principal;
+
+pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
+pub use handlers::{Access, Reads, Watch};
+pub use nexus_engine::{
+    CloseError, Engine, Events, EventsIter, OpenError, PendingAppend, Subscription,
+};
+pub use node::{NoAccess, Node};
+pub use principal::{Principal, PrincipalKind, Role};

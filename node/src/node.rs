@@ -1,0 +1,97 @@
+//! [`Node`]: what is opened, wired, and shut down in order.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use nexus_engine::{CloseError, Engine, OpenError};
+
+use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
+use crate::handlers::Access;
+use crate::principal::Principal;
+
+/// The parts of Nexus, assembled. Cheap to clone.
+///
+/// ```
+/// use nexus_node::{Node, Principal};
+/// use nexus_protocol::{Append, EventData, Read};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let node = Node::open(dir.path())?;
+/// let access = node.access(Principal::local(), "default")?;
+/// let placed = EventData::json("OrderPlaced", &serde_json::json!({"total_cents": 250}))?;
+/// access.append(Append::to("order-1").no_stream().event(placed))?.wait()?;
+/// assert_eq!(access.read(Read::stream("order-1"))?.into_iter().count(), 1);
+/// node.close()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Node {
+    engine: Engine,
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl Node {
+    /// Opens a data directory, with all its namespaces; an empty or missing one is made a new log.
+    ///
+    /// # Errors
+    /// As [`OpenError`] says: each error names what to do.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Ok(Self::over(Engine::open(dir)?))
+    }
+
+    /// A node over an engine that is open already.
+    pub fn over(engine: Engine) -> Self {
+        Self { engine, authorizer: Arc::new(RoleAuthorizer) }
+    }
+
+    /// With another judge of who may do what.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Arc::new(authorizer);
+        self
+    }
+
+    /// A namespace, as this principal may use it.
+    ///
+    /// # Errors
+    /// When there is no such namespace, or the name is not one.
+    pub fn access(
+        &self,
+        principal: impl Into<Arc<Principal>>,
+        namespace: &str,
+    ) -> Result<Access, NoAccess> {
+        let found = self.engine.namespace(namespace);
+        let found = found.map_err(|_| Refusal::NoNamespace { name: namespace.to_owned() })?;
+        Ok(Access::new(self.clone(), found, principal.into()))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn judge(&self) -> &dyn Authorizer {
+        &*self.authorizer
+    }
+
+    /// Commits what waits and closes the engine. Whoever still holds an [`Access`] is answered that
+    /// the store is closed.
+    ///
+    /// # Errors
+    /// When the end could not be noted: nothing is lost, but the next start reads more.
+    pub fn close(self) -> Result<(), CloseError> {
+        self.engine.close()
+    }
+}
+
+/// Why there is no access to a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", nexus_protocol::ReadError::from(self.0.clone()))]
+pub struct NoAccess(pub Refusal);
+
+impl From<Refusal> for NoAccess {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}

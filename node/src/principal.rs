@@ -1,0 +1,110 @@
+//! [`Principal`]: who asks.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a principal may do, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// All but to say who may do what: reads, streams, namespaces, counts.
+    Operator,
+    /// Appends and reads.
+    Writer,
+    /// Reads.
+    Reader,
+    /// Counts and metrics, no event.
+    Monitor,
+}
+
+impl Role {
+    /// Every role, the mightiest first.
+    pub const ALL: [Self; 5] =
+        [Self::Admin, Self::Operator, Self::Writer, Self::Reader, Self::Monitor];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Writer => "writer",
+            Self::Reader => "reader",
+            Self::Monitor => "monitor",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no role: use admin, operator, writer, reader, or monitor")]
+pub struct UnknownRole(String);
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRole> {
+        let role = Self::ALL.into_iter().find(|role| role.as_str() == name);
+        role.ok_or_else(|| UnknownRole(name.chars().take(64).collect()))
+    }
+}
+
+/// How it is known who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// This process itself: the embedded API.
+    Local,
+    /// Nobody said who they are; only dev mode lets them in.
+    Anonymous,
+    /// An API token.
+    Token,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Its name, for logs and the audit stream.
+    pub id: String,
+    /// How that is known.
+    pub kind: PrincipalKind,
+    /// What it may do.
+    pub roles: Vec<Role>,
+}
+
+impl Principal {
+    /// This process itself: may do everything.
+    pub fn local() -> Self {
+        Self { id: "local".to_owned(), kind: PrincipalKind::Local, roles: vec![Role::Admin] }
+    }
+
+    /// Whoever reaches a server in dev mode: may do everything.
+    pub fn anonymous_admin() -> Self {
+        let id = "anonymous".to_owned();
+        Self { id, kind: PrincipalKind::Anonymous, roles: vec![Role::Admin] }
+    }
+
+    /// Whether it has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_parse_what_they_print() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string().parse(), Ok(role));
+        }
+        let error = "root".parse::<Role>().unwrap_err().to_string();
+        assert!(error.contains("\"root\"") && error.contains("use admin"), "{error}");
+    }
+}

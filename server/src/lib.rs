@@ -1,0 +1,11 @@
+//! The doors of a Nexus node: sockets, and nothing that decides. What is asked for is decoded,
+//! bounded, and handed to the handlers of [`nexus_node`].
+//!
+//! Is not: a place for rules. A door that needs one asks the node.
+
+mod options;
+mod quic;
+mod server;
+
+pub use options::Options;
+pub use server::{Server, StartError};

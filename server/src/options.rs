@@ -1,0 +1,41 @@
+//! [`Options`]: where a server listens, and what it takes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use nexus_node::config::Certificate;
+
+/// Where a server listens, and what it takes.
+#[derive(Debug)]
+pub struct Options {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What it shows to prove who it is.
+    pub certificate: Certificate,
+    /// Connections at a time; whoever comes after is refused.
+    pub connections_max: usize,
+    /// Appends of one session that may be unanswered.
+    pub appends_in_flight_max: u32,
+    /// Bytes of requests that are being received or answered, of all connections together.
+    pub request_bytes_max: usize,
+}
+
+impl Options {
+    /// Loopback, on a free port, with these limits: 10,000 connections, 1,024 appends in flight in a
+    /// session, and 256 MiB of requests.
+    pub fn new(certificate: Certificate) -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            certificate,
+            connections_max: 10_000,
+            appends_in_flight_max: 1024,
+            request_bytes_max: 256 * 1024 * 1024,
+        }
+    }
+
+    /// Listening there.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+}

@@ -1,0 +1,158 @@
+//! Everything that has one short answer.
+
+use bytes::Bytes;
+use nexus_node::Access;
+use nexus_protocol::limits::STREAMS_PAGE_MAX;
+use nexus_protocol::wire::{
+    Answer, Failure, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead, encode_packet,
+};
+use nexus_protocol::{
+    AppendError, EventId, ReadError, Revision, Snapshot, StreamChange, StreamList, StreamName,
+};
+
+use super::session::{Accessed, Request, Session};
+
+/// Answers one question.
+pub(crate) async fn run(
+    session: &Session,
+    access: Accessed,
+    namespace: &str,
+    operation: Operation,
+    payload: Bytes,
+    request: Request,
+) {
+    let Request { reader, mut send } = request;
+    drop(reader);
+    let node = session.door.node.clone();
+    let principal = std::sync::Arc::clone(&session.principal);
+    let namespace = namespace.to_owned();
+    let answered = move || match operation {
+        Operation::Namespaces => {
+            node.namespaces(&principal).map(|names| plain(&Answer::Namespaces(names))).map_err(read)
+        }
+        Operation::CreateNamespace => {
+            let created = node.create_namespace(&principal, &namespace);
+            created.map(|()| plain(&Answer::Done)).map_err(append)
+        }
+        operation => ask(access, operation, &payload),
+    };
+    // Most of it may wait for the disk.
+    let answered = tokio::task::spawn_blocking(answered).await.expect("a handler does not panic");
+    let packet = match answered {
+        Ok(packet) => packet,
+        Err(failure) => encode_packet(PacketKind::Failure, &failure, &[]),
+    };
+    if send.write_chunk(packet).await.is_ok() {
+        let _ = send.finish();
+    }
+}
+
+fn plain(answer: &Answer) -> Bytes {
+    encode_packet(PacketKind::Answer, answer, &[])
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn read(error: ReadError) -> Failure {
+    Failure::Read((&error).into())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn append(error: AppendError) -> Failure {
+    Failure::Append((&error).into())
+}
+
+fn ask(access: Accessed, operation: Operation, payload: &Bytes) -> Result<Bytes, Failure> {
+    let changes = matches!(
+        operation,
+        Operation::SetStream { .. } | Operation::DeleteStream { .. } | Operation::SaveSnapshot(_)
+    );
+    let access = match access {
+        Ok(access) => access,
+        Err(refused) if changes => return Err(append(refused.0.into())),
+        Err(refused) => return Err(read(refused.0.into())),
+    };
+    if changes {
+        change(&access, operation, payload).map(|answer| plain(&answer)).map_err(append)
+    } else {
+        look(&access, operation).map_err(read)
+    }
+}
+
+fn change(access: &Access, operation: Operation, payload: &Bytes) -> Result<Answer, AppendError> {
+    match operation {
+        Operation::SetStream { stream, max_count, max_age_s, truncate_before } => {
+            let truncate_before = truncate_before.map(Revision::new);
+            let change = StreamChange { max_count, max_age_s, truncate_before };
+            access.set_stream(&stream, change).map(|info| Answer::Stream((&info).into()))
+        }
+        Operation::DeleteStream { stream, expected, tombstone } => {
+            let done = if tombstone {
+                access.tombstone_stream(&stream, expected.into())
+            } else {
+                access.delete_stream(&stream, expected.into())
+            };
+            done.map(|appended| Answer::Appended((&appended).into()))
+        }
+        Operation::SaveSnapshot(head) => {
+            let saved = access.save_snapshot(Snapshot {
+                stream: StreamName::new(&head.stream)?,
+                revision: Revision::new(head.revision),
+                fold: head.fold(),
+                content_type: head.content_type,
+                state: payload.clone(),
+            });
+            saved.map(|appended| Answer::Appended((&appended).into()))
+        }
+        _ => unreachable!("the caller has chosen"),
+    }
+}
+
+fn look(access: &Access, operation: Operation) -> Result<Bytes, ReadError> {
+    let at = operation.snapshot_at();
+    Ok(match operation {
+        Operation::Event { id } => {
+            let mut items = ItemsBuilder::default();
+            if let Some(event) = access.event_by_id(EventId::from_bytes(id))? {
+                items.event(&event);
+            }
+            items.take()
+        }
+        Operation::Head => plain(&Answer::head(access.head()?)),
+        Operation::Stream { stream } => {
+            plain(&Answer::Stream((&access.stream_info(&stream)?).into()))
+        }
+        Operation::Streams { prefix, category, after, limit, deleted, system } => {
+            let limit = (limit as usize).min(STREAMS_PAGE_MAX);
+            let list = StreamList { prefix, category, after, limit, deleted, system };
+            let streams = access.streams(&list)?;
+            plain(&Answer::Streams(streams.iter().map(StreamHead::from).collect()))
+        }
+        Operation::LoadSnapshot { stream, fold_version, upcaster_hash, .. } => {
+            let fold = nexus_protocol::FoldIdentity { fold_version, upcaster_hash };
+            let at = at.expect("it is a request for a snapshot");
+            match access.load_snapshot(&stream, at, fold)? {
+                Some(snapshot) => with_state(&snapshot),
+                None => plain(&Answer::Snapshot(None)),
+            }
+        }
+        Operation::Snapshots { stream } => {
+            let kept = access.list_snapshots(&stream)?;
+            let kept = kept.iter().map(|info| SnapshotHead::of(&stream, info)).collect();
+            plain(&Answer::Snapshots(kept))
+        }
+        Operation::Stats => plain(&Answer::Stats((&access.stats()?).into())),
+        _ => unreachable!("the caller has chosen"),
+    })
+}
+
+fn with_state(snapshot: &Snapshot) -> Bytes {
+    let head = SnapshotHead {
+        stream: snapshot.stream.as_str().to_owned(),
+        revision: snapshot.revision.get(),
+        position: 0,
+        fold_version: snapshot.fold.fold_version,
+        upcaster_hash: snapshot.fold.upcaster_hash,
+        content_type: snapshot.content_type.clone(),
+    };
+    encode_packet(PacketKind::Answer, &Answer::Snapshot(Some(head)), &snapshot.state)
+}

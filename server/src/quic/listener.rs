@@ -1,0 +1,87 @@
+//! The socket: its limits, and connections as they come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_protocol::wire::ALPN;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+
+use super::{Door, session};
+use crate::options::Options;
+use crate::server::StartError;
+
+/// Code that a connection is closed with when the server goes.
+pub(crate) const SHUTTING_DOWN: VarInt = VarInt::from_u32(1);
+/// Code that a connection is closed with when there are too many, or it breaks the rules.
+pub(crate) const REFUSED: VarInt = VarInt::from_u32(2);
+
+/// A connection that says nothing for so long is gone; clients say something three times as often.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Streams of one connection at a time: requests and subscriptions.
+const STREAMS_MAX: u32 = 4096;
+/// What a client may send on one stream before it is read; bounds what half a request holds.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// The same of all streams of a connection.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// What is sent and not yet acknowledged, of one connection.
+const SEND_WINDOW: u64 = 16 * 1024 * 1024;
+/// Handshakes under way above which an address must prove that it is real.
+const HANDSHAKES_UNPROVEN_MAX: usize = 256;
+
+/// Binds the socket.
+pub(crate) fn bind(options: Options) -> Result<Endpoint, StartError> {
+    let bad = |why: &dyn std::fmt::Display| StartError::Certificate(why.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|why| bad(&why))?
+        .with_no_client_auth()
+        .with_single_cert(options.certificate.chain, options.certificate.key)
+        .map_err(|why| bad(&why))?;
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let crypto = QuicServerConfig::try_from(tls).map_err(|why| bad(&why))?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport()));
+    let address = options.listen;
+    Endpoint::server(config, address).map_err(|source| StartError::Listen { address, source })
+}
+
+fn transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(STREAMS_MAX.into())
+        .max_concurrent_uni_streams(0_u32.into())
+        .datagram_receive_buffer_size(None)
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("half a minute fits")));
+    transport
+}
+
+/// Takes connections until the endpoint is closed.
+pub(crate) async fn listen(endpoint: Endpoint, door: Arc<Door>) {
+    while let Some(incoming) = endpoint.accept().await {
+        // Under load a made-up address costs us nothing: it has to answer first.
+        let taken = endpoint.open_connections();
+        if taken > HANDSHAKES_UNPROVEN_MAX
+            && incoming.may_retry()
+            && !incoming.remote_address_validated()
+        {
+            if let Err(error) = incoming.retry() {
+                error.into_incoming().ignore();
+            }
+            continue;
+        }
+        let Ok(place) = Arc::clone(&door.connections).try_acquire_owned() else {
+            incoming.refuse();
+            continue;
+        };
+        let door = Arc::clone(&door);
+        tokio::spawn(async move {
+            session::run(incoming, door).await;
+            drop(place);
+        });
+    }
+}

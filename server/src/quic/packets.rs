@@ -1,0 +1,117 @@
+//! Packets on a QUIC stream, received within bounds of size and time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nexus_protocol::wire::{Packet, PacketDecoder, WireError};
+use quinn::RecvStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A packet that has begun must be complete after so long: its memory is held for it.
+const PACKET_TIME_MAX: Duration = Duration::from_secs(30);
+/// Chunks that are taken from the stream at once.
+const CHUNKS: usize = 32;
+
+/// Why a stream gives no packet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// It sent something that is not a packet, or not one that may come here.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// It ends within a packet.
+    #[error("the stream ended within a packet")]
+    Cut,
+    /// It stopped within a packet.
+    #[error("a packet was not complete after {} s", PACKET_TIME_MAX.as_secs())]
+    Slow,
+    /// The connection, or the stream, is gone.
+    #[error("the stream is gone: {0}")]
+    Lost(#[from] quinn::ReadError),
+}
+
+/// Memory that requests of all connections may hold while they are received or answered (I8).
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    kib: Arc<Semaphore>,
+    kib_max: u32,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let kib_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).clamp(1, 1 << 28);
+        Self { kib: Arc::new(Semaphore::new(kib_max as usize)), kib_max }
+    }
+
+    /// Waits for memory for a packet; the largest gets all there is.
+    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.kib_max);
+        let taken = Arc::clone(&self.kib).acquire_many_owned(kib).await;
+        taken.expect("the semaphore is never closed")
+    }
+
+    /// Waits until nothing is held.
+    pub(crate) async fn all_given_back(&self) {
+        let all = self.kib.acquire_many(self.kib_max).await;
+        drop(all.expect("the semaphore is never closed"));
+    }
+}
+
+/// A packet, and the memory that is counted for it until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) packet: Packet,
+    pub(crate) memory: OwnedSemaphorePermit,
+}
+
+/// Receives packets of one stream.
+#[derive(Debug)]
+pub(crate) struct PacketReader {
+    stream: RecvStream,
+    decoder: PacketDecoder,
+    memory: Memory,
+}
+
+impl PacketReader {
+    pub(crate) fn new(stream: RecvStream, memory: &Memory) -> Self {
+        Self { stream, decoder: PacketDecoder::default(), memory: memory.clone() }
+    }
+
+    /// The next packet; `None`: the client has said all.
+    pub(crate) async fn next(&mut self) -> Result<Option<Received>, Broken> {
+        if self.decoder.is_empty() && !self.receive().await? {
+            return Ok(None);
+        }
+        let rest = self.rest();
+        let received = tokio::time::timeout(PACKET_TIME_MAX, rest).await;
+        received.unwrap_or(Err(Broken::Slow)).map(Some)
+    }
+
+    /// The packet that has begun.
+    async fn rest(&mut self) -> Result<Received, Broken> {
+        loop {
+            if let Some(header) = self.decoder.header()? {
+                let memory = self.memory.take(header.body_bytes()).await;
+                loop {
+                    if let Some(packet) = self.decoder.next_packet()? {
+                        return Ok(Received { packet, memory });
+                    }
+                    self.receive_more().await?;
+                }
+            }
+            self.receive_more().await?;
+        }
+    }
+
+    async fn receive_more(&mut self) -> Result<(), Broken> {
+        if self.receive().await? { Ok(()) } else { Err(Broken::Cut) }
+    }
+
+    /// Takes what has arrived; `false`: the stream is at its end.
+    async fn receive(&mut self) -> Result<bool, Broken> {
+        let mut chunks = [const { Bytes::new() }; CHUNKS];
+        let Some(count) = self.stream.read_chunks(&mut chunks).await? else { return Ok(false) };
+        chunks.iter().take(count).for_each(|chunk| self.decoder.push(chunk));
+        Ok(true)
+    }
+}

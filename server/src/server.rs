@@ -1,0 +1,83 @@
+//! [`Server`]: doors that are open.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_node::Node;
+use nexus_node::config::Fingerprint;
+
+use crate::options::Options;
+use crate::quic::{Door, listener};
+
+/// A server: it runs until it is shut down, or dropped.
+#[derive(Debug)]
+pub struct Server {
+    endpoint: quinn::Endpoint,
+    door: Arc<Door>,
+    fingerprint: Fingerprint,
+    quic: SocketAddr,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: is it another program's, or not this machine's?")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("cannot use the certificate: {0}")]
+    Certificate(String),
+}
+
+impl Server {
+    /// Opens the doors of a node. Call it within a tokio runtime, which then runs it.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or the certificate cannot be used.
+    pub fn start(node: Node, options: Options) -> Result<Self, StartError> {
+        let fingerprint = options.certificate.fingerprint();
+        let door = Arc::new(Door::new(node, &options));
+        let endpoint = listener::bind(options)?;
+        let quic = endpoint.local_addr().map_err(|source| StartError::Listen {
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            source,
+        })?;
+        let listening = tokio::spawn(listener::listen(endpoint.clone(), Arc::clone(&door)));
+        Ok(Self { endpoint, door, fingerprint, quic, listening })
+    }
+
+    /// Where it speaks QUIC.
+    pub fn quic_address(&self) -> SocketAddr {
+        self.quic
+    }
+
+    /// What a client pins.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Takes no more connections, lets what was asked for be answered for at most `grace`, and closes
+    /// the node. What is acknowledged is durable however this ends.
+    ///
+    /// # Errors
+    /// As the node's: nothing is lost, but the next start reads more.
+    pub async fn shut_down(self, grace: Duration) -> Result<(), nexus_node::CloseError> {
+        self.listening.abort();
+        self.door.drain(grace).await;
+        self.endpoint.close(listener::SHUTTING_DOWN, b"the server is shutting down");
+        // The last packets of a connection take a round trip or so; peers that are gone, longer.
+        let _ = tokio::time::timeout(grace.min(Duration::from_secs(1)), self.endpoint.wait_idle())
+            .await;
+        let node = self.door.node.clone();
+        drop(self.door);
+        let closed = tokio::task::spawn_blocking(move || node.close()).await;
+        closed.expect("closing an engine does not panic")
+    }
+}

@@ -1,0 +1,230 @@
+//! Whoever does not keep to the protocol gets a clear answer, holds nothing, and harms nobody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nexus_protocol::wire::{
+    ALPN, Failure, Hello, Open, Operation, PacketDecoder, PacketKind, Welcome, encode_packet,
+};
+use nexus_protocol::{Append, AppendError, EventData, EventStore, ReadError};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, Endpoint};
+
+use crate::stores::Running;
+
+/// Trusts anybody: it is an enemy, and wants in.
+#[derive(Debug)]
+struct Anybody(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A bare connection that offers this protocol.
+async fn bare(
+    running: &Running,
+    alpn: &[u8],
+) -> Result<(Endpoint, Connection), quinn::ConnectionError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+    let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).unwrap();
+    let connection = endpoint.connect_with(config, running.address(), "localhost").unwrap().await?;
+    Ok((endpoint, connection))
+}
+
+/// Sends bytes on a new stream, and gives the first packet that comes back.
+async fn say(connection: &Connection, bytes: &[u8]) -> Option<nexus_protocol::wire::Packet> {
+    let (mut send, mut recv) = connection.open_bi().await.ok()?;
+    send.write_all(bytes).await.ok()?;
+    let _ = send.finish();
+    let mut decoder = PacketDecoder::default();
+    loop {
+        if let Some(packet) = decoder.next_packet().unwrap() {
+            return Some(packet);
+        }
+        let chunk = recv.read_chunk(64 * 1024, true).await.ok()??;
+        decoder.push(&chunk.bytes);
+    }
+}
+
+fn hello(oldest: u16, newest: u16) -> Bytes {
+    let hello = Hello { oldest, newest, client: "enemy".to_owned(), token: None };
+    encode_packet(PacketKind::Hello, &hello, &[])
+}
+
+async fn greeted(running: &Running) -> (Endpoint, Connection) {
+    let (endpoint, connection) = bare(running, ALPN).await.unwrap();
+    let packet = say(&connection, &hello(1, 1)).await.unwrap();
+    assert_eq!(packet.message::<Welcome>().unwrap().version, 1);
+    (endpoint, connection)
+}
+
+fn open(operation: Operation) -> Bytes {
+    let namespace = "default".to_owned();
+    let open = Open { namespace, deadline_ms: None, traceparent: None, operation };
+    encode_packet(PacketKind::Open, &open, &[])
+}
+
+fn reason(packet: &nexus_protocol::wire::Packet) -> String {
+    assert_eq!(packet.kind, PacketKind::Failure);
+    match packet.message::<Failure>().unwrap() {
+        Failure::Read(failure) => ReadError::from(failure).to_string(),
+        Failure::Append(failure) => AppendError::from(failure).to_string(),
+        Failure::Version { oldest, newest } => format!("versions {oldest} to {newest}"),
+    }
+}
+
+#[test]
+fn another_protocol_is_refused_while_tls_begins() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let error = bare(&running, b"h3").await.unwrap_err();
+        assert!(
+            error.to_string().contains("no application protocol")
+                || error.to_string().contains("120"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn versions_that_do_not_meet_are_named() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let (_endpoint, connection) = bare(&running, ALPN).await.unwrap();
+        let packet = say(&connection, &hello(7, 9)).await.unwrap();
+        assert_eq!(reason(&packet), "versions 1 to 1");
+        let (_endpoint, connection) = bare(&running, ALPN).await.unwrap();
+        let packet = say(&connection, &hello(1, 9)).await.unwrap();
+        assert_eq!(packet.message::<Welcome>().unwrap().version, 1, "a newer client is met");
+    });
+}
+
+#[test]
+fn who_does_not_greet_is_not_served() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        for bytes in [
+            b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec(),
+            open(Operation::Head).to_vec(),
+            vec![0; 64],
+            // A length that no memory is taken for.
+            b"NX\x01\0\xff\xff\xff\xff\0\0\0\0\0\0\0\0".to_vec(),
+        ] {
+            let (_endpoint, connection) = bare(&running, ALPN).await.unwrap();
+            assert_eq!(say(&connection, &bytes).await, None);
+            connection.closed().await;
+        }
+        // One that says nothing is closed as well, and one that is half-open in its greeting.
+        let (_endpoint, silent) = bare(&running, ALPN).await.unwrap();
+        let (_other, half) = bare(&running, ALPN).await.unwrap();
+        let (mut send, _recv) = half.open_bi().await.unwrap();
+        send.write_all(&hello(1, 1)[..10]).await.unwrap();
+        let limit = Duration::from_secs(20);
+        tokio::time::timeout(limit, silent.closed()).await.expect("the server gives it up");
+        tokio::time::timeout(limit, half.closed()).await.expect("the server gives it up");
+    });
+}
+
+#[test]
+fn bytes_that_are_no_request_are_answered_with_why() {
+    let running = Running::in_memory();
+    let client = running.client();
+    running.runtime.block_on(async {
+        let (_endpoint, connection) = greeted(&running).await;
+        for (bytes, why) in [
+            (vec![1; 16], "not a packet"),
+            (hello(1, 1).to_vec(), "kind Hello came"),
+            (open(Operation::Head)[..20].to_vec(), "ended within a packet"),
+            (b"NX\x63\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(), "unknown kind 99"),
+            (b"NX\x03\0\xff\xff\xff\xff\0\0\0\0\0\0\0\0".to_vec(), "at most"),
+            (b"NX\x03\0\x08\0\0\0\0\0\0\0\0\0\0\0abcdefgh".to_vec(), "malformed"),
+        ] {
+            let packet = say(&connection, &bytes).await.unwrap();
+            assert!(reason(&packet).contains(why), "{}", reason(&packet));
+        }
+        // A session answers what it understood before what it does not.
+        let mut session = open(Operation::Append).to_vec();
+        session.extend_from_slice(b"NX\x04\0\x08\0\0\0\0\0\0\0\0\0\0\0abcdefgh");
+        let packet = say(&connection, &session).await.unwrap();
+        assert_eq!(packet.kind, PacketKind::Appended);
+        // The same connection, and others, are served as before.
+        let packet = say(&connection, &open(Operation::Head)).await.unwrap();
+        assert_eq!(packet.kind, PacketKind::Answer);
+        let append = Append::to("a").event(EventData::json("A", &1).unwrap());
+        client.append(append).await.unwrap();
+        assert_eq!(client.head().await.unwrap().position.map(|p| p.get()), Some(0));
+    });
+}
+
+#[test]
+fn a_subscriber_that_never_reads_holds_up_nobody() {
+    let running = Running::in_memory();
+    let client = running.client();
+    running.runtime.block_on(async {
+        let (_endpoint, connection) = greeted(&running).await;
+        let subscribe = nexus_protocol::Subscribe::all();
+        let head = nexus_protocol::wire::SubscribeHead::new(&subscribe, u32::MAX);
+        let mut idle = Vec::new();
+        for _ in 0..50 {
+            let (mut send, recv) = connection.open_bi().await.unwrap();
+            send.write_all(&open(Operation::Subscribe(head.clone()))).await.unwrap();
+            idle.push((send, recv));
+        }
+        let data = Bytes::from(vec![1_u8; 100_000]);
+        for _ in 0..100 {
+            let append = Append::to("a").event(EventData::new(
+                "Filled",
+                "application/octet-stream",
+                data.clone(),
+            ));
+            client.append(append).await.unwrap();
+        }
+        let mut subscription = client.subscribe(subscribe);
+        let mut seen = 0;
+        while seen < 100 {
+            let item = nexus_testing::executor::next(&mut subscription).await.unwrap().unwrap();
+            seen += usize::from(item.event().is_some());
+        }
+        drop(idle);
+    });
+}
