@@ -1,11 +1,13 @@
 //! Inputs to begin with: what a small log in memory really wrote, so that mutation starts behind
-//! the checksums and not before them.
+//! the checksums and not before them; and what a client and a server say to each other.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nexus_protocol::wire::{self, PacketKind};
 use nexus_protocol::{
-    Append, CausationId, CorrelationId, EventData, Read, SchemaId, StreamChange, TraceContext,
+    Append, CausationId, CorrelationId, EventData, Read, RecordedEvent, SchemaId, StreamChange,
+    SubscriptionItem, TraceContext,
 };
 
 use crate::engine::Engine;
@@ -54,6 +56,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     push(&mut seeds, "segment_header", "frames".to_owned(), &header[..72]);
     push(&mut seeds, "index_file", "first".to_owned(), &file(&disk, "index/0000000001.idx"));
     push(&mut seeds, "index_file", "second".to_owned(), &file(&disk, "index/0000000002.idx"));
+    packets(&mut seeds, &frames);
     fill(&disk, true);
     let bytes = file(&disk, "manifest");
     push(&mut seeds, "manifest", "rewritten".to_owned(), &bytes);
@@ -144,4 +147,31 @@ fn records(frame: &[u8]) -> Vec<Vec<u8>> {
     crate::frame::digest(&header, &body, |record| records.push(record.as_bytes().to_vec()))
         .expect("the log wrote it");
     records
+}
+
+/// What travels on streams of both directions.
+fn packets(seeds: &mut Vec<Seed>, frames: &[Vec<u8>]) {
+    let hello = wire::Hello { oldest: 1, newest: 1, client: "c".to_owned(), token: None };
+    let hello = wire::encode_packet(PacketKind::Hello, &hello, &[]);
+    push(seeds, "packet", "hello".to_owned(), &hello);
+    let read = Read::stream("order-1").limit(3).backwards();
+    for (name, operation) in [
+        ("read", wire::Operation::Read((&read).into())),
+        ("event", wire::Operation::Event { id: [1; 16] }),
+    ] {
+        let namespace = "default".to_owned();
+        let open = wire::Open { namespace, deadline_ms: Some(5), traceparent: None, operation };
+        let open = wire::encode_packet(PacketKind::Open, &open, &[]);
+        push(seeds, "packet", name.to_owned(), &open);
+    }
+    let event = EventData::json("Placed", &7).expect("a number is JSON").tag("order:1");
+    let append = Append::to("order-1").no_stream().event(event);
+    let append = wire::encode_append(&append).expect("it is small");
+    push(seeds, "packet", "append".to_owned(), &append);
+    let mut items = wire::ItemsBuilder::default();
+    for record in frames.iter().flat_map(|frame| records(frame)).take(2) {
+        items.event(&RecordedEvent::decode(record.into()).expect("it was just written"));
+    }
+    items.push(&SubscriptionItem::CaughtUp { position: None });
+    push(seeds, "packet", "items".to_owned(), &items.take());
 }
