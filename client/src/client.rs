@@ -1,9 +1,10 @@
 //! [`Client`]: a namespace of a server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_protocol::wire::{Answer, Operation, PacketKind, SnapshotHead, decode_items};
+use nexus_protocol::wire::{Answer, Operation, PacketKind, SnapshotHead, TokenHead, decode_items};
 use nexus_protocol::{
     Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head, Read,
     ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo,
@@ -145,6 +146,52 @@ impl Client {
         }
     }
 
+    /// Makes a token: what it is revoked by, and the token itself, which is shown this once.
+    ///
+    /// # Errors
+    /// As [`AppendError`] says.
+    pub async fn create_token(
+        &self,
+        name: &str,
+        role: &str,
+        ttl: Option<Duration>,
+    ) -> Result<(TokenHead, String), AppendError> {
+        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let (name, role) = (name.to_owned(), role.to_owned());
+        let operation = Operation::CreateToken { name, role, ttl_ms };
+        let packet = self.change_packet(operation, Bytes::new()).await?;
+        match answer_of(&packet).map_err(of_read)? {
+            Answer::Token(head) => {
+                let token = String::from_utf8(packet.payload.into());
+                Ok((head, token.map_err(|_| AppendError::Unknown)?))
+            }
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    /// The tokens that hold, without their secrets.
+    ///
+    /// # Errors
+    /// As [`ReadError`] says.
+    pub async fn tokens(&self) -> Result<Vec<TokenHead>, ReadError> {
+        match self.ask(Operation::Tokens).await? {
+            Answer::Tokens(tokens) => Ok(tokens),
+            _ => Err(protocol("another answer")),
+        }
+    }
+
+    /// Makes a token worthless, also for those who were let in with it.
+    ///
+    /// # Errors
+    /// As [`AppendError`] says.
+    pub async fn revoke_token(&self, id: &str) -> Result<(), AppendError> {
+        let operation = Operation::RevokeToken { id: id.to_owned() };
+        match self.change(operation, Bytes::new()).await? {
+            Answer::Done => Ok(()),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
     async fn ask_packet(&self, operation: Operation) -> Result<ask::Packet, ReadError> {
         let asked = self.link.runtime.spawn(ask::ask(Arc::clone(&self.link), operation));
         asked.await.unwrap_or(Err(ReadError::Closed))
@@ -155,10 +202,17 @@ impl Client {
     }
 
     async fn change(&self, operation: Operation, payload: Bytes) -> Result<Answer, AppendError> {
+        answer_of(&self.change_packet(operation, payload).await?).map_err(of_read)
+    }
+
+    async fn change_packet(
+        &self,
+        operation: Operation,
+        payload: Bytes,
+    ) -> Result<ask::Packet, AppendError> {
         let link = Arc::clone(&self.link);
         let asked = self.link.runtime.spawn(ask::change(link, operation, payload));
-        let packet = asked.await.unwrap_or(Err(AppendError::Unknown))?;
-        answer_of(&packet).map_err(of_read)
+        asked.await.unwrap_or(Err(AppendError::Unknown))
     }
 
     async fn delete(

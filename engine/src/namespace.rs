@@ -49,6 +49,12 @@ impl Namespace {
         }
     }
 
+    /// Submits an append to any stream, the system's included: for the layers above the engine that keep
+    /// what is theirs in the log. Nothing that a user hands in may reach it unchecked.
+    pub fn append_as_system(&self, append: Append) -> PendingAppend {
+        self.append_unchecked(append)
+    }
+
     /// Submits an append to any stream, the system's included.
     pub(crate) fn append_unchecked(&self, append: Append) -> PendingAppend {
         let options = self.shared.options();

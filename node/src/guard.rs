@@ -19,17 +19,20 @@ pub enum Action {
     ManageNamespaces,
     /// To see counts of the whole node.
     Monitor,
+    /// To make, list, and revoke tokens.
+    ManageTokens,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Append,
         Self::Read,
         Self::Inspect,
         Self::ManageStreams,
         Self::ManageNamespaces,
         Self::Monitor,
+        Self::ManageTokens,
     ];
 
     /// Its name, for reasons and logs.
@@ -41,6 +44,7 @@ impl Action {
             Self::ManageStreams => "manage streams",
             Self::ManageNamespaces => "manage namespaces",
             Self::Monitor => "monitor",
+            Self::ManageTokens => "manage tokens",
         }
     }
 }
@@ -71,7 +75,7 @@ pub struct RoleAuthorizer;
 fn allows(role: Role, action: Action) -> bool {
     match role {
         Role::Admin => true,
-        Role::Operator => action != Action::Append,
+        Role::Operator => !matches!(action, Action::Append | Action::ManageTokens),
         Role::Writer => {
             matches!(action, Action::Append | Action::Read | Action::Inspect | Action::Monitor)
         }
@@ -102,12 +106,16 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// The token that somebody was let in with is revoked, or has ended.
+    TokenEnded,
     /// There is no such namespace.
     NoNamespace {
         /// Its name.
         name: String,
     },
 }
+
+const TOKEN_ENDED: &str = "the token is revoked or has ended: ask for a new one";
 
 impl Refusal {
     fn what(name: &str) -> String {
@@ -119,6 +127,7 @@ impl From<Refusal> for AppendError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Denied { reason } => Self::Denied { reason },
+            Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
         }
     }
@@ -128,6 +137,7 @@ impl From<Refusal> for ReadError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Denied { reason } => Self::Denied { reason },
+            Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
         }
     }
@@ -140,7 +150,8 @@ mod tests {
 
     fn decide(role: Option<Role>, action: Action) -> Decision {
         let roles = role.into_iter().collect();
-        let principal = Principal { id: "p".to_owned(), kind: PrincipalKind::Token, roles };
+        let principal =
+            Principal { id: "p".to_owned(), kind: PrincipalKind::Token, roles, token: None };
         RoleAuthorizer.decide(&principal, action, "default")
     }
 
@@ -151,8 +162,9 @@ mod tests {
             all.filter(|action| decide(Some(role), *action) == Decision::Allow).collect()
         };
         assert_eq!(allowed(Role::Admin), Action::ALL);
-        assert_eq!(allowed(Role::Operator).len(), Action::ALL.len() - 1);
-        assert!(!allowed(Role::Operator).contains(&Action::Append));
+        assert_eq!(allowed(Role::Operator).len(), Action::ALL.len() - 2);
+        let operator = allowed(Role::Operator);
+        assert!(![Action::Append, Action::ManageTokens].iter().any(|it| operator.contains(it)));
         assert_eq!(
             allowed(Role::Writer),
             [Action::Append, Action::Read, Action::Inspect, Action::Monitor]

@@ -12,11 +12,13 @@ mod guard;
 mod handlers;
 mod node;
 mod principal;
+mod tokens;
 
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
 pub use handlers::{Access, Reads, Watch};
 pub use nexus_engine::{
     CloseError, Engine, Events, EventsIter, OpenError, PendingAppend, Subscription,
 };
-pub use node::{NoAccess, Node};
-pub use principal::{Principal, PrincipalKind, Role};
+pub use node::{NoAccess, Node, NodeError};
+pub use principal::{Principal, PrincipalKind, Role, UnknownRole};
+pub use tokens::{NewToken, TOKENS_STREAM, TokenInfo};

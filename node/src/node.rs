@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nexus_engine::{CloseError, Engine, OpenError};
+use nexus_protocol::{NamespaceName, ReadError};
 
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
 use crate::principal::Principal;
+use crate::tokens::{TOKENS_STREAM, Tokens};
 
 /// The parts of Nexus, assembled. Cheap to clone.
 ///
@@ -30,6 +32,7 @@ use crate::principal::Principal;
 pub struct Node {
     engine: Engine,
     authorizer: Arc<dyn Authorizer>,
+    tokens: Arc<Tokens>,
 }
 
 impl Node {
@@ -37,13 +40,18 @@ impl Node {
     ///
     /// # Errors
     /// As [`OpenError`] says: each error names what to do.
-    pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Ok(Self::over(Engine::open(dir)?))
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, NodeError> {
+        Self::over(Engine::open(dir)?)
     }
 
     /// A node over an engine that is open already.
-    pub fn over(engine: Engine) -> Self {
-        Self { engine, authorizer: Arc::new(RoleAuthorizer) }
+    ///
+    /// # Errors
+    /// When the tokens in it cannot be read.
+    pub fn over(engine: Engine) -> Result<Self, NodeError> {
+        let default = engine.namespace(NamespaceName::DEFAULT)?;
+        let tokens = Arc::new(Tokens::load(default).map_err(NodeError::Tokens)?);
+        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens })
     }
 
     /// With another judge of who may do what.
@@ -67,6 +75,10 @@ impl Node {
         Ok(Access::new(self.clone(), found, principal.into()))
     }
 
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -83,6 +95,17 @@ impl Node {
     pub fn close(self) -> Result<(), CloseError> {
         self.engine.close()
     }
+}
+
+/// Why a node does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The engine does not.
+    #[error(transparent)]
+    Engine(#[from] OpenError),
+    /// Who may be let in cannot be read.
+    #[error("cannot read the tokens in stream `{}`", TOKENS_STREAM)]
+    Tokens(#[source] ReadError),
 }
 
 /// Why there is no access to a namespace.

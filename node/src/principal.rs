@@ -75,18 +75,25 @@ pub struct Principal {
     pub kind: PrincipalKind,
     /// What it may do.
     pub roles: Vec<Role>,
+    /// The token that it was let in with, by its id; it may be revoked at any time.
+    pub token: Option<String>,
 }
 
 impl Principal {
     /// This process itself: may do everything.
     pub fn local() -> Self {
-        Self { id: "local".to_owned(), kind: PrincipalKind::Local, roles: vec![Role::Admin] }
+        Self {
+            id: "local".to_owned(),
+            kind: PrincipalKind::Local,
+            roles: vec![Role::Admin],
+            token: None,
+        }
     }
 
     /// Whoever reaches a server in dev mode: may do everything.
     pub fn anonymous_admin() -> Self {
         let id = "anonymous".to_owned();
-        Self { id, kind: PrincipalKind::Anonymous, roles: vec![Role::Admin] }
+        Self { id, kind: PrincipalKind::Anonymous, roles: vec![Role::Admin], token: None }
     }
 
     /// Whether it has a role.

@@ -11,6 +11,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// What it shows to prove who it is.
     pub certificate: Certificate,
+    /// Whoever comes without a token may do everything. Only on loopback.
+    pub dev: bool,
     /// Connections at a time; whoever comes after is refused.
     pub connections_max: usize,
     /// Appends of one session that may be unanswered.
@@ -26,10 +28,18 @@ impl Options {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             certificate,
+            dev: false,
             connections_max: 10_000,
             appends_in_flight_max: 1024,
             request_bytes_max: 256 * 1024 * 1024,
         }
+    }
+
+    /// In dev mode, or not.
+    #[must_use]
+    pub fn dev(mut self, dev: bool) -> Self {
+        self.dev = dev;
+        self
     }
 
     /// Listening there.

@@ -31,6 +31,14 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Dev mode, where others could reach it.
+    #[error(
+        "dev mode lets everybody in, and {address} is not a loopback address: leave one of them out"
+    )]
+    DevNotOnLoopback {
+        /// The address.
+        address: SocketAddr,
+    },
     /// The certificate cannot be used.
     #[error("cannot use the certificate: {0}")]
     Certificate(String),
@@ -42,6 +50,9 @@ impl Server {
     /// # Errors
     /// When the address cannot be had, or the certificate cannot be used.
     pub fn start(node: Node, options: Options) -> Result<Self, StartError> {
+        if options.dev && !options.listen.ip().is_loopback() {
+            return Err(StartError::DevNotOnLoopback { address: options.listen });
+        }
         let fingerprint = options.certificate.fingerprint();
         let door = Arc::new(Door::new(node, &options));
         let endpoint = listener::bind(options)?;

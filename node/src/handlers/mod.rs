@@ -8,10 +8,12 @@ mod snapshots;
 mod stats;
 mod store;
 mod streams;
+mod tokens;
 
 use std::sync::Arc;
 
 use nexus_engine::Namespace;
+use nexus_protocol::ReadError;
 
 pub use store::{Reads, Watch};
 
@@ -43,8 +45,30 @@ impl Access {
     }
 
     fn guard(&self, action: Action) -> Result<&Namespace, Refusal> {
-        match self.node.judge().decide(&self.principal, action, self.namespace.name()) {
-            Decision::Allow => Ok(&self.namespace),
+        self.node.guard(&self.principal, action, self.namespace.name())?;
+        Ok(&self.namespace)
+    }
+
+    /// Whether who uses it is still let in: asked again and again by what goes on for long.
+    ///
+    /// # Errors
+    /// When its token is revoked or has ended, or it may not read any more.
+    pub fn may_still_read(&self) -> Result<(), ReadError> {
+        self.guard(Action::Read)?;
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Asks whether a principal may do something in a namespace.
+    fn guard(&self, principal: &Principal, action: Action, name: &str) -> Result<(), Refusal> {
+        if let Some(token) = &principal.token
+            && !self.tokens().holds(token)
+        {
+            return Err(Refusal::TokenEnded);
+        }
+        match self.judge().decide(principal, action, name) {
+            Decision::Allow => Ok(()),
             Decision::Deny { reason } => Err(Refusal::Denied { reason }),
         }
     }

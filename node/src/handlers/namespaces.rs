@@ -3,7 +3,7 @@
 use nexus_engine::OpenError;
 use nexus_protocol::{AppendError, Invalid, NamespaceName, ReadError, Unavailable};
 
-use crate::guard::{Action, Decision, Refusal};
+use crate::guard::Action;
 use crate::node::Node;
 use crate::principal::Principal;
 
@@ -28,13 +28,6 @@ impl Node {
             Ok(_) => Ok(()),
             Err(OpenError::Invalid(why)) => Err(Invalid::Request(why).into()),
             Err(error) => Err(AppendError::Unavailable(Unavailable::CannotGrow(error.to_string()))),
-        }
-    }
-
-    fn guard(&self, principal: &Principal, action: Action, name: &str) -> Result<(), Refusal> {
-        match self.judge().decide(principal, action, name) {
-            Decision::Allow => Ok(()),
-            Decision::Deny { reason } => Err(Refusal::Denied { reason }),
         }
     }
 }

@@ -136,6 +136,35 @@ pub enum Operation {
     Namespaces,
     /// Creates the namespace that the stream was opened with.
     CreateNamespace,
+    /// The tokens that hold.
+    Tokens,
+    /// Makes a token.
+    CreateToken {
+        /// Who it is for.
+        name: String,
+        /// What its bearer may do.
+        role: String,
+        /// After so many milliseconds it ends; `None`: never.
+        ttl_ms: Option<u64>,
+    },
+    /// Makes a token worthless.
+    RevokeToken {
+        /// Which one.
+        id: String,
+    },
+}
+
+/// A token, but for its secret.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct TokenHead {
+    /// What it is revoked by.
+    pub id: String,
+    /// Who has it.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: String,
+    /// From then on it is refused, in microseconds since 1970; `None`: never.
+    pub expires_at: Option<i64>,
 }
 
 /// A snapshot but for its state.
@@ -256,6 +285,10 @@ pub enum Answer {
     Stats(StatsHead),
     /// Names of namespaces.
     Namespaces(Vec<String>),
+    /// The tokens that hold.
+    Tokens(Vec<TokenHead>),
+    /// The token that was made; its text is the payload.
+    Token(TokenHead),
 }
 
 impl Answer {

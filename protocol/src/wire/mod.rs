@@ -23,7 +23,8 @@ pub use decoder::{Packet, PacketDecoder};
 pub use failure::{AppendFailure, Failure, ReadFailure};
 pub use items::{ItemsBuilder, decode_items};
 pub use message::{
-    Answer, EndHead, Hello, Open, Operation, SnapshotHead, StatsHead, StreamHead, Welcome,
+    Answer, EndHead, Hello, Open, Operation, SnapshotHead, StatsHead, StreamHead, TokenHead,
+    Welcome,
 };
 pub use packet::{
     Encode, Message, PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head,

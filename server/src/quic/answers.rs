@@ -1,13 +1,17 @@
 //! Everything that has one short answer.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use nexus_node::Access;
+use nexus_node::{Access, Node, Principal, TokenInfo, UnknownRole};
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::wire::{
-    Answer, Failure, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead, encode_packet,
+    Answer, Failure, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead, TokenHead,
+    encode_packet,
 };
 use nexus_protocol::{
-    AppendError, EventId, ReadError, Revision, Snapshot, StreamChange, StreamList, StreamName,
+    AppendError, EventId, Invalid, ReadError, Revision, Snapshot, StreamChange, StreamList,
+    StreamName,
 };
 
 use super::session::{Accessed, Request, Session};
@@ -34,6 +38,17 @@ pub(crate) async fn run(
             let created = node.create_namespace(&principal, &namespace);
             created.map(|()| plain(&Answer::Done)).map_err(append)
         }
+        Operation::Tokens => {
+            let tokens = node.list_tokens(&principal).map_err(read);
+            tokens.map(|all| plain(&Answer::Tokens(all.iter().map(token_head).collect())))
+        }
+        Operation::CreateToken { name, role, ttl_ms } => {
+            create_token(&node, &principal, &name, &role, ttl_ms).map_err(append)
+        }
+        Operation::RevokeToken { id } => {
+            let revoked = node.revoke_token(&principal, &id);
+            revoked.map(|()| plain(&Answer::Done)).map_err(append)
+        }
         operation => ask(access, operation, &payload),
     };
     // Most of it may wait for the disk.
@@ -44,6 +59,28 @@ pub(crate) async fn run(
     };
     if send.write_chunk(packet).await.is_ok() {
         let _ = send.finish();
+    }
+}
+
+fn create_token(
+    node: &Node,
+    principal: &Principal,
+    name: &str,
+    role: &str,
+    ttl_ms: Option<u64>,
+) -> Result<Bytes, AppendError> {
+    let role = role.parse().map_err(|why: UnknownRole| Invalid::Request(why.to_string()))?;
+    let made = node.create_token(principal, name, role, ttl_ms.map(Duration::from_millis))?;
+    let answer = Answer::Token(token_head(&made.info));
+    Ok(encode_packet(PacketKind::Answer, &answer, made.token.as_bytes()))
+}
+
+fn token_head(info: &TokenInfo) -> TokenHead {
+    TokenHead {
+        id: info.id.clone(),
+        name: info.name.clone(),
+        role: info.role.to_string(),
+        expires_at: info.expires_at.map(nexus_protocol::Timestamp::as_micros),
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Door {
     memory: Memory,
     connections: Arc<Semaphore>,
     appends_in_flight_max: u32,
+    dev: bool,
     /// Turned to true when the server shuts down: no new request is taken.
     closing: watch::Sender<bool>,
 }
@@ -37,14 +38,20 @@ impl Door {
             memory: Memory::new(options.request_bytes_max),
             connections: Arc::new(Semaphore::new(options.connections_max)),
             appends_in_flight_max: options.appends_in_flight_max,
+            dev: options.dev,
             closing: watch::Sender::new(false),
         }
     }
 
-    /// Who a connection is. Until there are tokens, whoever reaches a server may do everything: it
-    /// listens on loopback only.
-    fn identify(&self, _token: Option<&str>) -> Result<Principal, String> {
-        Ok(Principal::anonymous_admin())
+    /// Who a connection is, by its token; without one only a server in dev mode lets it in.
+    fn identify(&self, token: Option<&str>) -> Result<Principal, String> {
+        match token {
+            Some(token) => self.node.identify(token).ok_or_else(|| {
+                "the token is not known, is revoked, or has ended: ask for a new one".to_owned()
+            }),
+            None if self.dev => Ok(Principal::anonymous_admin()),
+            None => Err("a token is needed: set NEXUS_TOKEN".to_owned()),
+        }
     }
 
     /// Waits until all requests are answered, at most for `grace`. Subscriptions end at once: their

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures_core::Stream;
-use nexus_node::Subscription;
+use nexus_node::{Access, Subscription};
 use nexus_protocol::wire::{ItemsBuilder, PacketKind, SubscribeHead};
 use nexus_protocol::{Invalid, ReadError, Subscribe, SubscriptionItem};
 use quinn::SendStream;
@@ -35,15 +35,19 @@ pub(crate) async fn run(
     let Request { reader, mut send } = request;
     let credit = u64::from(head.credit);
     let opened = access.map_err(|refused| refused.0.into());
-    let subscription = match opened.and_then(|access| access.subscribe(Subscribe::from(head))) {
-        Ok(subscription) => Box::new(subscription),
+    let subscribed = opened.and_then(|access| {
+        let subscription = access.subscribe(Subscribe::from(head))?;
+        Ok((access, Box::new(subscription)))
+    });
+    let (access, subscription) = match subscribed {
+        Ok(subscribed) => subscribed,
         Err(error) => return session::fail_read(&mut send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
     let (granted, credits) = watch::channel(credit);
     let closing = session.door.closing.subscribe();
     tokio::select! {
-        ended = deliver(subscription, &mut send, credits, closing) => if let Err(error) = ended {
+        ended = deliver(&access, subscription, &mut send, credits, closing) => if let Err(error) = ended {
             session::fail_read(&mut send, &error).await;
         },
         broken = take_credit(reader, granted) => if let Some(broken) = broken {
@@ -70,6 +74,7 @@ async fn take_credit(mut reader: PacketReader, granted: watch::Sender<u64>) -> O
 
 /// Delivers as long as there is credit. `credits` is all that was ever given.
 async fn deliver(
+    access: &Access,
     mut subscription: Box<Subscription>,
     send: &mut SendStream,
     mut credits: watch::Receiver<u64>,
@@ -108,6 +113,7 @@ async fn deliver(
         }
         (subscription, items) = (batch.subscription, batch.items);
         delivered += u64::from(items.events());
+        access.may_still_read()?;
         if !items.is_empty() && send.write_chunk(items.take()).await.is_err() {
             return Ok(());
         }

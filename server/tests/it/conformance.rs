@@ -25,7 +25,7 @@ fn a_store_over_quic_conforms() {
 #[test]
 fn a_store_behind_the_handlers_conforms() {
     let cases = event_store::run_all(|| {
-        Node::over(Engine::in_memory()).access(Principal::local(), "default").unwrap()
+        Node::over(Engine::in_memory()).unwrap().access(Principal::local(), "default").unwrap()
     });
     assert_eq!(cases, event_store::CASES.len());
 }

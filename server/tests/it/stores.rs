@@ -22,19 +22,25 @@ impl Running {
     /// Over this engine.
     pub(crate) fn over(engine: Engine) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
-        Self::listen(engine, ([127, 0, 0, 1], 0).into(), &certificates)
+        Self::listen(engine, ([127, 0, 0, 1], 0).into(), &certificates, true)
     }
 
-    fn listen(engine: Engine, address: SocketAddr, certificates: &Arc<TempDir>) -> Self {
+    fn listen(engine: Engine, address: SocketAddr, certificates: &Arc<TempDir>, dev: bool) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
-        let options = Options::new(certificate).listen(address);
+        let options = Options::new(certificate).listen(address).dev(dev);
         let server = {
             let _entered = runtime.enter();
-            Server::start(Node::over(engine), options).unwrap()
+            Server::start(Node::over(engine).unwrap(), options).unwrap()
         };
         Self { runtime, server: Some(server), certificates: Arc::clone(certificates) }
+    }
+
+    /// Over this engine, and nobody without a token is let in.
+    pub(crate) fn guarded(engine: Engine) -> Self {
+        let certificates = Arc::new(tempfile::tempdir().unwrap());
+        Self::listen(engine, ([127, 0, 0, 1], 0).into(), &certificates, false)
     }
 
     /// Goes, and comes back at the same address, with the same certificate.
@@ -42,7 +48,7 @@ impl Running {
         let server = self.server.take().unwrap();
         let address = server.quic_address();
         let _ = self.runtime.block_on(server.shut_down(Duration::from_secs(5)));
-        Self::listen(open(), address, &self.certificates)
+        Self::listen(open(), address, &self.certificates, true)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

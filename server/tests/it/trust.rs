@@ -1,7 +1,10 @@
 //! Whom a client trusts, and what it is told when it may not.
 
-use nexus_client::ConnectError;
-use nexus_protocol::{Append, AppendError, EventData, EventStore, Read, ReadError};
+use nexus_client::{Address, Client, ConnectError};
+use nexus_node::{Engine, Node, Principal, Role};
+use nexus_protocol::{
+    Append, AppendError, EventData, EventStore, Read, ReadError, Subscribe, SubscriptionItem,
+};
 use nexus_testing::executor::next;
 
 use crate::stores::Running;
@@ -42,5 +45,61 @@ fn a_namespace_that_is_not_there_is_named() {
         client.create_namespace().await.unwrap();
         client.append(append()).await.unwrap();
         assert_eq!(client.namespaces().await.unwrap(), ["default", "orders"]);
+    });
+}
+
+#[test]
+fn a_token_says_who_asks_until_it_is_revoked() {
+    let engine = Engine::in_memory();
+    let local = Principal::local();
+    let node = Node::over(engine.clone()).unwrap();
+    let made = |name, role| node.create_token(&local, name, role, None).unwrap().token;
+    let (admin, writer) = (made("root", Role::Admin), made("ci", Role::Writer));
+    let running = Running::guarded(engine);
+    let url = running.url();
+    let address: Address = url.parse().unwrap();
+    let connect = |token: &str| Client::connect(address.clone().token(token));
+    running.runtime.block_on(async {
+        let error = nexus_client::connect(&url).await.unwrap_err();
+        assert!(error.to_string().contains("set NEXUS_TOKEN"), "{error}");
+        let error = connect("nx_00_00").await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unauthenticated { .. }), "{error}");
+        let (admin, writer) = (connect(&admin).await.unwrap(), connect(&writer).await.unwrap());
+        let append = || Append::to("a").event(EventData::json("A", &1).unwrap());
+        writer.append(append()).await.unwrap();
+        let error = writer.tokens().await.unwrap_err();
+        assert!(
+            matches!(&error, ReadError::Denied { reason } if reason.contains("admin")),
+            "{error}"
+        );
+        let error = writer
+            .append(Append::to("$tokens").event(EventData::json("$token-created", &1).unwrap()));
+        assert!(matches!(error.await, Err(AppendError::Denied { .. })));
+        // A subscription, and a session of appends, end with the token they were opened with.
+        let mut subscription = writer.subscribe(Subscribe::all());
+        while !matches!(next(&mut subscription).await, Some(Ok(SubscriptionItem::CaughtUp { .. })))
+        {
+        }
+        let tokens = admin.tokens().await.unwrap();
+        let id = &tokens.iter().find(|token| token.name == "ci").unwrap().id;
+        admin.revoke_token(id).await.unwrap();
+        assert!(matches!(admin.revoke_token(id).await, Err(AppendError::NotFound { .. })));
+        let error = writer.append(append()).await.unwrap_err();
+        assert!(matches!(error, AppendError::Unauthenticated { .. }), "{error}");
+        admin.append(append()).await.unwrap();
+        let ended = loop {
+            if let Err(error) = next(&mut subscription).await.unwrap() {
+                break error;
+            }
+        };
+        assert!(matches!(ended, ReadError::Unauthenticated { .. }), "{ended}");
+        let hour = Some(std::time::Duration::from_secs(3600));
+        let (head, token) = admin.create_token("new", "reader", hour).await.unwrap();
+        assert!(head.expires_at.is_some() && head.role == "reader");
+        let reader = connect(&token).await.unwrap();
+        assert!(reader.head().await.unwrap().position.is_some());
+        assert!(matches!(reader.append(append()).await, Err(AppendError::Denied { .. })));
+        let error = admin.create_token("new", "king", None).await.unwrap_err();
+        assert!(error.to_string().contains("use admin"), "{error}");
     });
 }

@@ -1,0 +1,63 @@
+//! To make, list, and revoke tokens; and who has one.
+
+use std::time::Duration;
+
+use nexus_protocol::{AppendError, ReadError};
+
+use crate::guard::Action;
+use crate::node::Node;
+use crate::principal::{Principal, Role};
+use crate::tokens::{NewToken, TokenInfo};
+
+impl Node {
+    /// Makes a token. It is shown once; what is kept cannot be turned back into it. Blocks until that is
+    /// durable.
+    ///
+    /// # Errors
+    /// When the principal may not manage tokens, or the name is not one; as an append's.
+    pub fn create_token(
+        &self,
+        principal: &Principal,
+        name: &str,
+        role: Role,
+        ttl: Option<Duration>,
+    ) -> Result<NewToken, AppendError> {
+        self.guard(principal, Action::ManageTokens, "")?;
+        let made = self.tokens().create(principal, name, role, ttl)?;
+        tracing::info!(by = principal.id, id = made.info.id, name, %role, "a token was made");
+        Ok(made)
+    }
+
+    /// The tokens that hold, without their secrets.
+    ///
+    /// # Errors
+    /// When the principal may not manage tokens.
+    pub fn list_tokens(&self, principal: &Principal) -> Result<Vec<TokenInfo>, ReadError> {
+        self.guard(principal, Action::ManageTokens, "")?;
+        Ok(self.tokens().list())
+    }
+
+    /// Makes a token worthless, also for those who were let in with it. Blocks until that is durable.
+    ///
+    /// # Errors
+    /// When the principal may not manage tokens, or there is none of that id; as an append's.
+    pub fn revoke_token(&self, principal: &Principal, id: &str) -> Result<(), AppendError> {
+        self.guard(principal, Action::ManageTokens, "")?;
+        if !self.tokens().revoke(principal, id)? {
+            let id: String = id.chars().take(64).collect();
+            return Err(AppendError::NotFound { what: format!("token {id:?}") });
+        }
+        tracing::info!(by = principal.id, id, "a token was revoked");
+        Ok(())
+    }
+
+    /// Whether nobody has a token yet.
+    pub fn has_no_tokens(&self) -> bool {
+        self.tokens().is_empty()
+    }
+
+    /// Who has this token; `None`: it is not one, or no longer.
+    pub fn identify(&self, token: &str) -> Option<Principal> {
+        self.tokens().identify(token)
+    }
+}

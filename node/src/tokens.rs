@@ -1,0 +1,310 @@
+//! API tokens: who has one is let in.
+//!
+//! They live where everything lives: as events of the stream `$tokens` of the namespace `default`, so
+//! that they survive what the log survives, and who made or revoked which can be read. A token is shown
+//! once, when it is made; what is kept is the SHA-256 of its secret, which has 256 random bits, so that
+//! a slow hash would add nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use nexus_engine::Namespace;
+use nexus_protocol::{
+    Append, AppendError, EventData, Invalid, Read, ReadError, RecordedEvent, Timestamp,
+};
+use ring::rand::SecureRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::principal::{Principal, PrincipalKind, Role};
+
+/// The stream of tokens, in the namespace `default`.
+pub const TOKENS_STREAM: &str = "$tokens";
+const CREATED: &str = "$token-created";
+const REVOKED: &str = "$token-revoked";
+/// Longest name of a token, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+/// Most tokens that hold at a time (I8).
+const TOKENS_MAX: usize = 10_000;
+/// What every token begins with, so that a leaked one is recognised.
+const PREFIX: &str = "nx_";
+
+/// A token, but for its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenInfo {
+    /// What it is revoked by.
+    pub id: String,
+    /// Who has it, in the words of who made it.
+    pub name: String,
+    /// What its bearer may do.
+    #[serde(with = "role_name")]
+    pub role: Role,
+    /// From then on it is refused; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time_text")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A token that was just made.
+pub struct NewToken {
+    /// What is kept of it.
+    pub info: TokenInfo,
+    /// The token itself: shown once, and kept nowhere.
+    pub token: String,
+}
+
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewToken").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Created {
+    #[serde(flatten)]
+    info: TokenInfo,
+    sha256: String,
+    by: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Revoked {
+    id: String,
+    by: String,
+}
+
+#[derive(Debug)]
+struct Kept {
+    info: TokenInfo,
+    sha256: String,
+}
+
+/// The tokens that hold.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    namespace: Namespace,
+    kept: Mutex<BTreeMap<String, Kept>>,
+}
+
+impl Tokens {
+    /// Reads them from the log.
+    pub(crate) fn load(namespace: Namespace) -> Result<Self, ReadError> {
+        let mut kept = BTreeMap::new();
+        for event in namespace.read(Read::stream(TOKENS_STREAM)) {
+            apply(&mut kept, &event?);
+        }
+        Ok(Self { namespace, kept: Mutex::new(kept) })
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.kept.lock().expect("no panic while tokens are looked at")
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept().is_empty()
+    }
+
+    pub(crate) fn list(&self) -> Vec<TokenInfo> {
+        self.kept().values().map(|kept| kept.info.clone()).collect()
+    }
+
+    /// Makes one. Durable when it is answered.
+    pub(crate) fn create(
+        &self,
+        by: &Principal,
+        name: &str,
+        role: Role,
+        ttl: Option<Duration>,
+    ) -> Result<NewToken, AppendError> {
+        let bad = |why: String| AppendError::from(Invalid::Request(why));
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            let why =
+                format!("a token's name has 1 to {NAME_BYTES_MAX} bytes, none of them control");
+            return Err(bad(why));
+        }
+        let mut kept = self.kept();
+        if kept.len() >= TOKENS_MAX {
+            return Err(bad(format!("there are {TOKENS_MAX} tokens already: revoke some")));
+        }
+        let (id, secret) = (random_hex(8), random_hex(32));
+        let expires_at = ttl.map(|ttl| {
+            let ttl_us = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX);
+            Timestamp::from_micros(now().as_micros().saturating_add(ttl_us))
+        });
+        let info = TokenInfo { id: id.clone(), name: name.to_owned(), role, expires_at };
+        let sha256 = digest_of(&secret);
+        let created = Created { info: info.clone(), sha256: sha256.clone(), by: by.id.clone() };
+        self.append(CREATED, &created)?;
+        kept.insert(id.clone(), Kept { info: info.clone(), sha256 });
+        Ok(NewToken { info, token: format!("{PREFIX}{id}_{secret}") })
+    }
+
+    /// Makes one worthless; `false`: there is none of that id.
+    pub(crate) fn revoke(&self, by: &Principal, id: &str) -> Result<bool, AppendError> {
+        let mut kept = self.kept();
+        if !kept.contains_key(id) {
+            return Ok(false);
+        }
+        self.append(REVOKED, &Revoked { id: id.to_owned(), by: by.id.clone() })?;
+        kept.remove(id);
+        Ok(true)
+    }
+
+    fn append(&self, event_type: &str, value: &impl Serialize) -> Result<(), AppendError> {
+        let event = EventData::json(event_type, value).expect("a token has a JSON form");
+        self.namespace.append_as_system(Append::to(TOKENS_STREAM).event(event)).wait()?;
+        Ok(())
+    }
+
+    /// Who has this token; `None`: it is not one, or no longer.
+    pub(crate) fn identify(&self, token: &str) -> Option<Principal> {
+        let (id, secret) = token.strip_prefix(PREFIX)?.split_once('_')?;
+        let kept = self.kept();
+        let found = kept.get(id)?;
+        // Digests of random secrets: how long the comparison takes says nothing about one.
+        if found.sha256 != digest_of(secret) || is_over(&found.info) {
+            return None;
+        }
+        let (kind, roles) = (PrincipalKind::Token, vec![found.info.role]);
+        Some(Principal { id: found.info.name.clone(), kind, roles, token: Some(id.to_owned()) })
+    }
+
+    /// Whether a token that somebody was let in with still holds.
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        self.kept().get(id).is_some_and(|kept| !is_over(&kept.info))
+    }
+}
+
+fn apply(kept: &mut BTreeMap<String, Kept>, event: &RecordedEvent) {
+    // What a later version writes here, and this one does not know, lets nobody in.
+    match event.event_type() {
+        CREATED => {
+            if let Ok(created) = event.json::<Created>() {
+                let Created { info, sha256, .. } = created;
+                kept.insert(info.id.clone(), Kept { info, sha256 });
+            }
+        }
+        REVOKED => {
+            if let Ok(revoked) = event.json::<Revoked>() {
+                kept.remove(&revoked.id);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_over(info: &TokenInfo) -> bool {
+    info.expires_at.is_some_and(|at| at <= now())
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    let mut text = String::with_capacity(2 * bytes.len());
+    bytes.iter().for_each(|byte| write!(text, "{byte:02x}").expect("a string takes it"));
+    text
+}
+
+fn random_hex(bytes: usize) -> String {
+    let mut random = vec![0; bytes];
+    ring::rand::SystemRandom::new().fill(&mut random).expect("the system has random bytes");
+    hex(&random)
+}
+
+fn digest_of(secret: &str) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, secret.as_bytes()).as_ref())
+}
+
+/// A role by its name.
+mod role_name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::principal::Role;
+
+    pub(super) fn serialize<S: Serializer>(role: &Role, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(role.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A time as text.
+mod time_text {
+    use nexus_protocol::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde asks for it")]
+    pub(super) fn serialize<S: Serializer>(
+        at: &Option<Timestamp>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match at {
+            Some(at) => to.serialize_str(&at.to_string()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        let text: Option<String> = Option::deserialize(from)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_engine::Engine;
+
+    use super::*;
+
+    fn tokens(engine: &Engine) -> Tokens {
+        Tokens::load(engine.namespace("default").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_token_lets_in_until_it_is_revoked_also_after_a_restart() {
+        let engine = Engine::in_memory();
+        let local = Principal::local();
+        let first = tokens(&engine);
+        assert!(first.is_empty());
+        let made = first.create(&local, "ci", Role::Writer, None).unwrap();
+        assert!(!format!("{made:?}").contains(&made.token), "a secret is never printed");
+        for tokens in [&first, &tokens(&engine)] {
+            let principal = tokens.identify(&made.token).unwrap();
+            assert_eq!((principal.id.as_str(), &*principal.roles), ("ci", &[Role::Writer][..]));
+            assert!(tokens.holds(&made.info.id));
+            let mut other = made.token.clone();
+            other.pop();
+            for wrong in ["", "nx_", "nx_a_b", other.as_str(), &format!("{other}x")] {
+                assert_eq!(tokens.identify(wrong), None, "{wrong}");
+            }
+        }
+        assert!(!first.revoke(&local, "0").unwrap());
+        assert!(first.revoke(&local, &made.info.id).unwrap());
+        for tokens in [&first, &tokens(&engine)] {
+            assert_eq!(tokens.identify(&made.token), None);
+            assert!(!tokens.holds(&made.info.id) && tokens.list().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_token_ends_by_itself_and_needs_a_name() {
+        let tokens = tokens(&Engine::in_memory());
+        let local = Principal::local();
+        let over = tokens.create(&local, "a", Role::Reader, Some(Duration::ZERO)).unwrap();
+        assert_eq!(tokens.identify(&over.token), None);
+        let hour = Some(Duration::from_secs(3600));
+        let holds = tokens.create(&local, "a", Role::Reader, hour).unwrap();
+        assert!(tokens.identify(&holds.token).is_some());
+        for name in ["", "a\nb", &"x".repeat(200)] {
+            assert!(tokens.create(&local, name, Role::Reader, None).is_err());
+        }
+    }
+}
