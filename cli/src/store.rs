@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options, PendingAppend};
 use nexus_protocol::{
-    Append, AppendError, Appended, EventId, NamespaceName, ReadError, StreamInfo, StreamState,
+    Append, AppendError, Appended, NamespaceName, ReadError, StreamInfo, StreamState,
 };
 
 use crate::exit::Failure;
-use crate::import::Target;
+use crate::import::{Row, Standing, Target};
 
 /// Which log a command works on.
 #[derive(Clone, Debug)]
@@ -148,8 +148,9 @@ impl From<OpenError> for Failure {
 impl Target for Store {
     type Pending = PendingAppend;
 
-    fn contains(&self, id: EventId) -> Result<bool, ReadError> {
-        self.namespace.contains_id(id)
+    fn look_up(&self, row: &Row) -> Result<Standing, ReadError> {
+        let stored = self.namespace.event_by_id(row.id())?;
+        Ok(Standing::of(row, stored.as_ref()))
     }
 
     fn submit(&self, append: Append) -> PendingAppend {

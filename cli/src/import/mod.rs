@@ -1,8 +1,8 @@
 //! `nexus import`: a file of rows into the log, so that running it again changes nothing.
 //!
 //! The input decides every event and its id, so an import that was killed, or is run on a file that
-//! has grown at its end, appends what is missing and nothing twice. The first row that is no event
-//! stops it; what came before stays.
+//! has grown at its end, appends what is missing and nothing twice. The first row that is no event, or
+//! whose id another event has, stops it; what came before stays.
 
 mod batch;
 mod csv;
@@ -22,8 +22,8 @@ use nexus_protocol::limits::DATA_BYTES_DEFAULT;
 use nexus_protocol::{EventData, EventId, names};
 use serde::Serialize;
 
-pub(crate) use self::batch::Target;
 use self::batch::{LoadError, Loader};
+pub(crate) use self::batch::{Standing, Target};
 use self::input::Input;
 use self::problem::{BadRow, RowProblem};
 use self::progress::{Progress, ProgressKind};
@@ -146,6 +146,11 @@ impl Row {
         }
         event.check(data_bytes_max).map_err(|problem| BadRow::line(line, problem))?;
         Ok(Self { line, stream, event, id: EventId::from_bytes([0; 16]), left_out: false })
+    }
+
+    /// The id that its event has.
+    pub(crate) fn id(&self) -> EventId {
+        self.id
     }
 
     fn with_id(mut self, id: EventId) -> Self {
