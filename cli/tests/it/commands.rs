@@ -52,6 +52,17 @@ fn expectations_are_kept_and_conflicts_have_their_exit_code() {
 }
 
 #[test]
+fn the_last_day_of_the_calendar_is_a_time() {
+    let folder = Folder::new();
+    let append =
+        |at: &str| folder.run(&["append", "a", "--type", "T", "--data", "1", "--occurred-at", at]);
+    append("9999-12-31T23:59:59Z").done();
+    let read = folder.json(&["read", "a"]);
+    assert_eq!(read["events"][0]["occurred_at"], "9999-12-31T23:59:59.000000Z");
+    append("+010000-01-01T00:00:00Z").fails(2, &["a year up to 9999"]);
+}
+
+#[test]
 fn reads_select_page_and_look_back() {
     let folder = three_orders();
     let read = |args: &[&str]| folder.json(&[&["read"], args].concat());
