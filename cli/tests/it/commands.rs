@@ -204,6 +204,19 @@ fn streams_are_listed_limited_and_deleted() {
 }
 
 #[test]
+fn a_truncation_never_hides_what_is_yet_to_come() {
+    let folder = three_orders();
+    let parts = ["newest revision of stream \"order-1\" is 1", "name at most 2"];
+    folder.refused(2, &["stream", "truncate", "order-1", "--before", "3"], &parts);
+    folder.refused(2, &["stream", "set", "order-1", "--truncate-before", "9"], &parts);
+    let parts = ["stream \"new\" has no events", "name at most 0"];
+    folder.refused(2, &["stream", "truncate", "new", "--before", "1"], &parts);
+    folder.done(&["stream", "truncate", "order-1", "--before", "2"]);
+    folder.done(&["append", "order-1", "--type", "T", "--data", "1"]);
+    assert_eq!(folder.json(&["stream", "show", "order-1"])["events"], 1);
+}
+
+#[test]
 fn stats_count_users_events_and_the_systems_beside_them() {
     let folder = three_orders();
     folder.done(&["stream", "set", "order-1", "--max-count", "9"]);
