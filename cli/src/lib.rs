@@ -14,6 +14,7 @@ mod exit;
 mod export;
 mod filter;
 mod import;
+mod interrupt;
 mod load;
 mod namespace;
 mod output;
@@ -60,9 +61,10 @@ const VALUE_WIDTH: usize = 80;
 #[derive(Debug, clap::Parser)]
 #[command(name = "nexus", version, after_help = EXAMPLES)]
 struct Line {
-    /// The data directory
+    /// The data directory; NEXUS_DATA where none is named
     // Not global: `append` has a `--data` of its own. Every other command takes it too: `Placed`.
-    #[arg(long, env = "NEXUS_DATA", value_name = "DIR")]
+    // Not read from the environment here: `demo` and `bench` must know whether it was named.
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The namespace
     #[arg(
@@ -163,7 +165,7 @@ impl Command {
             Self::Stats(_) => stats::run(place, output),
             Self::Verify(_) => verify::run(place, output),
             Self::Doctor(placed) => doctor::run(&placed.args, place, output),
-            Self::Bench(args) => bench::run(args, output),
+            Self::Bench(args) => bench::run(args, place, output),
             Self::Load(placed) => load::run(&placed.args, place),
         }
     }
@@ -197,8 +199,8 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error>
 pub fn main() -> ExitCode {
     let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     start_log();
-    let dir = line.command.dir().or(line.data.as_ref()).cloned();
-    let place = Place { dir, namespace: line.namespace };
+    let named = line.command.dir().or(line.data.as_ref()).cloned();
+    let place = Place::of(named, line.namespace);
     let mut output = Output::stdout(line.output);
     match line.command.run(&place, &mut output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,11 +17,26 @@ use crate::import::{Row, Standing, Target};
 pub(crate) struct Place {
     /// The data directory, where one was named.
     pub(crate) dir: Option<PathBuf>,
+    /// Whether the command line named it, and not the environment.
+    pub(crate) named: bool,
     /// The namespace.
     pub(crate) namespace: NamespaceName,
 }
 
 impl Place {
+    /// The directory that the command line names, or else the environment.
+    pub(crate) fn of(named: Option<PathBuf>, namespace: NamespaceName) -> Self {
+        let is_named = named.is_some();
+        let of_environment = || std::env::var_os("NEXUS_DATA").filter(|dir| !dir.is_empty());
+        let dir = named.or_else(|| of_environment().map(PathBuf::from));
+        Self { dir, named: is_named, namespace }
+    }
+
+    /// The directory, where the command line names it.
+    pub(crate) fn named_dir(&self) -> Option<&PathBuf> {
+        self.dir.as_ref().filter(|_| self.named)
+    }
+
     /// The data directory.
     ///
     /// # Errors
