@@ -4,6 +4,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use nexus_engine::Engine;
+
 use crate::nexus::{Folder, Ran, bare, finish};
 
 const FLAGS: &[&str] = &["--stream", "s-{id}", "--type", "{kind}", "--occurred-at", "{at}"];
@@ -314,6 +316,59 @@ fn a_directory_of_someone_else() {
     std::fs::set_permissions(&data, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(folder.json(&["stats"])["events"], 1);
     std::fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A command of a user who owns nothing here; `None` where this user cannot become another.
+fn as_nobody(folder: &Folder, args: &[&str]) -> Option<Ran> {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    let may = Command::new("true").uid(NOBODY).status().is_ok();
+    let mut command = folder.command();
+    may.then(|| finish(command.args(args).uid(NOBODY).gid(NOBODY), b""))
+}
+
+#[test]
+fn readers_of_other_users_wait_for_the_owner_like_all_others() {
+    let (folder, _) = one_event();
+    for name in ["", "data"] {
+        std::fs::set_permissions(folder.path(name), Permissions::from_mode(0o755)).unwrap();
+    }
+    let Some(ran) = as_nobody(&folder, &["stats"]) else {
+        println!("skipped: this user cannot become another");
+        return;
+    };
+    ran.done();
+    let engine = Engine::open(folder.path("data")).unwrap();
+    for args in [&["stats"][..], &["export"], &["verify"]] {
+        let owner = format!("(process {})", std::process::id());
+        as_nobody(&folder, args).unwrap().fails(5, &["is open in another process", &owner]);
+    }
+    engine.close().unwrap();
+    // Who may not even see whether it is in use does not read.
+    let lock = folder.path("data/lock");
+    std::fs::set_permissions(&lock, Permissions::from_mode(0o600)).unwrap();
+    as_nobody(&folder, &["stats"]).unwrap().fails(1, &["lock", "owner and mode"]);
+}
+
+#[test]
+fn commands_that_read_write_nothing_and_run_side_by_side() {
+    let (folder, _) = one_event();
+    let lock = folder.path("data/lock");
+    let before = std::fs::read(&lock).unwrap();
+    for args in [&["read", "order-1"][..], &["stats"], &["verify"], &["export"], &["streams"]] {
+        folder.done(args);
+        assert_eq!(std::fs::read(&lock).unwrap(), before, "{args:?}");
+    }
+    std::fs::remove_file(&lock).unwrap();
+    let reader = Engine::options().read_only(true).open(folder.path("data")).unwrap();
+    folder.done(&["stats"]);
+    assert!(!lock.exists(), "a reader makes no lock");
+    reader.close().unwrap();
+    let empty = folder.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let stats = finish(folder.command_in("empty").arg("stats"), b"");
+    stats.fails(1, &["holds no Nexus data: check the path"]);
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
 }
 
 #[test]
