@@ -152,9 +152,9 @@ impl From<OpenError> for Failure {
         match &error {
             OpenError::Locked { .. } => Self::not_reachable(error.to_string()),
             OpenError::Corrupt { .. } | OpenError::NodeState { .. } => Self::damaged(error),
-            OpenError::Invalid(_) | OpenError::NotADirectory { .. } => {
-                Self::usage(error.to_string())
-            }
+            OpenError::Invalid(_)
+            | OpenError::NotADirectory { .. }
+            | OpenError::NotEmpty { .. } => Self::usage(error.to_string()),
             _ => Self::failed(error.to_string()),
         }
     }

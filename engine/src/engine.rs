@@ -180,6 +180,7 @@ fn prepare_dir(dir: &Path, options: &Options) -> Result<Arc<dyn Disk>, OpenError
         Some(found) if !found.is_dir => {
             return Err(OpenError::NotADirectory { dir: dir.to_owned() });
         }
+        Some(_) if options.create && !options.read_only => refuse_foreign(&*plain, dir)?,
         Some(_) => {}
         None if options.create && !options.read_only => create_dirs(&*plain, dir)?,
         None => return Err(OpenError::NotFound { dir: dir.to_owned() }),
@@ -189,6 +190,25 @@ fn prepare_dir(dir: &Path, options: &Options) -> Result<Arc<dyn Disk>, OpenError
         (None, Some(backend)) => Ok(io::open_disk(backend)?),
         (None, None) if options.read_only => Ok(plain),
         (None, None) => Ok(io::auto_disk(dir)?.0),
+    }
+}
+
+/// A folder that holds other things is not made a data directory: a mistyped path would mix a log with
+/// somebody's files.
+fn refuse_foreign(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    if disk.metadata(&dir.join(NAMESPACES_DIR))?.is_some() {
+        return Ok(());
+    }
+    // What an opening that was interrupted leaves, and what a file system has at its root.
+    let is_ours = |name: &str| {
+        name == LOCK_FILE
+            || name == "lost+found"
+            || name.starts_with(io::DISK_FILE)
+            || (name.starts_with("measure-") && name.ends_with(".tmp"))
+    };
+    match disk.list(dir)?.into_iter().find(|entry| !is_ours(&entry.name)) {
+        Some(entry) => Err(OpenError::NotEmpty { dir: dir.to_owned(), holds: entry.name }),
+        None => Ok(()),
     }
 }
 

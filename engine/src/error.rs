@@ -110,6 +110,18 @@ pub enum OpenError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// The directory holds something, and no log: it is somebody else's.
+    #[error(
+        "{} holds no Nexus data, but other things ({holds:?}, for one): name a directory that is \
+         empty, or not there yet",
+        dir.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// The name of something in it.
+        holds: String,
+    },
     /// A file stands where the directory should be.
     #[error("{} is a file: name a directory", dir.display())]
     NotADirectory {

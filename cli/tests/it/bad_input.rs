@@ -240,6 +240,28 @@ fn a_directory_that_is_a_file() {
 }
 
 #[test]
+fn a_folder_of_other_things_is_not_made_a_data_directory() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("data")).unwrap();
+    folder.file("data/letter.txt", "mine");
+    let append = ["append", "a", "--type", "T", "--data", "1"];
+    let file = folder.file("a.ndjson", "{\"stream\":\"a\",\"type\":\"T\"}\n");
+    for args in [&append[..], &["import", &file], &["namespace", "create", "audit"]] {
+        let parts = ["holds no Nexus data, but other things", "letter.txt", "not there yet"];
+        folder.run(args).fails(2, &parts);
+    }
+    folder.run(&["doctor"]).fails(1, &["1 check failed"]);
+    folder.run(&["demo", "--events", "1"]).fails(2, &["is there already"]);
+    let left = std::fs::read_dir(folder.path("data")).unwrap().map(|e| e.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["letter.txt"], "nothing was made in it");
+    // A file system of its own, and what an interruption left, are no other things.
+    std::fs::remove_file(folder.path("data/letter.txt")).unwrap();
+    std::fs::create_dir(folder.path("data/lost+found")).unwrap();
+    folder.file("data/lock", "");
+    folder.done(&append);
+}
+
+#[test]
 fn inputs_that_cannot_be_read() {
     let folder = Folder::new();
     let missing = folder.path("missing.csv");
