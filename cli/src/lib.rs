@@ -185,11 +185,21 @@ fn start_log() {
 /// The command line; one that cannot be is explained, with what was given cut to a readable length
 /// and without control characters.
 fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
+    let shown = |given: &str| output::shortened(&output::printable(given), VALUE_WIDTH);
     Line::try_parse_from(words).map_err(|mut error| {
-        let given = error.get(ContextKind::InvalidValue);
-        if let Some(ContextValue::String(given)) = given {
-            let given = output::shortened(&output::printable(given), VALUE_WIDTH);
-            error.insert(ContextKind::InvalidValue, ContextValue::String(given));
+        for kind in [
+            ContextKind::InvalidValue,
+            ContextKind::InvalidArg,
+            ContextKind::InvalidSubcommand,
+            ContextKind::TrailingArg,
+        ] {
+            let Some(ContextValue::String(given)) = error.get(kind) else { continue };
+            let shown = shown(given);
+            if shown != *given {
+                // A suggestion would repeat it as it was given.
+                error.insert(kind, ContextValue::String(shown));
+                error.remove(ContextKind::Suggested);
+            }
         }
         error
     })
@@ -262,6 +272,15 @@ mod tests {
         let error = parse(words.map(OsString::from)).unwrap_err().to_string();
         assert!(error.len() < 500 && !error.contains('\u{1b}'), "{error}");
         assert!(error.contains("has 5004 bytes: at most 512 are allowed"), "{error}");
+        let flag = format!("--{long}");
+        for words in [["nexus", &long], ["nexus", &flag], ["stats", &long], ["stats", &flag]] {
+            let words = ["nexus"].into_iter().chain(words.into_iter().filter(|it| *it != "nexus"));
+            let error = parse(words.map(OsString::from)).unwrap_err().to_string();
+            assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{error}");
+        }
+        let words = ["nexus", "read", "--as-of", &format!("position:{long}")];
+        let error = parse(words.map(OsString::from)).unwrap_err().to_string();
+        assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{error}");
     }
 
     #[test]

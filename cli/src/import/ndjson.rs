@@ -11,9 +11,13 @@ use super::id::RowIds;
 use super::problem::{BadRow, Column, RowProblem, listed};
 use super::template::{Part, Template, tag_has_value};
 use super::{Mapping, Row};
+use crate::output::shortened;
 
 /// Longest line: the largest event as export writes it, data and metadata in base64.
 const LINE_BYTES_MAX: usize = (DATA_BYTES_MAX + METADATA_BYTES_MAX) / 3 * 4 + 1024 * 1024;
+
+/// Characters of what the parser says.
+const WHAT_WIDTH: usize = 300;
 
 /// Prefixes of the system streams that clients may append to.
 const RESERVED: [&str; 4] = ["$saga-", "$timer-", "$snapshot-", "$outbox-"];
@@ -74,7 +78,9 @@ impl<R: BufRead> Lines<R> {
 /// What is wrong, without the place, which counts from where the parser began.
 fn what_of(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned()
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    // It repeats what it met: a field that nobody knows may have any length.
+    shortened(what, WHAT_WIDTH)
 }
 
 /// Adds a line without its end to `line`, and stops when it has become too long; false at the end

@@ -75,9 +75,11 @@ impl fmt::Display for Place {
         write!(f, "line {}", self.line)?;
         match &self.column {
             Some(Column::Cell(number, name)) if name.is_empty() => write!(f, ", column {number}"),
-            Some(Column::Cell(number, name)) => write!(f, ", column {number} ({name:?})"),
+            Some(Column::Cell(number, name)) => {
+                write!(f, ", column {number} ({:?})", shortened(name, NAME_WIDTH))
+            }
             Some(Column::Byte(byte)) => write!(f, ", column {byte}"),
-            Some(Column::Field(name)) => write!(f, ", field {name:?}"),
+            Some(Column::Field(name)) => write!(f, ", field {:?}", shortened(name, NAME_WIDTH)),
             None => Ok(()),
         }
     }

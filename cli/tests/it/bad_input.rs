@@ -340,6 +340,36 @@ fn a_directory_of_someone_else() {
     std::fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
 }
 
+#[test]
+fn messages_are_short_and_hold_no_control_characters() {
+    let folder = Folder::new();
+    let long = "\u{1b}]0;x\u{7}\u{202e}".repeat(100_000);
+    let json = serde_json::to_string(&long).unwrap();
+    let csv = format!("id,kind,\"{long}\"\n1,T\n");
+    let bad_time = format!("id,at\n1,\"{long}\"\n");
+    let unknown = format!("{{\"stream\":\"a\",\"type\":\"T\",{json}:1}}\n");
+    let fields = format!("{{{json}:1,\"b\":2}}\n");
+    let tag = format!("{{\"a\":{json}}}\n");
+    let rows = ["--stream", "s-{id}", "--type", "T"];
+    let at = [&rows[..], &["--occurred-at", "{at}"]].concat();
+    let tags = ["--stream", "s", "--type", "T", "--tag", "k:{a}"];
+    for (name, bytes, flags) in [
+        ("a.csv", &csv, &rows[..]),
+        ("b.csv", &csv, &["--stream", "{nr}", "--type", "T"]),
+        ("c.csv", &bad_time, &at),
+        ("d.ndjson", &unknown, &[]),
+        ("e.ndjson", &fields, &rows),
+        ("f.ndjson", &tag, &tags),
+    ] {
+        let file = folder.file(name, bytes);
+        let ran = folder.run(&[&["import", &file], flags].concat());
+        ran.fails(1, &[name, "line "]);
+        assert!(ran.stderr.len() < 6000, "{name}: {} bytes", ran.stderr.len());
+        let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!ran.stderr.contains(obeyed), "{name}: {:?}", ran.stderr);
+    }
+}
+
 /// A command of a user who owns nothing here; `None` where this user cannot become another.
 fn as_nobody(folder: &Folder, args: &[&str]) -> Option<Ran> {
     use std::os::unix::process::CommandExt;
