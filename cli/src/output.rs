@@ -6,6 +6,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -34,6 +35,19 @@ const MESSAGE_WIDTH: usize = 4_000;
 pub(crate) fn notice(message: fmt::Arguments<'_>) {
     let message = shortened(&message.to_string(), MESSAGE_WIDTH);
     let _ = writeln!(io::stderr(), "nexus: {}", printable(&message));
+}
+
+/// Whether nobody reads standard output any more: the other end of a pipe was closed, or the terminal
+/// hung up. Writing would say so too, but a command that waits writes nothing.
+pub(crate) fn reader_is_gone() -> bool {
+    let out = io::stdout();
+    // Nothing is asked for: errors and hang-ups are always answered.
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    match poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(_) => watched.iter().any(|fd| fd.revents().intersects(gone)),
+        Err(_) => false,
+    }
 }
 
 /// Where a command prints.

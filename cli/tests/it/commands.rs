@@ -122,6 +122,22 @@ fn the_tail_is_the_newest_events_and_follows() {
 }
 
 #[test]
+fn a_tail_that_nobody_reads_any_more_ends() {
+    let folder = three_orders();
+    let mut command = folder.command();
+    command.args(["--output", "ndjson", "tail", "--follow"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    for _ in 0..3 {
+        out.read_line(&mut String::new()).unwrap();
+    }
+    // It has printed all there is, and waits.
+    drop(out);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_list_of_nothing_says_so() {
     let folder = three_orders();
     for (args, what) in [
