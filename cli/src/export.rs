@@ -70,6 +70,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
             let mut out = BufWriter::with_capacity(256 * 1024, io::stdout());
             let exported = export(&store, args, &mut out, |error| Failure::output(&error))?;
             out.flush().map_err(|error| Failure::output(&error))?;
+            notice(format_args!("{} events were exported", exported.events));
             exported
         }
         Some(path) => {

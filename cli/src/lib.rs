@@ -17,6 +17,7 @@ mod import;
 mod interrupt;
 mod load;
 mod namespace;
+mod node_state;
 mod output;
 mod read;
 mod snapshot;
@@ -119,6 +120,9 @@ enum Command {
     /// Lists and creates namespaces
     #[command(after_help = "Example:\n  nexus --data ./data namespace create audit")]
     Namespace(PlacedNoun<namespace::Command>),
+    /// Goes on where node-state is lost
+    #[command(after_help = "Example:\n  nexus --data ./data node-state reset")]
+    NodeState(PlacedNoun<node_state::Command>),
     Import(Placed<import::Args>),
     Export(Placed<export::Args>),
     Stats(Placed<stats::Args>),
@@ -141,6 +145,7 @@ impl Command {
             Self::Streams(placed) => placed.data.as_ref(),
             Self::Snapshot(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
+            Self::NodeState(placed) => placed.data.as_ref(),
             Self::Import(placed) => placed.data.as_ref(),
             Self::Export(placed) => placed.data.as_ref(),
             Self::Stats(placed) => placed.data.as_ref(),
@@ -160,6 +165,7 @@ impl Command {
             Self::Streams(placed) => stream::list(&placed.args, place, output),
             Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
+            Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
             Self::Stats(_) => stats::run(place, output),

@@ -97,8 +97,8 @@ pub enum OpenError {
     /// Both slots of node-state are bad: what this node voted is unknown.
     #[error(
         "{corruption}; what this node promised to others is lost: put node-state back from a copy, \
-         read what is there with `nexus export`, or, on a node that stands alone, open with \
-         `reset_node_state`"
+         read what is there with `nexus export`, or, on a node that stands alone, go on without it \
+         by `nexus node-state reset` (in a program, `Options::reset_node_state`)"
     )]
     NodeState {
         /// What is damaged.

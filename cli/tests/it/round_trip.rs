@@ -93,6 +93,8 @@ fn system_events_are_exported_when_asked_for_and_left_out_by_import() {
 fn a_file_is_written_whole_or_not_at_all() {
     let folder = Folder::new();
     folder.done(&["append", "a-1", "--type", "T", "--data", "1"]);
+    let ran = folder.run(&["export"]);
+    assert_eq!(ran.stderr, "nexus: 1 events were exported\n");
     let out = folder.file("out.ndjson", "what was there before");
     let exported = folder.json(&["export", "--out", &out]);
     assert_eq!(exported["events"], 1);
