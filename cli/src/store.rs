@@ -115,14 +115,14 @@ impl Store {
         Ok(Self { engine, namespace })
     }
 
-    /// What is known of a stream that is there, or was.
+    /// What is known of a stream that is there, or was, or has limits before it has events.
     ///
     /// # Errors
-    /// When there never was one of that name.
+    /// When nothing was ever said of one of that name.
     pub(crate) fn known_stream(&self, stream: &str) -> Result<StreamInfo, Failure> {
         let info = self.namespace.stream_info(stream)?;
         match info.state {
-            StreamState::Missing => Err(Failure::failed(format!(
+            StreamState::Missing if info.meta_revision.is_none() => Err(Failure::failed(format!(
                 "there is no stream {stream:?}: `nexus stream list` names those there are"
             ))),
             _ => Ok(info),

@@ -220,6 +220,17 @@ fn streams_are_listed_limited_and_deleted() {
 }
 
 #[test]
+fn a_stream_that_only_has_limits_is_shown() {
+    let folder = three_orders();
+    folder.done(&["stream", "set", "order-9", "--max-count", "3"]);
+    let shown = folder.json(&["stream", "show", "order-9"]);
+    let facts = ["state", "events", "head_revision", "max_count"].map(|name| &shown[name]);
+    assert_eq!(facts, [&json!("missing"), &json!(0), &json!(null), &json!(3)]);
+    let ran = folder.run(&["read", "order-9"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "nexus: no events\n"));
+}
+
+#[test]
 fn a_truncation_never_hides_what_is_yet_to_come() {
     let folder = three_orders();
     let parts = ["newest revision of stream \"order-1\" is 1", "name at most 2"];
