@@ -168,7 +168,7 @@ impl Command {
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
-            Self::Stats(_) => stats::run(place, output),
+            Self::Stats(placed) => stats::run(&placed.args, place, output),
             Self::Verify(_) => verify::run(place, output),
             Self::Doctor(placed) => doctor::run(&placed.args, place, output),
             Self::Bench(args) => bench::run(args, place, output),

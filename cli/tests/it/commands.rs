@@ -170,7 +170,7 @@ fn the_data_directory_is_named_in_three_ways() {
     // What is named comes before what the environment says.
     let ran = finish(bare().args(["stats", "--data", path]).env("NEXUS_DATA", "/nowhere"), b"");
     let shown = ran.done();
-    let is_count = |line: &str| line.split_whitespace().eq(["events", "4"]);
+    let is_count = |line: &str| line.split_whitespace().eq(["users'", "events", "4"]);
     assert!(shown.lines().any(is_count), "{shown}");
 }
 
@@ -251,6 +251,13 @@ fn stats_count_users_events_and_the_systems_beside_them() {
     let counts = ["events", "streams", "system_events", "head_position"].map(|name| &stats[name]);
     assert_eq!(counts, [&json!(3), &json!(2), &json!(1), &json!(3)]);
     assert_eq!(folder.json(&["verify"])["events"], 4);
+    let all = folder.json(&["stats", "--system"]);
+    let counts = ["events", "streams", "system_events", "head_position"].map(|name| &all[name]);
+    assert_eq!(counts, [&json!(4), &json!(3), &json!(1), &json!(3)]);
+    // For people both say whose events they count.
+    assert!(folder.done(&["stats"]).contains("users' events"));
+    assert!(folder.done(&["stats", "--system"]).contains("events, the system's too"));
+    assert!(folder.done(&["verify"]).contains("events, the system's too  4"));
 }
 
 #[test]
