@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
     /// Largest data of the event, in bytes: up to 16 MiB
-    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT)]
+    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT, value_parser = filter::data_bytes_max)]
     data_bytes_max: usize,
 }
 

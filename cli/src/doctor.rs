@@ -95,6 +95,7 @@ struct Report {
 /// # Errors
 /// When a check fails.
 pub(crate) fn run(_: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    place.check_namespace()?;
     let dir = place.dir()?;
     if std::io::stderr().is_terminal() {
         crate::output::notice(format_args!("measuring the disk: this takes a few seconds"));

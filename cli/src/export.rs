@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::filter::FilterArgs;
-use crate::output::{Facts, Output, notice};
+use crate::output::{Facts, Format, Output, notice};
 use crate::store::{Place, Store};
 
 const EXAMPLES: &str = "\
@@ -64,6 +64,12 @@ struct Hole {
 /// # Errors
 /// When the directory cannot be opened, the file not written, or something is damaged.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    if args.out.is_none() && output.format() == Format::Json {
+        return Err(Failure::usage(
+            "export writes NDJSON to standard output: leave --output out, or name a file with --out, \
+             and it is what is said of that",
+        ));
+    }
     let store = Store::open_damaged(place)?;
     let exported = match &args.out {
         None => {

@@ -44,6 +44,7 @@ pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
 }
 
 fn reset(place: &Place, output: &mut Output) -> Result<(), Failure> {
+    place.check_namespace()?;
     let dir = place.dir()?;
     let closed = |engine: Engine| engine.close().map_err(|e| Failure::failed(e.to_string()));
     let damage = match Engine::options().create(false).read_only(true).open(dir) {

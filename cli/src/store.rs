@@ -1,7 +1,7 @@
 //! Opening the data directory: the one place where commands meet the engine.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options, PendingAppend};
@@ -30,6 +30,34 @@ impl Place {
         let of_environment = || std::env::var_os("NEXUS_DATA").filter(|dir| !dir.is_empty());
         let dir = named.or_else(|| of_environment().map(PathBuf::from));
         Self { dir, named: is_named, namespace }
+    }
+
+    /// For commands that look at all namespaces: one that is named has to be there all the same. The
+    /// engine is not asked, since it may be what does not open.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(crate) fn check_namespace(&self) -> Result<(), Failure> {
+        let all = self.dir()?.join("namespaces");
+        let is_default = self.namespace.as_str() == NamespaceName::DEFAULT;
+        let Ok(entries) = std::fs::read_dir(&all) else { return Ok(()) };
+        if is_default || all.join(self.namespace.as_str()).is_dir() {
+            return Ok(());
+        }
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names: Vec<String> = names.filter(|name| NamespaceName::new(name).is_ok()).collect();
+        Err(self.no_namespace(&names))
+    }
+
+    fn no_namespace(&self, there: &[String]) -> Failure {
+        let dir = self.dir.as_deref().unwrap_or(Path::new("")).display();
+        Failure::usage(format!(
+            "there is no namespace {:?} in {dir}: name one of those there are ({}), or create it with \
+             `nexus namespace create {}`",
+            self.namespace.as_str(),
+            there.join(", "),
+            self.namespace,
+        ))
     }
 
     /// The directory, where the command line names it.
@@ -102,14 +130,7 @@ impl Store {
         let engine = options.open(place.dir()?)?;
         let names = engine.namespaces();
         if !names.iter().any(|name| name == place.namespace.as_str()) {
-            return Err(Failure::usage(format!(
-                "there is no namespace {:?} in {}: name one of those there are ({}), or create it \
-                 with `nexus namespace create {}`",
-                place.namespace.as_str(),
-                place.dir()?.display(),
-                names.join(", "),
-                place.namespace,
-            )));
+            return Err(place.no_namespace(&names));
         }
         let namespace = engine.namespace(place.namespace.as_str())?;
         Ok(Self { engine, namespace })

@@ -73,6 +73,7 @@ fn kind(kind: &CorruptionKind) -> &'static str {
 /// # Errors
 /// When something is damaged, or the directory cannot be looked at.
 pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
+    place.check_namespace()?;
     let report = with_progress(place.dir()?)?;
     print(&report, output)?;
     match report.errors.len() {

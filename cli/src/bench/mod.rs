@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_engine::io::{Backend, DiskError, remeasure};
+use nexus_protocol::NamespaceName;
 use serde::Serialize;
 
 use conditions::Conditions;
@@ -181,9 +182,10 @@ impl Drop for Folder {
 /// # Errors
 /// When the folder cannot be used, a scenario is not known, or an append or read fails.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    if place.named {
+    if place.named || place.namespace.as_str() != NamespaceName::DEFAULT {
         return Err(Failure::usage(
-            "bench takes no --data: it measures in a folder of its own, below the one that --dir names",
+            "bench takes no --data and no --namespace: it measures in a folder of its own, below the \
+             one that --dir names",
         ));
     }
     if args.list {

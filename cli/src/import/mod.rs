@@ -29,6 +29,7 @@ use self::problem::{BadRow, RowProblem};
 use self::progress::{Progress, ProgressKind};
 use self::template::Template;
 use crate::exit::Failure;
+use crate::filter;
 use crate::output::{Facts, Output};
 use crate::store::{Place, Store};
 
@@ -63,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Largest data of one event, in bytes: up to 16 MiB
-    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT)]
+    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT, value_parser = filter::data_bytes_max)]
     data_bytes_max: usize,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t)]

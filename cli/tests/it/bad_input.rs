@@ -123,6 +123,28 @@ fn flags_that_cannot_be() {
     check(&["read", "--as-of", "occurred:2026-01-01T00:00:00Z"], &["business time"]);
 }
 
+#[test]
+fn flags_that_would_be_ignored() {
+    let (folder, _) = one_event();
+    for command in [&["verify"][..], &["doctor"], &["namespace", "list"], &["node-state", "reset"]]
+    {
+        let args = [&["--namespace", "nope"], command].concat();
+        folder
+            .run(&args)
+            .fails(2, &["no namespace \"nope\"", "(default)", "namespace create nope"]);
+    }
+    let parts = ["NDJSON", "--out"];
+    finish(folder.command().args(["--output", "json", "export"]), b"").fails(2, &parts);
+    finish(folder.command().args(["--output", "ndjson", "export"]), b"").done();
+    let file = folder.file("a.ndjson", "{\"stream\":\"a\",\"type\":\"T\"}\n");
+    for bytes in ["0", "16777217"] {
+        let append = ["append", "a", "--type", "T", "--data", "1", "--data-bytes-max", bytes];
+        folder.refused(2, &append, &["from 1 to 16777216"]);
+        let import = ["import", &file, "--data-bytes-max", bytes];
+        folder.refused(2, &import, &["from 1 to 16777216"]);
+    }
+}
+
 /// A log with one event, and that event's id.
 fn one_event() -> (Folder, String) {
     let folder = Folder::new();
