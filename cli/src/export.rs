@@ -12,7 +12,7 @@ use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError};
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::filter::FilterArgs;
+use crate::filter::{self, FilterArgs};
 use crate::output::{Facts, Format, Output, notice};
 use crate::store::{Place, Store};
 
@@ -32,7 +32,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Where to begin; inclusive
-    #[arg(long, value_name = "POSITION", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "POSITION",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_parser = filter::number,
+        allow_negative_numbers = true
+    )]
     from: u64,
     /// As it was then: position:N, or recorded:TIME
     #[arg(long, value_name = "WHEN")]

@@ -62,6 +62,14 @@ pub(crate) fn tag(tag: &str) -> Result<String, InvalidName> {
     names::check_tag(tag).map(|()| tag.to_owned())
 }
 
+/// A count, a revision, or a position.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a number from 0".to_owned())
+}
+
 /// How large the data of an event may be, in bytes.
 ///
 /// # Errors

@@ -30,7 +30,13 @@ pub(crate) struct Args {
     #[arg(long, short)]
     follow: bool,
     /// How many of the newest events come first
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = filter::number,
+        allow_negative_numbers = true
+    )]
     limit: u64,
     #[command(flatten)]
     filter: FilterArgs,

@@ -64,7 +64,12 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Largest data of one event, in bytes: up to 16 MiB
-    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT, value_parser = filter::data_bytes_max)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = DATA_BYTES_DEFAULT,
+        value_parser = filter::data_bytes_max
+    )]
     data_bytes_max: usize,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t)]

@@ -145,6 +145,41 @@ fn flags_that_would_be_ignored() {
     }
 }
 
+#[test]
+fn what_is_wrong_is_said_of_what_was_asked() {
+    let (folder, _) = one_event();
+    for args in [
+        &["read", "order-1", "--limit", "-1"][..],
+        &["read", "--from", "-1"],
+        &["tail", "--limit", "x"],
+        &["export", "--from", "-1"],
+        &["stream", "list", "--limit", "-1"],
+        &["stream", "truncate", "order-1", "--before", "x"],
+        &["snapshot", "show", "order-1", "--revision", "-1"],
+    ] {
+        folder.refused(2, args, &["write a number"]);
+    }
+    let append = ["append", "order-1", "--type", "T", "--data", "1", "--expected", "-1"];
+    folder.refused(2, &append, &["write any, no_stream, exists, or a number"]);
+    folder.refused(2, &["stream", "list", "--category", ""], &["is empty"]);
+    for verb in ["delete", "tombstone"] {
+        let ran = folder.run(&["stream", verb, "order-1", "--expected", "7"]);
+        ran.fails(3, &["expected revision 7, found revision 0", "nothing was changed", "show"]);
+        assert!(!ran.stderr.contains("append"), "{}", ran.stderr);
+    }
+    let system = ["append", "$meta-order-1", "--type", "T", "--data", "1"];
+    folder.refused(4, &system, &["name a stream and a type of your own"]);
+    let mut command = folder.command();
+    let ran = finish(command.args(["append", "a", "--type", "T", "--data", "-"]), b"{");
+    ran.fails(2, &["standard input is not JSON", "--content-type"]);
+    finish(bare().args(["demo", "--seconds", "9999"]), b"").fails(2, &["1..=3600"]);
+    let nowhere = folder.path("nowhere");
+    let bench = ["bench", "--quick", "--only", "scan", "--dir"];
+    let ran = finish(bare().args(bench).arg(&nowhere), b"");
+    ran.fails(1, &["cannot be made", "--dir names a folder that is there"]);
+    assert!(!nowhere.exists());
+}
+
 /// A log with one event, and that event's id.
 fn one_event() -> (Folder, String) {
     let folder = Folder::new();
