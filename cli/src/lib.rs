@@ -272,6 +272,23 @@ mod tests {
     }
 
     #[test]
+    fn every_command_and_option_is_in_the_reference() {
+        let reference = include_str!("../../docs/reference/cli.md");
+        let mut found = Vec::new();
+        let mut line = Line::command();
+        line.build();
+        commands(&line, "", &mut found);
+        for (words, command) in found.iter().filter(|(_, command)| !command.is_hide_set()) {
+            let named = format!("`{}", words.trim());
+            assert!(command.has_subcommands() || reference.contains(&named), "{named}");
+            let options = command.get_arguments().filter_map(|option| option.get_long());
+            for option in options.filter(|option| !["help", "version"].contains(option)) {
+                assert!(reference.contains(&format!("--{option}")), "{words} --{option}");
+            }
+        }
+    }
+
+    #[test]
     fn a_value_that_cannot_be_is_repeated_shortly() {
         let long = format!("\u{1b}[2J{}", "x".repeat(5000));
         let words = ["nexus", "append", &long, "--type", "T", "--data", "{}"];
