@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
     data: String,
     /// What the stream must be: any, no_stream, exists, or the revision of its newest event
-    #[arg(long, value_name = "EXPECTED", default_value = "any")]
+    #[arg(long, value_name = "EXPECTED", default_value = "any", allow_negative_numbers = true)]
     expected: Expected,
     /// A tag to find the event by; repeatable
     #[arg(long = "tag", value_name = "KEY:VALUE", value_parser = filter::tag)]
@@ -65,7 +65,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
     /// Largest data of the event, in bytes: up to 16 MiB
-    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = DATA_BYTES_DEFAULT,
+        value_parser = filter::data_bytes_max
+    )]
     data_bytes_max: usize,
 }
 
@@ -182,12 +187,24 @@ fn data(args: &Args) -> Result<Vec<u8>, Failure> {
     if args.content_type != JSON {
         return Ok(data);
     }
-    check_json("--data", &data)?;
+    match args.data.as_str() {
+        "-" => is_json(&data).map_err(|error| {
+            Failure::usage(format!(
+                "standard input is not JSON: {error}; for other data say what it is, with \
+                 --content-type"
+            ))
+        })?,
+        _ => check_json("--data", &data)?,
+    }
     Ok(data.trim_ascii().to_vec())
 }
 
+fn is_json(bytes: &[u8]) -> Result<(), serde_json::Error> {
+    serde_json::from_slice::<IgnoredAny>(bytes).map(drop)
+}
+
 fn check_json(flag: &str, bytes: &[u8]) -> Result<(), Failure> {
-    serde_json::from_slice::<IgnoredAny>(bytes).map(drop).map_err(|error| {
+    is_json(bytes).map_err(|error| {
         Failure::usage(format!(
             "{flag} is not JSON: {error}; quote it for the shell, as in {flag} '{{\"a\": 1}}'"
         ))

@@ -20,7 +20,8 @@ use self::figures::{Figures, Step, bar};
 use self::orders::Orders;
 use crate::doctor;
 use crate::exit::Failure;
-use crate::output::{Format, Output, Table, number, text};
+use crate::interrupt;
+use crate::output::{Format, Output, Table, notice, number, text};
 use crate::store::{Place, Store};
 
 /// Streams that are read one by one.
@@ -36,13 +37,19 @@ Examples:
   nexus demo --writers 8 --events 100000
   nexus --data ./demo demo
 
-Without --data the directory is a temporary one, and is removed at the end.")]
+Without --data the directory is a temporary one, and is removed at the end; --data names one that is
+not there yet, and is kept. What NEXUS_DATA names is left alone.")]
 pub(crate) struct Args {
     /// Writers at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=1024))]
     writers: u64,
     /// For how long they append, at most
-    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+    #[arg(
+        long,
+        default_value_t = 3,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
     seconds: u64,
     /// How many events they append, at most
     #[arg(long, value_name = "N")]
@@ -78,14 +85,35 @@ struct Directory {
 
 impl Directory {
     fn of(place: &Place) -> Result<Self, Failure> {
-        if let Some(path) = &place.dir {
-            return Ok(Self { path: path.clone(), temporary: false });
+        if let Some(path) = place.named_dir() {
+            return Self::kept(path);
         }
         let path = std::env::temp_dir().join(format!("nexus-demo-{}", uuid::Uuid::new_v4()));
+        interrupt::removes(path.clone())?;
         match std::fs::create_dir(&path) {
-            Ok(()) => Ok(Self { path, temporary: true }),
+            Ok(()) => {
+                let shown = path.display();
+                notice(format_args!("the demo works in {shown}, and removes it at the end"));
+                Ok(Self { path, temporary: true })
+            }
             Err(error) => Err(Failure::failed(format!(
                 "{} cannot be made: {error}; name another place with --data",
+                path.display()
+            ))),
+        }
+    }
+
+    /// A directory that was named: made up orders must not get among events that are meant.
+    fn kept(path: &Path) -> Result<Self, Failure> {
+        let is_free = match std::fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        match is_free {
+            true => Ok(Self { path: path.to_owned(), temporary: false }),
+            false => Err(Failure::usage(format!(
+                "{} is there already, and the demo writes only to a directory of its own: name one \
+                 that is empty or not there yet",
                 path.display()
             ))),
         }
@@ -107,7 +135,7 @@ impl Drop for Directory {
 /// When a step fails.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let directory = Directory::of(place)?;
-    let place = Place { dir: Some(directory.path.clone()), ..place.clone() };
+    let place = Place::of(Some(directory.path.clone()), place.namespace.clone());
     let store = Store::open(&place)?;
     let run = uuid::Uuid::new_v4().simple().to_string();
     let orders = Orders::new(run.get(..6).unwrap_or("demo"));
@@ -134,7 +162,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
 fn write(store: &Store, orders: &Orders, args: &Args) -> Result<Step, Failure> {
     let events_max = args.events.unwrap_or(u64::MAX);
     let begun = Instant::now();
-    let until = begun + Duration::from_secs(args.seconds.min(3600));
+    let until = begun + Duration::from_secs(args.seconds);
     let written = AtomicU64::new(0);
     let bar = bar(&format!("{} writers append orders", args.writers), args.events);
     let results = std::thread::scope(|scope| {

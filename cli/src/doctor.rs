@@ -95,6 +95,7 @@ struct Report {
 /// # Errors
 /// When a check fails.
 pub(crate) fn run(_: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    place.check_namespace()?;
     let dir = place.dir()?;
     if std::io::stderr().is_terminal() {
         crate::output::notice(format_args!("measuring the disk: this takes a few seconds"));
@@ -176,13 +177,24 @@ fn data(dir: &Path) -> (Check, bool) {
             let status = if closed.is_ok() { Status::Ok } else { Status::Warn };
             (status, format!("opens; {events} events in namespace default"), true)
         }
-        Err(error @ OpenError::NotFound { .. }) => (Status::Ok, error.to_string(), true),
+        Err(error @ OpenError::NotFound { .. }) => match holds_other_things(dir) {
+            true => (Status::Fail, format!("{error}; it holds other things"), false),
+            false => (Status::Ok, error.to_string(), true),
+        },
         Err(error @ OpenError::Locked { .. }) => (Status::Warn, error.to_string(), false),
         Err(error) => (Status::Fail, error.to_string(), false),
     };
-    let wanted = "a log that opens, or none yet";
+    let wanted = "a log that opens, or an empty directory";
     let remedy = "do as found says; `nexus verify` names all damage";
     (Check { name: "data", status, found, wanted, remedy }, usable)
+}
+
+/// Whether a directory without a log is somebody else's: nothing is to be written there.
+fn holds_other_things(dir: &Path) -> bool {
+    let ours = [io::DISK_FILE, "lock", "lost+found"];
+    std::fs::read_dir(dir).is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|e| ours.iter().all(|name| e.file_name() != *name)))
+    })
 }
 
 fn free_space(dir: &Path) -> Check {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use nexus_protocol::{AppendError, ErrorCode, ReadError};
+use nexus_protocol::{AppendError, ErrorCode, ReadError, Unavailable};
 
 /// The exit codes that scripts rely on; 0 is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ impl From<AppendError> for Failure {
             AppendError::Conflict(_)
             | AppendError::IdReused { .. }
             | AppendError::Deleted { .. } => Exit::Conflict,
-            AppendError::Denied { .. } => Exit::Denied,
+            AppendError::Denied { .. } | AppendError::Unauthenticated { .. } => Exit::Denied,
+            AppendError::Unavailable(Unavailable::NotReachable(_)) => Exit::NotReachable,
             _ => Exit::Failed,
         };
         let advice = match &error {
@@ -115,11 +116,23 @@ impl From<AppendError> for Failure {
             AppendError::TooLarge(size) if size.what.starts_with("data") => {
                 Some("--data-bytes-max raises the limit of data, up to 16777216")
             }
+            AppendError::Denied { .. } => Some(
+                "name a stream and a type of your own: those that start with `$` are the system's",
+            ),
             AppendError::Corruption(_) => Some(AROUND_DAMAGE),
             _ => None,
         };
         let code = error.code();
         Self::advised(exit, error, advice, code)
+    }
+}
+
+impl Failure {
+    /// An append that deletes a stream or changes its limits: there is no event to decide on again.
+    pub(crate) fn of_change(error: AppendError) -> Self {
+        let AppendError::Conflict(conflict) = &error else { return error.into() };
+        let advice = "nothing was changed: `nexus stream show` says what is there";
+        Self::advised(Exit::Conflict, conflict, Some(advice), error.code())
     }
 }
 
@@ -131,6 +144,8 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let exit = match &error {
             ReadError::Invalid(_) => Exit::Usage,
+            ReadError::Denied { .. } | ReadError::Unauthenticated { .. } => Exit::Denied,
+            ReadError::Unavailable { .. } => Exit::NotReachable,
             _ => Exit::Failed,
         };
         let advice = matches!(error, ReadError::Corruption { .. }).then_some(AROUND_DAMAGE);
@@ -153,6 +168,13 @@ mod tests {
         check(AppendError::Conflict(Box::new(conflict)).into(), Exit::Conflict);
         check(AppendError::Denied { reason: "no".to_owned() }.into(), Exit::Denied);
         check(AppendError::Unknown.into(), Exit::Failed);
+        let away = || "it is down".to_owned();
+        check(
+            AppendError::Unavailable(Unavailable::NotReachable(away())).into(),
+            Exit::NotReachable,
+        );
+        check(ReadError::Unavailable { reason: away() }.into(), Exit::NotReachable);
+        check(ReadError::Denied { reason: "no".to_owned() }.into(), Exit::Denied);
         check(ReadError::Closed.into(), Exit::Failed);
         check(ReadError::from(Invalid::EmptyQuery).into(), Exit::Usage);
     }

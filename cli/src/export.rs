@@ -12,8 +12,8 @@ use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError};
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::filter::FilterArgs;
-use crate::output::{Facts, Output, notice};
+use crate::filter::{self, FilterArgs};
+use crate::output::{Facts, Format, Output, notice};
 use crate::store::{Place, Store};
 
 const EXAMPLES: &str = "\
@@ -32,7 +32,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Where to begin; inclusive
-    #[arg(long, value_name = "POSITION", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "POSITION",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_parser = filter::number,
+        allow_negative_numbers = true
+    )]
     from: u64,
     /// As it was then: position:N, or recorded:TIME
     #[arg(long, value_name = "WHEN")]
@@ -64,12 +71,19 @@ struct Hole {
 /// # Errors
 /// When the directory cannot be opened, the file not written, or something is damaged.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    if args.out.is_none() && output.format() == Format::Json {
+        return Err(Failure::usage(
+            "export writes NDJSON to standard output: leave --output out, or name a file with --out, \
+             and it is what is said of that",
+        ));
+    }
     let store = Store::open_damaged(place)?;
     let exported = match &args.out {
         None => {
             let mut out = BufWriter::with_capacity(256 * 1024, io::stdout());
             let exported = export(&store, args, &mut out, |error| Failure::output(&error))?;
             out.flush().map_err(|error| Failure::output(&error))?;
+            notice(format_args!("{} events were exported", exported.events));
             exported
         }
         Some(path) => {

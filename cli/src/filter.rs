@@ -1,5 +1,6 @@
 //! Flags that say which events: the one filter grammar, on the command line.
 
+use nexus_protocol::limits::DATA_BYTES_MAX;
 use nexus_protocol::{Filter, FilterItem, InvalidName, names};
 
 /// Flags of commands that read events. Values of one flag mean any of them, but all tags must be
@@ -61,6 +62,23 @@ pub(crate) fn tag(tag: &str) -> Result<String, InvalidName> {
     names::check_tag(tag).map(|()| tag.to_owned())
 }
 
+/// A count, a revision, or a position.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a number from 0".to_owned())
+}
+
+/// How large the data of an event may be, in bytes.
+///
+/// # Errors
+/// When no store takes so much.
+pub(crate) fn data_bytes_max(text: &str) -> Result<usize, String> {
+    let bytes = text.parse().ok().filter(|bytes| (1..=DATA_BYTES_MAX).contains(bytes));
+    bytes.ok_or_else(|| format!("write a number of bytes from 1 to {DATA_BYTES_MAX}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +86,14 @@ mod tests {
     #[test]
     fn no_flags_mean_every_event() {
         assert!(FilterArgs::default().filter().is_all());
+    }
+
+    #[test]
+    fn a_limit_of_data_is_one_that_a_store_has() {
+        assert_eq!(data_bytes_max("16777216"), Ok(DATA_BYTES_MAX));
+        for bad in ["0", "16777217", "-1", "1M", ""] {
+            assert!(data_bytes_max(bad).unwrap_err().contains("from 1 to 16777216"), "{bad}");
+        }
     }
 
     #[test]

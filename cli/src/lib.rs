@@ -14,8 +14,10 @@ mod exit;
 mod export;
 mod filter;
 mod import;
+mod interrupt;
 mod load;
 mod namespace;
+mod node_state;
 mod output;
 mod read;
 mod snapshot;
@@ -60,9 +62,10 @@ const VALUE_WIDTH: usize = 80;
 #[derive(Debug, clap::Parser)]
 #[command(name = "nexus", version, after_help = EXAMPLES)]
 struct Line {
-    /// The data directory
+    /// The data directory; NEXUS_DATA where none is named
     // Not global: `append` has a `--data` of its own. Every other command takes it too: `Placed`.
-    #[arg(long, env = "NEXUS_DATA", value_name = "DIR")]
+    // Not read from the environment here: `demo` and `bench` must know whether it was named.
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The namespace
     #[arg(
@@ -117,6 +120,9 @@ enum Command {
     /// Lists and creates namespaces
     #[command(after_help = "Example:\n  nexus --data ./data namespace create audit")]
     Namespace(PlacedNoun<namespace::Command>),
+    /// Goes on where node-state is lost
+    #[command(after_help = "Example:\n  nexus --data ./data node-state reset")]
+    NodeState(PlacedNoun<node_state::Command>),
     Import(Placed<import::Args>),
     Export(Placed<export::Args>),
     Stats(Placed<stats::Args>),
@@ -139,6 +145,7 @@ impl Command {
             Self::Streams(placed) => placed.data.as_ref(),
             Self::Snapshot(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
+            Self::NodeState(placed) => placed.data.as_ref(),
             Self::Import(placed) => placed.data.as_ref(),
             Self::Export(placed) => placed.data.as_ref(),
             Self::Stats(placed) => placed.data.as_ref(),
@@ -158,12 +165,13 @@ impl Command {
             Self::Streams(placed) => stream::list(&placed.args, place, output),
             Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
+            Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
-            Self::Stats(_) => stats::run(place, output),
+            Self::Stats(placed) => stats::run(&placed.args, place, output),
             Self::Verify(_) => verify::run(place, output),
             Self::Doctor(placed) => doctor::run(&placed.args, place, output),
-            Self::Bench(args) => bench::run(args, output),
+            Self::Bench(args) => bench::run(args, place, output),
             Self::Load(placed) => load::run(&placed.args, place),
         }
     }
@@ -183,11 +191,21 @@ fn start_log() {
 /// The command line; one that cannot be is explained, with what was given cut to a readable length
 /// and without control characters.
 fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
+    let shown = |given: &str| output::shortened(&output::printable(given), VALUE_WIDTH);
     Line::try_parse_from(words).map_err(|mut error| {
-        let given = error.get(ContextKind::InvalidValue);
-        if let Some(ContextValue::String(given)) = given {
-            let given = output::shortened(&output::printable(given), VALUE_WIDTH);
-            error.insert(ContextKind::InvalidValue, ContextValue::String(given));
+        for kind in [
+            ContextKind::InvalidValue,
+            ContextKind::InvalidArg,
+            ContextKind::InvalidSubcommand,
+            ContextKind::TrailingArg,
+        ] {
+            let Some(ContextValue::String(given)) = error.get(kind) else { continue };
+            let shown = shown(given);
+            if shown != *given {
+                // A suggestion would repeat it as it was given.
+                error.insert(kind, ContextValue::String(shown));
+                error.remove(ContextKind::Suggested);
+            }
         }
         error
     })
@@ -197,8 +215,8 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error>
 pub fn main() -> ExitCode {
     let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     start_log();
-    let dir = line.command.dir().or(line.data.as_ref()).cloned();
-    let place = Place { dir, namespace: line.namespace };
+    let named = line.command.dir().or(line.data.as_ref()).cloned();
+    let place = Place::of(named, line.namespace);
     let mut output = Output::stdout(line.output);
     match line.command.run(&place, &mut output) {
         Ok(()) => ExitCode::SUCCESS,
@@ -254,12 +272,38 @@ mod tests {
     }
 
     #[test]
+    fn every_command_and_option_is_in_the_reference() {
+        let reference = include_str!("../../docs/reference/cli.md");
+        let mut found = Vec::new();
+        let mut line = Line::command();
+        line.build();
+        commands(&line, "", &mut found);
+        for (words, command) in found.iter().filter(|(_, command)| !command.is_hide_set()) {
+            let named = format!("`{}", words.trim());
+            assert!(command.has_subcommands() || reference.contains(&named), "{named}");
+            let options = command.get_arguments().filter_map(|option| option.get_long());
+            for option in options.filter(|option| !["help", "version"].contains(option)) {
+                assert!(reference.contains(&format!("--{option}")), "{words} --{option}");
+            }
+        }
+    }
+
+    #[test]
     fn a_value_that_cannot_be_is_repeated_shortly() {
         let long = format!("\u{1b}[2J{}", "x".repeat(5000));
         let words = ["nexus", "append", &long, "--type", "T", "--data", "{}"];
         let error = parse(words.map(OsString::from)).unwrap_err().to_string();
         assert!(error.len() < 500 && !error.contains('\u{1b}'), "{error}");
         assert!(error.contains("has 5004 bytes: at most 512 are allowed"), "{error}");
+        let flag = format!("--{long}");
+        for words in [["nexus", &long], ["nexus", &flag], ["stats", &long], ["stats", &flag]] {
+            let words = ["nexus"].into_iter().chain(words.into_iter().filter(|it| *it != "nexus"));
+            let error = parse(words.map(OsString::from)).unwrap_err().to_string();
+            assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{error}");
+        }
+        let words = ["nexus", "read", "--as-of", &format!("position:{long}")];
+        let error = parse(words.map(OsString::from)).unwrap_err().to_string();
+        assert!(error.len() < 1000 && !error.contains('\u{1b}'), "{error}");
     }
 
     #[test]

@@ -60,6 +60,7 @@ struct Created<'a> {
 /// # Errors
 /// When the directory cannot be opened, or the namespace not created.
 pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    place.check_namespace()?;
     match command {
         Command::List => list(place, output),
         Command::Create(args) => create(&args.name, place, output),

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -27,9 +28,26 @@ const ROWS_MEASURED: usize = 256;
 /// Blanks between columns.
 const GAP: &str = "  ";
 
+/// Characters of a message: more than any that is meant, so that what an input holds floods nobody.
+const MESSAGE_WIDTH: usize = 4_000;
+
 /// Says something on standard error; nothing else can be done where that is gone.
 pub(crate) fn notice(message: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "nexus: {message}");
+    let message = shortened(&message.to_string(), MESSAGE_WIDTH);
+    let _ = writeln!(io::stderr(), "nexus: {}", printable(&message));
+}
+
+/// Whether nobody reads standard output any more: the other end of a pipe was closed, or the terminal
+/// hung up. Writing would say so too, but a command that waits writes nothing.
+pub(crate) fn reader_is_gone() -> bool {
+    let out = io::stdout();
+    // Nothing is asked for: errors and hang-ups are always answered.
+    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    match poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(_) => watched.iter().any(|fd| fd.revents().intersects(gone)),
+        Err(_) => false,
+    }
 }
 
 /// Where a command prints.
@@ -314,16 +332,21 @@ impl fmt::Display for Facts {
     }
 }
 
-/// The text with control characters spelled out: events may hold anything, and a terminal obeys.
+/// The text with control characters spelled out: events may hold anything, and a terminal obeys. So
+/// are those that turn the direction of writing, which make a text look like another.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
-        match character.is_control() {
+        match character.is_control() || turns_writing(character) {
             true => write!(out, "{}", character.escape_default()).expect("a String takes all"),
             false => out.push(character),
         }
     }
     out
+}
+
+fn turns_writing(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The beginning of a text, with `…` where something is left out.
@@ -403,5 +426,10 @@ mod tests {
     fn long_texts_are_shortened_at_characters() {
         assert_eq!(shortened("äöü", 3), "äöü");
         assert_eq!(shortened("äöüß", 3), "äö…");
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_spelled_out() {
+        assert_eq!(printable("a\u{1b}[2J\u{202e}b\r\nü"), "a\\u{1b}[2J\\u{202e}b\\r\\nü");
     }
 }

@@ -28,10 +28,15 @@ pub(crate) struct Args {
     #[arg(value_parser = filter::stream_name)]
     stream: Option<String>,
     /// Where to begin: a revision of the stream, a position without one, or recorded:TIME
-    #[arg(long, value_name = "N|recorded:TIME", value_parser = parse_from)]
+    #[arg(
+        long,
+        value_name = "N|recorded:TIME",
+        value_parser = parse_from,
+        allow_negative_numbers = true
+    )]
     from: Option<From>,
     /// At most so many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = filter::number, allow_negative_numbers = true)]
     limit: Option<u64>,
     /// From new to old
     #[arg(long)]

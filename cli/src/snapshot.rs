@@ -38,7 +38,12 @@ pub(crate) struct ShowArgs {
     #[arg(value_parser = filter::stream_name)]
     stream: String,
     /// The newest snapshot at or before this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(
+        long,
+        value_name = "REVISION",
+        value_parser = filter::number,
+        allow_negative_numbers = true
+    )]
     revision: Option<u64>,
 }
 

@@ -12,9 +12,16 @@ use crate::store::{Place, Store};
 Examples:
   nexus --data ./data stats
   nexus --data ./data stats --output json
+  nexus --data ./data stats --system
 
-Events and streams are the users' own; the system's are counted beside them.")]
-pub(crate) struct Args {}
+Events are all that are stored, hidden ones included; streams those that show an event. Both are the
+users' own, with the system's counted beside them; --system counts the system's among them, as `nexus
+verify` does, which counts the events of all namespaces.")]
+pub(crate) struct Args {
+    /// Counts the system's events and streams among the others
+    #[arg(long)]
+    system: bool,
+}
 
 /// Counts of a namespace as JSON.
 #[derive(Debug, Serialize)]
@@ -27,8 +34,8 @@ struct StatsJson<'a> {
     head_position: Option<u64>,
     segments: u64,
     bytes: u64,
-    /// Damaged ones, which are not served.
     compressed_segments: u64,
+    /// Damaged ones, which are not served.
     fenced_segments: u64,
     log_id: String,
     lineage: u32,
@@ -38,9 +45,13 @@ struct StatsJson<'a> {
 ///
 /// # Errors
 /// When the directory cannot be opened.
-pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let store = Store::open_to_read(place)?;
-    let stats = store.stats();
+    let mut stats = store.stats();
+    if args.system {
+        stats.events += stats.system_events;
+        stats.streams += stats.system_streams;
+    }
     let json = StatsJson {
         namespace: place.namespace.as_str(),
         events: stats.events,
@@ -55,10 +66,14 @@ pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
         log_id: stats.log_id.to_string(),
         lineage: stats.lineage.get(),
     };
+    let (events, streams) = match args.system {
+        true => ("events, the system's too", "streams, the system's too"),
+        false => ("users' events", "users' streams"),
+    };
     let facts = Facts::new()
         .with("namespace", json.namespace)
-        .with("events", json.events)
-        .with("streams", json.streams)
+        .with(events, json.events)
+        .with(streams, json.streams)
         .with("system events", json.system_events)
         .with("system streams", json.system_streams)
         .with_some("head position", json.head_position)

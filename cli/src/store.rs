@@ -1,27 +1,70 @@
 //! Opening the data directory: the one place where commands meet the engine.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options, PendingAppend};
 use nexus_protocol::{
-    Append, AppendError, Appended, EventId, NamespaceName, ReadError, StreamInfo, StreamState,
+    Append, AppendError, Appended, NamespaceName, ReadError, StreamInfo, StreamState,
 };
 
 use crate::exit::Failure;
-use crate::import::Target;
+use crate::import::{Row, Standing, Target};
 
 /// Which log a command works on.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// The data directory, where one was named.
     pub(crate) dir: Option<PathBuf>,
+    /// Whether the command line named it, and not the environment.
+    pub(crate) named: bool,
     /// The namespace.
     pub(crate) namespace: NamespaceName,
 }
 
 impl Place {
+    /// The directory that the command line names, or else the environment.
+    pub(crate) fn of(named: Option<PathBuf>, namespace: NamespaceName) -> Self {
+        let is_named = named.is_some();
+        let of_environment = || std::env::var_os("NEXUS_DATA").filter(|dir| !dir.is_empty());
+        let dir = named.or_else(|| of_environment().map(PathBuf::from));
+        Self { dir, named: is_named, namespace }
+    }
+
+    /// For commands that look at all namespaces: one that is named has to be there all the same. The
+    /// engine is not asked, since it may be what does not open.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(crate) fn check_namespace(&self) -> Result<(), Failure> {
+        let all = self.dir()?.join("namespaces");
+        let is_default = self.namespace.as_str() == NamespaceName::DEFAULT;
+        let Ok(entries) = std::fs::read_dir(&all) else { return Ok(()) };
+        if is_default || all.join(self.namespace.as_str()).is_dir() {
+            return Ok(());
+        }
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names: Vec<String> = names.filter(|name| NamespaceName::new(name).is_ok()).collect();
+        Err(self.no_namespace(&names))
+    }
+
+    fn no_namespace(&self, there: &[String]) -> Failure {
+        let dir = self.dir.as_deref().unwrap_or(Path::new("")).display();
+        Failure::usage(format!(
+            "there is no namespace {:?} in {dir}: name one of those there are ({}), or create it with \
+             `nexus namespace create {}`",
+            self.namespace.as_str(),
+            there.join(", "),
+            self.namespace,
+        ))
+    }
+
+    /// The directory, where the command line names it.
+    pub(crate) fn named_dir(&self) -> Option<&PathBuf> {
+        self.dir.as_ref().filter(|_| self.named)
+    }
+
     /// The data directory.
     ///
     /// # Errors
@@ -87,27 +130,20 @@ impl Store {
         let engine = options.open(place.dir()?)?;
         let names = engine.namespaces();
         if !names.iter().any(|name| name == place.namespace.as_str()) {
-            return Err(Failure::usage(format!(
-                "there is no namespace {:?} in {}: name one of those there are ({}), or create it \
-                 with `nexus namespace create {}`",
-                place.namespace.as_str(),
-                place.dir()?.display(),
-                names.join(", "),
-                place.namespace,
-            )));
+            return Err(place.no_namespace(&names));
         }
         let namespace = engine.namespace(place.namespace.as_str())?;
         Ok(Self { engine, namespace })
     }
 
-    /// What is known of a stream that is there, or was.
+    /// What is known of a stream that is there, or was, or has limits before it has events.
     ///
     /// # Errors
-    /// When there never was one of that name.
+    /// When nothing was ever said of one of that name.
     pub(crate) fn known_stream(&self, stream: &str) -> Result<StreamInfo, Failure> {
         let info = self.namespace.stream_info(stream)?;
         match info.state {
-            StreamState::Missing => Err(Failure::failed(format!(
+            StreamState::Missing if info.meta_revision.is_none() => Err(Failure::failed(format!(
                 "there is no stream {stream:?}: `nexus stream list` names those there are"
             ))),
             _ => Ok(info),
@@ -137,9 +173,9 @@ impl From<OpenError> for Failure {
         match &error {
             OpenError::Locked { .. } => Self::not_reachable(error.to_string()),
             OpenError::Corrupt { .. } | OpenError::NodeState { .. } => Self::damaged(error),
-            OpenError::Invalid(_) | OpenError::NotADirectory { .. } => {
-                Self::usage(error.to_string())
-            }
+            OpenError::Invalid(_)
+            | OpenError::NotADirectory { .. }
+            | OpenError::NotEmpty { .. } => Self::usage(error.to_string()),
             _ => Self::failed(error.to_string()),
         }
     }
@@ -148,8 +184,9 @@ impl From<OpenError> for Failure {
 impl Target for Store {
     type Pending = PendingAppend;
 
-    fn contains(&self, id: EventId) -> Result<bool, ReadError> {
-        self.namespace.contains_id(id)
+    fn look_up(&self, row: &Row) -> Result<Standing, ReadError> {
+        let stored = self.namespace.event_by_id(row.id())?;
+        Ok(Standing::of(row, stored.as_ref()))
     }
 
     fn submit(&self, append: Append) -> PendingAppend {

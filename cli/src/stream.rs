@@ -52,14 +52,14 @@ pub(crate) struct ListArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     prefix: String,
     /// Only this category, the part of a name before its first `-`
-    #[arg(long)]
+    #[arg(long, value_parser = filter::stream_name)]
     category: Option<String>,
     /// Only names after this one: what `next` said
     #[arg(long, value_name = "STREAM")]
     after: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = filter::number, allow_negative_numbers = true)]
+    limit: Option<u64>,
     /// The system's streams too
     #[arg(long)]
     system: bool,
@@ -81,13 +81,24 @@ pub(crate) struct StreamArgs {
 #[group(id = "limits", required = true, multiple = true)]
 struct Limits {
     /// Keep the newest so many events; `none` lifts the limit
-    #[arg(long, value_name = "N|none", value_parser = parse_count)]
+    #[arg(long, value_name = "N|none", value_parser = parse_count, allow_negative_numbers = true)]
     max_count: Option<Limit>,
     /// Keep events for so long: seconds, or as in 90s, 15m, 12h, 30d; `none` lifts the limit
-    #[arg(long, visible_alias = "max-age-s", value_name = "AGE|none", value_parser = parse_age)]
+    #[arg(
+        long,
+        visible_alias = "max-age-s",
+        value_name = "AGE|none",
+        value_parser = parse_age,
+        allow_negative_numbers = true
+    )]
     max_age: Option<Limit>,
     /// Hide events below this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(
+        long,
+        value_name = "REVISION",
+        value_parser = filter::number,
+        allow_negative_numbers = true
+    )]
     truncate_before: Option<u64>,
 }
 
@@ -108,7 +119,7 @@ pub(crate) struct DeleteArgs {
     #[arg(value_parser = filter::stream_name)]
     stream: String,
     /// What the stream must be: any, no_stream, exists, or the revision of its newest event
-    #[arg(long, value_name = "EXPECTED", default_value = "any")]
+    #[arg(long, value_name = "EXPECTED", default_value = "any", allow_negative_numbers = true)]
     expected: Expected,
 }
 
@@ -119,7 +130,12 @@ pub(crate) struct TruncateArgs {
     #[arg(value_parser = filter::stream_name)]
     stream: String,
     /// The first revision that stays visible
-    #[arg(long, value_name = "REVISION")]
+    #[arg(
+        long,
+        value_name = "REVISION",
+        value_parser = filter::number,
+        allow_negative_numbers = true
+    )]
     before: u64,
 }
 
@@ -237,7 +253,8 @@ pub(crate) fn list(args: &ListArgs, place: &Place, output: &mut Output) -> Resul
     ];
     let mut listing = output.list("streams", &columns);
     let mut after = args.after.clone();
-    let mut left = args.limit.unwrap_or(usize::MAX);
+    let limit = args.limit.unwrap_or(u64::MAX);
+    let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut more = true;
     while more && left > 0 {
         let page = store.streams(&StreamList {
@@ -285,6 +302,23 @@ fn print(info: &StreamInfo, output: &mut Output) -> Result<(), Failure> {
     output.one(&json, &facts)
 }
 
+/// Truncating beyond what is there would hide events that are yet to come, and cannot be taken back.
+fn check_truncation(before: Revision, info: &StreamInfo) -> Result<(), Failure> {
+    let next = info.state.head().map_or(Revision::ZERO, Revision::next);
+    if before <= next {
+        return Ok(());
+    }
+    let stream = info.stream.as_str();
+    let there = match info.state.head() {
+        Some(head) => format!("the newest revision of stream {stream:?} is {head}"),
+        None => format!("stream {stream:?} has no events"),
+    };
+    Err(Failure::usage(format!(
+        "{there}: truncating before revision {before} would hide events that are yet to come, for \
+         good; name at most {next}, which hides all there are"
+    )))
+}
+
 fn set(
     stream: &str,
     change: StreamChange,
@@ -292,7 +326,10 @@ fn set(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let store = Store::open_existing(place)?;
-    let info = store.set_stream(stream, change)?;
+    if let Some(before) = change.truncate_before {
+        check_truncation(before, &store.stream_info(stream)?)?;
+    }
+    let info = store.set_stream(stream, change).map_err(Failure::of_change)?;
     print(&info, output)?;
     store.close()
 }
@@ -306,9 +343,10 @@ fn delete(
     let store = Store::open_existing(place)?;
     let expected = args.expected.0;
     let appended = match for_good {
-        true => store.tombstone_stream(&args.stream, expected)?,
-        false => store.delete_stream(&args.stream, expected)?,
-    };
+        true => store.tombstone_stream(&args.stream, expected),
+        false => store.delete_stream(&args.stream, expected),
+    }
+    .map_err(Failure::of_change)?;
     let position = appended.last().map(nexus_protocol::Position::get);
     let deleted = Deleted { stream: &args.stream, position, tombstoned: for_good };
     let facts = Facts::new()

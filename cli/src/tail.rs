@@ -1,12 +1,17 @@
 //! `nexus tail`: the newest events, and those that come.
 
+use std::time::Duration;
+
 use nexus_protocol::{AsOf, Read, Start, Subscribe, SubscriptionItem};
 
 use crate::event::EventListing;
 use crate::exit::Failure;
 use crate::filter::{self, FilterArgs};
-use crate::output::{Format, Output, notice};
+use crate::output::{Format, Output, notice, reader_is_gone};
 use crate::store::{Place, Store};
+
+/// How often it looks whether anybody still reads, while nothing comes.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +30,13 @@ pub(crate) struct Args {
     #[arg(long, short)]
     follow: bool,
     /// How many of the newest events come first
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = filter::number,
+        allow_negative_numbers = true
+    )]
     limit: u64,
     #[command(flatten)]
     filter: FilterArgs,
@@ -79,11 +90,12 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     subscribe = subscribe.start(start).filter(args.filter.filter());
     subscribe.system = args.filter.system;
     let mut subscription = store.subscribe(subscribe);
-    while let Some(item) = subscription.next_blocking(None) {
-        match item? {
-            SubscriptionItem::Event(event) => listing.push(&event)?,
-            _ => listing.flush()?,
+    loop {
+        match subscription.next_blocking(Some(LOOK_EVERY)).transpose()? {
+            Some(SubscriptionItem::Event(event)) => listing.push(&event)?,
+            Some(_) => listing.flush()?,
+            None if reader_is_gone() => return store.close(),
+            None => {}
         }
     }
-    listing.end(None)
 }

@@ -19,7 +19,8 @@ Examples:
   nexus --data ./data verify
   nexus --data ./data verify --output json
 
-Nothing is changed, and all namespaces are checked. Exit code 0: nothing is damaged; 1: something is.")]
+Nothing is changed. All namespaces of the directory are checked, whichever is named, and all events
+counted: users' and the system's, hidden ones too. Exit code 0: nothing is damaged; 1: something is.")]
 pub(crate) struct Args {}
 
 /// What a verification found, as JSON.
@@ -72,6 +73,7 @@ fn kind(kind: &CorruptionKind) -> &'static str {
 /// # Errors
 /// When something is damaged, or the directory cannot be looked at.
 pub(crate) fn run(place: &Place, output: &mut Output) -> Result<(), Failure> {
+    place.check_namespace()?;
     let report = with_progress(place.dir()?)?;
     print(&report, output)?;
     match report.errors.len() {
@@ -115,7 +117,7 @@ fn print(report: &VerifyReport, output: &mut Output) -> Result<(), Failure> {
     let facts = Facts::new()
         .with("ok", if report.ok { "yes" } else { "no" })
         .with("segments", report.segments)
-        .with("events", report.events)
+        .with("events, the system's too", report.events)
         .with_some("torn bytes, cut at the next start", torn)
         .with("damaged places", report.errors.len());
     output.one(&json, &facts)?;

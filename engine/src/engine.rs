@@ -13,7 +13,7 @@ use nexus_protocol::NamespaceName;
 
 use crate::commit::{Committer, Signals};
 use crate::error::{LogError, OpenError};
-use crate::io::{self, Disk, DiskLock, MemoryDisk};
+use crate::io::{self, Disk, DiskLock, LockHolder, MemoryDisk};
 use crate::namespace::Namespace;
 use crate::open::{self, NAMESPACES_DIR};
 use crate::options::Options;
@@ -97,7 +97,7 @@ impl Engine {
 
     pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let disk = prepare_dir(dir, &options)?;
-        let lock = take_lock(&*disk, dir, &options)?;
+        let lock = take_lock(&*disk, dir, options.read_only)?;
         let signals = Signals::default();
         let namespaces = open_all(&disk, dir, &options, &signals)?;
         let parts = Arc::new(Parts {
@@ -180,6 +180,7 @@ fn prepare_dir(dir: &Path, options: &Options) -> Result<Arc<dyn Disk>, OpenError
         Some(found) if !found.is_dir => {
             return Err(OpenError::NotADirectory { dir: dir.to_owned() });
         }
+        Some(_) if options.create && !options.read_only => refuse_foreign(&*plain, dir)?,
         Some(_) => {}
         None if options.create && !options.read_only => create_dirs(&*plain, dir)?,
         None => return Err(OpenError::NotFound { dir: dir.to_owned() }),
@@ -189,6 +190,25 @@ fn prepare_dir(dir: &Path, options: &Options) -> Result<Arc<dyn Disk>, OpenError
         (None, Some(backend)) => Ok(io::open_disk(backend)?),
         (None, None) if options.read_only => Ok(plain),
         (None, None) => Ok(io::auto_disk(dir)?.0),
+    }
+}
+
+/// A folder that holds other things is not made a data directory: a mistyped path would mix a log with
+/// somebody's files.
+fn refuse_foreign(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    if disk.metadata(&dir.join(NAMESPACES_DIR))?.is_some() {
+        return Ok(());
+    }
+    // What an opening that was interrupted leaves, and what a file system has at its root.
+    let is_ours = |name: &str| {
+        name == LOCK_FILE
+            || name == "lost+found"
+            || name.starts_with(io::DISK_FILE)
+            || (name.starts_with("measure-") && name.ends_with(".tmp"))
+    };
+    match disk.list(dir)?.into_iter().find(|entry| !is_ours(&entry.name)) {
+        Some(entry) => Err(OpenError::NotEmpty { dir: dir.to_owned(), holds: entry.name }),
+        None => Ok(()),
     }
 }
 
@@ -220,23 +240,28 @@ fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn take_lock(
+/// The lock of a directory; only one that is read, and was never open, has none to take.
+pub(crate) fn take_lock(
     disk: &dyn Disk,
     dir: &Path,
-    options: &Options,
+    read_only: bool,
 ) -> Result<Option<Box<dyn DiskLock>>, OpenError> {
     let path = dir.join(LOCK_FILE);
-    match disk.lock(&path) {
-        Ok(lock) => Ok(Some(lock)),
+    let locked = match read_only {
+        true => disk.lock_to_read(&path),
+        false => disk.lock(&path).map(Some),
+    };
+    match locked {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            let owner = io::read_file(disk, &path, 64).ok().and_then(|b| String::from_utf8(b).ok());
-            let owner = owner.map(|pid| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
-            let owner = owner.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let holder = error.source.get_ref().and_then(|why| why.downcast_ref());
+            let owner = match holder {
+                Some(LockHolder::Us) => format!(" (process {}, this one)", std::process::id()),
+                Some(LockHolder::Process(pid)) => format!(" (process {pid})"),
+                Some(LockHolder::Unknown) | None => String::new(),
+            };
             Err(OpenError::Locked { dir: dir.to_owned(), owner })
         }
-        // A read-only directory has no lock to take, and nobody else can write there either.
-        Err(_) if options.read_only => Ok(None),
-        Err(error) => Err(error.into()),
+        locked => Ok(locked?),
     }
 }
 

@@ -97,8 +97,8 @@ pub enum OpenError {
     /// Both slots of node-state are bad: what this node voted is unknown.
     #[error(
         "{corruption}; what this node promised to others is lost: put node-state back from a copy, \
-         read what is there with `nexus export`, or, on a node that stands alone, open with \
-         `reset_node_state`"
+         read what is there with `nexus export`, or, on a node that stands alone, go on without it \
+         by `nexus node-state reset` (in a program, `Options::reset_node_state`)"
     )]
     NodeState {
         /// What is damaged.
@@ -109,6 +109,18 @@ pub enum OpenError {
     NotFound {
         /// The data directory.
         dir: PathBuf,
+    },
+    /// The directory holds something, and no log: it is somebody else's.
+    #[error(
+        "{} holds no Nexus data, but other things ({holds:?}, for one): name a directory that is \
+         empty, or not there yet",
+        dir.display()
+    )]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// The name of something in it.
+        holds: String,
     },
     /// A file stands where the directory should be.
     #[error("{} is a file: name a directory", dir.display())]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nexus_protocol::{Corruption, CorruptionKind, LogId, NamespaceName};
 
-use crate::engine::LOCK_FILE;
+use crate::engine::take_lock;
 use crate::error::{LogError, OpenError, corruption};
 use crate::frame::{FrameError, LogOffset, digest};
 use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
@@ -78,13 +78,7 @@ pub fn verify_on(
         }
         _ => {}
     }
-    let _lock = match disk.lock(&dir.join(LOCK_FILE)) {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            return Err(OpenError::Locked { dir: dir.to_owned(), owner: String::new() });
-        }
-        // A directory that cannot be written has no lock to take.
-        lock => lock.ok(),
-    };
+    let _lock = take_lock(&**disk, dir, true)?;
     let mut check = Check {
         report: VerifyReport {
             ok: true,

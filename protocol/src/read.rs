@@ -10,6 +10,9 @@ use crate::ids::{Position, Revision};
 use crate::record::RecordedEvent;
 use crate::time::Timestamp;
 
+/// Characters of a text that an error shows.
+const TEXT_CHARACTERS_SHOWN: usize = 64;
+
 /// Which way to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
@@ -51,8 +54,9 @@ impl FromStr for AsOf {
 
     /// Parses `position:N | revision:N | recorded:TIME`.
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let bad = |why: String| Invalid::Request(format!("as-of {text:?}: {why}"));
-        let number = |n: &str| n.parse().map_err(|_| bad(format!("{n:?} is not a number")));
+        let shown: String = text.chars().take(TEXT_CHARACTERS_SHOWN).collect();
+        let bad = |why: String| Invalid::Request(format!("as-of {shown:?}: {why}"));
+        let number = |n: &str| n.parse().map_err(|_| bad("that is not a number".to_owned()));
         match text.split_once(':') {
             Some(("position", n)) => Ok(Self::Position(Position::new(number(n)?))),
             Some(("revision", n)) => Ok(Self::Revision(Revision::new(number(n)?))),

@@ -7,7 +7,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Serialize};
+
+/// 1970-01-01T00:00:00, in UTC.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// Microseconds since 1970-01-01T00:00:00 UTC; negative before it.
 ///
@@ -51,8 +57,12 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(instant) => write!(f, "{instant:.6}"),
+        if let Ok(instant) = jiff::Timestamp::from_microsecond(self.0) {
+            return write!(f, "{instant:.6}");
+        }
+        // Within a day of the ends of the calendar, where no local time of every offset exists.
+        match EPOCH.checked_add(SignedDuration::from_micros(self.0)) {
+            Ok(utc) => write!(f, "{utc:.6}Z"),
             Err(_) => write!(f, "unix-us:{}", self.0),
         }
     }
@@ -60,7 +70,10 @@ impl fmt::Display for Timestamp {
 
 /// Why a text is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a time: write RFC 3339 with an offset, as in 2011-10-11T13:45:40.276Z")]
+#[error(
+    "{text:?} is not a time: write RFC 3339 with an offset and a year up to 9999, as in \
+     2011-10-11T13:45:40.276Z"
+)]
 pub struct TimestampError {
     /// The text that was refused.
     pub text: String,
@@ -76,9 +89,23 @@ impl FromStr for Timestamp {
             return Ok(Self(micros));
         }
         text.parse::<jiff::Timestamp>()
-            .map(|instant| Self(instant.as_nanosecond().div_euclid(1000).try_into().unwrap_or(0)))
-            .map_err(|_| TimestampError { text: text.chars().take(64).collect() })
+            .ok()
+            .map(jiff::Timestamp::as_nanosecond)
+            .or_else(|| at_an_end_of_the_calendar(text))
+            .and_then(|nanos| i64::try_from(nanos.div_euclid(1000)).ok())
+            .map(Self)
+            .ok_or_else(|| TimestampError { text: text.chars().take(64).collect() })
     }
+}
+
+/// Nanoseconds of a time that jiff leaves out: it keeps a day at either end of the calendar free, so
+/// that every instant has a local time whatever the offset. Instants have no offset here.
+fn at_an_end_of_the_calendar(text: &str) -> Option<i128> {
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = pieces.to_numeric_offset()?;
+    let local = pieces.date().to_datetime(pieces.time()?);
+    let utc = local.checked_sub(SignedDuration::from_secs(i64::from(offset.seconds()))).ok()?;
+    Some(utc.duration_since(EPOCH).as_nanos())
 }
 
 impl Serialize for Timestamp {
@@ -114,12 +141,23 @@ mod tests {
         );
         check("1969-12-31T23:59:59.9999999Z", -1, "1969-12-31T23:59:59.999999Z");
         check("unix-us:9223372036854775807", i64::MAX, "unix-us:9223372036854775807");
+        let last = 253_402_300_799_999_999;
+        check("9999-12-31T23:59:59.999999Z", last, "9999-12-31T23:59:59.999999Z");
+        check("9999-12-31T23:00:00+02:00", last - 10_799_999_999, "9999-12-31T21:00:00.000000Z");
+        let first = -377_705_116_800_000_000;
+        check("-009999-01-01T00:00:00Z", first, "-009999-01-01T00:00:00.000000Z");
+        assert_eq!(Timestamp::from_micros(last + 1).to_string(), format!("unix-us:{}", last + 1));
     }
 
     #[test]
     fn refuses_what_names_no_instant() {
         for text in ["", "yesterday", "2011-10-11", "2011-10-11T13:45:40", "2011-13-40T00:00:00Z"] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+        for text in ["9999-12-31T23:59:59-01:00", "+010000-01-01T00:00:00Z", "9999-12-31T23:59:59"]
+        {
+            let error = text.parse::<Timestamp>().unwrap_err().to_string();
+            assert!(error.contains("a year up to 9999"), "{error}");
         }
     }
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_engine::io::{Backend, DiskError, remeasure};
+use nexus_protocol::NamespaceName;
 use serde::Serialize;
 
 use conditions::Conditions;
@@ -25,7 +26,9 @@ use report::{Report, Scenario};
 use workload::Orders;
 
 use crate::exit::Failure;
+use crate::interrupt;
 use crate::output::{Output, notice};
+use crate::store::Place;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -178,7 +181,13 @@ impl Drop for Folder {
 ///
 /// # Errors
 /// When the folder cannot be used, a scenario is not known, or an append or read fails.
-pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    if place.named || place.namespace.as_str() != NamespaceName::DEFAULT {
+        return Err(Failure::usage(
+            "bench takes no --data and no --namespace: it measures in a folder of its own, below the \
+             one that --dir names",
+        ));
+    }
     if args.list {
         return list(args, output);
     }
@@ -190,9 +199,15 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         ));
     }
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
-    let folder = Folder(args.dir.join(format!("nexus-bench-{}", std::process::id())));
-    std::fs::create_dir_all(&folder.0)
-        .map_err(|error| Failure::failed(format!("{}: {error}", folder.0.display())))?;
+    let path = args.dir.join(format!("nexus-bench-{}", std::process::id()));
+    interrupt::removes(path.clone())?;
+    let folder = Folder(path);
+    std::fs::create_dir(&folder.0).map_err(|error| {
+        let shown = folder.0.display();
+        Failure::failed(format!(
+            "{shown} cannot be made: {error}; --dir names a folder that is there"
+        ))
+    })?;
     let (backend, reason) = backend(args, &folder.0)?;
     let orders = Orders::seeded();
     let conditions = Conditions::find(&folder.0, backend, &reason, &orders, &effort)?;

@@ -9,7 +9,9 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use nexus_protocol::limits::{APPEND_BYTES_MAX, APPEND_STREAMS_MAX, RECORD_BYTES_MAX};
-use nexus_protocol::{Append, AppendError, Appended, EventData, EventId, ReadError, Retry};
+use nexus_protocol::{
+    Append, AppendError, Appended, EventData, EventId, Position, ReadError, RecordedEvent, Retry,
+};
 
 use super::Row;
 
@@ -34,8 +36,8 @@ pub(crate) trait Target {
     /// An append on its way.
     type Pending;
 
-    /// Whether the id stands anywhere in the log.
-    fn contains(&self, id: EventId) -> Result<bool, ReadError>;
+    /// What stands under the row's id, anywhere in the log.
+    fn look_up(&self, row: &Row) -> Result<Standing, ReadError>;
 
     /// Hands in an append; it takes its place in the order now.
     fn submit(&self, append: Append) -> Self::Pending;
@@ -45,6 +47,38 @@ pub(crate) trait Target {
 
     /// Lets time pass.
     fn pause(&self, time: Duration);
+}
+
+/// What stands in the log under the id of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing.
+    New,
+    /// The event that the row makes.
+    Same,
+    /// Another event, at this position.
+    Other(Position),
+}
+
+impl Standing {
+    /// Compares a row with the event that has its id. What belongs to the transport of an event
+    /// (correlation, causation, trace) may differ, as it may when an append is repeated.
+    pub(crate) fn of(row: &Row, stored: Option<&RecordedEvent>) -> Self {
+        let Some(stored) = stored else { return Self::New };
+        let event = &row.event;
+        let mut tags: Vec<&str> = event.tags.iter().map(String::as_str).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        let same = row.stream == stored.stream()
+            && event.event_type == stored.event_type()
+            && event.content_type == stored.content_type()
+            && stored.tags().eq(tags)
+            && event.schema == stored.schema()
+            && event.occurred_at == stored.occurred_at()
+            && event.metadata == stored.metadata()
+            && event.data == stored.data();
+        if same { Self::Same } else { Self::Other(stored.position()) }
+    }
 }
 
 /// Why rows could not be stored.
@@ -158,35 +192,56 @@ impl<'t, T: Target> Loader<'t, T> {
         }
     }
 
-    /// Appends the rows of the batch that are not there yet.
+    /// Appends the rows of the batch that are not there yet. Those before a row that cannot be stored
+    /// are appended all the same.
     fn flush(&mut self) -> Result<(), LoadError> {
         let mut open: Option<Open> = None;
         let rows = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         for row in rows {
-            if !self.is_new(row.id)? {
-                self.loaded.already_there += 1;
-                continue;
-            }
-            match open.take() {
-                Some(mut append) if append.takes(&row.stream) => {
-                    append.add(row);
-                    open = Some(append);
+            match self.is_new(&row, &mut open) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.loaded.already_there += 1;
+                    continue;
                 }
-                before => {
-                    before.map_or(Ok(()), |append| self.submit(append))?;
+                Err(error) => {
+                    self.submit_open(&mut open)?;
+                    return Err(error);
+                }
+            }
+            self.in_flight_ids.insert(row.id);
+            match &mut open {
+                Some(append) if append.takes(&row.stream) => append.add(row),
+                _ => {
+                    self.submit_open(&mut open)?;
                     open = Some(Open::new(row));
                 }
             }
         }
-        open.map_or(Ok(()), |append| self.submit(append))
+        self.submit_open(&mut open)
     }
 
-    /// Whether an event is neither in the log nor on its way; it is on its way from now on.
-    fn is_new(&mut self, id: EventId) -> Result<bool, LoadError> {
-        Ok(!self.in_flight_ids.contains(&id)
-            && !self.target.contains(id)?
-            && self.in_flight_ids.insert(id))
+    /// Whether nothing stands under the id of a row.
+    fn is_new(&mut self, row: &Row, open: &mut Option<Open>) -> Result<bool, LoadError> {
+        if self.in_flight_ids.contains(&row.id) {
+            // An id that comes twice in one input: compared once the first one stands, which is rare
+            // enough to wait for.
+            self.submit_open(open)?;
+            self.settle(0, 0)?;
+        }
+        match self.target.look_up(row)? {
+            Standing::New => Ok(true),
+            Standing::Same => Ok(false),
+            Standing::Other(position) => Err(LoadError::Append {
+                places: Places { first: row.line, last: row.line },
+                error: AppendError::IdReused { id: row.id, position },
+            }),
+        }
+    }
+
+    fn submit_open(&mut self, open: &mut Option<Open>) -> Result<(), LoadError> {
+        open.take().map_or(Ok(()), |append| self.submit(append))
     }
 
     fn submit(&mut self, open: Open) -> Result<(), LoadError> {

@@ -1,8 +1,8 @@
 //! `nexus import`: a file of rows into the log, so that running it again changes nothing.
 //!
 //! The input decides every event and its id, so an import that was killed, or is run on a file that
-//! has grown at its end, appends what is missing and nothing twice. The first row that is no event
-//! stops it; what came before stays.
+//! has grown at its end, appends what is missing and nothing twice. The first row that is no event, or
+//! whose id another event has, stops it; what came before stays.
 
 mod batch;
 mod csv;
@@ -22,13 +22,14 @@ use nexus_protocol::limits::DATA_BYTES_DEFAULT;
 use nexus_protocol::{EventData, EventId, names};
 use serde::Serialize;
 
-pub(crate) use self::batch::Target;
 use self::batch::{LoadError, Loader};
+pub(crate) use self::batch::{Standing, Target};
 use self::input::Input;
 use self::problem::{BadRow, RowProblem};
 use self::progress::{Progress, ProgressKind};
 use self::template::Template;
 use crate::exit::Failure;
+use crate::filter;
 use crate::output::{Facts, Output};
 use crate::store::{Place, Store};
 
@@ -63,7 +64,12 @@ pub(crate) struct Args {
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Largest data of one event, in bytes: up to 16 MiB
-    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES_DEFAULT)]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = DATA_BYTES_DEFAULT,
+        value_parser = filter::data_bytes_max
+    )]
     data_bytes_max: usize,
     /// How progress is shown on standard error
     #[arg(long, value_enum, default_value_t)]
@@ -146,6 +152,11 @@ impl Row {
         }
         event.check(data_bytes_max).map_err(|problem| BadRow::line(line, problem))?;
         Ok(Self { line, stream, event, id: EventId::from_bytes([0; 16]), left_out: false })
+    }
+
+    /// The id that its event has.
+    pub(crate) fn id(&self) -> EventId {
+        self.id
     }
 
     fn with_id(mut self, id: EventId) -> Self {

@@ -1,18 +1,23 @@
 //! Lines of JSON as events: objects whose fields fill templates, or events that `export` wrote.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use nexus_protocol::limits::{DATA_BYTES_MAX, METADATA_BYTES_MAX};
 use nexus_protocol::{EventData, EventJson, JSON, names};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::id::RowIds;
-use super::problem::{BadRow, Column, RowProblem};
+use super::problem::{BadRow, Column, RowProblem, listed};
 use super::template::{Part, Template, tag_has_value};
 use super::{Mapping, Row};
+use crate::output::shortened;
 
 /// Longest line: the largest event as export writes it, data and metadata in base64.
 const LINE_BYTES_MAX: usize = (DATA_BYTES_MAX + METADATA_BYTES_MAX) / 3 * 4 + 1024 * 1024;
+
+/// Characters of what the parser says.
+const WHAT_WIDTH: usize = 300;
 
 /// Prefixes of the system streams that clients may append to.
 const RESERVED: [&str; 4] = ["$saga-", "$timer-", "$snapshot-", "$outbox-"];
@@ -66,10 +71,16 @@ impl<R: BufRead> Lines<R> {
         error: &serde_json::Error,
         problem: impl Fn(String) -> RowProblem,
     ) -> BadRow {
-        let text = error.to_string();
-        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned();
-        BadRow::column(self.number, Column::Byte(error.column().max(1)), problem(what))
+        BadRow::column(self.number, Column::Byte(error.column().max(1)), problem(what_of(error)))
     }
+}
+
+/// What is wrong, without the place, which counts from where the parser began.
+fn what_of(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    // It repeats what it met: a field that nobody knows may have any length.
+    shortened(what, WHAT_WIDTH)
 }
 
 /// Adds a line without its end to `line`, and stops when it has become too long; false at the end
@@ -127,13 +138,14 @@ impl<R: BufRead> FieldRows<R> {
         }
         let line = self.lines.number;
         let text = self.lines.text()?;
-        let object: Value = serde_json::from_str(text)
-            .map_err(|e| self.lines.bad_json(&e, |what| RowProblem::NotJson { what }))?;
-        if !object.is_object() {
-            let what = format!("the line is {}", kind_of(&object));
+        let not_json = |e| self.lines.bad_json(&e, |what| RowProblem::NotJson { what });
+        if !text.starts_with('{') {
+            let value: &RawValue = serde_json::from_str(text).map_err(not_json)?;
+            let what = format!("the line is {}", kind_of(value));
             return Err(BadRow::line(line, RowProblem::NotJson { what }));
         }
-        let fields = Fields { line, object: &object };
+        let object = serde_json::from_str(text).map_err(not_json)?;
+        let fields = Fields { line, object };
         let event = fields.event(&self.mapping, text)?;
         let stream = fields.render(&self.mapping.stream)?;
         let row = Row::checked(line, &self.mapping.stream, stream, event, self.data_bytes_max)?;
@@ -155,10 +167,14 @@ impl<R: BufRead> Iterator for FieldRows<R> {
     }
 }
 
+/// The fields of an object, each as it is written: a number must not pass through a floating point,
+/// where large ids become one.
+type Object<'o> = BTreeMap<String, &'o RawValue>;
+
 /// The object of a line.
 struct Fields<'o> {
     line: u64,
-    object: &'o Value,
+    object: Object<'o>,
 }
 
 impl Fields<'_> {
@@ -208,21 +224,26 @@ impl Fields<'_> {
             };
             let bad = |problem| BadRow::column(self.line, Column::Field(name.clone()), problem);
             let template = || template.to_string();
-            match field(self.object, name) {
-                Some(Value::String(text)) => out.push_str(text),
-                Some(value @ (Value::Number(_) | Value::Bool(_))) => {
-                    out.push_str(&value.to_string());
+            let Some(value) = field(&self.object, name) else {
+                if may_miss {
+                    continue;
                 }
-                Some(Value::Null) => {}
-                None if may_miss => {}
-                None => {
-                    let (template, there) = (template(), names_of(self.object));
-                    return Err(bad(RowProblem::UnknownField { template, there }));
+                let there = listed(self.object.keys());
+                return Err(bad(RowProblem::UnknownField { template: template(), there }));
+            };
+            match value.get().as_bytes().first() {
+                Some(b'"') => {
+                    let text: String = serde_json::from_str(value.get())
+                        .map_err(|error| bad(RowProblem::NotJson { what: what_of(&error) }))?;
+                    out.push_str(&text);
                 }
-                Some(value) => {
+                Some(b'{' | b'[') => {
                     let (what, template) = (kind_of(value), template());
                     return Err(bad(RowProblem::NotText { what, template }));
                 }
+                Some(b'n') => {}
+                // A number or a truth value, as it is written.
+                _ => out.push_str(value.get()),
             }
         }
         Ok(out)
@@ -230,29 +251,24 @@ impl Fields<'_> {
 }
 
 /// The field of this name: one that is called so, dots and all, or else `a.b` as `b` in `a`.
-fn field<'o>(object: &'o Value, name: &str) -> Option<&'o Value> {
-    let fields = object.as_object()?;
-    fields.get(name).or_else(|| {
+fn field<'o>(object: &Object<'o>, name: &str) -> Option<&'o RawValue> {
+    object.get(name).copied().or_else(|| {
         name.match_indices('.').find_map(|(dot, _)| {
             let (outer, inner) = (name.get(..dot)?, name.get(dot + 1..)?);
-            field(fields.get(outer)?, inner)
+            let outer: Object<'o> = serde_json::from_str(object.get(outer)?.get()).ok()?;
+            field(&outer, inner)
         })
     })
 }
 
-fn names_of(object: &Value) -> String {
-    let names = object.as_object().into_iter().flat_map(|fields| fields.keys());
-    names.map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+fn kind_of(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a truth value",
+        Some(b'"') => "a text",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
 }
 

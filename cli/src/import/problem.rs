@@ -5,6 +5,28 @@ use std::fmt;
 use nexus_protocol::{EventJsonError, EventProblem, InvalidName, TimestampError};
 
 use super::template::UnknownColumn;
+use crate::output::shortened;
+
+/// Characters of a name that are shown.
+const NAME_WIDTH: usize = 64;
+/// Characters of names that are listed, about.
+const LISTED_WIDTH: usize = 400;
+
+/// Names of columns or fields, as a message lists them: an input may have any number, of any length.
+pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
+    let mut list = String::new();
+    for name in names {
+        if !list.is_empty() {
+            list.push_str(", ");
+        }
+        if list.len() > LISTED_WIDTH {
+            list.push('…');
+            break;
+        }
+        list.push_str(&shortened(name, NAME_WIDTH));
+    }
+    list
+}
 
 /// A row that is no event. It stops the import; the rows before it stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +75,11 @@ impl fmt::Display for Place {
         write!(f, "line {}", self.line)?;
         match &self.column {
             Some(Column::Cell(number, name)) if name.is_empty() => write!(f, ", column {number}"),
-            Some(Column::Cell(number, name)) => write!(f, ", column {number} ({name:?})"),
+            Some(Column::Cell(number, name)) => {
+                write!(f, ", column {number} ({:?})", shortened(name, NAME_WIDTH))
+            }
             Some(Column::Byte(byte)) => write!(f, ", column {byte}"),
-            Some(Column::Field(name)) => write!(f, ", field {name:?}"),
+            Some(Column::Field(name)) => write!(f, ", field {:?}", shortened(name, NAME_WIDTH)),
             None => Ok(()),
         }
     }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::problem::listed;
+
 /// A template as it was given, and with which flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
@@ -107,7 +109,7 @@ impl Template {
                         flag: self.flag,
                         template: self.source.clone(),
                         column: name.clone(),
-                        there: columns.join(", "),
+                        there: listed(columns),
                     },
                 )
             }

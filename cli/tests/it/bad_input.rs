@@ -4,6 +4,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use nexus_engine::Engine;
+
 use crate::nexus::{Folder, Ran, bare, finish};
 
 const FLAGS: &[&str] = &["--stream", "s-{id}", "--type", "{kind}", "--occurred-at", "{at}"];
@@ -119,6 +121,63 @@ fn flags_that_cannot_be() {
     check(&other, &["no namespace \"other\"", "(default)", "nexus namespace create other"]);
     check(&["read", "--as-of", "revision:1"], &["a revision is a place in one stream"]);
     check(&["read", "--as-of", "occurred:2026-01-01T00:00:00Z"], &["business time"]);
+}
+
+#[test]
+fn flags_that_would_be_ignored() {
+    let (folder, _) = one_event();
+    for command in [&["verify"][..], &["doctor"], &["namespace", "list"], &["node-state", "reset"]]
+    {
+        let args = [&["--namespace", "nope"], command].concat();
+        folder
+            .run(&args)
+            .fails(2, &["no namespace \"nope\"", "(default)", "namespace create nope"]);
+    }
+    let parts = ["NDJSON", "--out"];
+    finish(folder.command().args(["--output", "json", "export"]), b"").fails(2, &parts);
+    finish(folder.command().args(["--output", "ndjson", "export"]), b"").done();
+    let file = folder.file("a.ndjson", "{\"stream\":\"a\",\"type\":\"T\"}\n");
+    for bytes in ["0", "16777217"] {
+        let append = ["append", "a", "--type", "T", "--data", "1", "--data-bytes-max", bytes];
+        folder.refused(2, &append, &["from 1 to 16777216"]);
+        let import = ["import", &file, "--data-bytes-max", bytes];
+        folder.refused(2, &import, &["from 1 to 16777216"]);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_of_what_was_asked() {
+    let (folder, _) = one_event();
+    for args in [
+        &["read", "order-1", "--limit", "-1"][..],
+        &["read", "--from", "-1"],
+        &["tail", "--limit", "x"],
+        &["export", "--from", "-1"],
+        &["stream", "list", "--limit", "-1"],
+        &["stream", "truncate", "order-1", "--before", "x"],
+        &["snapshot", "show", "order-1", "--revision", "-1"],
+    ] {
+        folder.refused(2, args, &["write a number"]);
+    }
+    let append = ["append", "order-1", "--type", "T", "--data", "1", "--expected", "-1"];
+    folder.refused(2, &append, &["write any, no_stream, exists, or a number"]);
+    folder.refused(2, &["stream", "list", "--category", ""], &["is empty"]);
+    for verb in ["delete", "tombstone"] {
+        let ran = folder.run(&["stream", verb, "order-1", "--expected", "7"]);
+        ran.fails(3, &["expected revision 7, found revision 0", "nothing was changed", "show"]);
+        assert!(!ran.stderr.contains("append"), "{}", ran.stderr);
+    }
+    let system = ["append", "$meta-order-1", "--type", "T", "--data", "1"];
+    folder.refused(4, &system, &["name a stream and a type of your own"]);
+    let mut command = folder.command();
+    let ran = finish(command.args(["append", "a", "--type", "T", "--data", "-"]), b"{");
+    ran.fails(2, &["standard input is not JSON", "--content-type"]);
+    finish(bare().args(["demo", "--seconds", "9999"]), b"").fails(2, &["1..=3600"]);
+    let nowhere = folder.path("nowhere");
+    let bench = ["bench", "--quick", "--only", "scan", "--dir"];
+    let ran = finish(bare().args(bench).arg(&nowhere), b"");
+    ran.fails(1, &["cannot be made", "--dir names a folder that is there"]);
+    assert!(!nowhere.exists());
 }
 
 /// A log with one event, and that event's id.
@@ -238,6 +297,28 @@ fn a_directory_that_is_a_file() {
 }
 
 #[test]
+fn a_folder_of_other_things_is_not_made_a_data_directory() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("data")).unwrap();
+    folder.file("data/letter.txt", "mine");
+    let append = ["append", "a", "--type", "T", "--data", "1"];
+    let file = folder.file("a.ndjson", "{\"stream\":\"a\",\"type\":\"T\"}\n");
+    for args in [&append[..], &["import", &file], &["namespace", "create", "audit"]] {
+        let parts = ["holds no Nexus data, but other things", "letter.txt", "not there yet"];
+        folder.run(args).fails(2, &parts);
+    }
+    folder.run(&["doctor"]).fails(1, &["1 check failed"]);
+    folder.run(&["demo", "--events", "1"]).fails(2, &["is there already"]);
+    let left = std::fs::read_dir(folder.path("data")).unwrap().map(|e| e.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["letter.txt"], "nothing was made in it");
+    // A file system of its own, and what an interruption left, are no other things.
+    std::fs::remove_file(folder.path("data/letter.txt")).unwrap();
+    std::fs::create_dir(folder.path("data/lost+found")).unwrap();
+    folder.file("data/lock", "");
+    folder.done(&append);
+}
+
+#[test]
 fn inputs_that_cannot_be_read() {
     let folder = Folder::new();
     let missing = folder.path("missing.csv");
@@ -314,6 +395,89 @@ fn a_directory_of_someone_else() {
     std::fs::set_permissions(&data, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(folder.json(&["stats"])["events"], 1);
     std::fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn messages_are_short_and_hold_no_control_characters() {
+    let folder = Folder::new();
+    let long = "\u{1b}]0;x\u{7}\u{202e}".repeat(100_000);
+    let json = serde_json::to_string(&long).unwrap();
+    let csv = format!("id,kind,\"{long}\"\n1,T\n");
+    let bad_time = format!("id,at\n1,\"{long}\"\n");
+    let unknown = format!("{{\"stream\":\"a\",\"type\":\"T\",{json}:1}}\n");
+    let fields = format!("{{{json}:1,\"b\":2}}\n");
+    let tag = format!("{{\"a\":{json}}}\n");
+    let rows = ["--stream", "s-{id}", "--type", "T"];
+    let at = [&rows[..], &["--occurred-at", "{at}"]].concat();
+    let tags = ["--stream", "s", "--type", "T", "--tag", "k:{a}"];
+    for (name, bytes, flags) in [
+        ("a.csv", &csv, &rows[..]),
+        ("b.csv", &csv, &["--stream", "{nr}", "--type", "T"]),
+        ("c.csv", &bad_time, &at),
+        ("d.ndjson", &unknown, &[]),
+        ("e.ndjson", &fields, &rows),
+        ("f.ndjson", &tag, &tags),
+    ] {
+        let file = folder.file(name, bytes);
+        let ran = folder.run(&[&["import", &file], flags].concat());
+        ran.fails(1, &[name, "line "]);
+        assert!(ran.stderr.len() < 6000, "{name}: {} bytes", ran.stderr.len());
+        let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!ran.stderr.contains(obeyed), "{name}: {:?}", ran.stderr);
+    }
+}
+
+/// A command of a user who owns nothing here; `None` where this user cannot become another.
+fn as_nobody(folder: &Folder, args: &[&str]) -> Option<Ran> {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    let may = Command::new("true").uid(NOBODY).status().is_ok();
+    let mut command = folder.command();
+    may.then(|| finish(command.args(args).uid(NOBODY).gid(NOBODY), b""))
+}
+
+#[test]
+fn readers_of_other_users_wait_for_the_owner_like_all_others() {
+    let (folder, _) = one_event();
+    for name in ["", "data"] {
+        std::fs::set_permissions(folder.path(name), Permissions::from_mode(0o755)).unwrap();
+    }
+    let Some(ran) = as_nobody(&folder, &["stats"]) else {
+        println!("skipped: this user cannot become another");
+        return;
+    };
+    ran.done();
+    let engine = Engine::open(folder.path("data")).unwrap();
+    for args in [&["stats"][..], &["export"], &["verify"]] {
+        let owner = format!("(process {})", std::process::id());
+        as_nobody(&folder, args).unwrap().fails(5, &["is open in another process", &owner]);
+    }
+    engine.close().unwrap();
+    // Who may not even see whether it is in use does not read.
+    let lock = folder.path("data/lock");
+    std::fs::set_permissions(&lock, Permissions::from_mode(0o600)).unwrap();
+    as_nobody(&folder, &["stats"]).unwrap().fails(1, &["lock", "owner and mode"]);
+}
+
+#[test]
+fn commands_that_read_write_nothing_and_run_side_by_side() {
+    let (folder, _) = one_event();
+    let lock = folder.path("data/lock");
+    let before = std::fs::read(&lock).unwrap();
+    for args in [&["read", "order-1"][..], &["stats"], &["verify"], &["export"], &["streams"]] {
+        folder.done(args);
+        assert_eq!(std::fs::read(&lock).unwrap(), before, "{args:?}");
+    }
+    std::fs::remove_file(&lock).unwrap();
+    let reader = Engine::options().read_only(true).open(folder.path("data")).unwrap();
+    folder.done(&["stats"]);
+    assert!(!lock.exists(), "a reader makes no lock");
+    reader.close().unwrap();
+    let empty = folder.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let stats = finish(folder.command_in("empty").arg("stats"), b"");
+    stats.fails(1, &["holds no Nexus data: check the path"]);
+    assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
 }
 
 #[test]

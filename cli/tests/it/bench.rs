@@ -68,3 +68,13 @@ fn scenarios_are_listed_with_their_targets_and_unknown_ones_refused() {
     let refused = finish(bare().args(["bench", "--only", "everything"]), b"");
     refused.fails(2, &["append-8-writers"]);
 }
+
+#[test]
+fn a_data_directory_is_no_place_to_measure_in() {
+    let args = ["--data", "d", "bench", "--list"];
+    finish(bare().args(args), b"").fails(2, &["bench takes no --data", "--dir"]);
+    let args = ["--namespace", "nope", "bench", "--list"];
+    finish(bare().args(args), b"").fails(2, &["no --namespace"]);
+    // The environment is for other commands.
+    finish(bare().args(["bench", "--list"]).env("NEXUS_DATA", "d"), b"").done();
+}

@@ -52,6 +52,17 @@ fn expectations_are_kept_and_conflicts_have_their_exit_code() {
 }
 
 #[test]
+fn the_last_day_of_the_calendar_is_a_time() {
+    let folder = Folder::new();
+    let append =
+        |at: &str| folder.run(&["append", "a", "--type", "T", "--data", "1", "--occurred-at", at]);
+    append("9999-12-31T23:59:59Z").done();
+    let read = folder.json(&["read", "a"]);
+    assert_eq!(read["events"][0]["occurred_at"], "9999-12-31T23:59:59.000000Z");
+    append("+010000-01-01T00:00:00Z").fails(2, &["a year up to 9999"]);
+}
+
+#[test]
 fn reads_select_page_and_look_back() {
     let folder = three_orders();
     let read = |args: &[&str]| folder.json(&[&["read"], args].concat());
@@ -111,6 +122,22 @@ fn the_tail_is_the_newest_events_and_follows() {
 }
 
 #[test]
+fn a_tail_that_nobody_reads_any_more_ends() {
+    let folder = three_orders();
+    let mut command = folder.command();
+    command.args(["--output", "ndjson", "tail", "--follow"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    for _ in 0..3 {
+        out.read_line(&mut String::new()).unwrap();
+    }
+    // It has printed all there is, and waits.
+    drop(out);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_list_of_nothing_says_so() {
     let folder = three_orders();
     for (args, what) in [
@@ -143,7 +170,7 @@ fn the_data_directory_is_named_in_three_ways() {
     // What is named comes before what the environment says.
     let ran = finish(bare().args(["stats", "--data", path]).env("NEXUS_DATA", "/nowhere"), b"");
     let shown = ran.done();
-    let is_count = |line: &str| line.split_whitespace().eq(["events", "4"]);
+    let is_count = |line: &str| line.split_whitespace().eq(["users'", "events", "4"]);
     assert!(shown.lines().any(is_count), "{shown}");
 }
 
@@ -193,6 +220,30 @@ fn streams_are_listed_limited_and_deleted() {
 }
 
 #[test]
+fn a_stream_that_only_has_limits_is_shown() {
+    let folder = three_orders();
+    folder.done(&["stream", "set", "order-9", "--max-count", "3"]);
+    let shown = folder.json(&["stream", "show", "order-9"]);
+    let facts = ["state", "events", "head_revision", "max_count"].map(|name| &shown[name]);
+    assert_eq!(facts, [&json!("missing"), &json!(0), &json!(null), &json!(3)]);
+    let ran = folder.run(&["read", "order-9"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "nexus: no events\n"));
+}
+
+#[test]
+fn a_truncation_never_hides_what_is_yet_to_come() {
+    let folder = three_orders();
+    let parts = ["newest revision of stream \"order-1\" is 1", "name at most 2"];
+    folder.refused(2, &["stream", "truncate", "order-1", "--before", "3"], &parts);
+    folder.refused(2, &["stream", "set", "order-1", "--truncate-before", "9"], &parts);
+    let parts = ["stream \"new\" has no events", "name at most 0"];
+    folder.refused(2, &["stream", "truncate", "new", "--before", "1"], &parts);
+    folder.done(&["stream", "truncate", "order-1", "--before", "2"]);
+    folder.done(&["append", "order-1", "--type", "T", "--data", "1"]);
+    assert_eq!(folder.json(&["stream", "show", "order-1"])["events"], 1);
+}
+
+#[test]
 fn stats_count_users_events_and_the_systems_beside_them() {
     let folder = three_orders();
     folder.done(&["stream", "set", "order-1", "--max-count", "9"]);
@@ -200,6 +251,13 @@ fn stats_count_users_events_and_the_systems_beside_them() {
     let counts = ["events", "streams", "system_events", "head_position"].map(|name| &stats[name]);
     assert_eq!(counts, [&json!(3), &json!(2), &json!(1), &json!(3)]);
     assert_eq!(folder.json(&["verify"])["events"], 4);
+    let all = folder.json(&["stats", "--system"]);
+    let counts = ["events", "streams", "system_events", "head_position"].map(|name| &all[name]);
+    assert_eq!(counts, [&json!(4), &json!(3), &json!(1), &json!(3)]);
+    // For people both say whose events they count.
+    assert!(folder.done(&["stats"]).contains("users' events"));
+    assert!(folder.done(&["stats", "--system"]).contains("events, the system's too"));
+    assert!(folder.done(&["verify"]).contains("events, the system's too  4"));
 }
 
 #[test]

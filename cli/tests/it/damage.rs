@@ -157,6 +157,32 @@ fn a_manifest_that_is_damaged_is_never_guessed() {
     }
 }
 
+#[test]
+fn a_node_state_that_is_lost_is_reset_by_name_only() {
+    let (folder, _, before) = store_of_segments();
+    assert_eq!(folder.json(&["node-state", "reset"]), serde_json::json!({"reset": false}));
+    let file = folder.path("data/namespaces/default/node-state");
+    for bytes in [Some(vec![0x55; 8192]), None] {
+        match bytes {
+            Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        let append = ["append", "a", "--type", "T", "--data", "1"];
+        for args in [&["stats"][..], &append] {
+            folder.run(args).fails(1, &["node-state", "`nexus node-state reset`", "NX4001"]);
+        }
+        let reset = folder.json(&["node-state", "reset"]);
+        assert_eq!(reset["reset"], true);
+        assert!(reset["damage"].as_str().unwrap().contains("node-state"), "{reset}");
+        assert_eq!(lines(&folder.done(&["export"])), before);
+        assert_eq!(folder.json(&["verify"])["ok"], true);
+    }
+    folder.done(&["append", "a", "--type", "T", "--data", "1"]);
+    // Other damage is none of its business.
+    std::fs::write(folder.path("data/namespaces/default/manifest"), b"").unwrap();
+    folder.run(&["node-state", "reset"]).fails(1, &["manifest is damaged"]);
+}
+
 /// CRC-32 (IEEE), as the format has it.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc: u32, byte| {

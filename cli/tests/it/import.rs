@@ -137,6 +137,18 @@ fn objects_are_imported_by_their_fields() {
 }
 
 #[test]
+fn large_numbers_name_streams_of_their_own() {
+    let folder = Folder::new();
+    let input = b"{\"id\":12345678901234567890123}\n{\"id\":12345678901234567890124}\n";
+    let mut command = folder.command();
+    command.args(["import", "-", "--stream", "user-{id}", "--type", "Seen"]);
+    finish(&mut command, input).done();
+    let streams = folder.done(&["--output", "ndjson", "stream", "list"]);
+    let names: Vec<_> = lines(&streams).iter().map(|it| it["stream"].clone()).collect();
+    assert_eq!(names, ["user-12345678901234567890123", "user-12345678901234567890124"]);
+}
+
+#[test]
 fn cells_keep_the_order_of_their_columns() {
     let folder = Folder::new();
     let file = folder.file("a.csv", "z,id,a,b\n1,7,\"x, \"\"y\"\"\",\n");

@@ -93,6 +93,8 @@ fn system_events_are_exported_when_asked_for_and_left_out_by_import() {
 fn a_file_is_written_whole_or_not_at_all() {
     let folder = Folder::new();
     folder.done(&["append", "a-1", "--type", "T", "--data", "1"]);
+    let ran = folder.run(&["export"]);
+    assert_eq!(ran.stderr, "nexus: 1 events were exported\n");
     let out = folder.file("out.ndjson", "what was there before");
     let exported = folder.json(&["export", "--out", &out]);
     assert_eq!(exported["events"], 1);
@@ -103,4 +105,30 @@ fn a_file_is_written_whole_or_not_at_all() {
         .fails(1, &["out.ndjson cannot be written"]);
     let names: Vec<_> = std::fs::read_dir(folder.path("")).unwrap().collect();
     assert_eq!(names.len(), 2, "nothing is left beside it: {names:?}");
+}
+
+#[test]
+fn an_id_that_another_event_has_is_a_conflict_and_nothing_is_dropped() {
+    let folder = Folder::new();
+    let id = "0192d1f0-0000-7000-8000-000000000001";
+    let line = |stream: &str, data: u8| {
+        format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"id\":\"{id}\",\"data\":{data}}}\n")
+    };
+    let new = "{\"stream\":\"b-1\",\"type\":\"T\",\"data\":3}\n";
+    let import = |input: &str| {
+        finish(folder.command().args(["--output", "json", "import", "-"]), input.as_bytes())
+    };
+    import(&line("a-1", 1)).done();
+    let again: Value = serde_json::from_str(&import(&line("a-1", 1)).done()).unwrap();
+    assert_eq!((&again["appended"], &again["already_there"]), (&json!(0), &json!(1)));
+    let parts = ["standard input, line 2", id, "position 0 with other content", "NX2002"];
+    import(&format!("{new}{}", line("a-1", 2))).fails(3, &parts);
+    assert_eq!(lines(&folder.done(&["export"])).len(), 2, "what is before it is appended");
+    import(&line("a-2", 1)).fails(3, &["standard input, line 1", id]);
+    // Twice in one input.
+    let twice = finish(
+        folder.command_in("other").args(["import", "-"]),
+        format!("{}{}", line("a-1", 1), line("a-1", 2)).as_bytes(),
+    );
+    twice.fails(3, &["standard input, line 2", id, "1 events before it are stored"]);
 }

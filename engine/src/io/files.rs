@@ -123,6 +123,10 @@ impl<B: Backing> Disk for HostDisk<B> {
         Ok(Box::new(HostLock::take(path)?))
     }
 
+    fn lock_to_read(&self, path: &Path) -> DiskResult<Option<Box<dyn DiskLock>>> {
+        Ok(HostLock::share(path)?.map(|lock| -> Box<dyn DiskLock> { Box::new(lock) }))
+    }
+
     fn free_bytes(&self, path: &Path) -> DiskResult<u64> {
         let found = rustix::fs::statvfs(path)
             .map_err(|errno| DiskError::new(DiskOperation::Inspect, path, errno.into()))?;
@@ -325,17 +329,32 @@ impl HostLock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(path).map_err(failed)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                return Err(failed(io::Error::new(io::ErrorKind::WouldBlock, held_by(&file))));
-            }
-            Err(errno) => return Err(failed(errno.into())),
-        }
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(failed)?;
         // Only for people and for messages: the lock is the flock, so nothing is synced.
         file.set_len(0).map_err(failed)?;
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0).map_err(failed)?;
         Ok(Self { file })
+    }
+
+    /// The lock of a reader. A file that may only be read can be locked too, so that those who may
+    /// not write the directory are kept from reading it while it is written.
+    fn share(path: &Path) -> DiskResult<Option<Self>> {
+        let failed = |error| DiskError::new(DiskOperation::Lock, path, error);
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        flock(&file, FlockOperation::NonBlockingLockShared).map_err(failed)?;
+        Ok(Some(Self { file }))
+    }
+}
+
+/// Locks an open file; an error says who holds it.
+fn flock(file: &File, operation: FlockOperation) -> io::Result<()> {
+    match rustix::fs::flock(file, operation) {
+        Err(Errno::WOULDBLOCK) => Err(io::Error::new(io::ErrorKind::WouldBlock, held_by(file))),
+        done => Ok(done?),
     }
 }
 
@@ -347,16 +366,47 @@ impl Drop for HostLock {
     }
 }
 
-/// Who holds a lock, for the message; the file may be empty while its owner is about to write.
-fn held_by(file: &File) -> String {
+/// Who holds a lock, for messages.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockHolder {
+    /// Another engine in this process.
+    #[error("it is already open in this process")]
+    Us,
+    /// That process.
+    #[error("it is in use by process {0}")]
+    Process(u32),
+    /// A process that cannot be named.
+    #[error("it is in use by another process")]
+    Unknown,
+}
+
+/// The kernel's list of locks names readers too, who write nothing into the file. Where it does not
+/// (another file system's numbers, another namespace of processes), the file may: it holds the last
+/// owner, or is empty while one is about to write.
+fn held_by(file: &File) -> LockHolder {
     let mut text = [0; 20];
     let len = file.read_at(&mut text, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(text.get(..len).unwrap_or_default());
-    match text.trim().parse::<u32>() {
-        Ok(pid) if pid == std::process::id() => "it is already open in this process".to_owned(),
-        Ok(pid) => format!("it is in use by process {pid}"),
-        Err(_) => "it is in use by another process".to_owned(),
+    match listed_holder(file).or_else(|| text.trim().parse().ok()) {
+        Some(pid) if pid == std::process::id() => LockHolder::Us,
+        Some(pid) => LockHolder::Process(pid),
+        None => LockHolder::Unknown,
     }
+}
+
+/// Who holds a lock by `/proc/locks`, whose lines read
+/// `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
+fn listed_holder(file: &File) -> Option<u32> {
+    let found = rustix::fs::fstat(file).ok()?;
+    let (major, minor) = (rustix::fs::major(found.st_dev), rustix::fs::minor(found.st_dev));
+    let wanted = format!("{major:02x}:{minor:02x}:{}", found.st_ino);
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let is_flock = words.next() == Some("FLOCK");
+        let pid = words.nth(2)?.parse().ok().filter(|pid| *pid > 0)?;
+        (is_flock && words.next() == Some(wanted.as_str())).then_some(pid)
+    })
 }
 
 #[cfg(test)]

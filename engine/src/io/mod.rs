@@ -50,9 +50,9 @@ pub use buffer::{ALIGNMENT, AlignedBuffer, align_up, is_aligned};
 pub use choose::{Choice, Effort, Measurement, choose, measure};
 pub use error::{DiskError, DiskOperation, DiskResult};
 #[cfg(target_os = "linux")]
-pub(crate) use files::run_in_background;
-#[cfg(target_os = "linux")]
 pub use files::{Backing, HostDisk, LogAccess};
+#[cfg(target_os = "linux")]
+pub(crate) use files::{LockHolder, run_in_background};
 pub use memory::MemoryDisk;
 #[cfg(target_os = "linux")]
 pub use portable::{Portable, PortableDisk};
@@ -154,6 +154,15 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `WouldBlock` while another process, or another engine in this one, holds it.
     fn lock(&self, path: &Path) -> DiskResult<Box<dyn DiskLock>>;
+
+    /// Keeps owners out while the directory is read, without waiting and without writing: readers do
+    /// not exclude each other. `None` where there is no lock file, and so nobody who has it.
+    ///
+    /// # Errors
+    /// `WouldBlock` while an owner holds it, `PermissionDenied` where the file may not be read.
+    fn lock_to_read(&self, path: &Path) -> DiskResult<Option<Box<dyn DiskLock>>> {
+        self.lock(path).map(Some)
+    }
 
     /// Bytes that can still be written below `path`.
     ///

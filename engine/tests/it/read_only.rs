@@ -58,6 +58,9 @@ impl Disk for ReadOnlyDisk {
     fn lock(&self, path: &Path) -> DiskResult<Box<dyn DiskLock>> {
         self.refuse(DiskOperation::Lock, path)
     }
+    fn lock_to_read(&self, path: &Path) -> DiskResult<Option<Box<dyn DiskLock>>> {
+        self.inner.lock_to_read(path)
+    }
     fn free_bytes(&self, path: &Path) -> DiskResult<u64> {
         self.inner.free_bytes(path)
     }

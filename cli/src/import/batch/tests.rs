@@ -9,7 +9,7 @@ use super::*;
 /// A store that takes so many appends and then closes; those in flight may or may not stand.
 #[derive(Default)]
 struct Fake {
-    events: RefCell<Vec<(String, EventId)>>,
+    events: RefCell<Vec<(String, EventData)>>,
     appends: Cell<usize>,
     appends_max: Option<usize>,
     busy_every: Option<usize>,
@@ -18,15 +18,22 @@ struct Fake {
 
 impl Fake {
     fn stored(&self) -> Vec<(String, EventId)> {
-        self.events.borrow().clone()
+        let id = |event: &EventData| event.id.unwrap();
+        self.events.borrow().iter().map(|(stream, event)| (stream.clone(), id(event))).collect()
     }
 }
 
 impl Target for Fake {
     type Pending = (Result<Appended, AppendError>, usize);
 
-    fn contains(&self, id: EventId) -> Result<bool, ReadError> {
-        Ok(self.events.borrow().iter().any(|(_, stored)| *stored == id))
+    fn look_up(&self, row: &Row) -> Result<Standing, ReadError> {
+        let events = self.events.borrow();
+        let found = events.iter().position(|(_, stored)| stored.id == Some(row.id));
+        Ok(match found {
+            None => Standing::New,
+            Some(at) if events[at] == (row.stream.clone(), row.event.clone()) => Standing::Same,
+            Some(at) => Standing::Other(Position::new(at as u64)),
+        })
     }
 
     fn submit(&self, append: Append) -> Self::Pending {
@@ -46,7 +53,7 @@ impl Target for Fake {
         let mut streams = HashSet::new();
         for stream in append.streams {
             assert!(streams.insert(stream.stream.clone()), "each stream is named once");
-            events.extend(stream.events.iter().map(|e| (stream.stream.clone(), e.id.unwrap())));
+            events.extend(stream.events.into_iter().map(|event| (stream.stream.clone(), event)));
         }
         let last = Position::new(events.len() as u64 - 1);
         let positions = Some((last, last));
@@ -132,6 +139,29 @@ fn an_id_that_comes_twice_in_one_input_is_appended_once() {
     let (result, loaded) = load(&target, &rows);
     result.unwrap();
     assert_eq!(loaded, Loaded { appended: 700, already_there: 700 });
+}
+
+#[test]
+fn an_id_that_another_event_has_stops_it_and_what_is_before_it_stays() {
+    let other = || Row { event: row(9, "s").event.id(row(0, "s").id), ..row(0, "s") };
+    let check = |stored: &[Row], input: &[Row], before: usize| {
+        let target = Fake::default();
+        load(&target, stored).0.unwrap();
+        let mut loader = Loader::new(&target);
+        let pushed = input.iter().try_for_each(|row| loader.push(row.clone()));
+        let error = pushed.and_then(|()| loader.finish().map(drop)).unwrap_err();
+        loader.settle_rest();
+        let LoadError::Append { places, error: AppendError::IdReused { id, .. } } = error else {
+            panic!("{error}")
+        };
+        assert_eq!((places.to_string().as_str(), id), ("line 2", row(0, "s").id));
+        assert_eq!(target.stored().len(), before);
+    };
+    // In the log before, and in the same input, on its way.
+    check(&[row(0, "s")], &[row(1, "s"), row(2, "t"), other(), row(3, "s")], 3);
+    check(&[], &[row(1, "s"), row(0, "s"), other(), row(3, "s")], 2);
+    let moved = Row { stream: "t".to_owned(), ..row(0, "s") };
+    check(&[row(0, "s")], &[moved], 1);
 }
 
 #[test]

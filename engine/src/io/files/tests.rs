@@ -287,6 +287,27 @@ fn lock_refuses_a_second_holder_until_it_is_given_back() {
 }
 
 #[test]
+fn readers_share_the_lock_keep_owners_out_and_write_nothing() {
+    on_every_disk(|disk, dir| {
+        let path = dir.join("lock");
+        assert!(disk.lock_to_read(&path).unwrap().is_none(), "there is no lock to take");
+        assert!(!path.exists());
+        fs::write(&path, "7").unwrap();
+        let readers = [disk.lock_to_read(&path).unwrap(), disk.lock_to_read(&path).unwrap()];
+        assert_eq!(fs::read(&path).unwrap(), b"7");
+        let error = disk.lock(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        // The file names a process long gone; the kernel knows better.
+        assert!(error.source.to_string().contains("already open in this process"), "{error:?}");
+        drop(readers);
+        let owner = disk.lock(&path).unwrap();
+        let error = disk.lock_to_read(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(owner);
+    });
+}
+
+#[test]
 fn clocks_run() {
     let disk = PortableDisk::buffered();
     let (wall, boot) = (disk.now(), disk.boot_time());
