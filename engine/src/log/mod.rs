@@ -28,7 +28,7 @@ use crate::commit::Signal;
 use crate::io::Disk;
 use crate::manifest::Sealed;
 use crate::segment::frames::Want;
-use crate::segment::{Chunk, Content, Segment, blocks, frames};
+use crate::segment::{Chunk, Content, FrameSlot, Segment, blocks, frames};
 use crate::watermark::Watermark;
 
 /// Segments in order of their positions.
@@ -260,6 +260,13 @@ impl Log {
             return ReadFault { corruption, resume_at: next.or(next_segment) };
         }
         let next_frame = segment.frames().and_then(|table| {
+            // The other records of a large frame are read by themselves.
+            let frame = table.find(position).filter(|frame| frames::is_large(&table, *frame));
+            let inside =
+                |slot: &FrameSlot| position + 1 < slot.first_position + u64::from(slot.count);
+            if frame.and_then(|frame| table.slots.get(frame)).is_some_and(inside) {
+                return Some(position + 1);
+            }
             let after = table.slots.partition_point(|slot| slot.first_position <= position);
             table.slots.get(after).map(|slot| slot.first_position)
         });

@@ -57,10 +57,13 @@ impl FrameTable {
         self.slots.partition_point(|slot| slot.first_position <= position).checked_sub(1)
     }
 
-    /// Where the frame of slot `index` ends, at the latest.
+    /// Where the frame of slot `index` ends. Around damage the next one may stand further on.
     pub(crate) fn end_of(&self, index: usize) -> u64 {
         assert!(index < self.slots.len(), "the slot of a frame that is there");
-        self.slots.get(index + 1).map_or(self.end_bytes, |slot| slot.offset_bytes)
+        let slot = &self.slots[index];
+        let end = slot.offset_bytes + u64::from(slot.stored_bytes);
+        let next = self.slots.get(index + 1).map_or(self.end_bytes, |slot| slot.offset_bytes);
+        end.next_multiple_of(crate::io::ALIGNMENT as u64).min(next)
     }
 }
 

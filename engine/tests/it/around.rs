@@ -1,0 +1,96 @@
+//! Reading around damage: what a disk cannot read, or reads wrongly, costs the events in it, and no
+//! others.
+
+use std::ops::Range;
+
+use nexus_engine::Engine;
+use nexus_protocol::{Append, Position, Read, ReadError, RecordedEvent};
+
+use crate::history::numbered;
+use crate::stores::{SHAPE, Store, read_around, segment, store_of_segments};
+
+const BLOCK: u64 = 4096;
+
+/// A read that is opened again behind each damage, as an export does: the events, and the holes.
+fn around(engine: &Engine, read: &Read) -> (Vec<RecordedEvent>, Vec<Range<u64>>) {
+    let (mut found, mut holes, mut next) = (Vec::new(), Vec::new(), Some(0));
+    while let Some(from) = next.take() {
+        for event in engine.read(read.clone().from_position(Position::new(from))) {
+            match event {
+                Ok(event) => found.push(event),
+                Err(ReadError::Corruption { position, resume_at, .. }) => {
+                    assert!(position.get() >= from, "{position} was passed at {from}");
+                    next = resume_at.map(Position::get);
+                    assert!(next.is_none_or(|next| next > position.get()), "it leads on");
+                    holes.push(position.get()..next.unwrap_or(u64::MAX));
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(holes.len() < 100, "it goes on for ever: {holes:?}");
+    }
+    (found, holes)
+}
+
+fn positions(events: &[RecordedEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.position().get()).collect()
+}
+
+#[test]
+fn a_block_that_cannot_be_read_costs_its_frame_and_no_others() {
+    for (number, position) in [(1, 3), (2, 18), (3, 33), (4, 48)] {
+        let (disk, line) = store_of_segments().closed();
+        let engine = SHAPE.open(&disk);
+        disk.fail_reads(segment(number), BLOCK * 5..BLOCK * 6);
+        assert_eq!(read_around(&engine, &line).unwrap(), [position..position + 1]);
+    }
+}
+
+#[test]
+fn a_block_that_cannot_be_read_costs_its_records_of_a_large_frame_and_no_others() {
+    let store = Store::new();
+    let event = |n| numbered(n, 700);
+    let append = (0..40).fold(Append::to("s-1"), |append, n| append.event(event(n)));
+    store.engine.append(append).wait().unwrap();
+    let (disk, _) = store.closed();
+    let engine = SHAPE.open(&disk);
+    // Frame 0, then the frame, in the middle of which it is.
+    disk.fail_reads(segment(1), BLOCK * 5..BLOCK * 6);
+    let one = |at: u64| {
+        let read = Read::all().from_position(Position::new(at)).limit(1);
+        engine.read(read).into_iter().next().unwrap()
+    };
+    let lost: Vec<u64> = (0..40).filter(|at| one(*at).is_err()).collect();
+    assert!((3..8).contains(&lost.len()), "{lost:?}");
+    assert!(lost.is_sorted_by(|a, b| a + 1 == *b), "{lost:?}");
+    // And so does a read of all.
+    let (found, _) = around(&engine, &Read::all());
+    let wanted: Vec<u64> = (0..40).filter(|at| !lost.contains(at)).collect();
+    assert_eq!(positions(&found), wanted);
+}
+
+#[test]
+fn a_read_backwards_gives_what_stands_behind_damage() {
+    let (disk, line) = store_of_segments().closed();
+    disk.flip_bit(segment(2), BLOCK * 5 + 40, 1);
+    disk.fail_reads(segment(3), BLOCK * 5..BLOCK * 6);
+    let engine = SHAPE.open(&disk);
+    let mut found = Vec::new();
+    let mut next = Some(line.end() - 1);
+    let mut holes = Vec::new();
+    while let Some(from) = next.take() {
+        for event in engine.read(Read::all().backwards().from_position(Position::new(from))) {
+            match event {
+                Ok(event) => found.push(event.position().get()),
+                Err(ReadError::Corruption { position, .. }) => {
+                    holes.push(position.get());
+                    next = position.get().checked_sub(1);
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    assert_eq!(holes, [33, 18]);
+    let wanted: Vec<u64> = (0..line.end()).rev().filter(|p| !holes.contains(p)).collect();
+    assert_eq!(found, wanted);
+}
