@@ -225,7 +225,10 @@ pub(crate) fn index_segment(
         end_bytes: HEADER_BLOCK_BYTES,
         next_position: sealed.first_position,
     };
-    let mut window = Window::new(Arc::clone(file))?;
+    let mut window = match lenient {
+        true => Window::around_damage(Arc::clone(file))?,
+        false => Window::new(Arc::clone(file))?,
+    };
     let mut on_frame = |scanned: Scanned<'_>| {
         add_to_table(&mut table, &scanned);
         scanned.events.iter().for_each(|event| builder.add(event));

@@ -2,14 +2,27 @@
 //! others.
 
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
-use nexus_engine::Engine;
-use nexus_protocol::{Append, Position, Read, ReadError, RecordedEvent};
+use nexus_engine::io::{Disk, SimDisk};
+use nexus_engine::{Engine, VerifyReport, verify_on};
+use nexus_protocol::{Append, CorruptionKind, Position, Read, ReadError, RecordedEvent};
 
 use crate::history::numbered;
-use crate::stores::{SHAPE, Store, read_around, segment, store_of_segments};
+use crate::stores::{SHAPE, Store, index_file, path_of, read_around, segment, store_of_segments};
+use crate::workload::DIR;
 
 const BLOCK: u64 = 4096;
+
+fn damaged(disk: &SimDisk) -> Engine {
+    SHAPE.options(disk).damaged(true).open(DIR).unwrap()
+}
+
+fn verified(disk: &SimDisk) -> VerifyReport {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    verify_on(&disk, Path::new(DIR), |_| ()).unwrap()
+}
 
 /// A read that is opened again behind each damage, as an export does: the events, and the holes.
 fn around(engine: &Engine, read: &Read) -> (Vec<RecordedEvent>, Vec<Range<u64>>) {
@@ -67,6 +80,74 @@ fn a_block_that_cannot_be_read_costs_its_records_of_a_large_frame_and_no_others(
     let (found, _) = around(&engine, &Read::all());
     let wanted: Vec<u64> = (0..40).filter(|at| !lost.contains(at)).collect();
     assert_eq!(positions(&found), wanted);
+}
+
+#[test]
+fn a_disk_that_cannot_read_a_block_is_read_around_from_the_start() {
+    // Sealed with and without its index file, and the one that is written.
+    for (number, position, with_index) in [(2, 18, true), (2, 18, false), (4, 48, true)] {
+        let (disk, line) = store_of_segments().closed();
+        if !with_index {
+            disk.remove_file(index_file(number));
+        }
+        disk.fail_reads(segment(number), BLOCK * 5..BLOCK * 6);
+        assert_eq!(read_around(&damaged(&disk), &line).unwrap(), [position..position + 1]);
+    }
+    // A header, and nothing of the file.
+    for (number, range) in [(2, 0..BLOCK), (2, 0..1 << 20), (3, 0..1 << 20)] {
+        let (disk, line) = store_of_segments().closed();
+        disk.fail_reads(segment(number), range);
+        let hole = if number == 2 { 14..29 } else { 29..44 };
+        assert_eq!(read_around(&damaged(&disk), &line).unwrap(), [hole]);
+    }
+    let (disk, line) = store_of_segments().closed();
+    disk.fail_reads(segment(4), 0..1 << 20);
+    let engine = damaged(&disk);
+    assert_eq!(read_around(&engine, &line.up_to(44)).unwrap(), []);
+    assert_eq!(engine.lost_end().unwrap().file, segment(4));
+    // What this node promised is of no matter to who reads.
+    let (disk, line) = store_of_segments().closed();
+    disk.fail_reads(path_of("node-state"), 0..BLOCK);
+    assert_eq!(read_around(&damaged(&disk), &line).unwrap(), []);
+}
+
+#[test]
+fn an_end_that_cannot_be_read_is_called_lost() {
+    // Killed: nothing else knows of the last frame.
+    let mut store = Store::new();
+    store.fill(10, 300);
+    let (disk, line) = store.killed();
+    disk.fail_reads(segment(1), BLOCK * 11..BLOCK * 12);
+    let engine = damaged(&disk);
+    assert_eq!(read_around(&engine, &line.up_to(9)).unwrap(), []);
+    let lost = engine.lost_end().unwrap();
+    assert_eq!((lost.file, lost.offset_bytes), (segment(1), BLOCK * 11));
+    assert!(matches!(lost.kind, CorruptionKind::Unreadable(_)), "{:?}", lost.kind);
+}
+
+#[test]
+fn verification_names_each_block_that_cannot_be_read_and_goes_on() {
+    let (disk, line) = store_of_segments().closed();
+    let blocks = [(1, 3), (2, 5), (2, 9), (4, 4)];
+    for (number, block) in blocks {
+        disk.fail_reads(segment(number), BLOCK * block..BLOCK * (block + 1));
+    }
+    let report = verified(&disk);
+    let named: Vec<(String, u64)> =
+        report.errors.iter().map(|it| (it.file.clone(), it.offset_bytes)).collect();
+    let wanted = blocks.map(|(number, block)| (segment(number), BLOCK * block));
+    assert_eq!(named, wanted);
+    for error in &report.errors {
+        assert!(matches!(error.kind, CorruptionKind::Unreadable(_)), "{error}");
+    }
+    assert_eq!((report.ok, report.segments), (false, 5));
+    assert!(report.events >= line.end() - 15, "{} of {}", report.events, line.end());
+    // A file of which nothing can be read does not hide what is behind it.
+    disk.clear_faults();
+    disk.fail_reads(segment(4), 0..1 << 20);
+    disk.fail_reads(path_of("node-state"), 0..1 << 20);
+    let files: Vec<String> = verified(&disk).errors.into_iter().map(|it| it.file).collect();
+    assert_eq!(files, [path_of("node-state"), segment(4)]);
 }
 
 #[test]
