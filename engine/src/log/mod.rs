@@ -11,6 +11,7 @@ pub(crate) mod maintain;
 mod prepare;
 pub(crate) mod recover;
 mod tail;
+mod times;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -18,10 +19,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use nexus_protocol::{Corruption, CorruptionKind, Lineage, LogId, Position, ReadError, Timestamp};
+use nexus_protocol::{Corruption, CorruptionKind, Lineage, LogId, Position, ReadError};
 
 pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
 pub(crate) use tail::Tail;
+pub(crate) use times::TimePlace;
 pub(crate) use writer::{Writer, WriterStart};
 
 use crate::commit::Signal;
@@ -281,39 +283,6 @@ impl Log {
             corruption: corruption.unwrap_or_else(missing),
             resume_at: next_frame.or(next_segment),
         }
-    }
-
-    /// The first position recorded at or after `time`; the end where there is none below `end`.
-    ///
-    /// Recorded times never decrease along the log, so it is a binary search: over segments, then
-    /// over positions of one of them.
-    pub(crate) fn position_at_time(&self, time: Timestamp, end: u64) -> Result<u64, ReadFault> {
-        let segments = self.segments();
-        let after = segments.partition_point(|segment| {
-            segment.first_recorded_at().is_some_and(|first| first < time)
-        });
-        let Some(segment) = after.checked_sub(1).and_then(|index| segments.get(index)) else {
-            return Ok(segments.first().map_or(0, |segment| segment.first_position).min(end));
-        };
-        let mut low = segment.first_position;
-        let mut high = segments.get(after).map_or(end, |next| next.first_position).min(end);
-        // The segment may hold nothing below `end` yet: what is in flight has a time too.
-        low = low.min(high);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let chunk = self.chunk(middle, Want::One)?;
-            let index = chunk.find(middle).expect("a chunk holds what was asked for");
-            let recorded_at = match chunk.record(index) {
-                Ok(record) => record.recorded_at(),
-                Err(_) => return Err(self.bad_record(middle)),
-            };
-            if recorded_at < time {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
     }
 
     /// What to say of a record whose checksum does not hold.

@@ -16,12 +16,12 @@ use nexus_protocol::{
     Timestamp, names,
 };
 
-pub(crate) use cursor::{Cursor, error_at};
+pub(crate) use cursor::Cursor;
 
 use crate::index::Index;
 use crate::index::plan::{Plan, Walk};
 use crate::index::stream::{StreamEntry, StreamView};
-use crate::log::Log;
+use crate::log::{Log, TimePlace};
 use crate::segment::frames::Want;
 
 /// Bytes that a scan reads ahead.
@@ -196,7 +196,7 @@ impl Reader {
         let mut end = view.count;
         match read.as_of {
             Some(AsOf::Revision(revision)) => end = end.min(revision.get().saturating_add(1)),
-            Some(as_of) => end = end.min(revisions_below(end_of(log, as_of, bound)?)),
+            Some(as_of) => end = end.min(revisions_below(end_of(log, as_of, bound))),
             None => {}
         }
         assert!(end <= view.count, "the past is a part of what is there");
@@ -204,9 +204,9 @@ impl Reader {
             (From::Start, Direction::Forwards) => view.floor,
             (From::Start, Direction::Backwards) => u64::MAX,
             (From::Revision(revision), _) => revision.get(),
-            (from, Direction::Forwards) => revisions_below(first_position(log, from, bound)?),
+            (from, Direction::Forwards) => revisions_below(first_position(log, from, bound)),
             (from, Direction::Backwards) => {
-                let last = last_position(log, from, bound)?;
+                let last = last_position(log, from, bound);
                 let count = last.map_or(0, |last| revisions_below(last.saturating_add(1)));
                 let Some(start) = count.checked_sub(1) else { return Ok(None) };
                 start
@@ -229,15 +229,15 @@ impl Reader {
             return Err(Invalid::Request(why.to_owned()).into());
         }
         let end = match read.as_of {
-            Some(as_of) => end_of(log, as_of, bound)?,
+            Some(as_of) => end_of(log, as_of, bound),
             None => bound,
         };
         assert!(end <= bound, "the past is a part of what is there");
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => 0,
             (From::Start, Direction::Backwards) => u64::MAX,
-            (from, Direction::Forwards) => first_position(log, from, bound)?,
-            (from, Direction::Backwards) => match last_position(log, from, bound)? {
+            (from, Direction::Forwards) => first_position(log, from, bound),
+            (from, Direction::Backwards) => match last_position(log, from, bound) {
                 Some(last) => last,
                 None => return Ok(None),
             },
@@ -432,35 +432,35 @@ fn run_at(entry: &StreamEntry, position: u64, direction: Direction, most: u64) -
     }
 }
 
-/// One after the last position of a past state.
-fn end_of(log: &Log, as_of: AsOf, bound: u64) -> Result<u64, ReadError> {
+/// One after the last position of a past state. What is damaged and may be of it belongs to it.
+fn end_of(log: &Log, as_of: AsOf, bound: u64) -> u64 {
     match as_of {
-        AsOf::Position(position) => Ok(bound.min(position.get().saturating_add(1))),
-        AsOf::Recorded(time) => first_after(log, time, bound),
+        AsOf::Position(position) => bound.min(position.get().saturating_add(1)),
+        AsOf::Recorded(time) => first_after(log, time, bound).latest,
         AsOf::Revision(_) => unreachable!("revisions belong to streams"),
     }
 }
 
 /// The first position recorded after a time.
-fn first_after(log: &Log, time: Timestamp, bound: u64) -> Result<u64, ReadError> {
+fn first_after(log: &Log, time: Timestamp, bound: u64) -> TimePlace {
     let after = Timestamp::from_micros(time.as_micros().saturating_add(1));
-    log.position_at_time(after, bound).map_err(|fault| error_at(0, fault))
+    log.position_at_time(after, bound)
 }
 
 /// The position that a read forwards begins at.
-fn first_position(log: &Log, from: From, bound: u64) -> Result<u64, ReadError> {
+fn first_position(log: &Log, from: From, bound: u64) -> u64 {
     match from {
-        From::Position(position) => Ok(position.get()),
-        From::Time(time) => log.position_at_time(time, bound).map_err(|fault| error_at(0, fault)),
+        From::Position(position) => position.get(),
+        From::Time(time) => log.position_at_time(time, bound).earliest,
         From::Start | From::Revision(_) => unreachable!("handled by the caller"),
     }
 }
 
 /// The position that a read backwards begins at; `None`: nothing is that old.
-fn last_position(log: &Log, from: From, bound: u64) -> Result<Option<u64>, ReadError> {
+fn last_position(log: &Log, from: From, bound: u64) -> Option<u64> {
     match from {
-        From::Position(position) => Ok(Some(position.get())),
-        From::Time(time) => Ok(first_after(log, time, bound)?.checked_sub(1)),
+        From::Position(position) => Some(position.get()),
+        From::Time(time) => first_after(log, time, bound).latest.checked_sub(1),
         From::Start | From::Revision(_) => unreachable!("handled by the caller"),
     }
 }

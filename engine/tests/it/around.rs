@@ -4,12 +4,15 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_engine::io::{Disk, SimDisk};
 use nexus_engine::{Engine, VerifyReport, verify_on};
-use nexus_protocol::{Append, CorruptionKind, Position, Read, ReadError, RecordedEvent};
+use nexus_protocol::{
+    Append, AsOf, CorruptionKind, Position, Read, ReadError, RecordedEvent, Timestamp,
+};
 
-use crate::history::numbered;
+use crate::history::{Line, numbered};
 use crate::stores::{SHAPE, Store, index_file, path_of, read_around, segment, store_of_segments};
 use crate::workload::DIR;
 
@@ -148,6 +151,73 @@ fn verification_names_each_block_that_cannot_be_read_and_goes_on() {
     disk.fail_reads(path_of("node-state"), 0..1 << 20);
     let files: Vec<String> = verified(&disk).errors.into_iter().map(|it| it.file).collect();
     assert_eq!(files, [path_of("node-state"), segment(4)]);
+}
+
+/// Events of different times, in segments of frames, or rewritten ones.
+fn store_of_times(compress: bool) -> (SimDisk, Line, Vec<Timestamp>) {
+    let mut store = Store::new();
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..11 {
+            store.disk.advance(Duration::from_secs(1));
+            times.push(store.disk.now());
+            store.fill(1, 3000);
+        }
+        store.engine.maintain().unwrap();
+    }
+    let (disk, line) = store.closed();
+    if compress {
+        let options = SHAPE.options(&disk).compress(true).frames_kept_bytes(0);
+        let engine = options.open(DIR).unwrap();
+        (0..6).for_each(|_| engine.maintain().unwrap());
+        engine.close().unwrap();
+    }
+    (disk, line, times)
+}
+
+/// Each state of the past is found, less what is damaged.
+fn check_past(engine: &Engine, times: &[Timestamp], hole: &Range<u64>) {
+    for (time, last) in times.iter().zip(0_u64..) {
+        let (found, holes) = around(engine, &Read::all().as_of(AsOf::Recorded(*time)));
+        let wanted: Vec<u64> = (0..=last).filter(|p| !hole.contains(p)).collect();
+        assert_eq!(positions(&found), wanted, "as of {last}");
+        // What may have been there by then is named, and not left out in silence.
+        let silent = holes.is_empty();
+        assert!(silent == (last < hole.start) || last + 1 == hole.start, "as of {last}: {holes:?}");
+        // The same where a read begins at a time.
+        let first = engine.read(Read::all().from_time(*time)).into_iter().next().unwrap();
+        match first {
+            Ok(event) => assert!(event.position().get() == last && !hole.contains(&last)),
+            Err(ReadError::Corruption { position, .. }) => {
+                let at = position.get();
+                assert!(
+                    hole.contains(&at) && (hole.start..=hole.end).contains(&last),
+                    "{at} {last}"
+                );
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_past_state_is_found_around_damage() {
+    // A frame of a sealed segment: times are known without it.
+    let (disk, _, times) = store_of_times(false);
+    disk.flip_bit(segment(2), BLOCK * 5 + 200, 1);
+    check_past(&SHAPE.open(&disk), &times, &(18..19));
+    // A whole segment.
+    disk.flip_bit(segment(3), 40, 1);
+    disk.flip_bit(segment(2), BLOCK * 5 + 200, 1);
+    check_past(&SHAPE.open(&disk), &times, &(29..44));
+    // A block of a rewritten one.
+    let (disk, line, times) = store_of_times(true);
+    let rewritten = path_of("segments/0000000002.g1.seg");
+    disk.flip_bit(&rewritten, BLOCK + 100, 1);
+    let engine = SHAPE.open(&disk);
+    let holes = read_around(&engine, &line).unwrap();
+    assert_eq!(holes.len(), 1, "{holes:?}");
+    check_past(&engine, &times, &holes[0]);
 }
 
 #[test]
