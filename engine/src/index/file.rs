@@ -18,7 +18,7 @@ use super::keys::{EventKeys, PostingKey, stream_key};
 use super::stream::Effect;
 use crate::error::LogError;
 use crate::fields::{FieldError, FieldReader, FieldWriter};
-use crate::frame::ChainDigest;
+use crate::frame::{self, ChainDigest};
 use crate::io::{self, Disk};
 use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 use crate::segment::{FrameSlot, FrameTable, HEADER_BLOCK_BYTES};
@@ -276,6 +276,7 @@ impl SegmentIndex {
                 (sealed.first_position..next).contains(&frame.first_position)
                     && next <= sealed.next_position
                     && frame.offset_bytes >= HEADER_BLOCK_BYTES
+                    && frame.stored_bytes as usize >= frame::HEADER_BYTES
                     && io::is_aligned(frame.offset_bytes)
                     && end <= sealed.end_bytes
             })
@@ -411,6 +412,7 @@ mod tests {
         assert!(!taken(&entry(), |index| index.frames[1].count = 0));
         assert!(!taken(&entry(), |index| index.frames[1].count = 2));
         assert!(!taken(&entry(), |index| index.frames[1].stored_bytes = 12_289));
+        assert!(!taken(&entry(), |index| index.frames[0].stored_bytes = 103));
         let rewritten = SegmentEntry { layout: SegmentLayout::Blocks, ..entry() };
         assert!(taken(&rewritten, |index| index.frames.clear()), "blocks need no frames");
     }
