@@ -316,6 +316,30 @@ impl SegmentIndex {
             let entry = index.stream_or_new(&stream_key(name.as_str()), &name);
             run.positions.iter().for_each(|delta| entry.positions.push(at(delta)));
         }
+        self.add_keys(index, sealed);
+        Ok(())
+    }
+
+    /// Adds the segment where damage is read around: the streams that do not join are known by all but
+    /// their own lists.
+    pub(crate) fn add_around_damage(&self, index: &Index, sealed: &Sealed) {
+        let at = |delta: &u32| sealed.first_position + u64::from(*delta);
+        for run in &self.streams {
+            let Ok(name) = StreamName::new(&run.name) else { continue };
+            let entry = index.stream_or_new(&stream_key(name.as_str()), &name);
+            let count = run.positions.len() as u64;
+            if entry.positions.len() as u64 == run.first_revision {
+                run.positions.iter().for_each(|delta| entry.positions.push(at(delta)));
+            } else if let Some(last) = run.first_revision.saturating_add(count).checked_sub(1) {
+                entry.note_revision(last);
+            }
+        }
+        self.add_keys(index, sealed);
+    }
+
+    /// Adds what does not depend on the segments before.
+    fn add_keys(&self, index: &Index, sealed: &Sealed) {
+        let at = |delta: &u32| sealed.first_position + u64::from(*delta);
         for run in &self.postings {
             let list = index.postings_or_new(&run.key);
             let dropped = usize::from(crate::planted::is("index-loses-last-posting"));
@@ -331,7 +355,6 @@ impl SegmentIndex {
                 index.apply_effect(&entry, at(&run.position), run.revision, &effect);
             }
         }
-        Ok(())
     }
 }
 

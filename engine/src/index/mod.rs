@@ -207,6 +207,24 @@ impl Index {
         Ok(())
     }
 
+    /// The same where damage is read around: an event that does not follow is found by all but its
+    /// stream's own list, and takes effect all the same, so that nothing hidden comes back.
+    pub(crate) fn apply_around_damage(&self, event: &RecordedEvent) {
+        if self.apply_event(event).is_ok() {
+            return;
+        }
+        let Ok(name) = StreamName::new(event.stream()) else { return };
+        let entry = self.stream_or_new(&stream_key(name.as_str()), &name);
+        let (position, revision) = (event.position().get(), event.revision().get());
+        entry.note_revision(revision);
+        let keys = EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
+        keys.postings().for_each(|key| self.postings_or_new(key).push(position));
+        self.ids.insert(keys.id, position);
+        if let Some(effect) = effect_of(event) {
+            self.apply_effect(&entry, position, revision, &effect);
+        }
+    }
+
     /// An event at or above the committed watermark is taken back. `bound` is where the log is cut.
     pub(crate) fn unapply(&self, event: &RecordedEvent, bound: u64) {
         assert!(event.position().get() >= bound, "only what is cut is taken back");
@@ -233,7 +251,10 @@ impl Index {
         }
         let hiding = self.hiding.read().expect("no panic while settings are changed");
         match hiding.get(event.stream()) {
-            Some(entry) => entry.view(bound).shows(event.revision().get()),
+            Some(entry) => {
+                let (revision, position) = (event.revision().get(), event.position().get());
+                entry.view(bound).shows_at(revision, position)
+            }
             None => true,
         }
     }

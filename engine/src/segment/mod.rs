@@ -21,7 +21,7 @@ pub(crate) use header::SegmentHeader;
 
 use crate::error::LogError;
 use crate::io::{Disk, DiskFile, DiskResult, FileKind, OpenMode};
-use crate::manifest::{SegmentEntry, SegmentLayout};
+use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 
 /// Bytes before the first frame.
 pub(crate) const HEADER_BLOCK_BYTES: u64 = crate::io::ALIGNMENT as u64;
@@ -49,6 +49,12 @@ pub(crate) struct FrameTable {
 }
 
 impl FrameTable {
+    /// That of a sealed segment, before a frame was added.
+    pub(crate) fn of_sealed(sealed: &Sealed) -> Self {
+        let (end_bytes, next_position) = (HEADER_BLOCK_BYTES, sealed.first_position);
+        Self { slots: Vec::new(), end_bytes, next_position }
+    }
+
     /// Index of the frame that holds `position`.
     pub(crate) fn find(&self, position: u64) -> Option<usize> {
         if position >= self.next_position {

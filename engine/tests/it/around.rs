@@ -1,5 +1,5 @@
 //! Reading around damage: what a disk cannot read, or reads wrongly, costs the events in it, and no
-//! others.
+//! others; and what was hidden stays hidden.
 
 use std::ops::Range;
 use std::path::Path;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use nexus_engine::io::{Disk, SimDisk};
 use nexus_engine::{Engine, VerifyReport, verify_on};
 use nexus_protocol::{
-    Append, AsOf, CorruptionKind, Position, Read, ReadError, RecordedEvent, Timestamp,
+    Append, AsOf, CorruptionKind, ExpectedRevision, Position, Read, ReadError, RecordedEvent,
+    Revision, StreamChange, Timestamp,
 };
 
 use crate::history::{Line, numbered};
@@ -50,6 +51,15 @@ fn around(engine: &Engine, read: &Read) -> (Vec<RecordedEvent>, Vec<Range<u64>>)
 
 fn positions(events: &[RecordedEvent]) -> Vec<u64> {
     events.iter().map(|event| event.position().get()).collect()
+}
+
+/// What is found is what a whole store shows, but for the holes.
+fn check_left(engine: &Engine, visible: &[u64], lost: &[u64]) {
+    let (found, holes) = around(engine, &Read::all());
+    let in_hole = |position: &u64| holes.iter().any(|hole| hole.contains(position));
+    let wanted: Vec<u64> = visible.iter().copied().filter(|p| !lost.contains(p)).collect();
+    assert_eq!(positions(&found), wanted, "{holes:?}");
+    assert!(lost.iter().all(in_hole), "{holes:?}");
 }
 
 #[test]
@@ -244,4 +254,67 @@ fn a_read_backwards_gives_what_stands_behind_damage() {
     assert_eq!(holes, [33, 18]);
     let wanted: Vec<u64> = (0..line.end()).rev().filter(|p| !holes.contains(p)).collect();
     assert_eq!(found, wanted);
+}
+
+/// Hides a part of each stream, in frames behind those that are there.
+fn hide(store: &Store) {
+    let truncate =
+        StreamChange { truncate_before: Some(Revision::new(4)), ..StreamChange::default() };
+    let count = StreamChange { max_count: Some(Some(2)), ..StreamChange::default() };
+    store.engine.set_stream("s-0", truncate).unwrap();
+    store.engine.set_stream("s-1", count).unwrap();
+    store.engine.delete_stream("s-2", ExpectedRevision::Any).unwrap();
+    store.engine.append(Append::to("s-2").event(numbered(10_000, 9))).wait().unwrap();
+}
+
+fn visible(engine: &Engine) -> Vec<u64> {
+    positions(&engine.read(Read::all()).into_iter().map(Result::unwrap).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_was_hidden_stays_hidden_around_damage_at_the_end() {
+    for lost in [0, 1, 2, 3, 4, 5, 17] {
+        let mut store = Store::new();
+        store.fill(18, 300);
+        hide(&store);
+        let visible = visible(&store.engine);
+        assert!(visible.len() < 12, "{visible:?}");
+        let (disk, _) = store.closed();
+        // Frame 0 has the first block, and the second segment begins at position 14.
+        let (number, block) = if lost < 14 { (1, lost + 2) } else { (2, lost - 14 + 1) };
+        disk.flip_bit(segment(number), BLOCK * block + 200, 1);
+        check_left(&damaged(&disk), &visible, &[lost]);
+    }
+}
+
+#[test]
+fn what_was_hidden_stays_hidden_around_damaged_segments() {
+    for (number, whole) in [(1, true), (2, true), (1, false), (2, false)] {
+        let mut store = Store::new();
+        for _ in 0..3 {
+            store.fill(11, 300);
+            store.engine.maintain().unwrap();
+        }
+        hide(&store);
+        for n in 0..40 {
+            store
+                .engine
+                .append(Append::to("other").event(numbered(20_000 + n, 300)))
+                .wait()
+                .unwrap();
+            store.engine.maintain().unwrap();
+        }
+        assert!(store.engine.stats().segments > 4);
+        let visible = visible(&store.engine);
+        let (disk, _) = store.closed();
+        disk.remove_file(index_file(number));
+        let lost: Vec<u64> = if whole {
+            disk.remove_file(segment(number));
+            if number == 1 { (0..14).collect() } else { (14..29).collect() }
+        } else {
+            disk.flip_bit(segment(number), BLOCK * 5 + 200, 1);
+            vec![if number == 1 { 3 } else { 18 }]
+        };
+        check_left(&damaged(&disk), &visible, &lost);
+    }
 }
