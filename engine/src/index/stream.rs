@@ -228,7 +228,11 @@ impl StreamEntry {
         });
         next.position = position;
         next.revision = revision;
-        next.floor = next.floor.max(data.floor.get());
+        // What the limits before hid by now stays hidden. The floor in the event was right when it was
+        // computed, and further events may stand between: then this is the higher one.
+        let by_count = next.limits.max_count.map_or(0, |max| count.saturating_sub(max));
+        let truncated = next.limits.truncate_before.map_or(0, Revision::get).min(count);
+        next.floor = next.floor.max(data.floor.get()).max(by_count).max(truncated);
         match kind {
             MetaKind::Set => next.limits = data.limits,
             MetaKind::Deleted => {

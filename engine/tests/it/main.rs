@@ -7,6 +7,7 @@
 
 mod around;
 mod basics;
+mod busy;
 mod conformance;
 mod crash_points;
 mod damage;
