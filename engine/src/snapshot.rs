@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, FoldIdentity, Invalid, ReadError, Revision,
     SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, SnapshotMetadata,
-    StreamName, StreamState, ladder,
+    StreamName, ladder,
 };
 
 use crate::index::keys::stream_key;
@@ -47,9 +47,7 @@ pub(crate) fn list(namespace: &Namespace, stream: &str) -> Result<Vec<SnapshotIn
     // A state made of deleted events is as hidden as they are. The ladder counts it all the same, so
     // that a delete brings none back that was out.
     let view = committer.index.view(&stream_key(stream), committer.log.committed.get());
-    let gone = view.state == StreamState::Tombstoned;
-    let visible = |at: &Revision| !gone && at.get() >= view.first_of_life;
-    Ok(kept.iter().filter(|at| visible(at)).map(|at| all[at]).collect())
+    Ok(kept.iter().filter(|at| view.shows_snapshot(**at)).map(|at| all[at]).collect())
 }
 
 pub(crate) fn load(

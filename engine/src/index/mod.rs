@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use foldhash::fast::FixedState;
-use nexus_protocol::{RecordedEvent, StreamName, names};
+use nexus_protocol::{RecordedEvent, SNAPSHOT_PREFIX, StreamName, names};
 
 use ids::Ids;
 use keys::{EventKeys, KeyKind, PostingKey, StreamKey, posting_key, stream_key};
@@ -249,14 +249,23 @@ impl Index {
         if self.hiding_count.load(Ordering::Acquire) == 0 {
             return true;
         }
-        let hiding = self.hiding.read().expect("no panic while settings are changed");
-        match hiding.get(event.stream()) {
-            Some(entry) => {
-                let (revision, position) = (event.revision().get(), event.position().get());
-                entry.view(bound).shows_at(revision, position)
-            }
-            None => true,
+        let (revision, position) = (event.revision().get(), event.position().get());
+        let view = self.hiding_view(event.stream(), bound);
+        if view.is_some_and(|view| !view.shows_at(revision, position)) {
+            return false;
         }
+        // A state made of deleted events is as hidden as they are.
+        let Some(target) = event.stream().strip_prefix(SNAPSHOT_PREFIX) else { return true };
+        match (self.hiding_view(target, bound), effect_of(event)) {
+            (Some(view), Some(Effect::Snapshot(taken))) => view.shows_snapshot(taken.revision),
+            _ => true,
+        }
+    }
+
+    /// What can be seen of a stream, if something of it may be hidden.
+    fn hiding_view(&self, stream: &str, bound: u64) -> Option<StreamView> {
+        let hiding = self.hiding.read().expect("no panic while settings are changed");
+        hiding.get(stream).map(|entry| entry.view(bound))
     }
 
     /// Streams that have settings, by name: what is appended for them has one order everywhere.

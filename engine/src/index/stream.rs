@@ -84,6 +84,12 @@ impl StreamView {
         revision >= self.hidden_below || crate::planted::is("hidden-events-shown")
     }
 
+    /// Whether a snapshot of the stream at this revision is visible: not where the events it was made of
+    /// are deleted. What is only truncated is still in the state.
+    pub(crate) fn shows_snapshot(&self, at: Revision) -> bool {
+        self.state != StreamState::Tombstoned && at.get() >= self.first_of_life
+    }
+
     /// Whether an event of this revision at this position is visible: the same, and right where the
     /// index lacks events as well.
     pub(crate) fn shows_at(&self, revision: u64, position: u64) -> bool {

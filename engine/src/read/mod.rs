@@ -367,8 +367,12 @@ impl Reader {
 
     fn lets_through(&self, event: &RecordedEvent) -> bool {
         match &self.source {
-            // The floor was taken into account; a filter may be given all the same.
-            Source::Stream { .. } => self.filter.matches(event),
+            // The floor was taken into account; a filter may be given all the same, and a snapshot is
+            // hidden by what became of another stream.
+            Source::Stream { .. } => {
+                self.filter.matches(event)
+                    && (!event.is_system() || self.index.shows(event, self.bound))
+            }
             _ => {
                 (self.system || !event.is_system())
                     && self.filter.matches(event)
