@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError};
+use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError, RecordedEvent};
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -112,6 +112,7 @@ fn export(
     let mut exported = Exported::default();
     // Everything is looked at and the filter applied here: around damage the index may lack events.
     let filter = args.filter.filter();
+    let wanted = |event: &RecordedEvent| filter.selects(event, args.filter.system);
     let system = args.filter.system || filter.names_system();
     let mut next = Some(args.from);
     let bar = bar(store, args);
@@ -122,7 +123,7 @@ fn export(
                 bar.set_position(event.position().get());
             }
             match event {
-                Ok(event) if !filter.matches(&event) => {}
+                Ok(event) if !wanted(&event) => {}
                 Ok(event) => {
                     serde_json::to_writer(&mut *out, &EventJson::from(&event))
                         .map_err(|error| cannot(error.into()))?;

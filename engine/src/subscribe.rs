@@ -61,7 +61,6 @@ pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> 
         Start::End => log.committed.get(),
     };
     let mut ready = VecDeque::new();
-    let mut system = subscribe.system || subscribe.filter.names_system();
     let mut filter = subscribe.filter;
     if let Err(invalid) = filter.check() {
         ready.push_back(Err(invalid.into()));
@@ -70,7 +69,6 @@ pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> 
         if let Err(name) = names::check_stream_name(&stream) {
             ready.push_back(Err(name.into()));
         }
-        system |= names::is_system(&stream);
         filter = of_stream(&filter, &stream);
     }
     Subscription {
@@ -79,7 +77,7 @@ pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> 
         log: Arc::clone(log),
         index: Arc::clone(index),
         filter,
-        system,
+        system: subscribe.system,
         checkpoint_every: match subscribe.checkpoint_every {
             0 => CHECKPOINT_EVERY,
             every => every,

@@ -135,9 +135,20 @@ impl Filter {
         self.is_all() || self.alternatives.iter().any(|item| item.matches(event))
     }
 
-    /// Whether it names the system's streams.
+    /// Whether an alternative of it names the system's streams: then some system events may be asked
+    /// for. Which, [`Filter::selects`] says.
     pub fn names_system(&self) -> bool {
         self.alternatives.iter().any(FilterItem::names_system)
+    }
+
+    /// Whether a read with this filter gives an event. System events are left out unless `system` says
+    /// that all are wanted, or the alternative that matches names their streams itself: that another
+    /// one does opens nothing to it.
+    pub fn selects(&self, event: &RecordedEvent, system: bool) -> bool {
+        if system || !event.is_system() {
+            return self.matches(event);
+        }
+        self.alternatives.iter().any(|item| item.names_system() && item.matches(event))
     }
 
     /// Checks the counts.

@@ -74,6 +74,7 @@ pub(crate) struct Reader {
     index: Arc<Index>,
     source: Source,
     filter: Filter,
+    /// Whether all system events are wanted.
     system: bool,
     direction: Direction,
     /// The next position or revision to look at; `None`: there is none.
@@ -267,7 +268,7 @@ impl Reader {
             index: Arc::clone(index),
             source,
             filter: read.filter.clone(),
-            system: read.system || read.filter.names_system(),
+            system: read.system,
             direction: read.direction,
             next: Some(next),
             end,
@@ -353,7 +354,7 @@ impl Reader {
     /// stream takes its events that stand together.
     fn want(&self, position: u64) -> Want {
         let at_once = self.cursor.chunks_read == 0 && self.left <= AT_ONCE;
-        let (bytes, system) = (SCAN_BYTES, self.system);
+        let (bytes, system) = (SCAN_BYTES, self.system || self.filter.names_system());
         match (&self.source, self.direction) {
             (Source::Scan, _) if at_once => Want::One,
             (Source::Scan, Direction::Forwards) => Want::Following { bytes, system },
@@ -373,11 +374,7 @@ impl Reader {
                 self.filter.matches(event)
                     && (!event.is_system() || self.index.shows(event, self.bound))
             }
-            _ => {
-                (self.system || !event.is_system())
-                    && self.filter.matches(event)
-                    && self.index.shows(event, self.bound)
-            }
+            _ => self.filter.selects(event, self.system) && self.index.shows(event, self.bound),
         }
     }
 

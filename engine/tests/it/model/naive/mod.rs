@@ -18,7 +18,7 @@ use nexus_protocol::{
     StreamName, StreamState, Timestamp,
 };
 
-pub(crate) use read::{matches, names_system};
+pub(crate) use read::selects;
 
 /// An event of the log. Its place in the list is its position.
 #[derive(Clone, Debug)]
