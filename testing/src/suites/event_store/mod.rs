@@ -115,7 +115,7 @@ cases! {
         bad_requests_end_a_subscription;
     snapshots: the_newest_is_loaded, another_fold_is_a_miss, older_ones_stand_on_a_ladder,
         a_past_state_is_loaded, of_one_revision_the_newest_counts, a_delete_hides_them,
-        a_delete_hides_their_events, system_streams_have_none;
+        a_delete_hides_their_events, each_fold_has_a_ladder_of_its_own, system_streams_have_none;
     limits: names_are_checked, counts_and_sizes_are_bounded, what_is_at_the_limit_is_taken,
         names_are_compared_bytewise;
 }

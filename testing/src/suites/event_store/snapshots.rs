@@ -182,3 +182,33 @@ pub(super) async fn a_delete_hides_their_events<S: EventStore>(store: S) {
     assert_eq!(found(named()).await, [0; 0]);
     assert_eq!(found(category()).await, [0; 0]);
 }
+
+/// A new fold begins with few snapshots, and those of an old one are no use to it.
+pub(super) async fn each_fold_has_a_ladder_of_its_own<S: EventStore>(store: S) {
+    let new = FoldIdentity { fold_version: 2, ..FOLD };
+    fill(&store, "a-1", 0, 40).await;
+    for at in 0..40 {
+        save(&store, at).await;
+    }
+    // Beside those of the other fold, and at a revision that has one already.
+    for at in [17, 18, 19, 33] {
+        store.save_snapshot(snapshot(at, new)).await.unwrap();
+    }
+    for at in [34, 35] {
+        store.save_snapshot(snapshot(at, FOLD)).await.unwrap();
+    }
+    let list = store.list_snapshots("a-1").await.unwrap();
+    let of = |fold: FoldIdentity| -> Vec<u64> {
+        list.iter().filter(|it| it.fold == fold).map(|it| it.revision.get()).collect()
+    };
+    assert_eq!(of(FOLD), [0, 1, 2, 4, 8, 16, 32, 36, 37, 38, 39]);
+    assert_eq!(of(new), [17, 18, 19, 33]);
+    assert!(list.is_sorted_by_key(|it| (it.revision, it.position)), "by ascending revision");
+    for (at, wanted) in [(39, 33), (32, 19), (18, 18), (16, 0)] {
+        let at = SnapshotAt::Revision(revision(at));
+        let found = store.load_snapshot("a-1", at, new).await.unwrap();
+        assert_eq!(found.map_or(0, |found| found.revision.get()), wanted);
+    }
+    store.save_snapshot(snapshot(37, new)).await.unwrap();
+    assert_eq!(loaded(&store, SnapshotAt::Revision(revision(37))).await, Some(37));
+}
