@@ -45,6 +45,7 @@ pub(crate) fn list(namespace: &Namespace, stream: &str) -> Result<Vec<SnapshotIn
     // A state made of deleted events is as hidden as they are. The ladder counts it all the same, so
     // that a delete brings none back that was out.
     let view = committer.index.view(&stream_key(stream), committer.log.committed.get());
+    assert!(kept.is_sorted_by_key(|info| info.revision), "by ascending revision");
     kept.retain(|info| view.shows_snapshot(info.revision));
     Ok(kept)
 }

@@ -265,6 +265,7 @@ impl Check<'_> {
                 }
                 at += header.padded_bytes();
             };
+            assert!(at > bad, "what is behind damage is behind it");
             self.bad_frame(window, path, at, kind_of(why))?;
             bad = at;
         }

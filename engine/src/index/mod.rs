@@ -216,6 +216,7 @@ impl Index {
         let Ok(name) = StreamName::new(event.stream()) else { return };
         let entry = self.stream_or_new(&stream_key(name.as_str()), &name);
         let (position, revision) = (event.position().get(), event.revision().get());
+        assert_ne!(entry.positions.len() as u64, revision, "what follows was applied");
         entry.note_revision(revision);
         let keys = EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
         keys.postings().for_each(|key| self.postings_or_new(key).push(position));

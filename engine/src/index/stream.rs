@@ -182,6 +182,7 @@ impl StreamEntry {
             _ => (by_limits.min(count), by_limits),
         };
         assert!(floor <= count, "what is hidden is of what is there");
+        assert!(floor == count || floor == hidden_below, "what is not hidden is shown");
         assert!(meta.first_of_life <= count, "a life begins behind what was deleted");
         StreamView {
             state,

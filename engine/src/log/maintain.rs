@@ -254,6 +254,7 @@ pub(crate) fn read_around_damage(
             add_to_table(&mut table, &scanned);
             events.iter().for_each(&mut *on_event);
         }
+        assert!(at > end, "what is behind damage is behind it");
         end = at + header.padded_bytes() - ALIGNMENT as u64;
     }
     // What is missing at the end is damage, and not behind the end.

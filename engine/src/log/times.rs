@@ -95,5 +95,6 @@ fn place_in(table: &FrameTable, time: Timestamp, low: u64, latest: u64) -> TimeP
     let older = index.checked_sub(1).and_then(|index| table.slots.get(index));
     let earliest = older.map_or(low, |it| it.first_position + u64::from(it.count)).min(latest);
     let latest = table.slots.get(index).map_or(latest, |slot| slot.first_position.min(latest));
+    assert!(low <= latest, "a segment's frames stand behind its beginning");
     TimePlace { earliest: earliest.min(latest), latest }
 }

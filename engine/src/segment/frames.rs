@@ -65,7 +65,10 @@ pub(crate) fn load(
             return loaded;
         }
         match narrower(segment, position, want) {
-            Some(narrower) => want = narrower,
+            Some(narrower) => {
+                assert_ne!(narrower, want, "what is tried again is less");
+                want = narrower;
+            }
             None => return loaded,
         }
     }

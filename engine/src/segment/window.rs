@@ -76,6 +76,7 @@ impl Window {
     /// Fills `buffer` block by block: up to the end of the file, or to a block that cannot be read and
     /// is not passed over. An error where that one stands before `want`.
     fn read_blocks(&mut self, buffer: &mut [u8], offset: u64, want: u64) -> DiskResult<usize> {
+        assert!(io::is_aligned(offset), "blocks are read at aligned offsets");
         let mut done = 0;
         for block in buffer.chunks_mut(ALIGNMENT) {
             let at = offset + done as u64;
