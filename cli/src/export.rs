@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError};
+use nexus_protocol::{AsOf, Corruption, EventJson, Position, Read, ReadError, RecordedEvent};
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -126,17 +126,19 @@ fn export(
     let mut exported = Exported::default();
     // Everything is looked at and the filter applied here: around damage the index may lack events.
     let filter = args.filter.filter();
+    let wanted = |event: &RecordedEvent| filter.selects(event, args.filter.system);
     let system = args.filter.system || filter.names_system();
+    let as_of = resolved(store, args.as_of)?;
     let mut next = Some(args.from);
     let bar = bar(store, args);
     while let Some(from) = next.take() {
-        let read = Read { system, as_of: args.as_of, ..Read::all() };
+        let read = Read { system, as_of, ..Read::all() };
         for event in store.read(read.from_position(Position::new(from))) {
             if let Ok(event) = &event {
                 bar.set_position(event.position().get());
             }
             match event {
-                Ok(event) if !filter.matches(&event) => {}
+                Ok(event) if !wanted(&event) => {}
                 Ok(event) => {
                     serde_json::to_writer(&mut *out, &EventJson::from(&event))
                         .map_err(|error| cannot(error.into()))?;
@@ -168,6 +170,20 @@ fn export(
         exported.holes.push(hole);
     }
     Ok(exported)
+}
+
+/// A past state by its last position, which is found once and not again behind each damage.
+fn resolved(store: &Store, as_of: Option<AsOf>) -> Result<Option<AsOf>, Failure> {
+    let Some(AsOf::Recorded(_)) = as_of else { return Ok(as_of) };
+    let read = Read { as_of, ..Read::all().system().backwards().limit(1) };
+    let last = match store.read(read).into_iter().next() {
+        None => return Ok(as_of),
+        Some(Ok(event)) => event.position(),
+        // What is damaged and may be of it belongs to it.
+        Some(Err(ReadError::Corruption { position, .. })) => position,
+        Some(Err(error)) => return Err(error.into()),
+    };
+    Ok(Some(AsOf::Position(last)))
 }
 
 /// How far it is, over positions: on a terminal that the events themselves do not go to.

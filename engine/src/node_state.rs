@@ -136,8 +136,18 @@ impl NodeStateFile {
             Err(error) => return Err(error.into()),
         };
         let mut bytes = vec![0; 2 * SLOT_BYTES];
-        let got = io::read_full_at(&*file, &mut bytes, 0)?;
-        bytes.truncate(got);
+        match io::read_full_at(&*file, &mut bytes, 0) {
+            Ok(got) => bytes.truncate(got),
+            // For reading around damage a slot that cannot be read is as one that does not check.
+            Err(_) if mode == OpenMode::Read && rebuilt.is_some() => {
+                for (slot, at) in bytes.chunks_mut(SLOT_BYTES).zip([0, SLOT_BYTES as u64]) {
+                    if io::read_full_at(&*file, slot, at).is_err() {
+                        slot.fill(0);
+                    }
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
         let newer = bytes.chunks(SLOT_BYTES).find_map(|slot| newer_version(slot, &MAGIC, VERSION));
         if let Some(version) = newer {
             let what = format!("node-state of version {version}");

@@ -25,7 +25,8 @@ use crate::node_state::{NODE_STATE_FILE, NodeState, NodeStateFile, Vote};
 use crate::options::Options;
 use crate::segment::window::Window;
 use crate::segment::{
-    Content, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader, blocks,
+    Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader,
+    blocks,
 };
 
 /// Folder of the namespaces in a data directory.
@@ -226,13 +227,13 @@ fn settings_of(options: &Options) -> Settings {
     }
 }
 
-/// Events of the tail enter the index. Around damage revisions have holes: what does not join is
-/// left to reads by position.
+/// Events of the tail enter the index. Around damage revisions have holes: of what does not join,
+/// what can be known is.
 fn apply_tail(index: &Index, events: &[RecordedEvent], mode: Recovery) -> Result<(), &'static str> {
     for event in events {
-        match index.apply_event(event) {
-            Err(why) if mode != Recovery::Damaged => return Err(why),
-            _ => {}
+        match mode {
+            Recovery::Damaged => index.apply_around_damage(event),
+            Recovery::Write | Recovery::Read => index.apply_event(event)?,
         }
     }
     Ok(())
@@ -295,17 +296,26 @@ fn open_sealed(
     let loaded = file::load(&**disk, dir, log_id, entry);
     let usable = loaded.filter(|loaded| match loaded.add_to(index, sealed) {
         Ok(()) => true,
+        // The file is whole: what it does not join is what was lost before it.
+        Err(_) if mode == Recovery::Damaged => {
+            loaded.add_around_damage(index, sealed);
+            true
+        }
         Err(why) => {
             tracing::warn!(segment = entry.number, why, "an index file is made again");
             false
         }
     });
-    let loaded = match usable {
-        Some(loaded) => loaded,
+    let frames = match usable {
+        Some(loaded) => loaded.frame_table(sealed),
+        None if mode == Recovery::Damaged => {
+            let mut add = |event: &RecordedEvent| index.apply_around_damage(event);
+            crate::log::maintain::read_around_damage(entry, &file, &mut add)?
+        }
         None => rebuild(disk, dir, log_id, entry, &file, index, mode)?,
     };
     let content = match blocks {
-        None => Content::Frames(loaded.frame_table(sealed).into()),
+        None => Content::Frames(frames.into()),
         Some(table) => Content::Blocks(table),
     };
     Ok(Segment::new(
@@ -327,14 +337,11 @@ fn rebuild(
     file: &Arc<dyn crate::io::DiskFile>,
     index: &Index,
     mode: Recovery,
-) -> Result<file::SegmentIndex, LogError> {
+) -> Result<FrameTable, LogError> {
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
-    let lenient = mode == Recovery::Damaged;
-    let (builder, frames) = crate::log::maintain::index_segment(dir, entry, file, lenient)?;
+    let (builder, frames) = crate::log::maintain::index_segment(dir, entry, file)?;
     let made = IndexBuilder::finish(builder, &frames);
-    if let Err(why) = made.add_to(index, sealed)
-        && !lenient
-    {
+    if let Err(why) = made.add_to(index, sealed) {
         let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
         return Err(LogError::corrupt(&path, 0, CorruptionKind::Malformed(why.into())));
     }
@@ -343,7 +350,7 @@ fn rebuild(
     {
         tracing::warn!(%error, segment = entry.number, "an index file could not be written");
     }
-    Ok(made)
+    Ok(made.frame_table(sealed))
 }
 
 /// A sealed segment that cannot be read is known by its index, and read not at all.
@@ -361,7 +368,13 @@ fn fence(
 ) -> Result<Segment, LogError> {
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
     let loaded = file::load(&**disk, dir, log_id, entry);
-    let joins = loaded.is_some_and(|loaded| loaded.add_to(index, sealed).is_ok());
+    let joins = loaded.is_some_and(|loaded| match loaded.add_to(index, sealed) {
+        Err(_) if mode == Recovery::Damaged => {
+            loaded.add_around_damage(index, sealed);
+            true
+        }
+        added => added.is_ok(),
+    });
     if !joins && mode != Recovery::Damaged {
         return Err(LogError::Corrupt(corruption));
     }

@@ -2,6 +2,10 @@
 //!
 //! Nobody compares ages with a clock of his own when he reads: once a minute the leader appends, for
 //! each stream that needs it, the first revision that is young enough. So all copies answer alike.
+//!
+//! The append demands that the stream's settings are what they were, and nothing of the stream itself:
+//! what is appended to it meanwhile is younger, so the floor stays right, and a stream that is never
+//! idle would never be aged otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +32,7 @@ pub(crate) fn age_out(committer: &Arc<Committer>, now: Timestamp) {
             let make_id = |_: u64| new_id(now);
             let context = Context { data_bytes_max: 4096, make_id: &make_id };
             let prepared = PreparedAppend::new(&append, &context);
-            // A conflict means that the stream has changed: its turn comes again in a minute.
+            // A conflict means that the settings have changed: its turn comes again in a minute.
             if let Err(error) = submit(Arc::clone(committer), prepared, Duration::ZERO).wait() {
                 tracing::debug!(%error, stream = %entry.name, "a floor is appended later");
             }
@@ -40,7 +44,7 @@ pub(crate) fn age_out(committer: &Arc<Committer>, now: Timestamp) {
 fn due(committer: &Committer, entry: &StreamEntry, now: Timestamp) -> Option<Append> {
     let bound = committer.log.committed.get();
     let view = entry.view(bound);
-    let head = view.state.head()?;
+    view.state.head()?;
     let oldest = now.saturating_sub(Duration::from_secs(view.limits.max_age_s?));
     let mut cursor = Cursor::new(Arc::clone(&committer.log));
     let (mut low, mut high) = (view.floor, view.count);
@@ -62,11 +66,5 @@ fn due(committer: &Committer, entry: &StreamEntry, now: Timestamp) -> Option<App
     let data = serde_json::to_vec(&data).expect("settings have a JSON form");
     let meta = ExpectedRevision::Exact(Revision::new(view.meta_revision?));
     let event = EventData::new(META_AGED, JSON, data.into());
-    Some(
-        Append::to(format!("{META_PREFIX}{}", entry.name))
-            .expected(meta)
-            .event(event)
-            .stream(entry.name.as_str())
-            .expected(ExpectedRevision::Exact(head)),
-    )
+    Some(Append::to(format!("{META_PREFIX}{}", entry.name)).expected(meta).event(event))
 }

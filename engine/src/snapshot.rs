@@ -2,13 +2,13 @@
 //!
 //! The index knows revision and fold of each, so that finding one reads nothing but itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, FoldIdentity, Invalid, ReadError, Revision,
     SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, SnapshotMetadata,
-    StreamName, StreamState, ladder,
+    StreamName, ladder,
 };
 
 use crate::index::keys::stream_key;
@@ -34,22 +34,29 @@ pub(crate) fn list(namespace: &Namespace, stream: &str) -> Result<Vec<SnapshotIn
     let Some(entry) = committer.index.stream_named(&format!("{SNAPSHOT_PREFIX}{stream}")) else {
         return Ok(Vec::new());
     };
-    // Of several at one revision the newest counts.
-    let all: BTreeMap<Revision, SnapshotInfo> = entry
-        .snapshots_below(committer.log.committed.get())
-        .into_iter()
-        .map(|info| (info.revision, info))
-        .collect();
+    // Of several of one fold at one revision the newest counts. Each fold has a ladder of its own: its
+    // snapshots are no use to another, and must not push those out either.
+    let mut by_fold: HashMap<FoldIdentity, BTreeMap<Revision, SnapshotInfo>> = HashMap::new();
+    for info in entry.snapshots_below(committer.log.committed.get()) {
+        by_fold.entry(info.fold).or_default().insert(info.revision, info);
+    }
+    let mut kept: Vec<SnapshotInfo> = by_fold.values().flat_map(kept_of).collect();
+    kept.sort_unstable_by_key(|info| (info.revision, info.position));
+    // A state made of deleted events is as hidden as they are. The ladder counts it all the same, so
+    // that a delete brings none back that was out.
+    let view = committer.index.view(&stream_key(stream), committer.log.committed.get());
+    assert!(kept.is_sorted_by_key(|info| info.revision), "by ascending revision");
+    kept.retain(|info| view.shows_snapshot(info.revision));
+    Ok(kept)
+}
+
+/// Those of one fold that are on its ladder.
+fn kept_of(all: &BTreeMap<Revision, SnapshotInfo>) -> Vec<SnapshotInfo> {
     let revisions: Vec<Revision> = all.keys().copied().collect();
     let kept = ladder(&revisions);
     assert!(kept.is_sorted_by(|a, b| a < b), "by ascending revision");
     assert!(kept.last() == revisions.last(), "the newest is always kept");
-    // A state made of deleted events is as hidden as they are. The ladder counts it all the same, so
-    // that a delete brings none back that was out.
-    let view = committer.index.view(&stream_key(stream), committer.log.committed.get());
-    let gone = view.state == StreamState::Tombstoned;
-    let visible = |at: &Revision| !gone && at.get() >= view.first_of_life;
-    Ok(kept.iter().filter(|at| visible(at)).map(|at| all[at]).collect())
+    kept.iter().map(|at| all[at]).collect()
 }
 
 pub(crate) fn load(

@@ -1,7 +1,8 @@
 //! What is known of streams, and changing it: limits, soft delete, tombstone.
 //!
-//! A change is an event in the stream's `$meta-` stream, appended together with a check of the
-//! stream itself, so that the floor it states is right.
+//! A change is an event in the stream's `$meta-` stream, appended on the condition that no other change
+//! came between. Of the stream itself it demands what the caller does and no more: events may be
+//! appended all the while, and what the change hides of them follows from its place in the log.
 
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, ExpectedRevision, Invalid, JSON, META_DELETED,
@@ -13,7 +14,7 @@ use crate::commit::Committer;
 use crate::index::stream::{StreamEntry, StreamView};
 use crate::namespace::Namespace;
 
-/// How often a change is tried when others append to the stream meanwhile.
+/// How often a change is tried when others change the stream meanwhile.
 const TRIES: usize = 64;
 
 pub(crate) fn info(committer: &Committer, stream: &str) -> Result<StreamInfo, ReadError> {
@@ -113,7 +114,7 @@ pub(crate) fn set(
             max_age_s: change.max_age_s.unwrap_or(info.limits.max_age_s),
             truncate_before: change.truncate_before.max(info.limits.truncate_before),
         };
-        Ok((expected_of(info), MetaData { floor: info.floor, limits }))
+        Ok((ExpectedRevision::Any, MetaData { floor: info.floor, limits }))
     })?;
     info(&namespace.committer, stream).map_err(|_| AppendError::Unknown)
 }
@@ -134,7 +135,7 @@ pub(crate) fn delete(
             return Err(conflict(stream, wanted, info));
         }
         let floor = info.state.head().map_or(Revision::ZERO, Revision::next);
-        Ok((expected_of(info), MetaData { floor, limits: info.limits }))
+        Ok((expected, MetaData { floor, limits: info.limits }))
     })
 }
 
@@ -149,14 +150,6 @@ fn conflict(stream: &str, expected: ExpectedRevision, info: &StreamInfo) -> Appe
     }))
 }
 
-/// What the stream must still be when the change is written.
-fn expected_of(info: &StreamInfo) -> ExpectedRevision {
-    match info.state.head() {
-        Some(head) => ExpectedRevision::Exact(head),
-        None => ExpectedRevision::NoStream,
-    }
-}
-
 fn checked_user_stream(stream: &str) -> Result<(), AppendError> {
     let name = StreamName::new(stream)?;
     if name.is_system() {
@@ -167,7 +160,7 @@ fn checked_user_stream(stream: &str) -> Result<(), AppendError> {
     Ok(())
 }
 
-/// Appends a change computed from what the stream is; anew when the stream has changed meanwhile.
+/// Appends a change computed from what the stream is; anew when its settings have changed meanwhile.
 fn change_stream(
     namespace: &Namespace,
     stream: &str,

@@ -44,6 +44,14 @@ pub struct Subscription {
     waiter: WaiterSlot<Arc<Watermark>>,
 }
 
+/// How long a wait goes on, markers and what does not match included.
+struct Until {
+    /// On the clock from boot; `None`: for ever.
+    deadline: Option<Duration>,
+    /// What was committed when it began is looked at, however late it gets.
+    there: u64,
+}
+
 /// Opens a subscription.
 pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> Subscription {
     let next = match subscribe.start {
@@ -53,7 +61,6 @@ pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> 
         Start::End => log.committed.get(),
     };
     let mut ready = VecDeque::new();
-    let mut system = subscribe.system || subscribe.filter.names_system();
     let mut filter = subscribe.filter;
     if let Err(invalid) = filter.check() {
         ready.push_back(Err(invalid.into()));
@@ -62,7 +69,6 @@ pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> 
         if let Err(name) = names::check_stream_name(&stream) {
             ready.push_back(Err(name.into()));
         }
-        system |= names::is_system(&stream);
         filter = of_stream(&filter, &stream);
     }
     Subscription {
@@ -71,7 +77,7 @@ pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, subscribe: Subscribe) -> 
         log: Arc::clone(log),
         index: Arc::clone(index),
         filter,
-        system,
+        system: subscribe.system,
         checkpoint_every: match subscribe.checkpoint_every {
             0 => CHECKPOINT_EVERY,
             every => every,
@@ -107,19 +113,29 @@ impl Subscription {
         LiveEvents(SubscriptionStream::events(self))
     }
 
-    /// The next item, waiting for it at most for `timeout`; `None` when the time is up.
+    /// The next item, waiting for it at most for `timeout`; `None` when the time is up. What is there
+    /// already is looked at in any case.
     pub fn next_blocking(
         &mut self,
         timeout: Option<Duration>,
     ) -> Option<Result<SubscriptionItem, ReadError>> {
+        let until = self.until(timeout);
+        self.next_until(&until)
+    }
+
+    fn next_until(&mut self, until: &Until) -> Option<Result<SubscriptionItem, ReadError>> {
         loop {
-            if let Some(item) = self.try_next() {
+            if let Some(item) = self.next_there(until) {
                 return Some(item);
             }
             if self.failed {
                 return None;
             }
-            match self.log.committed.wait_beyond(self.next, timeout) {
+            let now = self.log.disk.boot_time();
+            let left = until.deadline.map(|deadline| deadline.saturating_sub(now));
+            match self.log.committed.wait_beyond(self.next, left) {
+                // What keeps coming need not be what is waited for.
+                Wait::Reached(_) if self.is_over(until) => return None,
                 Wait::Reached(_) => {}
                 Wait::TimedOut => return None,
                 Wait::Closed => {
@@ -130,8 +146,24 @@ impl Subscription {
         }
     }
 
+    fn until(&self, timeout: Option<Duration>) -> Until {
+        let now = self.log.disk.boot_time();
+        let deadline = timeout.map(|timeout| now.saturating_add(timeout));
+        Until { deadline, there: self.log.committed.get() }
+    }
+
+    fn is_over(&self, until: &Until) -> bool {
+        let in_time = |deadline| self.log.disk.boot_time() < deadline;
+        self.next >= until.there && !until.deadline.is_none_or(in_time)
+    }
+
     /// The next item if there is one now.
     pub fn try_next(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
+        self.next_there(&Until { deadline: None, there: 0 })
+    }
+
+    /// The next item of what is committed; gives up where nothing was found and the time is up.
+    fn next_there(&mut self, until: &Until) -> Option<Result<SubscriptionItem, ReadError>> {
         if let Some(item) = self.ready.pop_front() {
             return Some(item);
         }
@@ -171,6 +203,11 @@ impl Subscription {
                     self.reader = None;
                     if silent && self.next - self.checkpointed >= self.checkpoint_every {
                         return Some(Ok(self.checkpoint()));
+                    }
+                    // That all was delivered is said first, where it was.
+                    let behind = self.next < self.log.committed.get();
+                    if self.is_over(until) && (self.live || behind) {
+                        return None;
                     }
                 }
                 Err(error) => return Some(self.fail(error)),
@@ -249,12 +286,16 @@ impl LiveEvents {
         timeout: Option<Duration>,
     ) -> Option<Result<RecordedEvent, ReadError>> {
         let subscription = self.0.get_mut();
+        let until = subscription.until(timeout);
         loop {
-            match subscription.next_blocking(timeout)? {
-                // After a marker the wait for the event begins anew.
+            match subscription.next_until(&until)? {
                 Ok(item) => {
                     if let Some(event) = item.event() {
                         return Some(Ok(event));
+                    }
+                    // A marker is not what is waited for.
+                    if subscription.is_over(&until) {
+                        return None;
                     }
                 }
                 Err(error) => return Some(Err(error)),

@@ -4,7 +4,7 @@
 //! Nothing is changed. Damage does not stop it: it goes on behind, so that one run names all of it.
 //! A torn tail is no damage: it is what a crash leaves, and the next start cuts it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nexus_protocol::{Corruption, CorruptionKind, LogId, NamespaceName};
@@ -15,8 +15,8 @@ use crate::frame::{FrameError, LogOffset, digest};
 use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
 use crate::log::follow::{Follow, Scanned, durable_end_behind, resync, scan};
 use crate::log::recover::{open_file, split};
-use crate::manifest::{Manifest, SegmentEntry, SegmentLayout};
-use crate::node_state::NodeStateFile;
+use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
+use crate::node_state::{NODE_STATE_FILE, NodeStateFile};
 use crate::open::NAMESPACES_DIR;
 use crate::segment::frames::kind_of;
 use crate::segment::window::Window;
@@ -95,8 +95,14 @@ pub fn verify_on(
             let namespace = root.join(&entry.name);
             match check.namespace(disk, &namespace) {
                 Ok(()) => {}
-                Err(LogError::Corrupt(damage)) => check.report.errors.push(*damage),
-                Err(error) => return Err(OpenError::from_log(error, dir)),
+                Err(newer @ LogError::NewerFormat { .. }) => {
+                    return Err(OpenError::from_log(newer, dir));
+                }
+                // Of the manifest, without which nothing can be said of the others.
+                Err(damage) => {
+                    let path = namespace.join(MANIFEST_FILE);
+                    check.report.errors.push(damage.into_corruption(&path, 0));
+                }
             }
         }
     }
@@ -117,11 +123,12 @@ impl Check<'_> {
             .map(|file| file.state().durable_end);
         let durable = match node_state {
             Ok(durable) => durable,
-            Err(LogError::Corrupt(damage)) => {
-                self.report.errors.push(*damage);
+            Err(newer @ LogError::NewerFormat { .. }) => return Err(newer),
+            Err(damage) => {
+                let path = dir.join(NODE_STATE_FILE);
+                self.report.errors.push(damage.into_corruption(&path, 0));
                 LogOffset::default()
             }
-            Err(error) => return Err(error),
         };
         let (sealed, open) = split(&manifest);
         self.total += manifest.segments.len() as u64;
@@ -193,39 +200,69 @@ impl Check<'_> {
         follow: &mut Follow,
         end_bytes: u64,
     ) -> Result<(), LogError> {
-        let mut window = Window::new(Arc::clone(file))?;
+        let mut window = Window::around_damage(Arc::clone(file))?;
         if let Ok((first, _)) = window.frame(HEADER_BLOCK_BYTES)? {
             follow.last_entry.index = first.replicated.entry.index.saturating_sub(1);
         }
-        let mut events = 0;
-        let mut count = |scanned: Scanned<'_>| events += scanned.events.len() as u64;
-        let (mut at, mut why) = scan(&mut window, salt, HEADER_BLOCK_BYTES, follow, &mut count)?;
-        while at < end_bytes {
-            self.report.errors.push(corruption(path, at, kind_of(why)));
-            let from = at + ALIGNMENT as u64;
-            let Some((next, header, body)) = resync(&mut window, salt, from, follow.next_position)?
-            else {
-                break;
-            };
-            follow.next_position = header.replicated.next_position();
-            let mut whole = 0;
-            why = match digest(&header, &body, |_| whole += 1) {
-                Ok(_) => FrameError::Header,
-                Err(error) => error,
-            };
-            events += whole;
-            at = next + header.padded_bytes();
-            // Behind the first damage each frame is checked alone: its chain is lost.
-            while at < end_bytes {
-                let Ok((header, body)) = window.frame(at)? else { break };
-                if header.local.salt != salt || digest(&header, &body, |_| events += 1).is_err() {
-                    break;
-                }
-                follow.next_position = header.replicated.next_position();
-                at += header.padded_bytes();
-            }
+        let events = &mut self.report.events;
+        let mut count = |scanned: Scanned<'_>| *events += scanned.events.len() as u64;
+        let (at, why) = scan(&mut window, salt, HEADER_BLOCK_BYTES, follow, &mut count)?;
+        if at < end_bytes {
+            self.bad_frame(&mut window, path, at, kind_of(why))?;
+            self.behind(&mut window, path, salt, at, follow.next_position, end_bytes)?;
         }
-        self.report.events += events;
+        Ok(())
+    }
+
+    /// Names what is wrong at `at`: that the disk cannot read it, or else `kind`.
+    fn bad_frame(
+        &mut self,
+        window: &mut Window,
+        path: &Path,
+        at: u64,
+        kind: CorruptionKind,
+    ) -> Result<(), LogError> {
+        let unreadable = window.unreadable_in_frame(at)?;
+        self.report.errors.push(unreadable.unwrap_or_else(|| corruption(path, at, kind)));
+        Ok(())
+    }
+
+    /// Goes on behind a bad frame at `bad`, up to `end_bytes`. Each frame is checked alone: the chain
+    /// is lost.
+    fn behind(
+        &mut self,
+        window: &mut Window,
+        path: &Path,
+        salt: u64,
+        mut bad: u64,
+        mut next_position: u64,
+        end_bytes: u64,
+    ) -> Result<(), LogError> {
+        while let Some((mut at, _, _)) =
+            resync(window, salt, bad + ALIGNMENT as u64, next_position)?
+        {
+            let why = loop {
+                if at >= end_bytes {
+                    return Ok(());
+                }
+                let (header, body) = match window.frame(at)? {
+                    Ok((header, _)) if header.local.salt != salt => break FrameError::Header,
+                    Ok(frame) => frame,
+                    Err(why) => break why,
+                };
+                next_position = header.replicated.next_position();
+                let mut whole = 0;
+                let records = digest(&header, &body, |_| whole += 1);
+                self.report.events += whole;
+                if let Err(why) = records {
+                    break why;
+                }
+                at += header.padded_bytes();
+            };
+            assert!(at > bad, "what is behind damage is behind it");
+            self.bad_frame(window, path, at, kind_of(why))?;
+            bad = at;
+        }
         Ok(())
     }
 
@@ -238,39 +275,82 @@ impl Check<'_> {
         open: &[SegmentEntry],
         (mut follow, mut durable): (Follow, LogOffset),
     ) -> Result<(), LogError> {
-        let mut end: Option<(LogOffset, std::path::PathBuf, FrameError)> = None;
+        let mut windows = Vec::with_capacity(open.len());
+        let mut end: Option<(LogOffset, usize, FrameError)> = None;
         let mut torn = 0;
         for entry in open {
             let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
-            let file = open_file(&**disk, &path, OpenMode::Read, FileKind::Log)?;
-            SegmentHeader::check(&*file, entry, log_id)?;
-            let mut window = Window::new(Arc::clone(&file))?;
-            let mut events = 0;
-            let mut count = |scanned: Scanned<'_>| events += scanned.events.len() as u64;
+            self.step();
+            let opened =
+                open_file(&**disk, &path, OpenMode::Read, FileKind::Log).and_then(|file| {
+                    SegmentHeader::check(&*file, entry, log_id)?;
+                    Ok(Window::around_damage(file)?)
+                });
+            let mut window = match opened {
+                Ok(window) => window,
+                Err(newer @ LogError::NewerFormat { .. }) => return Err(newer),
+                Err(damage) => {
+                    self.damaged(dir, entry, damage);
+                    continue;
+                }
+            };
+            let events = &mut self.report.events;
+            let mut count = |scanned: Scanned<'_>| *events += scanned.events.len() as u64;
             let from = HEADER_BLOCK_BYTES;
             let (at, why) = scan(&mut window, entry.salt, from, &mut follow, &mut count)?;
-            self.report.events += events;
             if at > HEADER_BLOCK_BYTES || end.is_none() {
                 let here = LogOffset { segment: entry.number, offset_bytes: at };
-                end = Some((here, path, why));
+                end = Some((here, windows.len(), why));
                 torn = 0;
             }
             durable = durable.max(durable_end_behind(&mut window, entry.salt, at)?);
             torn += window.written_end(at)?.map_or(0, |written| written - at);
-            self.step();
+            windows.push((window, path, entry));
         }
-        let Some((end, path, why)) = end else { return Ok(()) };
+        let Some((end, active, why)) = end else { return Ok(()) };
+        let rest = windows.get_mut(active..).unwrap_or_default();
         if durable > end {
-            let kind = match why {
-                FrameError::Header | FrameError::Body => kind_of(why),
-                _ => CorruptionKind::Acknowledged {
-                    segment: durable.segment,
-                    durable_end: durable.offset_bytes,
-                },
+            return self.damaged_end(rest, (end, durable), why, follow.next_position);
+        }
+        self.report.torn_bytes += torn;
+        // Whether something was acknowledged there cannot be known.
+        if let Some((window, _, _)) = rest.first_mut() {
+            self.report.errors.extend(window.unreadable_in_frame(end.offset_bytes)?);
+        }
+        Ok(())
+    }
+
+    /// More was durable than ends at `end`, in the first of these segments: goes on behind, there and
+    /// in the others, which nothing leads to any more.
+    fn damaged_end(
+        &mut self,
+        rest: &mut [(Window, PathBuf, &SegmentEntry)],
+        (end, durable): (LogOffset, LogOffset),
+        why: FrameError,
+        next_position: u64,
+    ) -> Result<(), LogError> {
+        let kind = match why {
+            FrameError::Header | FrameError::Body => kind_of(why),
+            _ => CorruptionKind::Acknowledged {
+                segment: durable.segment,
+                durable_end: durable.offset_bytes,
+            },
+        };
+        let mut first = Some((end.offset_bytes, kind));
+        for (window, path, entry) in rest {
+            let bad = match first.take() {
+                Some((at, kind)) => {
+                    self.bad_frame(window, path, at, kind)?;
+                    at
+                }
+                // As if the header were the bad frame: what is behind it is looked at.
+                None => HEADER_BLOCK_BYTES - ALIGNMENT as u64,
             };
-            self.report.errors.push(corruption(&path, end.offset_bytes, kind));
-        } else {
-            self.report.torn_bytes += torn;
+            let headers = window.headers_from(bad + ALIGNMENT as u64, entry.salt)?;
+            if let Some((at, header)) = headers.last() {
+                let end_bytes = at + header.padded_bytes();
+                self.behind(window, path, entry.salt, bad, next_position, end_bytes)?;
+            }
         }
         Ok(())
     }

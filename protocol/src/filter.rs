@@ -135,9 +135,20 @@ impl Filter {
         self.is_all() || self.alternatives.iter().any(|item| item.matches(event))
     }
 
-    /// Whether it names the system's streams.
+    /// Whether an alternative of it names the system's streams: then some system events may be asked
+    /// for. Which, [`Filter::selects`] says.
     pub fn names_system(&self) -> bool {
         self.alternatives.iter().any(FilterItem::names_system)
+    }
+
+    /// Whether a read with this filter gives an event. System events are left out unless `system` says
+    /// that all are wanted, or the alternative that matches names their streams itself: that another
+    /// one does opens nothing to it.
+    pub fn selects(&self, event: &RecordedEvent, system: bool) -> bool {
+        if system || !event.is_system() {
+            return self.matches(event);
+        }
+        self.alternatives.iter().any(|item| item.names_system() && item.matches(event))
     }
 
     /// Checks the counts.
@@ -222,6 +233,11 @@ impl TryFrom<FilterJson> for Filter {
             Some(_) if !item.is_empty() => {
                 Err("a filter has either `any` or members of its own, not both".to_owned())
             }
+            // Taken for no filter, a list that was computed and came out empty would select everything.
+            Some(filters) if filters.is_empty() => {
+                Err("`any` has no alternatives: name one, or leave `any` out for every event"
+                    .into())
+            }
             Some(filters) if filters.iter().any(Self::is_all) => Ok(Self::all()),
             Some(filters) => Ok(Self::any(filters.into_iter().flat_map(|f| f.alternatives))),
         }
@@ -259,6 +275,14 @@ mod tests {
         assert_eq!(one, Filter::stream_prefix("x"));
         for text in [r#"{"type":["A"]}"#, r#"{"any":[],"types":["A"]}"#, r#"{"any":[{"x":1}]}"#] {
             assert!(serde_json::from_str::<Filter>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_alternatives_are_not_everything() {
+        for text in [r#"{"any":[]}"#, r#"{"any":[{"any":[]}]}"#, r#"{"any":[{},{"any":[]}]}"#] {
+            let error = serde_json::from_str::<Filter>(text).unwrap_err().to_string();
+            assert!(error.contains("`any` has no alternatives"), "{text}: {error}");
         }
     }
 

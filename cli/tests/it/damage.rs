@@ -71,6 +71,24 @@ fn export_saves_what_is_undamaged_and_names_the_holes() {
     finish(folder.command_in("copy").args(["import", file]), b"").done();
 }
 
+#[test]
+fn an_export_of_a_past_state_ends_on_a_damaged_log() {
+    let (folder, before) = damaged();
+    let whole = folder.run(&["export"]);
+    // In the middle of what is damaged, and around it.
+    for event in before.iter().step_by(before.len() / 12) {
+        let time = event["recorded_at"].as_str().unwrap();
+        let ran = folder.run(&["export", "--as-of", &format!("recorded:{time}")]);
+        let saved = lines(&ran.stdout);
+        let position = |event: &Value| event["position"].as_u64().unwrap();
+        let wanted = lines(&whole.stdout);
+        let wanted = wanted.iter().filter(|it| it["recorded_at"].as_str().unwrap() <= time);
+        let wanted: Vec<u64> = wanted.map(position).collect();
+        assert_eq!(saved.iter().map(position).collect::<Vec<u64>>(), wanted, "as of {time}");
+        assert!(ran.stderr.lines().count() < 50, "{}", ran.stderr);
+    }
+}
+
 /// A damaged log: verify names `file` and the kind of damage and exits with 1, everything that is
 /// asked of it says what to do, and no command changes a byte of a segment.
 fn check_named(folder: &Folder, file: &Path, kinds: &[&str]) {

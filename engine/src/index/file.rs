@@ -18,7 +18,7 @@ use super::keys::{EventKeys, PostingKey, stream_key};
 use super::stream::Effect;
 use crate::error::LogError;
 use crate::fields::{FieldError, FieldReader, FieldWriter};
-use crate::frame::ChainDigest;
+use crate::frame::{self, ChainDigest};
 use crate::io::{self, Disk};
 use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 use crate::segment::{FrameSlot, FrameTable, HEADER_BLOCK_BYTES};
@@ -276,6 +276,7 @@ impl SegmentIndex {
                 (sealed.first_position..next).contains(&frame.first_position)
                     && next <= sealed.next_position
                     && frame.offset_bytes >= HEADER_BLOCK_BYTES
+                    && frame.stored_bytes as usize >= frame::HEADER_BYTES
                     && io::is_aligned(frame.offset_bytes)
                     && end <= sealed.end_bytes
             })
@@ -315,6 +316,30 @@ impl SegmentIndex {
             let entry = index.stream_or_new(&stream_key(name.as_str()), &name);
             run.positions.iter().for_each(|delta| entry.positions.push(at(delta)));
         }
+        self.add_keys(index, sealed);
+        Ok(())
+    }
+
+    /// Adds the segment where damage is read around: the streams that do not join are known by all but
+    /// their own lists.
+    pub(crate) fn add_around_damage(&self, index: &Index, sealed: &Sealed) {
+        let at = |delta: &u32| sealed.first_position + u64::from(*delta);
+        for run in &self.streams {
+            let Ok(name) = StreamName::new(&run.name) else { continue };
+            let entry = index.stream_or_new(&stream_key(name.as_str()), &name);
+            let count = run.positions.len() as u64;
+            if entry.positions.len() as u64 == run.first_revision {
+                run.positions.iter().for_each(|delta| entry.positions.push(at(delta)));
+            } else if let Some(last) = run.first_revision.saturating_add(count).checked_sub(1) {
+                entry.note_revision(last);
+            }
+        }
+        self.add_keys(index, sealed);
+    }
+
+    /// Adds what does not depend on the segments before.
+    fn add_keys(&self, index: &Index, sealed: &Sealed) {
+        let at = |delta: &u32| sealed.first_position + u64::from(*delta);
         for run in &self.postings {
             let list = index.postings_or_new(&run.key);
             let dropped = usize::from(crate::planted::is("index-loses-last-posting"));
@@ -330,7 +355,6 @@ impl SegmentIndex {
                 index.apply_effect(&entry, at(&run.position), run.revision, &effect);
             }
         }
-        Ok(())
     }
 }
 
@@ -411,6 +435,7 @@ mod tests {
         assert!(!taken(&entry(), |index| index.frames[1].count = 0));
         assert!(!taken(&entry(), |index| index.frames[1].count = 2));
         assert!(!taken(&entry(), |index| index.frames[1].stored_bytes = 12_289));
+        assert!(!taken(&entry(), |index| index.frames[0].stored_bytes = 103));
         let rewritten = SegmentEntry { layout: SegmentLayout::Blocks, ..entry() };
         assert!(taken(&rewritten, |index| index.frames.clear()), "blocks need no frames");
     }

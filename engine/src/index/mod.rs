@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use foldhash::fast::FixedState;
-use nexus_protocol::{RecordedEvent, StreamName, names};
+use nexus_protocol::{RecordedEvent, SNAPSHOT_PREFIX, StreamName, names};
 
 use ids::Ids;
 use keys::{EventKeys, KeyKind, PostingKey, StreamKey, posting_key, stream_key};
@@ -207,6 +207,25 @@ impl Index {
         Ok(())
     }
 
+    /// The same where damage is read around: an event that does not follow is found by all but its
+    /// stream's own list, and takes effect all the same, so that nothing hidden comes back.
+    pub(crate) fn apply_around_damage(&self, event: &RecordedEvent) {
+        if self.apply_event(event).is_ok() {
+            return;
+        }
+        let Ok(name) = StreamName::new(event.stream()) else { return };
+        let entry = self.stream_or_new(&stream_key(name.as_str()), &name);
+        let (position, revision) = (event.position().get(), event.revision().get());
+        assert_ne!(entry.positions.len() as u64, revision, "what follows was applied");
+        entry.note_revision(revision);
+        let keys = EventKeys::new(event.stream(), event.event_type(), event.tags(), event.id());
+        keys.postings().for_each(|key| self.postings_or_new(key).push(position));
+        self.ids.insert(keys.id, position);
+        if let Some(effect) = effect_of(event) {
+            self.apply_effect(&entry, position, revision, &effect);
+        }
+    }
+
     /// An event at or above the committed watermark is taken back. `bound` is where the log is cut.
     pub(crate) fn unapply(&self, event: &RecordedEvent, bound: u64) {
         assert!(event.position().get() >= bound, "only what is cut is taken back");
@@ -231,11 +250,23 @@ impl Index {
         if self.hiding_count.load(Ordering::Acquire) == 0 {
             return true;
         }
-        let hiding = self.hiding.read().expect("no panic while settings are changed");
-        match hiding.get(event.stream()) {
-            Some(entry) => entry.view(bound).shows(event.revision().get()),
-            None => true,
+        let (revision, position) = (event.revision().get(), event.position().get());
+        let view = self.hiding_view(event.stream(), bound);
+        if view.is_some_and(|view| !view.shows_at(revision, position)) {
+            return false;
         }
+        // A state made of deleted events is as hidden as they are.
+        let Some(target) = event.stream().strip_prefix(SNAPSHOT_PREFIX) else { return true };
+        match (self.hiding_view(target, bound), effect_of(event)) {
+            (Some(view), Some(Effect::Snapshot(taken))) => view.shows_snapshot(taken.revision),
+            _ => true,
+        }
+    }
+
+    /// What can be seen of a stream, if something of it may be hidden.
+    fn hiding_view(&self, stream: &str, bound: u64) -> Option<StreamView> {
+        let hiding = self.hiding.read().expect("no panic while settings are changed");
+        hiding.get(stream).map(|entry| entry.view(bound))
     }
 
     /// Streams that have settings, by name: what is appended for them has one order everywhere.

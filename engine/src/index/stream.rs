@@ -26,6 +26,8 @@ struct Extra {
     meta: Vec<MetaState>,
     /// The snapshots, if this is a `$snapshot-` stream, in order of their positions.
     snapshots: Vec<SnapshotInfo>,
+    /// Where damage is read around: events there must have been, as those that were read say.
+    count_known: u64,
 }
 
 /// State after an event of the `$meta-` stream.
@@ -51,8 +53,13 @@ pub(crate) struct StreamView {
     pub(crate) state: StreamState,
     /// Events it has, hidden ones included.
     pub(crate) count: u64,
-    /// First visible revision.
+    /// First visible revision; where nothing is visible, the next one.
     pub(crate) floor: u64,
+    /// Every revision below it is hidden. Beyond `floor` where limits run ahead, or where damage is
+    /// read around and the index lacks events.
+    hidden_below: u64,
+    /// Position of the newest soft delete: what stands before it is hidden.
+    deleted_at: Option<u64>,
     /// First revision after the newest soft delete; 0 for none.
     pub(crate) first_of_life: u64,
     pub(crate) limits: StreamLimits,
@@ -65,6 +72,8 @@ impl StreamView {
         state: StreamState::Missing,
         count: 0,
         floor: 0,
+        hidden_below: 0,
+        deleted_at: None,
         first_of_life: 0,
         limits: StreamLimits { max_count: None, max_age_s: None, truncate_before: None },
         meta_revision: None,
@@ -72,7 +81,20 @@ impl StreamView {
 
     /// Whether an event of this revision is visible.
     pub(crate) fn shows(&self, revision: u64) -> bool {
-        revision >= self.floor || crate::planted::is("hidden-events-shown")
+        revision >= self.hidden_below || crate::planted::is("hidden-events-shown")
+    }
+
+    /// Whether a snapshot of the stream at this revision is visible: not where the events it was made of
+    /// are deleted. What is only truncated is still in the state.
+    pub(crate) fn shows_snapshot(&self, at: Revision) -> bool {
+        self.state != StreamState::Tombstoned && at.get() >= self.first_of_life
+    }
+
+    /// Whether an event of this revision at this position is visible: the same, and right where the
+    /// index lacks events as well.
+    pub(crate) fn shows_at(&self, revision: u64, position: u64) -> bool {
+        let deleted = self.deleted_at.is_some_and(|deleted| position < deleted);
+        self.shows(revision) && (!deleted || crate::planted::is("hidden-events-shown"))
     }
 }
 
@@ -150,18 +172,24 @@ impl StreamEntry {
     }
 
     fn view_of(&self, state: StreamState, count: u64, meta: MetaState) -> StreamView {
-        let by_count = meta.limits.max_count.map_or(0, |max| count.saturating_sub(max));
+        let known = count.max(self.count_known());
+        let by_count = meta.limits.max_count.map_or(0, |max| known.saturating_sub(max));
         let truncated = meta.limits.truncate_before.map_or(0, Revision::get);
-        let floor = match state {
-            StreamState::Tombstoned | StreamState::Deleted(_) => count,
-            _ => meta.floor.max(by_count).max(truncated).min(count),
+        let by_limits = meta.floor.max(by_count).max(truncated);
+        let (floor, hidden_below) = match state {
+            StreamState::Tombstoned => (count, u64::MAX),
+            StreamState::Deleted(_) => (count, by_limits),
+            _ => (by_limits.min(count), by_limits),
         };
         assert!(floor <= count, "what is hidden is of what is there");
+        assert!(floor == count || floor == hidden_below, "what is not hidden is shown");
         assert!(meta.first_of_life <= count, "a life begins behind what was deleted");
         StreamView {
             state,
             count,
             floor,
+            hidden_below,
+            deleted_at: meta.deleted_at,
             first_of_life: meta.first_of_life,
             limits: meta.limits,
             meta_revision: Some(meta.revision),
@@ -172,6 +200,19 @@ impl StreamEntry {
         let extra = self.extra.read().expect("no panic while settings are changed");
         let meta = &extra.as_ref()?.meta;
         meta.iter().rev().find(|state| state.position < bound).copied()
+    }
+
+    /// An event of this revision was read, and does not follow those that are known: damage lies
+    /// between.
+    pub(crate) fn note_revision(&self, revision: u64) {
+        let mut extra = self.extra.write().expect("no panic while settings are changed");
+        let known = &mut extra.get_or_insert_default().count_known;
+        *known = (*known).max(revision.saturating_add(1));
+    }
+
+    fn count_known(&self) -> u64 {
+        let extra = self.extra.read().expect("no panic while settings are changed");
+        extra.as_ref().map_or(0, |extra| extra.count_known)
     }
 
     /// An event of its `$meta-` stream was written.
@@ -194,7 +235,11 @@ impl StreamEntry {
         });
         next.position = position;
         next.revision = revision;
-        next.floor = next.floor.max(data.floor.get());
+        // What the limits before hid by now stays hidden. The floor in the event was right when it was
+        // computed, and further events may stand between: then this is the higher one.
+        let by_count = next.limits.max_count.map_or(0, |max| count.saturating_sub(max));
+        let truncated = next.limits.truncate_before.map_or(0, Revision::get).min(count);
+        next.floor = next.floor.max(data.floor.get()).max(by_count).max(truncated);
         match kind {
             MetaKind::Set => next.limits = data.limits,
             MetaKind::Deleted => {

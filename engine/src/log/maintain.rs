@@ -111,7 +111,7 @@ impl Log {
             let path = file::path(&self.dir, segment.entry.number);
             if self.disk.metadata(&path)?.is_none() {
                 let entry = &segment.entry;
-                let read = index_segment(&self.dir, entry, segment.file(), false);
+                let read = index_segment(&self.dir, entry, segment.file());
                 let (builder, frames) = self.or_leave_alone(entry, read)?;
                 file::save(&*self.disk, &self.dir, self.log_id, entry, &builder.finish(&frames))?;
                 return Ok(true);
@@ -202,41 +202,64 @@ impl Log {
     }
 }
 
-/// Reads a sealed segment of frames for its index. `lenient`: damage is read around.
+/// Reads a sealed segment for its index.
 pub(crate) fn index_segment(
     dir: &Path,
     entry: &SegmentEntry,
     file: &Arc<dyn DiskFile>,
-    lenient: bool,
 ) -> Result<(IndexBuilder, FrameTable), LogError> {
     let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
     let mut builder = IndexBuilder::new(sealed.first_position);
     if entry.layout == SegmentLayout::Blocks {
-        let mut add = |event: &RecordedEvent| builder.add(event);
-        if lenient {
-            blocks::for_each_readable(&**file, entry, &mut add)?;
-        } else {
-            blocks::for_each_event(&**file, dir, entry, &mut add)?;
-        }
+        blocks::for_each_event(&**file, dir, entry, &mut |event| builder.add(event))?;
         return Ok((builder, FrameTable::default()));
     }
-    let mut table = FrameTable {
-        slots: Vec::new(),
-        end_bytes: HEADER_BLOCK_BYTES,
-        next_position: sealed.first_position,
-    };
+    let mut table = FrameTable::of_sealed(sealed);
     let mut window = Window::new(Arc::clone(file))?;
-    let mut on_frame = |scanned: Scanned<'_>| {
+    scan_sealed(&mut window, dir, entry, &mut |scanned| {
         add_to_table(&mut table, &scanned);
         scanned.events.iter().for_each(|event| builder.add(event));
-    };
-    if lenient {
-        let (end, _, _) = follow_sealed(&mut window, entry, &mut on_frame)?;
-        index_rest(&mut window, entry, end, &mut table, &mut builder)?;
-    } else {
-        scan_sealed(&mut window, dir, entry, &mut on_frame)?;
-    }
+    })?;
     Ok((builder, table))
+}
+
+/// Reads what can be read of a sealed segment; answers where its frames stand.
+pub(crate) fn read_around_damage(
+    entry: &SegmentEntry,
+    file: &Arc<dyn DiskFile>,
+    on_event: &mut dyn FnMut(&RecordedEvent),
+) -> Result<FrameTable, LogError> {
+    let sealed = entry.sealed.as_ref().expect("the caller passes sealed segments");
+    let mut table = FrameTable::of_sealed(sealed);
+    if entry.layout == SegmentLayout::Blocks {
+        blocks::for_each_readable(&**file, entry, on_event)?;
+        return Ok(table);
+    }
+    let mut window = Window::around_damage(Arc::clone(file))?;
+    let mut on_frame = |scanned: Scanned<'_>| {
+        add_to_table(&mut table, &scanned);
+        scanned.events.iter().for_each(&mut *on_event);
+    };
+    let (mut end, _, _) = follow_sealed(&mut window, entry, &mut on_frame)?;
+    while end < sealed.end_bytes {
+        let at = end + ALIGNMENT as u64;
+        let Some((at, header, body)) = resync(&mut window, entry.salt, at, table.next_position)?
+        else {
+            break;
+        };
+        let mut events = Vec::new();
+        if digest(&header, &body, |event| events.push(event.clone())).is_ok() {
+            let scanned =
+                Scanned { offset_bytes: at, header: &header, body: &body, events: &events };
+            add_to_table(&mut table, &scanned);
+            events.iter().for_each(&mut *on_event);
+        }
+        assert!(at > end, "what is behind damage is behind it");
+        end = at + header.padded_bytes() - ALIGNMENT as u64;
+    }
+    // What is missing at the end is damage, and not behind the end.
+    (table.end_bytes, table.next_position) = (sealed.end_bytes, sealed.next_position);
+    Ok(table)
 }
 
 /// Reads all frames of a sealed segment. Each must follow the one before, and together they must
@@ -283,30 +306,4 @@ fn first_index(window: &mut Window) -> Result<u64, LogError> {
         Ok((header, _)) => header.replicated.entry.index,
         Err(_) => 0,
     })
-}
-
-/// Goes on behind damage, frame by frame.
-fn index_rest(
-    window: &mut Window,
-    entry: &SegmentEntry,
-    mut end: u64,
-    table: &mut FrameTable,
-    builder: &mut IndexBuilder,
-) -> Result<(), LogError> {
-    let sealed_end = entry.sealed.map_or(0, |sealed| sealed.end_bytes);
-    while end < sealed_end {
-        let at = end + ALIGNMENT as u64;
-        let Some((at, header, body)) = resync(window, entry.salt, at, table.next_position)? else {
-            break;
-        };
-        let mut events = Vec::new();
-        if digest(&header, &body, |event| events.push(event.clone())).is_ok() {
-            let scanned =
-                Scanned { offset_bytes: at, header: &header, body: &body, events: &events };
-            add_to_table(table, &scanned);
-            events.iter().for_each(|event| builder.add(event));
-        }
-        end = at + header.padded_bytes() - ALIGNMENT as u64;
-    }
-    Ok(())
 }

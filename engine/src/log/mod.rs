@@ -11,6 +11,7 @@ pub(crate) mod maintain;
 mod prepare;
 pub(crate) mod recover;
 mod tail;
+mod times;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -18,17 +19,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use nexus_protocol::{Corruption, CorruptionKind, Lineage, LogId, Position, ReadError, Timestamp};
+use nexus_protocol::{Corruption, CorruptionKind, Lineage, LogId, Position, ReadError};
 
 pub(crate) use prepare::{Catalog, Prepared, STRIDE_BYTES, create as create_segment, new_entry};
 pub(crate) use tail::Tail;
+pub(crate) use times::TimePlace;
 pub(crate) use writer::{Writer, WriterStart};
 
 use crate::commit::Signal;
 use crate::io::Disk;
 use crate::manifest::Sealed;
 use crate::segment::frames::Want;
-use crate::segment::{Chunk, Content, Segment, blocks, frames};
+use crate::segment::{Chunk, Content, FrameSlot, Segment, blocks, frames};
 use crate::watermark::Watermark;
 
 /// Segments in order of their positions.
@@ -260,6 +262,13 @@ impl Log {
             return ReadFault { corruption, resume_at: next.or(next_segment) };
         }
         let next_frame = segment.frames().and_then(|table| {
+            // The other records of a large frame are read by themselves.
+            let frame = table.find(position).filter(|frame| frames::is_large(&table, *frame));
+            let inside =
+                |slot: &FrameSlot| position + 1 < slot.first_position + u64::from(slot.count);
+            if frame.and_then(|frame| table.slots.get(frame)).is_some_and(inside) {
+                return Some(position + 1);
+            }
             let after = table.slots.partition_point(|slot| slot.first_position <= position);
             table.slots.get(after).map(|slot| slot.first_position)
         });
@@ -274,39 +283,6 @@ impl Log {
             corruption: corruption.unwrap_or_else(missing),
             resume_at: next_frame.or(next_segment),
         }
-    }
-
-    /// The first position recorded at or after `time`; the end where there is none below `end`.
-    ///
-    /// Recorded times never decrease along the log, so it is a binary search: over segments, then
-    /// over positions of one of them.
-    pub(crate) fn position_at_time(&self, time: Timestamp, end: u64) -> Result<u64, ReadFault> {
-        let segments = self.segments();
-        let after = segments.partition_point(|segment| {
-            segment.first_recorded_at().is_some_and(|first| first < time)
-        });
-        let Some(segment) = after.checked_sub(1).and_then(|index| segments.get(index)) else {
-            return Ok(segments.first().map_or(0, |segment| segment.first_position).min(end));
-        };
-        let mut low = segment.first_position;
-        let mut high = segments.get(after).map_or(end, |next| next.first_position).min(end);
-        // The segment may hold nothing below `end` yet: what is in flight has a time too.
-        low = low.min(high);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let chunk = self.chunk(middle, Want::One)?;
-            let index = chunk.find(middle).expect("a chunk holds what was asked for");
-            let recorded_at = match chunk.record(index) {
-                Ok(record) => record.recorded_at(),
-                Err(_) => return Err(self.bad_record(middle)),
-            };
-            if recorded_at < time {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
     }
 
     /// What to say of a record whose checksum does not hold.

@@ -76,7 +76,11 @@ pub(crate) fn open_segments(
     let mut opened = Vec::with_capacity(entries.len());
     for entry in entries {
         opened.push(match open(entry) {
-            Err(LogError::Corrupt(corruption)) if mode == Recovery::Damaged => {
+            Err(error @ (LogError::Corrupt(_) | LogError::Disk(_)))
+                if mode == Recovery::Damaged =>
+            {
+                let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
+                let corruption = Box::new(error.into_corruption(&path, 0));
                 tracing::warn!(%corruption, "a segment is fenced");
                 let file = disk.open(&dir.join(MANIFEST_FILE), OpenMode::Read, FileKind::Plain)?;
                 OpenSegment { entry: *entry, file, fenced: Some(corruption) }
@@ -123,7 +127,7 @@ pub(crate) fn recover(
         let scanned = match &segment.fenced {
             Some(corruption) => Some(fenced(dir, segment, &follow, corruption.clone())),
             None => {
-                let mut window = window_of(segment, cut)?;
+                let mut window = window_of(segment, cut, mode)?;
                 scan_segment(disk, dir, segment, &mut window, &mut follow, mode, on_event)?
             }
         };
@@ -156,7 +160,7 @@ pub(crate) fn recover(
         return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0, lost_end });
     }
     let rest = &open[used - 1..];
-    refuse_damage(node_state, rest, end)?;
+    refuse_damage(node_state, rest, end, mode)?;
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
     if mode == Recovery::Write {
         // What a killed process wrote and did not sync is whole in the page cache only. It becomes
@@ -186,8 +190,12 @@ fn finish_cut(
 }
 
 /// The bytes of a segment that are not to be cut.
-fn window_of(segment: &OpenSegment, cut: Option<LogOffset>) -> DiskResult<Window> {
-    let mut window = Window::new(Arc::clone(&segment.file))?;
+fn window_of(segment: &OpenSegment, cut: Option<LogOffset>, mode: Recovery) -> DiskResult<Window> {
+    let file = Arc::clone(&segment.file);
+    let mut window = match mode {
+        Recovery::Damaged => Window::around_damage(file)?,
+        Recovery::Write | Recovery::Read => Window::new(file)?,
+    };
     if let Some(at) = cut.filter(|at| at.segment == segment.entry.number) {
         window.end_at(at.offset_bytes);
     }
@@ -314,6 +322,7 @@ fn refuse_damage(
     node_state: &NodeStateFile,
     rest: &[OpenSegment],
     end: LogOffset,
+    mode: Recovery,
 ) -> Result<(), LogError> {
     let mut durable = node_state.state().durable_end;
     if !crate::planted::is("cut-in-the-middle") {
@@ -323,7 +332,7 @@ fn refuse_damage(
             } else {
                 HEADER_BLOCK_BYTES
             };
-            let mut window = window_of(segment, node_state.state().cut)?;
+            let mut window = window_of(segment, node_state.state().cut, mode)?;
             durable = durable.max(durable_end_behind(&mut window, segment.entry.salt, from)?);
         }
     }
@@ -338,8 +347,8 @@ fn refuse_damage(
     Err(LogError::corrupt(active.file.path(), end.offset_bytes, kind))
 }
 
-/// Why more than what ends at `end` was there once, where that is so: a file that cannot be read, or
-/// anything that says that more was durable.
+/// Why more than what ends at `end` was there once, where that is so or cannot be known: a file or a
+/// next frame that cannot be read, or anything that says that more was durable.
 fn lost_end(
     node_state: &NodeStateFile,
     open: &[OpenSegment],
@@ -350,7 +359,13 @@ fn lost_end(
     if let Some(corruption) = rest.iter().find_map(|it| it.fenced.clone()) {
         return Ok(Some(corruption));
     }
-    match refuse_damage(node_state, rest, end) {
+    if let Some(active) = rest.first().filter(|it| it.entry.number == end.segment) {
+        let mut window = window_of(active, node_state.state().cut, Recovery::Damaged)?;
+        if let Some(corruption) = window.unreadable_in_frame(end.offset_bytes)? {
+            return Ok(Some(Box::new(corruption)));
+        }
+    }
+    match refuse_damage(node_state, rest, end, Recovery::Damaged) {
         Ok(()) => Ok(None),
         Err(LogError::Corrupt(corruption)) => Ok(Some(corruption)),
         Err(error) => Err(error),

@@ -16,12 +16,12 @@ use nexus_protocol::{
     Timestamp, names,
 };
 
-pub(crate) use cursor::{Cursor, error_at};
+pub(crate) use cursor::Cursor;
 
 use crate::index::Index;
 use crate::index::plan::{Plan, Walk};
 use crate::index::stream::{StreamEntry, StreamView};
-use crate::log::Log;
+use crate::log::{Log, TimePlace};
 use crate::segment::frames::Want;
 
 /// Bytes that a scan reads ahead.
@@ -74,6 +74,7 @@ pub(crate) struct Reader {
     index: Arc<Index>,
     source: Source,
     filter: Filter,
+    /// Whether all system events are wanted.
     system: bool,
     direction: Direction,
     /// The next position or revision to look at; `None`: there is none.
@@ -196,7 +197,7 @@ impl Reader {
         let mut end = view.count;
         match read.as_of {
             Some(AsOf::Revision(revision)) => end = end.min(revision.get().saturating_add(1)),
-            Some(as_of) => end = end.min(revisions_below(end_of(log, as_of, bound)?)),
+            Some(as_of) => end = end.min(revisions_below(end_of(log, as_of, bound))),
             None => {}
         }
         assert!(end <= view.count, "the past is a part of what is there");
@@ -204,9 +205,9 @@ impl Reader {
             (From::Start, Direction::Forwards) => view.floor,
             (From::Start, Direction::Backwards) => u64::MAX,
             (From::Revision(revision), _) => revision.get(),
-            (from, Direction::Forwards) => revisions_below(first_position(log, from, bound)?),
+            (from, Direction::Forwards) => revisions_below(first_position(log, from, bound)),
             (from, Direction::Backwards) => {
-                let last = last_position(log, from, bound)?;
+                let last = last_position(log, from, bound);
                 let count = last.map_or(0, |last| revisions_below(last.saturating_add(1)));
                 let Some(start) = count.checked_sub(1) else { return Ok(None) };
                 start
@@ -229,15 +230,15 @@ impl Reader {
             return Err(Invalid::Request(why.to_owned()).into());
         }
         let end = match read.as_of {
-            Some(as_of) => end_of(log, as_of, bound)?,
+            Some(as_of) => end_of(log, as_of, bound),
             None => bound,
         };
         assert!(end <= bound, "the past is a part of what is there");
         let start = match (read.from, read.direction) {
             (From::Start, Direction::Forwards) => 0,
             (From::Start, Direction::Backwards) => u64::MAX,
-            (from, Direction::Forwards) => first_position(log, from, bound)?,
-            (from, Direction::Backwards) => match last_position(log, from, bound)? {
+            (from, Direction::Forwards) => first_position(log, from, bound),
+            (from, Direction::Backwards) => match last_position(log, from, bound) {
                 Some(last) => last,
                 None => return Ok(None),
             },
@@ -267,7 +268,7 @@ impl Reader {
             index: Arc::clone(index),
             source,
             filter: read.filter.clone(),
-            system: read.system || read.filter.names_system(),
+            system: read.system,
             direction: read.direction,
             next: Some(next),
             end,
@@ -353,7 +354,7 @@ impl Reader {
     /// stream takes its events that stand together.
     fn want(&self, position: u64) -> Want {
         let at_once = self.cursor.chunks_read == 0 && self.left <= AT_ONCE;
-        let (bytes, system) = (SCAN_BYTES, self.system);
+        let (bytes, system) = (SCAN_BYTES, self.system || self.filter.names_system());
         match (&self.source, self.direction) {
             (Source::Scan, _) if at_once => Want::One,
             (Source::Scan, Direction::Forwards) => Want::Following { bytes, system },
@@ -367,13 +368,13 @@ impl Reader {
 
     fn lets_through(&self, event: &RecordedEvent) -> bool {
         match &self.source {
-            // The floor was taken into account; a filter may be given all the same.
-            Source::Stream { .. } => self.filter.matches(event),
-            _ => {
-                (self.system || !event.is_system())
-                    && self.filter.matches(event)
-                    && self.index.shows(event, self.bound)
+            // The floor was taken into account; a filter may be given all the same, and a snapshot is
+            // hidden by what became of another stream.
+            Source::Stream { .. } => {
+                self.filter.matches(event)
+                    && (!event.is_system() || self.index.shows(event, self.bound))
             }
+            _ => self.filter.selects(event, self.system) && self.index.shows(event, self.bound),
         }
     }
 
@@ -432,35 +433,35 @@ fn run_at(entry: &StreamEntry, position: u64, direction: Direction, most: u64) -
     }
 }
 
-/// One after the last position of a past state.
-fn end_of(log: &Log, as_of: AsOf, bound: u64) -> Result<u64, ReadError> {
+/// One after the last position of a past state. What is damaged and may be of it belongs to it.
+fn end_of(log: &Log, as_of: AsOf, bound: u64) -> u64 {
     match as_of {
-        AsOf::Position(position) => Ok(bound.min(position.get().saturating_add(1))),
-        AsOf::Recorded(time) => first_after(log, time, bound),
+        AsOf::Position(position) => bound.min(position.get().saturating_add(1)),
+        AsOf::Recorded(time) => first_after(log, time, bound).latest,
         AsOf::Revision(_) => unreachable!("revisions belong to streams"),
     }
 }
 
 /// The first position recorded after a time.
-fn first_after(log: &Log, time: Timestamp, bound: u64) -> Result<u64, ReadError> {
+fn first_after(log: &Log, time: Timestamp, bound: u64) -> TimePlace {
     let after = Timestamp::from_micros(time.as_micros().saturating_add(1));
-    log.position_at_time(after, bound).map_err(|fault| error_at(0, fault))
+    log.position_at_time(after, bound)
 }
 
 /// The position that a read forwards begins at.
-fn first_position(log: &Log, from: From, bound: u64) -> Result<u64, ReadError> {
+fn first_position(log: &Log, from: From, bound: u64) -> u64 {
     match from {
-        From::Position(position) => Ok(position.get()),
-        From::Time(time) => log.position_at_time(time, bound).map_err(|fault| error_at(0, fault)),
+        From::Position(position) => position.get(),
+        From::Time(time) => log.position_at_time(time, bound).earliest,
         From::Start | From::Revision(_) => unreachable!("handled by the caller"),
     }
 }
 
 /// The position that a read backwards begins at; `None`: nothing is that old.
-fn last_position(log: &Log, from: From, bound: u64) -> Result<Option<u64>, ReadError> {
+fn last_position(log: &Log, from: From, bound: u64) -> Option<u64> {
     match from {
-        From::Position(position) => Ok(Some(position.get())),
-        From::Time(time) => Ok(first_after(log, time, bound)?.checked_sub(1)),
+        From::Position(position) => Some(position.get()),
+        From::Time(time) => first_after(log, time, bound).latest.checked_sub(1),
         From::Start | From::Revision(_) => unreachable!("handled by the caller"),
     }
 }

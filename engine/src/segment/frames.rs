@@ -49,7 +49,50 @@ pub(crate) enum Want {
 /// The chunk that holds `position`, from the file. What does not check is read again past the page
 /// cache, where the segment is still written past it.
 /// Frames from position `bound` on are not taken along: they may still be written.
+///
+/// What is wrong with a neighbour is no reason to go without `position`: where a read of several
+/// fails, or ends before it, its frame is read by itself, and of a large frame its record.
 pub(crate) fn load(
+    segment: &Segment,
+    position: u64,
+    want: Want,
+    bound: u64,
+) -> Result<Chunk, Box<Corruption>> {
+    let mut want = want;
+    loop {
+        let loaded = load_once(segment, position, want, bound);
+        if loaded.as_ref().is_ok_and(|chunk| chunk.find(position).is_some()) {
+            return loaded;
+        }
+        match narrower(segment, position, want) {
+            Some(narrower) => {
+                assert_ne!(narrower, want, "what is tried again is less");
+                want = narrower;
+            }
+            None => return loaded,
+        }
+    }
+}
+
+/// What to read where a read of `want` did not give `position`; `None`: there is no less.
+fn narrower(segment: &Segment, position: u64, want: Want) -> Option<Want> {
+    const ALONE: Want = Want::Run { before: 0, after: 0 };
+    match want {
+        Want::Following { .. } | Want::Preceding { .. } => Some(Want::One),
+        ALONE => None,
+        Want::One | Want::Run { .. } => {
+            let table = segment.frames()?;
+            table.find(position).filter(|frame| is_large(&table, *frame)).map(|_| ALONE)
+        }
+    }
+}
+
+/// Whether records of a frame are read by themselves.
+pub(crate) fn is_large(table: &FrameTable, frame: usize) -> bool {
+    table.end_of(frame) - table.slots[frame].offset_bytes > WHOLE_FRAME_BYTES
+}
+
+fn load_once(
     segment: &Segment,
     position: u64,
     want: Want,
@@ -99,7 +142,7 @@ fn load_through(source: &Source<'_>, position: u64, want: Want) -> Result<Chunk,
             Want::Following { .. } | Want::Preceding { .. } => None,
         };
         if let Some(along) = along
-            && table.end_of(frame) - table.slots[frame].offset_bytes > WHOLE_FRAME_BYTES
+            && is_large(&table, frame)
         {
             let slot = table.slots[frame];
             drop(table);

@@ -21,7 +21,7 @@ pub(crate) use header::SegmentHeader;
 
 use crate::error::LogError;
 use crate::io::{Disk, DiskFile, DiskResult, FileKind, OpenMode};
-use crate::manifest::{SegmentEntry, SegmentLayout};
+use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 
 /// Bytes before the first frame.
 pub(crate) const HEADER_BLOCK_BYTES: u64 = crate::io::ALIGNMENT as u64;
@@ -49,6 +49,12 @@ pub(crate) struct FrameTable {
 }
 
 impl FrameTable {
+    /// That of a sealed segment, before a frame was added.
+    pub(crate) fn of_sealed(sealed: &Sealed) -> Self {
+        let (end_bytes, next_position) = (HEADER_BLOCK_BYTES, sealed.first_position);
+        Self { slots: Vec::new(), end_bytes, next_position }
+    }
+
     /// Index of the frame that holds `position`.
     pub(crate) fn find(&self, position: u64) -> Option<usize> {
         if position >= self.next_position {
@@ -57,10 +63,13 @@ impl FrameTable {
         self.slots.partition_point(|slot| slot.first_position <= position).checked_sub(1)
     }
 
-    /// Where the frame of slot `index` ends, at the latest.
+    /// Where the frame of slot `index` ends. Around damage the next one may stand further on.
     pub(crate) fn end_of(&self, index: usize) -> u64 {
         assert!(index < self.slots.len(), "the slot of a frame that is there");
-        self.slots.get(index + 1).map_or(self.end_bytes, |slot| slot.offset_bytes)
+        let slot = &self.slots[index];
+        let end = slot.offset_bytes + u64::from(slot.stored_bytes);
+        let next = self.slots.get(index + 1).map_or(self.end_bytes, |slot| slot.offset_bytes);
+        end.next_multiple_of(crate::io::ALIGNMENT as u64).min(next)
     }
 }
 

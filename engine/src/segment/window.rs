@@ -1,12 +1,18 @@
 //! Reading a segment from front to back, in large aligned pieces: recovery, verification, indexing.
+//!
+//! A piece that the disk cannot read as a whole is read block by block, so that one bad sector costs no
+//! neighbour. What then becomes of a block that it still cannot read is the caller's to choose: an
+//! error, or, around damage, zeros, which no frame that holds can be mistaken for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nexus_protocol::Corruption;
 
 use crate::error::LogError;
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES, Unknown};
-use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskFile, DiskResult, align_up};
+use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskError, DiskFile, DiskResult, align_up};
 
 /// Bytes read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -22,13 +28,20 @@ pub(crate) struct Window {
     len_bytes: u64,
     start: u64,
     bytes: Bytes,
+    /// Blocks that the disk could not read, by their offsets; `None`: the first ends the reading.
+    unreadable: Option<BTreeMap<u64, DiskError>>,
 }
 
 impl Window {
     /// Over a whole file.
     pub(crate) fn new(file: Arc<dyn DiskFile>) -> DiskResult<Self> {
         let len_bytes = file.len_bytes()?;
-        Ok(Self { file, len_bytes, start: 0, bytes: Bytes::new() })
+        Ok(Self { file, len_bytes, start: 0, bytes: Bytes::new(), unreadable: None })
+    }
+
+    /// The same, where damage is read around: a block that cannot be read is as zeros, and is noted.
+    pub(crate) fn around_damage(file: Arc<dyn DiskFile>) -> DiskResult<Self> {
+        Ok(Self { unreadable: Some(BTreeMap::new()), ..Self::new(file)? })
     }
 
     /// As if the file ended at `offset`.
@@ -46,7 +59,10 @@ impl Window {
             let left = usize::try_from(self.len_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
             let size = align_up(length.max(WINDOW_BYTES).min(left).max(1));
             let mut buffer = AlignedBuffer::zeroed(size);
-            let got = io::read_full_at(&*self.file, buffer.as_mut_slice(), offset)?;
+            let got = match io::read_full_at(&*self.file, buffer.as_mut_slice(), offset) {
+                Ok(got) => got,
+                Err(_) => self.read_blocks(buffer.as_mut_slice(), offset, want)?,
+            };
             self.start = offset;
             self.bytes = buffer.into_bytes().slice(..got);
         }
@@ -55,6 +71,30 @@ impl Window {
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
         let to = (from + length).min(self.bytes.len());
         Ok(self.bytes.slice(from..to))
+    }
+
+    /// Fills `buffer` block by block: up to the end of the file, or to a block that cannot be read and
+    /// is not passed over. An error where that one stands before `want`.
+    fn read_blocks(&mut self, buffer: &mut [u8], offset: u64, want: u64) -> DiskResult<usize> {
+        assert!(io::is_aligned(offset), "blocks are read at aligned offsets");
+        let mut done = 0;
+        for block in buffer.chunks_mut(ALIGNMENT) {
+            let at = offset + done as u64;
+            done += match (io::read_full_at(&*self.file, block, at), &mut self.unreadable) {
+                (Ok(got), _) if got < block.len() => return Ok(done + got),
+                (Ok(got), _) => got,
+                (Err(error), Some(unreadable)) => {
+                    // What a read that failed left there is not what was written.
+                    block.fill(0);
+                    unreadable.insert(at, error);
+                    let left = usize::try_from(self.len_bytes.saturating_sub(at));
+                    block.len().min(left.unwrap_or(usize::MAX))
+                }
+                (Err(_), None) if at >= want => break,
+                (Err(error), None) => return Err(error),
+            };
+        }
+        Ok(done)
     }
 
     /// The frame at `offset`, checked alone: header and body. It is not said to be a successor.
@@ -78,6 +118,20 @@ impl Window {
         }
         let body = frame.slice(HEADER_BYTES..);
         Ok(header.check_body(&body).map(|()| (header, body)))
+    }
+
+    /// Why the frame at `offset` cannot be read, where the disk is what is wrong with it: the first such
+    /// block of it. Of one whose header does not hold only that one is known.
+    pub(crate) fn unreadable_in_frame(&mut self, offset: u64) -> DiskResult<Option<Corruption>> {
+        let length = match FrameHeader::decode(&self.get(offset, ALIGNMENT)?) {
+            Ok(header) => header.padded_bytes(),
+            Err(_) => ALIGNMENT as u64,
+        };
+        let noted = self.unreadable.iter().flat_map(|noted| noted.range(offset..offset + length));
+        let corruption = |(at, error): (&u64, &DiskError)| {
+            LogError::from(error.clone()).into_corruption(self.file.path(), *at)
+        };
+        Ok(noted.map(corruption).next())
     }
 
     /// The salt in the frame header at `offset`, which holds but need not be understood: every

@@ -5,7 +5,9 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 #![expect(clippy::single_range_in_vec_init, reason = "a list of lost ranges may have one")]
 
+mod around;
 mod basics;
+mod busy;
 mod conformance;
 mod crash_points;
 mod damage;

@@ -2,13 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures_core::Stream;
-use nexus_engine::Subscription;
 use nexus_engine::io::SimDisk;
 use nexus_engine::io::sim::Fault;
+use nexus_engine::{Engine, Subscription};
 use nexus_protocol::{
     Append, AppendError, Filter, Position, ReadError, Start, Subscribe, SubscriptionItem,
 };
@@ -130,4 +131,50 @@ fn a_long_silence_is_checkpointed_as_it_is_passed() {
     assert_eq!(first, SubscriptionItem::Checkpoint { position: Position::new(599) });
     let event = subscription.try_next().unwrap().unwrap().event().unwrap();
     assert_eq!((event.position(), event.has_tag(TAG)), (Position::new(600), true));
+}
+
+/// Appends, while `wait` waits, what it does not wait for; answers whether it gave up before that ended.
+fn gives_up(engine: &Engine, wait: impl FnOnce()) -> bool {
+    let (done, started) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let appending = scope.spawn(|| {
+            for n in 0..400_000 {
+                if done.load(Ordering::Acquire) {
+                    return true;
+                }
+                engine.append(Append::to("busy").event(numbered(n, 9))).wait().unwrap();
+                started.store(true, Ordering::Release);
+            }
+            false
+        });
+        while !started.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        wait();
+        done.store(true, Ordering::Release);
+        appending.join().unwrap()
+    })
+}
+
+#[test]
+fn a_wait_ends_in_time_while_other_events_keep_coming() {
+    let engine = Engine::in_memory();
+    let timeout = Some(Duration::from_millis(300));
+    let nobody = || {
+        let subscribe = Subscribe::all().filter(Filter::category("nobody")).start(Start::End);
+        engine.subscribe(Subscribe { checkpoint_every: u64::MAX, ..subscribe })
+    };
+    let mut subscription = nobody();
+    assert!(matches!(
+        subscription.next_blocking(timeout),
+        Some(Ok(SubscriptionItem::CaughtUp { .. }))
+    ));
+    assert!(gives_up(&engine, || assert_eq!(subscription.next_blocking(timeout), None)));
+    // Markers are not what is waited for either.
+    let subscribe = Subscribe::all().filter(Filter::category("nobody")).start(Start::End);
+    let mut events = engine.subscribe(Subscribe { checkpoint_every: 1, ..subscribe }).events();
+    assert!(gives_up(&engine, || assert_eq!(events.next_blocking(timeout), None)));
+    // What is there is given, however short the time.
+    let mut all = engine.subscribe(Subscribe::all()).events();
+    assert!(matches!(all.next_blocking(Some(Duration::ZERO)), Some(Ok(_))));
 }

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use nexus_engine::{Engine, Subscription};
 use nexus_protocol::{Position, ReadError, Start, Subscribe, SubscriptionItem};
 
-use super::naive::{Naive, matches, names_system};
+use super::naive::{Naive, selects};
 
 /// How often a checkpoint comes unless asked otherwise.
 const CHECKPOINT_EVERY: u64 = 1024;
@@ -152,12 +152,10 @@ impl Watch {
     fn wants(&self, naive: &Naive, position: usize) -> bool {
         let event = &naive.log[position];
         let request = &self.request;
-        let system = request.system
-            || names_system(&request.filter)
-            || request.stream.as_ref().is_some_and(|stream| stream.starts_with('$'));
+        let system =
+            request.system || request.stream.as_ref().is_some_and(|stream| stream.starts_with('$'));
         request.stream.as_ref().is_none_or(|stream| *stream == event.stream)
-            && (system || !event.stream.starts_with('$'))
-            && matches(&request.filter, event)
+            && selects(&request.filter, event, system)
             && naive.visible(position)
     }
 

@@ -107,14 +107,15 @@ cases! {
         a_tombstone_hides_everywhere, a_stream_revives_with_further_revisions,
         a_laxer_setting_brings_nothing_back, truncation_may_be_ahead, deletes_are_conditional;
     system: system_streams_are_refused, reserved_types_are_refused,
-        system_events_are_left_out_unless_named, reserved_streams_take_their_types;
+        system_events_are_left_out_unless_named, reserved_streams_take_their_types,
+        one_alternative_opens_the_system_for_no_other;
     subscriptions: the_beginning_and_the_end, after_and_at, live_events_follow_without_a_gap,
         an_empty_log_is_caught_up, a_slow_reader_is_told, silence_is_checkpointed,
         filters_and_streams_select, hidden_events_are_not_delivered,
         bad_requests_end_a_subscription;
     snapshots: the_newest_is_loaded, another_fold_is_a_miss, older_ones_stand_on_a_ladder,
         a_past_state_is_loaded, of_one_revision_the_newest_counts, a_delete_hides_them,
-        system_streams_have_none;
+        a_delete_hides_their_events, each_fold_has_a_ladder_of_its_own, system_streams_have_none;
     limits: names_are_checked, counts_and_sizes_are_bounded, what_is_at_the_limit_is_taken,
         names_are_compared_bytewise;
 }

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use nexus_protocol::{
-    EventStore, ExpectedRevision, FoldIdentity, Read, Snapshot, SnapshotAt, StreamName,
+    EventStore, ExpectedRevision, Filter, FoldIdentity, Read, Snapshot, SnapshotAt, StreamName,
+    Subscribe, SubscriptionItem,
 };
 
-use super::ask::{fill, position, positions, revision};
+use super::ask::{fill, item, position, positions, read, revision};
 
 const FOLD: FoldIdentity = FoldIdentity { fold_version: 1, upcaster_hash: 7 };
 
@@ -145,4 +146,69 @@ pub(super) async fn a_delete_hides_them<S: EventStore>(store: S) {
     store.tombstone_stream("a-1", ExpectedRevision::Any).await.unwrap();
     assert_eq!(loaded(&store, SnapshotAt::Latest).await, None);
     assert!(listed(&store).await.is_empty());
+}
+
+/// The events themselves are as hidden as the states in them.
+pub(super) async fn a_delete_hides_their_events<S: EventStore>(store: S) {
+    fill(&store, "a-1", 0, 4).await;
+    save(&store, 1).await;
+    save(&store, 3).await;
+    let found = |wanted: Read| positions(&store, wanted);
+    let named = || Read::stream("$snapshot-a-1");
+    let category = || Read::all().filter(Filter::category("$snapshot"));
+    assert_eq!(found(named()).await, [4, 5]);
+    let taken = read(&store, named()).await.remove(0);
+    store.delete_stream("a-1", ExpectedRevision::Any).await.unwrap();
+    fill(&store, "a-1", 4, 2).await;
+    // Late, of the life that was deleted; then one of the new life.
+    save(&store, 2).await;
+    save(&store, 5).await;
+    for wanted in [named(), named().backwards(), category(), named().limit(1)] {
+        assert_eq!(found(wanted.clone()).await, [10], "{wanted:?}");
+    }
+    assert_eq!(found(Read::all().system()).await, [6, 7, 8, 10], "the delete, the new life");
+    assert_eq!(store.event_by_id(taken.id()).await.unwrap(), None);
+    let mut subscription = store.subscribe(Subscribe::stream("$snapshot-a-1"));
+    let mut delivered = Vec::new();
+    loop {
+        match item::<S>(&mut subscription).await {
+            SubscriptionItem::Event(event) => delivered.push(event.position().get()),
+            SubscriptionItem::CaughtUp { .. } => break,
+            _ => {}
+        }
+    }
+    assert_eq!(delivered, [10]);
+    store.tombstone_stream("a-1", ExpectedRevision::Any).await.unwrap();
+    assert_eq!(found(named()).await, [0; 0]);
+    assert_eq!(found(category()).await, [0; 0]);
+}
+
+/// A new fold begins with few snapshots, and those of an old one are no use to it.
+pub(super) async fn each_fold_has_a_ladder_of_its_own<S: EventStore>(store: S) {
+    let new = FoldIdentity { fold_version: 2, ..FOLD };
+    fill(&store, "a-1", 0, 40).await;
+    for at in 0..40 {
+        save(&store, at).await;
+    }
+    // Beside those of the other fold, and at a revision that has one already.
+    for at in [17, 18, 19, 33] {
+        store.save_snapshot(snapshot(at, new)).await.unwrap();
+    }
+    for at in [34, 35] {
+        store.save_snapshot(snapshot(at, FOLD)).await.unwrap();
+    }
+    let list = store.list_snapshots("a-1").await.unwrap();
+    let of = |fold: FoldIdentity| -> Vec<u64> {
+        list.iter().filter(|it| it.fold == fold).map(|it| it.revision.get()).collect()
+    };
+    assert_eq!(of(FOLD), [0, 1, 2, 4, 8, 16, 32, 36, 37, 38, 39]);
+    assert_eq!(of(new), [17, 18, 19, 33]);
+    assert!(list.is_sorted_by_key(|it| (it.revision, it.position)), "by ascending revision");
+    for (at, wanted) in [(39, 33), (32, 19), (18, 18), (16, 0)] {
+        let at = SnapshotAt::Revision(revision(at));
+        let found = store.load_snapshot("a-1", at, new).await.unwrap();
+        assert_eq!(found.map_or(0, |found| found.revision.get()), wanted);
+    }
+    store.save_snapshot(snapshot(37, new)).await.unwrap();
+    assert_eq!(loaded(&store, SnapshotAt::Revision(revision(37))).await, Some(37));
 }

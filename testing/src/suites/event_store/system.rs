@@ -91,3 +91,42 @@ pub(super) async fn reserved_streams_take_their_types<S: EventStore>(store: S) {
         assert!(matches!(error, AppendError::Denied { .. }), "{stream}: {error}");
     }
 }
+
+pub(super) async fn one_alternative_opens_the_system_for_no_other<S: EventStore>(store: S) {
+    fill(&store, "a-1", 0, 1).await;
+    let change = StreamChange { max_count: Some(Some(5)), ..StreamChange::default() };
+    for stream in ["a-1", "b-1"] {
+        store.set_stream(stream, change).await.unwrap();
+    }
+    fill(&store, "a-1", 3, 1).await;
+    let named = FilterItem { streams: vec!["$meta-a-1".to_owned()], ..FilterItem::default() };
+    let typed = FilterItem {
+        types: vec![META_SET.to_owned(), "Happened".to_owned()],
+        ..FilterItem::default()
+    };
+    let prefix = FilterItem { stream_prefix: vec!["$meta-b".to_owned()], ..FilterItem::default() };
+    let table: [(Vec<FilterItem>, &[u64]); 3] = [
+        (vec![named.clone(), typed.clone()], &[0, 1, 3]),
+        (vec![typed.clone(), named.clone()], &[0, 1, 3]),
+        (vec![typed, prefix], &[0, 2, 3]),
+    ];
+    for (items, wanted) in table {
+        let filter = Filter::any(items);
+        let read = Read::all().filter(filter.clone());
+        assert_eq!(positions(&store, read.clone()).await, wanted, "{filter:?}");
+        assert_eq!(positions(&store, read.clone().system()).await, [0, 1, 2, 3], "{filter:?}");
+        let mut backwards = positions(&store, read.backwards()).await;
+        backwards.reverse();
+        assert_eq!(backwards, wanted, "{filter:?}");
+        let mut subscription = store.subscribe(Subscribe::all().filter(filter.clone()));
+        let mut found = Vec::new();
+        loop {
+            match item::<S>(&mut subscription).await {
+                SubscriptionItem::Event(event) => found.push(event.position().get()),
+                SubscriptionItem::CaughtUp { .. } => break,
+                _ => {}
+            }
+        }
+        assert_eq!(found, wanted, "{filter:?}");
+    }
+}

@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use nexus_protocol::{
     Append, AppendError, Appended, Clause, Conflict, EventData, EventId, ExpectedRevision, Invalid,
-    LogId, Position, RecordedEvent, Revision, StreamAppended, StreamLimits, StreamName,
-    StreamState, Timestamp,
+    LogId, Position, RecordedEvent, Revision, SnapshotMetadata, StreamAppended, StreamLimits,
+    StreamName, StreamState, Timestamp,
 };
 
-pub(crate) use read::{matches, names_system};
+pub(crate) use read::selects;
 
 /// An event of the log. Its place in the list is its position.
 #[derive(Clone, Debug)]
@@ -215,7 +215,15 @@ impl Naive {
 
     pub(crate) fn visible(&self, position: usize) -> bool {
         let event = &self.log[position];
-        event.revision >= self.now(&event.stream).floor
+        event.revision >= self.now(&event.stream).floor && !self.of_the_deleted(event)
+    }
+
+    /// Whether it is a snapshot of what was deleted.
+    fn of_the_deleted(&self, event: &Stored) -> bool {
+        let Some(target) = event.stream.strip_prefix("$snapshot-") else { return false };
+        let about: SnapshotMetadata = serde_json::from_slice(&event.event.metadata).unwrap();
+        let now = self.now(target);
+        now.state == StreamState::Tombstoned || about.revision.get() < now.life
     }
 
     /// The recorded time of what is written now.
@@ -274,11 +282,9 @@ impl Naive {
                     found: now.state,
                 };
                 // What is hidden stands in nobody's way.
-                let last = self.positions(&stream.stream).last().copied();
-                return Err(conflict(
-                    clause,
-                    last.filter(|p| self.visible(*p)).into_iter().collect(),
-                ));
+                let last = self.last_position(&stream.stream);
+                let last = last.map(|at| usize::try_from(at.get()).unwrap());
+                return Err(conflict(clause, last.into_iter().collect()));
             }
         }
         if let Some(boundary) = &append.boundary {

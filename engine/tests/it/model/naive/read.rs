@@ -20,7 +20,7 @@ impl Naive {
             _ => {}
         }
         let within = |asked: u64, is: u64| if forwards { is >= asked } else { is <= asked };
-        let system = read.system || read.stream.is_some() || names_system(&read.filter);
+        let system = read.system || read.stream.is_some();
         let wanted = |position: &usize| {
             let event = &self.log[*position];
             let position = *position as u64;
@@ -37,7 +37,7 @@ impl Naive {
                 Some(AsOf::Revision(at)) => event.revision <= at.get(),
                 Some(AsOf::Recorded(at)) => event.recorded_at <= at.as_micros(),
             };
-            begun && known && (system || !event.is_system()) && matches(&read.filter, event)
+            begun && known && selects(&read.filter, event, system)
         };
         let mut all: Vec<usize> = match &read.stream {
             Some(stream) => self.positions(stream).to_vec(),
@@ -66,13 +66,14 @@ fn item_matches(item: &FilterItem, event: &Stored) -> bool {
         && item.tags.iter().all(|tag| event.event.tags.contains(tag))
 }
 
-pub(crate) fn matches(filter: &Filter, event: &Stored) -> bool {
-    filter.is_all() || filter.alternatives().iter().any(|item| item_matches(item, event))
-}
-
-pub(crate) fn names_system(filter: &Filter) -> bool {
-    filter.alternatives().iter().any(|item| {
-        let names = item.streams.iter().chain(&item.stream_prefix).chain(&item.categories);
-        names.into_iter().any(|name| name.starts_with('$'))
-    })
+/// System events are given where all are asked for, or where what matches asks for them by name.
+pub(crate) fn selects(filter: &Filter, event: &Stored, system: bool) -> bool {
+    let asked = |item: &FilterItem| {
+        let mut names = item.streams.iter().chain(&item.stream_prefix).chain(&item.categories);
+        system || !event.is_system() || names.any(|name| name.starts_with('$'))
+    };
+    match filter.alternatives() {
+        [] => system || !event.is_system(),
+        items => items.iter().any(|item| asked(item) && item_matches(item, event)),
+    }
 }

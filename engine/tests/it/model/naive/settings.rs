@@ -1,7 +1,5 @@
 //! What was decided about streams, and snapshots.
 
-use std::collections::BTreeMap;
-
 use nexus_protocol::{
     Append, AppendError, Appended, Clause, EventData, ExpectedRevision, FoldIdentity, Invalid,
     Position, SNAPSHOT_TAKEN, SnapshotAt, StreamChange, StreamState,
@@ -93,30 +91,29 @@ impl Naive {
         self.write(&Append::to(name).event(event))
     }
 
-    /// Revision, position, and fold of each snapshot that is kept.
+    /// Revision, position, and fold of each snapshot that is kept, by revision and position.
     pub(crate) fn snapshots(&self, stream: &str) -> Vec<(u64, usize, FoldIdentity)> {
-        let mut all = BTreeMap::new();
+        let mut all: Vec<(u64, usize, FoldIdentity)> = Vec::new();
         for position in self.positions(&format!("$snapshot-{stream}")) {
             let event = &self.log[*position].event;
             assert_eq!(event.event_type, SNAPSHOT_TAKEN);
             let about: nexus_protocol::SnapshotMetadata =
                 serde_json::from_slice(&event.metadata).unwrap();
-            all.insert(about.revision.get(), (*position, about.fold));
+            all.retain(|it| (it.0, it.2) != (about.revision.get(), about.fold));
+            all.push((about.revision.get(), *position, about.fold));
         }
-        let revisions: Vec<u64> = all.keys().copied().collect();
-        let older = revisions.len().saturating_sub(4);
+        all.sort_unstable_by_key(|it| (it.0, it.1));
         let doubling = |revision: u64| if revision == 0 { 0 } else { revision.ilog2() + 1 };
-        let kept = revisions.iter().enumerate().filter(|(index, revision)| {
-            let first = index
-                .checked_sub(1)
-                .is_none_or(|before| doubling(revisions[before]) < doubling(**revision));
-            *index >= older || first
-        });
         let now = self.now(stream);
         let hidden = now.state == StreamState::Tombstoned;
-        kept.filter(|(_, revision)| !hidden && **revision >= now.life)
-            .map(|(_, revision)| (*revision, all[revision].0, all[revision].1))
-            .collect()
+        let kept = |it: &&(u64, usize, FoldIdentity)| {
+            let of_fold = || all.iter().filter(|other| other.2 == it.2);
+            let newer = of_fold().filter(|other| other.0 > it.0).count();
+            let mut older = of_fold().filter(|other| other.0 < it.0);
+            let first = older.all(|other| doubling(other.0) < doubling(it.0));
+            (newer < 4 || first) && !hidden && it.0 >= now.life
+        };
+        all.iter().filter(kept).copied().collect()
     }
 
     pub(crate) fn snapshot(
