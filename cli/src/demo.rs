@@ -145,7 +145,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     steps.push(read_tag(&store)?);
     steps.push(catch_up(&store)?);
     steps.push(live(&store, &orders)?);
-    let stats = store.stats();
+    let stats = store.stats()?;
     store.close()?;
     let (verified, step) = verify(&directory.path)?;
     steps.push(step);

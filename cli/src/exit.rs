@@ -62,6 +62,11 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// It is not allowed.
+    pub(crate) fn denied(message: impl Into<String>) -> Self {
+        Self::new(Exit::Denied, message)
+    }
+
     /// The store cannot be reached now.
     pub(crate) fn not_reachable(message: impl Into<String>) -> Self {
         Self::new(Exit::NotReachable, message)

@@ -164,7 +164,7 @@ fn export(
     if exported.holes.last().is_none_or(|hole| hole.to_position.is_some())
         && let Some(corruption) = store.lost_end()
     {
-        let from = store.head().position.map_or(Position::ZERO, Position::next);
+        let from = store.head()?.position.map_or(Position::ZERO, Position::next);
         let hole = hole(from, None, &corruption);
         notice(format_args!("{}", hole.message));
         exported.holes.push(hole);
@@ -176,7 +176,7 @@ fn export(
 fn resolved(store: &Store, as_of: Option<AsOf>) -> Result<Option<AsOf>, Failure> {
     let Some(AsOf::Recorded(_)) = as_of else { return Ok(as_of) };
     let read = Read { as_of, ..Read::all().system().backwards().limit(1) };
-    let last = match store.read(read).into_iter().next() {
+    let last = match store.read(read).next() {
         None => return Ok(as_of),
         Some(Ok(event)) => event.position(),
         // What is damaged and may be of it belongs to it.
@@ -193,7 +193,8 @@ fn bar(store: &Store, args: &Args) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:40} position {pos} of {len}, {eta} left");
-    let bar = ProgressBar::new(store.head().position.map_or(0, Position::get));
+    let head = store.head().ok().and_then(|head| head.position);
+    let bar = ProgressBar::new(head.map_or(0, Position::get));
     bar.with_style(style.expect("the template is fixed"))
 }
 

@@ -20,11 +20,13 @@ mod namespace;
 mod node_state;
 mod output;
 mod read;
+mod serve;
 mod snapshot;
 mod stats;
 mod store;
 mod stream;
 mod tail;
+mod token;
 mod verify;
 
 #[cfg(any(test, fuzzing))]
@@ -67,6 +69,9 @@ struct Line {
     // Not read from the environment here: `demo` and `bench` must know whether it was named.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The server, instead of a directory; NEXUS_SERVER where neither is named, NEXUS_TOKEN says who asks
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
     /// The namespace
     #[arg(
         long,
@@ -123,9 +128,13 @@ enum Command {
     /// Goes on where node-state is lost
     #[command(after_help = "Example:\n  nexus --data ./data node-state reset")]
     NodeState(PlacedNoun<node_state::Command>),
+    /// Makes, lists, and revokes tokens
+    #[command(after_help = "Example:\n  nexus --data ./data token list")]
+    Token(PlacedNoun<token::Command>),
     Import(Placed<import::Args>),
     Export(Placed<export::Args>),
     Stats(Placed<stats::Args>),
+    Serve(Placed<serve::Args>),
     Verify(Placed<verify::Args>),
     Doctor(Placed<doctor::Args>),
     Bench(bench::Args),
@@ -146,9 +155,11 @@ impl Command {
             Self::Snapshot(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
+            Self::Token(placed) => placed.data.as_ref(),
             Self::Import(placed) => placed.data.as_ref(),
             Self::Export(placed) => placed.data.as_ref(),
             Self::Stats(placed) => placed.data.as_ref(),
+            Self::Serve(placed) => placed.data.as_ref(),
             Self::Verify(placed) => placed.data.as_ref(),
             Self::Doctor(placed) => placed.data.as_ref(),
             Self::Load(placed) => placed.data.as_ref(),
@@ -166,8 +177,10 @@ impl Command {
             Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
+            Self::Token(placed) => token::run(&placed.command, place, output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
+            Self::Serve(placed) => serve::run(&placed.args, place, output),
             Self::Stats(placed) => stats::run(&placed.args, place, output),
             Self::Verify(_) => verify::run(place, output),
             Self::Doctor(placed) => doctor::run(&placed.args, place, output),
@@ -216,9 +229,9 @@ pub fn main() -> ExitCode {
     let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     start_log();
     let named = line.command.dir().or(line.data.as_ref()).cloned();
-    let place = Place::of(named, line.namespace);
     let mut output = Output::stdout(line.output);
-    match line.command.run(&place, &mut output) {
+    let place = Place::named(named, line.server, line.namespace);
+    match place.and_then(|place| line.command.run(&place, &mut output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // What was printed before it failed comes before what went wrong.

@@ -1,12 +1,12 @@
 //! `nexus namespace`: the logs of a data directory.
 
 use nexus_engine::Engine;
-use nexus_protocol::{InvalidName, NamespaceName};
+use nexus_protocol::{InvalidName, NamespaceName, ReadError};
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::output::{Facts, Output, number, text};
-use crate::store::Place;
+use crate::store::{Place, Remote, Store};
 
 /// Lists and creates namespaces
 #[derive(Debug, clap::Subcommand)]
@@ -60,11 +60,46 @@ struct Created<'a> {
 /// # Errors
 /// When the directory cannot be opened, or the namespace not created.
 pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    if let Some(remote) = Store::connect(place)? {
+        return match command {
+            Command::List => list_there(&remote, output),
+            Command::Create(args) => create_there(&args.name, &remote, output),
+        };
+    }
     place.check_namespace()?;
     match command {
         Command::List => list(place, output),
         Command::Create(args) => create(&args.name, place, output),
     }
+}
+
+/// Those of a server; each is asked by itself.
+fn list_there(remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+    let columns = [text("NAMESPACE"), number("EVENTS"), number("STREAMS")];
+    let mut listing = output.list("namespaces", &columns);
+    for name in remote.wait(remote.client.namespaces())? {
+        let stats =
+            remote.of_namespace(&NamespaceName::new(&name).map_err(ReadError::from)?)?.stats()?;
+        let (events, streams) = (stats.events, stats.streams);
+        let json = NamespaceJson { namespace: &name, events, streams };
+        listing.push(&json, || vec![name.clone(), events.to_string(), streams.to_string()])?;
+    }
+    listing.end(None::<u64>)
+}
+
+fn create_there(name: &NamespaceName, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+    let there = remote.wait(remote.client.namespaces())?;
+    let created = !there.iter().any(|there| there == name.as_str());
+    let other = remote.of_namespace(name)?;
+    other.create_namespace()?;
+    print_created(name, created, output)
+}
+
+fn print_created(name: &NamespaceName, created: bool, output: &mut Output) -> Result<(), Failure> {
+    let facts = Facts::new()
+        .with("namespace", name)
+        .with("created", if created { "yes" } else { "no, it was there" });
+    output.one(&Created { namespace: name.as_str(), created }, &facts)
 }
 
 fn list(place: &Place, output: &mut Output) -> Result<(), Failure> {
@@ -85,9 +120,6 @@ fn create(name: &NamespaceName, place: &Place, output: &mut Output) -> Result<()
     let engine = Engine::open(place.dir()?)?;
     let created = !engine.namespaces().iter().any(|there| there == name.as_str());
     engine.create_namespace(name.as_str())?;
-    let facts = Facts::new()
-        .with("namespace", name)
-        .with("created", if created { "yes" } else { "no, it was there" });
-    output.one(&Created { namespace: name.as_str(), created }, &facts)?;
+    print_created(name, created, output)?;
     engine.close().map_err(|error| Failure::failed(error.to_string()))
 }

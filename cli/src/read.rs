@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     if let Some(stream) = &args.stream {
         store.known_stream(stream)?;
     }
-    let mut events = store.read(args.to_read()).into_iter();
+    let mut events = store.read(args.to_read());
     if args.explain {
         let mut count = 0;
         let mut explain = events.explain();

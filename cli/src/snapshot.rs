@@ -151,7 +151,7 @@ fn show(store: &Store, args: &ShowArgs, output: &mut Output) -> Result<(), Failu
 
 fn event_at(store: &Store, position: Position) -> Result<RecordedEvent, Failure> {
     let read = Read::all().from_position(position).system().limit(1);
-    match store.read(read).into_iter().next() {
+    match store.read(read).next() {
         Some(event) => Ok(event?),
         None => Err(Failure::failed(format!("the snapshot at position {position} is hidden"))),
     }

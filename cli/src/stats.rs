@@ -47,7 +47,7 @@ struct StatsJson<'a> {
 /// When the directory cannot be opened.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let store = Store::open_to_read(place)?;
-    let mut stats = store.stats();
+    let mut stats = store.stats()?;
     if args.system {
         stats.events += stats.system_events;
         stats.streams += stats.system_streams;

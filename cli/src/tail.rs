@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         store.known_stream(stream)?;
     }
     // What is read first and what is followed meet at this position: no gap, and nothing twice.
-    let head = store.head().position;
+    let head = store.head()?.position;
     let mut newest = Vec::new();
     if let Some(head) = head {
         let mut read = match &args.stream {
@@ -63,8 +63,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         };
         read = read.filter(args.filter.filter()).as_of(AsOf::Position(head));
         read.system = args.filter.system;
-        newest =
-            store.read(read.backwards().limit(args.limit)).into_iter().collect::<Result<_, _>>()?;
+        newest = store.read(read.backwards().limit(args.limit)).collect::<Result<_, _>>()?;
         newest.reverse();
     }
     if args.follow && output.format() == Format::Json {
@@ -78,10 +77,13 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         return store.close();
     }
     listing.flush()?;
-    notice(format_args!(
-        "following, until it is interrupted; this process has the directory open, so others can \
-         append to it only afterwards"
-    ));
+    notice(match store.remote() {
+        Some(_) => format_args!("following, until it is interrupted"),
+        None => format_args!(
+            "following, until it is interrupted; this process has the directory open, so others can \
+             append to it only afterwards: `nexus serve` and --server follow what others append"
+        ),
+    });
     let start = head.map_or(Start::Beginning, Start::After);
     let mut subscribe = match &args.stream {
         Some(stream) => Subscribe::stream(stream),

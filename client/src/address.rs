@@ -51,6 +51,13 @@ impl Address {
         &self.namespace
     }
 
+    /// With another namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: &NamespaceName) -> Self {
+        namespace.as_str().clone_into(&mut self.namespace);
+        self
+    }
+
     /// With this token, which says who asks. It is sent to a server that is known by certificate only.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {

@@ -1,4 +1,4 @@
-//! Files of a node that are not the log's: the certificate it shows.
+//! Files of a node that are not the log's: the certificate it shows, and the first token.
 //!
 //! A node without a configured certificate makes one at its first start, in `DIR/tls/`, signed by
 //! itself. Clients trust it by its fingerprint, the SHA-256 of its DER form.
@@ -36,9 +36,9 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Why there is no certificate.
+/// Why a file of the configuration cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateError {
+pub enum ConfigError {
     /// A file could not be read or written.
     #[error("cannot {action} {}", path.display())]
     File {
@@ -69,7 +69,7 @@ impl Certificate {
     ///
     /// # Errors
     /// When the files cannot be read or written, or are not PEM.
-    pub fn of_data_dir(dir: &Path) -> Result<Self, CertificateError> {
+    pub fn of_data_dir(dir: &Path) -> Result<Self, ConfigError> {
         let dir = dir.join(TLS_DIR);
         let (chain, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
         if !key.exists() || !chain.exists() {
@@ -82,10 +82,10 @@ impl Certificate {
     ///
     /// # Errors
     /// When none can be made.
-    pub fn temporary() -> Result<Self, CertificateError> {
+    pub fn temporary() -> Result<Self, ConfigError> {
         let made = self_signed()?;
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der());
-        let key = key.map_err(|why| CertificateError::Make(why.to_owned()))?;
+        let key = key.map_err(|why| ConfigError::Make(why.to_owned()))?;
         Ok(Self { chain: vec![made.cert.der().clone()], key })
     }
 
@@ -93,9 +93,9 @@ impl Certificate {
     ///
     /// # Errors
     /// When they cannot be read, or are not PEM.
-    pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+    pub fn load(chain: &Path, key: &Path) -> Result<Self, ConfigError> {
         let bytes = read(chain)?;
-        let not_pem = |path: &Path, wanted, why: String| CertificateError::NotPem {
+        let not_pem = |path: &Path, wanted, why: String| ConfigError::NotPem {
             path: path.to_owned(),
             wanted,
             why,
@@ -119,20 +119,20 @@ impl Certificate {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    let failed = |source| CertificateError::File { action: "read", path: path.to_owned(), source };
+fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let failed = |source| ConfigError::File { action: "read", path: path.to_owned(), source };
     std::fs::read(path).map_err(failed)
 }
 
-fn self_signed() -> Result<rcgen::CertifiedKey<rcgen::KeyPair>, CertificateError> {
+fn self_signed() -> Result<rcgen::CertifiedKey<rcgen::KeyPair>, ConfigError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-    rcgen::generate_simple_self_signed(names).map_err(|why| CertificateError::Make(why.to_string()))
+    rcgen::generate_simple_self_signed(names).map_err(|why| ConfigError::Make(why.to_string()))
 }
 
 /// Makes a certificate. The key is written last: where it is, the certificate is whole.
-fn make(dir: &Path, chain: &Path, key: &Path) -> Result<(), CertificateError> {
+fn make(dir: &Path, chain: &Path, key: &Path) -> Result<(), ConfigError> {
     let made = self_signed()?;
-    std::fs::create_dir_all(dir).map_err(|source| CertificateError::File {
+    std::fs::create_dir_all(dir).map_err(|source| ConfigError::File {
         action: "create the folder",
         path: dir.to_owned(),
         source,
@@ -141,9 +141,19 @@ fn make(dir: &Path, chain: &Path, key: &Path) -> Result<(), CertificateError> {
     write_secret(key, made.signing_key.serialize_pem().as_bytes())
 }
 
+/// File of a data directory that holds the first token, until somebody takes it away.
+pub const ADMIN_TOKEN_FILE: &str = "admin-token";
+
+/// Keeps the administrator's first token where only the owner of the directory can read it.
+pub(crate) fn write_admin_token(dir: &Path, token: &str) -> Result<PathBuf, ConfigError> {
+    let path = dir.join(ADMIN_TOKEN_FILE);
+    write_secret(&path, format!("{token}\n").as_bytes())?;
+    Ok(path)
+}
+
 /// Writes a file that only its owner may read: whole, or not at all.
-fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), CertificateError> {
-    let failed = |source| CertificateError::File { action: "write", path: path.to_owned(), source };
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+    let failed = |source| ConfigError::File { action: "write", path: path.to_owned(), source };
     let draft = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     let mut file =

@@ -15,7 +15,7 @@ mod principal;
 mod tokens;
 
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
-pub use handlers::{Access, Reads, Watch};
+pub use handlers::{Access, FirstTokenError, Reads, Watch};
 pub use nexus_engine::{
     CloseError, Engine, Events, EventsIter, OpenError, PendingAppend, Subscription,
 };

@@ -177,7 +177,7 @@ impl Read {
 }
 
 /// What a read looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explain {
     /// `stream`, `postings`, or `scan`.
     pub index: Cow<'static, str>,

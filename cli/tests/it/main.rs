@@ -12,3 +12,4 @@ mod import;
 mod kill;
 mod nexus;
 mod round_trip;
+mod serve;

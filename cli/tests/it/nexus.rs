@@ -113,7 +113,9 @@ impl Ran {
 /// The binary, without a data directory.
 pub(crate) fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
-    command.env_remove("NEXUS_DATA").env_remove("NEXUS_LOG");
+    for name in ["NEXUS_DATA", "NEXUS_LOG", "NEXUS_SERVER", "NEXUS_TOKEN"] {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -25,9 +25,9 @@ use crate::tls;
 /// One server has so long to take a connection before the next is tried.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// A server that says nothing for so long is gone.
-const IDLE_MAX: Duration = Duration::from_secs(30);
+const IDLE_MAX: Duration = Duration::from_secs(10);
 /// So often it is asked whether it is there.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// What a server may send on one stream before it is read.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// The same of all streams of a connection.
@@ -158,7 +158,7 @@ fn transport() -> TransportConfig {
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("half a minute fits")));
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("some seconds fit")));
     transport
 }
 

@@ -16,6 +16,7 @@ use nexus_engine::Namespace;
 use nexus_protocol::ReadError;
 
 pub use store::{Reads, Watch};
+pub use tokens::FirstTokenError;
 
 use crate::guard::{Action, Decision, Refusal};
 use crate::node::Node;

@@ -1,9 +1,11 @@
 //! To make, list, and revoke tokens; and who has one.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_protocol::{AppendError, ReadError};
 
+use crate::config::{self, ConfigError};
 use crate::guard::Action;
 use crate::node::Node;
 use crate::principal::{Principal, Role};
@@ -26,6 +28,20 @@ impl Node {
         let made = self.tokens().create(principal, name, role, ttl)?;
         tracing::info!(by = principal.id, id = made.info.id, name, %role, "a token was made");
         Ok(made)
+    }
+
+    /// Makes the first token of an administrator, and keeps it in the file `admin-token` of a directory,
+    /// which its owner alone can read; answers where. It does not end by itself.
+    ///
+    /// # Errors
+    /// When the token cannot be made, or the file cannot be written.
+    pub fn make_admin_token(
+        &self,
+        principal: &Principal,
+        dir: &Path,
+    ) -> Result<PathBuf, FirstTokenError> {
+        let made = self.create_token(principal, "admin", Role::Admin, None)?;
+        Ok(config::write_admin_token(dir, &made.token)?)
     }
 
     /// The tokens that hold, without their secrets.
@@ -60,4 +76,15 @@ impl Node {
     pub fn identify(&self, token: &str) -> Option<Principal> {
         self.tokens().identify(token)
     }
+}
+
+/// Why there is no first token.
+#[derive(Debug, thiserror::Error)]
+pub enum FirstTokenError {
+    /// It could not be made.
+    #[error("cannot make the administrator's token")]
+    Append(#[from] AppendError),
+    /// It could not be kept.
+    #[error("cannot keep the administrator's token")]
+    File(#[from] ConfigError),
 }

@@ -1,11 +1,17 @@
 //! The socket: its limits, and connections as they come.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_node::config::Certificate;
 use nexus_protocol::wire::ALPN;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
+};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Door, session};
 use crate::options::Options;
@@ -29,8 +35,43 @@ const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 /// Handshakes under way above which an address must prove that it is real.
 const HANDSHAKES_UNPROVEN_MAX: usize = 256;
 
+/// A server that comes back tells clients of the one before that their connections are gone (RFC 9000,
+/// 10.3), or they would find out by silence. So the key of resets stays the same, made from the
+/// certificate's; and a connection's id is taken as it comes, since the server before gave it.
+fn endpoint_config(certificate: &Certificate) -> EndpointConfig {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(b"nexus stateless reset");
+    context.update(certificate.key.secret_der());
+    let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, context.finish().as_ref());
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
+    config
+}
+
+/// Connection ids without any meaning.
+struct RandomIds(SystemRandom);
+
+const CONNECTION_ID_BYTES: usize = 8;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut bytes = [0; CONNECTION_ID_BYTES];
+        self.0.fill(&mut bytes).expect("the system has random bytes");
+        ConnectionId::new(&bytes)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// Binds the socket.
 pub(crate) fn bind(options: Options) -> Result<Endpoint, StartError> {
+    let endpoint = endpoint_config(&options.certificate);
     let bad = |why: &dyn std::fmt::Display| StartError::Certificate(why.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -44,7 +85,9 @@ pub(crate) fn bind(options: Options) -> Result<Endpoint, StartError> {
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
     let address = options.listen;
-    Endpoint::server(config, address).map_err(|source| StartError::Listen { address, source })
+    UdpSocket::bind(address)
+        .and_then(|socket| Endpoint::new(endpoint, Some(config), socket, Arc::new(TokioRuntime)))
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 fn transport() -> TransportConfig {

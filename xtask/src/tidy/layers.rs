@@ -50,7 +50,15 @@ const LAYERS: &[Layer] = &[
     library("server", &["protocol", "node"]),
     Layer {
         folder: "cli",
-        may: May::Import(&["protocol", "engine", "client", "server", "domain", "examples/orders"]),
+        may: May::Import(&[
+            "protocol",
+            "engine",
+            "node",
+            "client",
+            "server",
+            "domain",
+            "examples/orders",
+        ]),
         library: false,
     },
     library_of_tests("testing"),

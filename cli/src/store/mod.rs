@@ -1,0 +1,457 @@
+//! The one place where commands meet a log: in a data directory, or behind a server.
+
+mod remote;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_client::Address;
+use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options};
+use nexus_protocol::{
+    Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, Explain,
+    Head, NamespaceName, Read, ReadError, RecordedEvent, SnapshotInfo, Stats, StreamChange,
+    StreamInfo, StreamList, StreamState, Subscribe, SubscriptionItem,
+};
+
+pub(crate) use remote::Remote;
+
+use crate::exit::Failure;
+use crate::import::{Row, Standing, Target};
+
+/// Which log a command works on.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The data directory, where one was named.
+    pub(crate) dir: Option<PathBuf>,
+    /// Whether the command line named it, and not the environment.
+    pub(crate) named: bool,
+    /// The server, where one was named and no directory.
+    pub(crate) server: Option<String>,
+    /// The namespace.
+    pub(crate) namespace: NamespaceName,
+}
+
+impl Place {
+    /// The directory that the command line names, or else the environment.
+    pub(crate) fn of(named: Option<PathBuf>, namespace: NamespaceName) -> Self {
+        let is_named = named.is_some();
+        let of_environment = || std::env::var_os("NEXUS_DATA").filter(|dir| !dir.is_empty());
+        let dir = named.or_else(|| of_environment().map(PathBuf::from));
+        Self { dir, named: is_named, server: None, namespace }
+    }
+
+    /// What the command line names, or else the environment: a directory or a server.
+    ///
+    /// # Errors
+    /// When the command line names both.
+    pub(crate) fn named(
+        dir: Option<PathBuf>,
+        server: Option<String>,
+        namespace: NamespaceName,
+    ) -> Result<Self, Failure> {
+        match (dir, server) {
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "--data and --server are both given: name the directory, or the server",
+            )),
+            (Some(dir), None) => Ok(Self::of(Some(dir), namespace)),
+            (None, Some(server)) => {
+                Ok(Self { dir: None, named: true, server: Some(server), namespace })
+            }
+            (None, None) => {
+                let server = std::env::var("NEXUS_SERVER").ok().filter(|server| !server.is_empty());
+                Ok(Self { server, ..Self::of(None, namespace) })
+            }
+        }
+    }
+
+    /// The server that a command goes to, and the namespace there: the one that the command line
+    /// names, or else the address.
+    fn address(&self) -> Result<Option<Address>, Failure> {
+        let Some(server) = &self.server else { return Ok(None) };
+        let address: Address = server.parse()?;
+        let is_default = self.namespace.as_str() == NamespaceName::DEFAULT;
+        Ok(Some(if is_default { address } else { address.with_namespace(&self.namespace) }))
+    }
+
+    /// For commands that look at all namespaces: one that is named has to be there all the same. The
+    /// engine is not asked, since it may be what does not open.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(crate) fn check_namespace(&self) -> Result<(), Failure> {
+        let all = self.dir()?.join("namespaces");
+        let is_default = self.namespace.as_str() == NamespaceName::DEFAULT;
+        let Ok(entries) = std::fs::read_dir(&all) else { return Ok(()) };
+        if is_default || all.join(self.namespace.as_str()).is_dir() {
+            return Ok(());
+        }
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names: Vec<String> = names.filter(|name| NamespaceName::new(name).is_ok()).collect();
+        Err(self.no_namespace(&names))
+    }
+
+    fn no_namespace(&self, there: &[String]) -> Failure {
+        let dir = self.dir.as_deref().unwrap_or(Path::new("")).display();
+        Failure::usage(format!(
+            "there is no namespace {:?} in {dir}: name one of those there are ({}), or create it with \
+             `nexus namespace create {}`",
+            self.namespace.as_str(),
+            there.join(", "),
+            self.namespace,
+        ))
+    }
+
+    /// The directory, where the command line names it.
+    pub(crate) fn named_dir(&self) -> Option<&PathBuf> {
+        self.dir.as_ref().filter(|_| self.named)
+    }
+
+    /// The data directory.
+    ///
+    /// # Errors
+    /// When none was named.
+    pub(crate) fn dir(&self) -> Result<&PathBuf, Failure> {
+        self.dir.as_ref().ok_or_else(|| match &self.server {
+            Some(_) => Failure::usage(
+                "this command works on a data directory, and not over a server: run it where the \
+                 directory is, as in `nexus --data DIR …`",
+            ),
+            None => Failure::usage(
+                "no data directory and no server is named: give one, as in `nexus --data DIR …` or \
+                 `nexus --server nexus://HOST:PORT …`, or set NEXUS_DATA or NEXUS_SERVER",
+            ),
+        })
+    }
+}
+
+/// An open log.
+pub(crate) struct Store {
+    reach: Reach,
+}
+
+/// Where it is.
+enum Reach {
+    /// In a data directory of this machine.
+    Here { engine: Engine, namespace: Namespace },
+    /// Behind a server.
+    There(Arc<Remote>),
+}
+
+impl Store {
+    /// For appending; an empty or missing directory is made a new log.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options())
+    }
+
+    /// The same, with data of an event up to so many bytes.
+    ///
+    /// # Errors
+    /// As the engine says.
+    pub(crate) fn open_for_data(place: &Place, data_bytes_max: usize) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().data_bytes_max(data_bytes_max))
+    }
+
+    /// For changing what is there.
+    ///
+    /// # Errors
+    /// As the engine says, and when nothing is there.
+    pub(crate) fn open_existing(place: &Place) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().create(false))
+    }
+
+    /// For reading only.
+    ///
+    /// # Errors
+    /// As the engine says, and when nothing is there.
+    pub(crate) fn open_to_read(place: &Place) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().create(false).read_only(true))
+    }
+
+    /// For reading what is left of a directory that may be damaged.
+    ///
+    /// # Errors
+    /// As the engine says, and when nothing is there.
+    pub(crate) fn open_damaged(place: &Place) -> Result<Self, Failure> {
+        Self::open_with(place, Engine::options().create(false).damaged(true))
+    }
+
+    fn open_with(place: &Place, options: Options) -> Result<Self, Failure> {
+        if let Some(remote) = Self::connect(place)? {
+            return Ok(Self { reach: Reach::There(Arc::new(remote)) });
+        }
+        let engine = options.open(place.dir()?)?;
+        let names = engine.namespaces();
+        if !names.iter().any(|name| name == place.namespace.as_str()) {
+            return Err(place.no_namespace(&names));
+        }
+        let namespace = engine.namespace(place.namespace.as_str())?;
+        Ok(Self { reach: Reach::Here { engine, namespace } })
+    }
+
+    /// The server that a command goes to, if it goes to one.
+    ///
+    /// # Errors
+    /// When the address cannot be right, or nobody takes the connection.
+    pub(crate) fn connect(place: &Place) -> Result<Option<Remote>, Failure> {
+        place.address()?.map(Remote::connect).transpose()
+    }
+
+    /// What is known of a stream that is there, or was, or has limits before it has events.
+    ///
+    /// # Errors
+    /// When nothing was ever said of one of that name.
+    pub(crate) fn known_stream(&self, stream: &str) -> Result<StreamInfo, Failure> {
+        let info = self.stream_info(stream)?;
+        match info.state {
+            StreamState::Missing if info.meta_revision.is_none() => Err(Failure::failed(format!(
+                "there is no stream {stream:?}: `nexus stream list` names those there are"
+            ))),
+            _ => Ok(info),
+        }
+    }
+
+    /// Closes it, so that the next start reads little.
+    ///
+    /// # Errors
+    /// When the end could not be noted.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        match self.reach {
+            Reach::Here { engine, namespace } => {
+                drop(namespace);
+                engine.close().map_err(|error: CloseError| Failure::failed(error.to_string()))
+            }
+            Reach::There(remote) => {
+                // What still reads from it goes on to its end.
+                if let Some(remote) = Arc::into_inner(remote) {
+                    remote.close();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Submits an append.
+    pub(crate) fn append(&self, append: Append) -> Pending {
+        match &self.reach {
+            Reach::Here { namespace, .. } => Pending::Here(namespace.append(append)),
+            Reach::There(remote) => {
+                Pending::There(Arc::clone(remote), remote.client.append(append))
+            }
+        }
+    }
+
+    /// Reads events.
+    pub(crate) fn read(&self, read: Read) -> Events {
+        match &self.reach {
+            Reach::Here { namespace, .. } => Events::Here(namespace.read(read).into_iter()),
+            Reach::There(remote) => Events::There(Arc::clone(remote), remote.client.read(read)),
+        }
+    }
+
+    /// Delivers what is there and what comes.
+    pub(crate) fn subscribe(&self, subscribe: Subscribe) -> Watch {
+        match &self.reach {
+            Reach::Here { namespace, .. } => Watch::Here(namespace.subscribe(subscribe)),
+            Reach::There(remote) => {
+                Watch::There(Arc::clone(remote), remote.client.subscribe(subscribe))
+            }
+        }
+    }
+
+    pub(crate) fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.event_by_id(id),
+            Reach::There(remote) => remote.wait(remote.client.event_by_id(id)),
+        }
+    }
+
+    pub(crate) fn head(&self) -> Result<Head, ReadError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => Ok(namespace.head()),
+            Reach::There(remote) => remote.wait(remote.client.head()),
+        }
+    }
+
+    /// Why what came after the head is lost, of a damaged directory.
+    pub(crate) fn lost_end(&self) -> Option<Corruption> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.lost_end(),
+            Reach::There(_) => None,
+        }
+    }
+
+    pub(crate) fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.stream_info(stream),
+            Reach::There(remote) => remote.wait(remote.client.stream_info(stream)),
+        }
+    }
+
+    pub(crate) fn streams(&self, list: &StreamList) -> Result<Vec<StreamInfo>, ReadError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.streams(list),
+            Reach::There(remote) => remote.wait(remote.client.streams(list.clone())),
+        }
+    }
+
+    pub(crate) fn set_stream(
+        &self,
+        stream: &str,
+        change: StreamChange,
+    ) -> Result<StreamInfo, AppendError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.set_stream(stream, change),
+            Reach::There(remote) => remote.wait(remote.client.set_stream(stream, change)),
+        }
+    }
+
+    pub(crate) fn delete_stream(
+        &self,
+        stream: &str,
+        expected: ExpectedRevision,
+    ) -> Result<Appended, AppendError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.delete_stream(stream, expected),
+            Reach::There(remote) => remote.wait(remote.client.delete_stream(stream, expected)),
+        }
+    }
+
+    pub(crate) fn tombstone_stream(
+        &self,
+        stream: &str,
+        expected: ExpectedRevision,
+    ) -> Result<Appended, AppendError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.tombstone_stream(stream, expected),
+            Reach::There(remote) => remote.wait(remote.client.tombstone_stream(stream, expected)),
+        }
+    }
+
+    pub(crate) fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => namespace.list_snapshots(stream),
+            Reach::There(remote) => remote.wait(remote.client.list_snapshots(stream)),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Result<Stats, ReadError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => Ok(namespace.stats()),
+            Reach::There(remote) => remote.wait(remote.client.stats()),
+        }
+    }
+
+    /// The server, where it is one.
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        match &self.reach {
+            Reach::Here { .. } => None,
+            Reach::There(remote) => Some(remote),
+        }
+    }
+}
+
+/// An append under way.
+pub(crate) enum Pending {
+    Here(nexus_engine::PendingAppend),
+    There(Arc<Remote>, nexus_client::PendingAppend),
+}
+
+impl Pending {
+    /// Waits for its answer.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub(crate) fn wait(self) -> Result<Appended, AppendError> {
+        match self {
+            Self::Here(pending) => pending.wait(),
+            Self::There(remote, pending) => remote.wait(pending),
+        }
+    }
+}
+
+/// Events of a read.
+pub(crate) enum Events {
+    Here(nexus_engine::EventsIter),
+    There(Arc<Remote>, nexus_client::Events),
+}
+
+impl Events {
+    /// What was looked at; of a server, once all events were delivered.
+    pub(crate) fn explain(&self) -> Explain {
+        match self {
+            Self::Here(events) => events.explain(),
+            Self::There(_, events) => events.explain().unwrap_or_default(),
+        }
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Here(events) => events.next(),
+            Self::There(remote, events) => remote.next(events),
+        }
+    }
+}
+
+/// A subscription.
+pub(crate) enum Watch {
+    Here(nexus_engine::Subscription),
+    There(Arc<Remote>, nexus_client::Subscription),
+}
+
+impl Watch {
+    /// The next item, waiting for it at most for `timeout`; `None` when the time is up.
+    pub(crate) fn next_blocking(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Option<Result<SubscriptionItem, ReadError>> {
+        match (self, timeout) {
+            (Self::Here(subscription), timeout) => subscription.next_blocking(timeout),
+            (Self::There(remote, subscription), None) => remote.next(subscription),
+            (Self::There(remote, subscription), Some(time)) => {
+                remote.next_within(subscription, time)
+            }
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match &error {
+            OpenError::Locked { .. } => Self::not_reachable(error.to_string()),
+            OpenError::Corrupt { .. } | OpenError::NodeState { .. } => Self::damaged(error),
+            OpenError::Invalid(_)
+            | OpenError::NotADirectory { .. }
+            | OpenError::NotEmpty { .. } => Self::usage(error.to_string()),
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl Target for Store {
+    type Pending = Pending;
+
+    fn look_up(&self, row: &Row) -> Result<Standing, ReadError> {
+        let stored = self.event_by_id(row.id())?;
+        Ok(Standing::of(row, stored.as_ref()))
+    }
+
+    fn submit(&self, append: Append) -> Pending {
+        self.append(append)
+    }
+
+    fn wait(&self, pending: Pending) -> Result<Appended, AppendError> {
+        pending.wait()
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
