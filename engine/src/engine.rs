@@ -269,6 +269,10 @@ fn open_all(
         open::create(&**disk, dir, &default, options).map_err(from_log)?;
         names = list()?;
     }
+    if !options.read_only {
+        // A creation may have been killed just before it made the name durable.
+        disk.sync_dir(&root)?;
+    }
     let mut opened = BTreeMap::new();
     for name in names {
         let namespace = open::open(disk, &root.join(&name), options, signals).map_err(from_log)?;

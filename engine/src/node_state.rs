@@ -3,8 +3,9 @@
 //! Two 4-KiB slots. A save writes both, one after the other, each with its sync: while the first is
 //! written the other still holds the state before; once a save is done, either slot alone gives the
 //! new state, so that rot of one slot never brings back an older vote. A slot that an interrupted
-//! save may have torn is written first the next time. Both bad: the node must not vote, and goes on
-//! only when asked by name.
+//! save may have torn is written first the next time. Before the first save after an open, the slot
+//! that was read is written again as it is: a sync that failed may have left it in the page cache
+//! alone. Both bad: the node must not vote, and goes on only when asked by name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,15 +97,18 @@ pub(crate) struct NodeStateFile {
     /// A slot that holds what was saved last, and is written last: the other may be torn, and a
     /// crash must find one that is whole.
     whole: usize,
-    /// Whether the file may lack the state: a save failed.
+    /// Whether the file may lack the state: a save failed, or it was only read.
     unsaved: bool,
+    /// What was read of the slot `whole`, until it was written again: a sync that failed may have
+    /// left it in the page cache alone, and the other slot would be the one that is durable.
+    read: Option<NodeState>,
 }
 
 impl NodeStateFile {
     /// Creates the file; the caller syncs its folder.
     pub(crate) fn create(disk: &dyn Disk, dir: &Path, state: NodeState) -> Result<Self, LogError> {
         let file = disk.open(&path(dir), OpenMode::Create, FileKind::Plain)?;
-        let mut created = Self { file: Some(file), state, whole: 1, unsaved: true };
+        let mut created = Self { file: Some(file), state, whole: 1, unsaved: true, read: None };
         created.save()?;
         Ok(created)
     }
@@ -123,7 +127,7 @@ impl NodeStateFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return match rebuilt {
                     Some(state) if mode == OpenMode::Read => {
-                        Ok(Self { file: None, state, whole: 1, unsaved: true })
+                        Ok(Self { file: None, state, whole: 1, unsaved: true, read: None })
                     }
                     Some(state) => {
                         let created = Self::create(disk, dir, state)?;
@@ -148,11 +152,12 @@ impl NodeStateFile {
         let whole =
             (0_usize..).zip(&slots).filter_map(|(index, slot)| Some((*slot.as_ref()?, index)));
         let newest = whole.max_by_key(|(state, _)| state.sequence);
-        // One slot that is older or bad is no protection: the next update writes both anew.
-        let unsaved = slots.len() < 2 || slots[0] != slots[1] || slots[0].is_none();
+        let read = newest.map(|(state, _)| state);
         match newest.or(rebuilt.map(|state| (state, 1))) {
+            // One slot that is older, bad, or not known to be durable is no protection: the next
+            // update writes both anew.
             Some((state, whole)) if state.log_id == log_id => {
-                Ok(Self { file: Some(file), state, whole, unsaved })
+                Ok(Self { file: Some(file), state, whole, unsaved: true, read })
             }
             Some(_) => {
                 Err(LogError::corrupt(&path, 0, CorruptionKind::Foreign("another log".into())))
@@ -194,6 +199,11 @@ impl NodeStateFile {
         let slot = self.state.encode();
         debug_assert_eq!(NodeState::decode(&slot), Ok(self.state), "a slot reads back");
         assert!(self.whole < 2, "there are two slots");
+        if let Some(read) = self.read {
+            io::write_all_at(file, &read.encode(), (self.whole * SLOT_BYTES) as u64)?;
+            file.sync()?;
+            self.read = None;
+        }
         if crate::planted::is("torn-slot-written-last") {
             self.whole = 1;
         }

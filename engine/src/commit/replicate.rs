@@ -15,7 +15,7 @@ use super::{CommitState, Committer};
 use crate::error::LogError;
 use crate::frame::{EntryId, FrameHeader, FrameKind, HEADER_BYTES, LogOffset, Proposal, digest};
 use crate::index::Index;
-use crate::log::cut::{Cuttable, cut};
+use crate::log::cut::{Cuttable, Extent, cut};
 use crate::log::follow::{Follow, scan_until};
 use crate::log::{Prepared, WriterStart};
 use crate::manifest::Sealed;
@@ -306,7 +306,7 @@ impl Committer {
         let files: Vec<Cuttable> =
             open.iter().map(|(segment, _)| (segment.entry.number, log_file(segment))).collect();
         let mut catalog = self.log.catalog.lock().expect("no panic while the catalog is changed");
-        cut(&mut catalog.node_state, &files, at)?;
+        cut(&mut catalog.node_state, &files, at, Extent::Written)?;
         drop(catalog);
         start.active.truncate_frames(start.offset_bytes, start.next_position);
         self.log.remove_segments_after(number);

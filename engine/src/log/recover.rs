@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 
 use nexus_protocol::{Corruption, CorruptionKind, LogId, RecordedEvent};
 
-use super::cut::{Cuttable, cut};
+use super::cut::{Cuttable, Extent, cut};
 use super::follow::{Follow, Scanned, add_to_table, durable_end_behind, resync, scan};
 use super::{Prepared, WriterStart};
 use crate::error::{LogError, corruption};
@@ -159,10 +159,10 @@ pub(crate) fn recover(
     refuse_damage(node_state, rest, end)?;
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
     if mode == Recovery::Write {
-        // What a killed process wrote and did not sync is whole in the page cache only. It becomes
-        // visible now, so it must be durable now (I1).
-        for segment in &open[..used] {
-            segment.file.sync()?;
+        let vouched = follow.vouched.max(node_state.state().durable_end);
+        let ends = left.iter().map(|(_, sealed)| sealed.end_bytes).chain([end.offset_bytes]);
+        for (segment, end) in open[..used].iter().zip(ends) {
+            make_durable(segment, vouched, end)?;
         }
         disk.sync_dir(&dir.join(SEGMENTS_DIR))?;
         disk.sync_dir(dir)?;
@@ -170,6 +170,24 @@ pub(crate) fn recover(
     let prepared =
         open[used..].iter().map(|open| prepared(disk, open)).collect::<DiskResult<Vec<_>>>()?;
     Ok(Recovered { start, left, prepared, cut_bytes, lost_end: None })
+}
+
+/// Makes what was read of a segment durable: it becomes visible now, so it must be durable now (I1).
+///
+/// What a killed process wrote and did not sync is whole in the page cache only. So is what a sync
+/// failed to write, and that the cache takes for clean: no later sync writes it. What no later frame
+/// and no node-state vouches for is therefore written again, the same bytes over themselves.
+fn make_durable(segment: &OpenSegment, vouched: LogOffset, end: u64) -> DiskResult<()> {
+    let from = match segment.entry.number.cmp(&vouched.segment) {
+        std::cmp::Ordering::Less => end,
+        std::cmp::Ordering::Equal => vouched.offset_bytes,
+        std::cmp::Ordering::Greater => HEADER_BLOCK_BYTES,
+    };
+    let from = from - from % ALIGNMENT as u64;
+    if !crate::planted::is("unvouched-frames-not-written-again") {
+        crate::segment::window::write_again(&segment.file, from, end)?;
+    }
+    segment.file.sync()
 }
 
 /// A cut that a crash interrupted is finished before anything is read, where anything may be written.
@@ -182,7 +200,8 @@ fn finish_cut(
     if mode != Recovery::Write || !open.iter().any(|s| s.entry.number == at.segment) {
         return Ok(());
     }
-    cut(node_state, &cuttable(open), at).map(drop)
+    // The zeros that are read may be those of a sync that failed, and on the disk the frames.
+    cut(node_state, &cuttable(open), at, Extent::Whole).map(drop)
 }
 
 /// The bytes of a segment that are not to be cut.
@@ -369,7 +388,7 @@ fn cut_tail(
             if segment.entry.number == end.segment { end.offset_bytes } else { HEADER_BLOCK_BYTES };
         anything |= Window::new(Arc::clone(&segment.file))?.written_end(from)?.is_some();
     }
-    if anything { cut(node_state, &cuttable(rest), end) } else { Ok(0) }
+    if anything { cut(node_state, &cuttable(rest), end, Extent::Written) } else { Ok(0) }
 }
 
 fn prepared(disk: &dyn Disk, open: &OpenSegment) -> DiskResult<Prepared> {

@@ -112,7 +112,10 @@ fn reading() -> Tried {
     let mut events = engine.read(Read::stream("order-1")).into_iter();
     assert_eq!(events.by_ref().count(), 3);
     let explain = events.explain();
-    assert_eq!((explain.index.as_ref(), explain.segments_read, explain.postings_read), ("stream", 1, 3));
+    assert_eq!(
+        (explain.index.as_ref(), explain.segments_read, explain.postings_read),
+        ("stream", 1, 3)
+    );
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod basics;
 mod conformance;
 mod crash_points;
 mod damage;
+mod failed_syncs;
 mod faults;
 mod fenced;
 mod flips;
