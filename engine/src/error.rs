@@ -116,6 +116,9 @@ pub enum OpenError {
         /// The path.
         dir: PathBuf,
     },
+    /// The engine was closed.
+    #[error("the engine was closed: open the directory again")]
+    Closed,
     /// A name or option that cannot be.
     #[error("{0}")]
     Invalid(String),

@@ -76,6 +76,8 @@ pub(crate) struct CommitState {
     /// Wall clock and boot-time clock when the log was opened, in microseconds.
     clock: (i64, u128),
     alarmed: bool,
+    /// The engine was closed: nothing is written any more.
+    stopped: bool,
     /// Who is to be woken: their appends are answered.
     wakers: Vec<Waker>,
 }
@@ -145,6 +147,7 @@ impl Committer {
             replicator: Box::new(LocalReplicator),
             clock,
             alarmed: false,
+            stopped: false,
             wakers: Vec::new(),
         };
         Self {
@@ -182,6 +185,16 @@ impl Committer {
         drop(state);
         // Whoever came while the lock was held found it taken, and relies on this look.
         !self.queue.is_empty()
+    }
+
+    /// Commits what waits, for the last time: from then on nothing is written, by nobody. The queue is
+    /// closed. Answers what is durable.
+    pub(crate) fn stop(&self) -> crate::frame::LogOffset {
+        while self.pump_turn() {}
+        let mut state = self.lock();
+        assert_eq!(state.writer.in_flight(), 0, "all that was begun has ended");
+        state.stopped = true;
+        state.writer.durable_end()
     }
 
     /// Pumps until `own` is answered, if nobody else pumps. Answers whether it did.

@@ -150,7 +150,8 @@ impl Seams {
     /// durable here.
     ///
     /// # Errors
-    /// When a frame is damaged, there is no room, or a write failed; what was appended before stays.
+    /// When a frame is damaged, there is no room, a write failed, or the engine was closed; what was
+    /// appended before stays.
     pub fn append_frames(
         &self,
         frames: &[ReplicatedFrame],
@@ -158,6 +159,7 @@ impl Seams {
     ) -> Result<(), SeamError> {
         let committer = &self.committer;
         let mut state = committer.lock();
+        refuse_stopped(&state)?;
         for frame in frames {
             let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
             while !state.writer.has_place() {
@@ -192,12 +194,13 @@ impl Seams {
     /// Cuts every frame after `to`. Appends in those frames are answered `Unknown`.
     ///
     /// # Errors
-    /// When `to` is not in the open part of the log, or the disk failed.
+    /// When `to` is not in the open part of the log, the disk failed, or the engine was closed.
     ///
     /// # Panics
     /// When a committed frame would be cut: the replication layer's bug.
     pub fn truncate_tail(&self, to: EntryId) -> Result<(), SeamError> {
         let mut state = self.committer.lock();
+        refuse_stopped(&state)?;
         self.committer.truncate_tail(&mut state, to).map_err(|error| SeamError::new(&error))
     }
 
@@ -224,6 +227,10 @@ impl Seams {
         }
         Ok(found)
     }
+}
+
+fn refuse_stopped(state: &CommitState) -> Result<(), SeamError> {
+    if state.stopped { Err(SeamError("the engine was closed".to_owned())) } else { Ok(()) }
 }
 
 impl Committer {

@@ -285,10 +285,14 @@ impl Writer {
         }
     }
 
-    /// After a failure nothing in flight is waited for any more.
+    /// After a failure nothing in flight counts any more. It is waited for all the same: a write that
+    /// is under way may land until it has ended, and the directory may be given back by then.
     pub(crate) fn abandon(&mut self) {
         assert!(self.poisoned.is_some(), "only a poisoned log gives up what is in flight");
-        self.in_flight.clear();
+        for _ in self.in_flight.drain(..) {
+            drop(self.queue.complete());
+        }
+        assert!(self.in_flight.is_empty(), "nothing is in flight in a log that is given up");
         if crate::planted::is("poison-forgotten") {
             self.poisoned = None;
         }

@@ -6,6 +6,7 @@
 #![expect(clippy::single_range_in_vec_init, reason = "a list of lost ranges may have one")]
 
 mod basics;
+mod closing;
 mod conformance;
 mod crash_points;
 mod damage;
