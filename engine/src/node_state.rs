@@ -34,6 +34,23 @@ pub struct Vote {
     pub committed: bool,
 }
 
+/// A cut of the end of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Everything from there on goes.
+    pub(crate) at: LogOffset,
+    /// What was durable when it was decided. Frames that are cut may say so; one that says more was
+    /// written after the cut was done.
+    pub(crate) until: LogOffset,
+}
+
+impl Cut {
+    /// Of what was never known to be durable.
+    pub(crate) fn of_torn_tail(at: LogOffset) -> Self {
+        Self { at, until: at }
+    }
+}
+
 /// The content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeState {
@@ -47,7 +64,7 @@ pub(crate) struct NodeState {
     /// Everything before this is durable; what follows may be too.
     pub(crate) durable_end: LogOffset,
     /// A cut that was begun: everything from there on is to be zeroed first.
-    pub(crate) cut: Option<LogOffset>,
+    pub(crate) cut: Option<Cut>,
     /// Raft's floor: frames up to this one are no longer needed by any follower.
     pub(crate) raft_floor: EntryId,
 }
@@ -62,8 +79,9 @@ impl NodeState {
         out.u64(self.committed.term).u64(self.committed.index);
         out.u64(self.durable_end.segment).u64(self.durable_end.offset_bytes);
         let cut = self.cut.unwrap_or_default();
-        out.u64(u64::from(self.cut.is_some())).u64(cut.segment).u64(cut.offset_bytes);
+        out.u64(u64::from(self.cut.is_some())).u64(cut.at.segment).u64(cut.at.offset_bytes);
         out.u64(self.raft_floor.term).u64(self.raft_floor.index);
+        out.u64(cut.until.segment).u64(cut.until.offset_bytes);
         out.sealed(SLOT_BYTES)
     }
 
@@ -81,9 +99,10 @@ impl NodeState {
         let committed = EntryId { term: fields.u64()?, index: fields.u64()? };
         let durable_end = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
         let has_cut = fields.u64()? == 1;
-        let cut = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
+        let at = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
         let raft_floor = EntryId { term: fields.u64()?, index: fields.u64()? };
-        let cut = has_cut.then_some(cut);
+        let until = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
+        let cut = has_cut.then_some(Cut { at, until: until.max(at) });
         Ok(Self { log_id, sequence, node_id, vote, committed, durable_end, cut, raft_floor })
     }
 }
@@ -102,13 +121,22 @@ pub(crate) struct NodeStateFile {
     /// What was read of the slot `whole`, until it was written again: a sync that failed may have
     /// left it in the page cache alone, and the other slot would be the one that is durable.
     read: Option<NodeState>,
+    /// Whether it was asked by name to go on without what it says.
+    may_be_reset: bool,
 }
 
 impl NodeStateFile {
     /// Creates the file; the caller syncs its folder.
     pub(crate) fn create(disk: &dyn Disk, dir: &Path, state: NodeState) -> Result<Self, LogError> {
         let file = disk.open(&path(dir), OpenMode::Create, FileKind::Plain)?;
-        let mut created = Self { file: Some(file), state, whole: 1, unsaved: true, read: None };
+        let mut created = Self {
+            file: Some(file),
+            state,
+            whole: 1,
+            unsaved: true,
+            read: None,
+            may_be_reset: false,
+        };
         created.save()?;
         Ok(created)
     }
@@ -126,9 +154,14 @@ impl NodeStateFile {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return match rebuilt {
-                    Some(state) if mode == OpenMode::Read => {
-                        Ok(Self { file: None, state, whole: 1, unsaved: true, read: None })
-                    }
+                    Some(state) if mode == OpenMode::Read => Ok(Self {
+                        file: None,
+                        state,
+                        whole: 1,
+                        unsaved: true,
+                        read: None,
+                        may_be_reset: true,
+                    }),
                     Some(state) => {
                         let created = Self::create(disk, dir, state)?;
                         disk.sync_dir(dir)?;
@@ -152,12 +185,12 @@ impl NodeStateFile {
         let whole =
             (0_usize..).zip(&slots).filter_map(|(index, slot)| Some((*slot.as_ref()?, index)));
         let newest = whole.max_by_key(|(state, _)| state.sequence);
-        let read = newest.map(|(state, _)| state);
+        let (read, may_be_reset) = (newest.map(|(state, _)| state), rebuilt.is_some());
         match newest.or(rebuilt.map(|state| (state, 1))) {
             // One slot that is older, bad, or not known to be durable is no protection: the next
             // update writes both anew.
             Some((state, whole)) if state.log_id == log_id => {
-                Ok(Self { file: Some(file), state, whole, unsaved: true, read })
+                Ok(Self { file: Some(file), state, whole, unsaved: true, read, may_be_reset })
             }
             Some(_) => {
                 Err(LogError::corrupt(&path, 0, CorruptionKind::Foreign("another log".into())))
@@ -169,6 +202,17 @@ impl NodeStateFile {
     /// What the file holds.
     pub(crate) fn state(&self) -> &NodeState {
         &self.state
+    }
+
+    /// Whether it was asked by name to go on without what it says.
+    pub(crate) fn may_be_reset(&self) -> bool {
+        self.may_be_reset
+    }
+
+    /// That what it says contradicts the log.
+    pub(crate) fn contradicted(&self, what: &'static str) -> LogError {
+        let path = self.file.as_deref().map_or(Path::new(NODE_STATE_FILE), DiskFile::path);
+        LogError::corrupt(path, 0, CorruptionKind::Malformed(what.into()))
     }
 
     /// Changes the state, durably. After an error the file holds the old state or the new one.
@@ -233,7 +277,10 @@ mod tests {
             vote: Vote { term: 2, voted_for: Some(77), committed: true },
             committed: EntryId { term: 2, index: 5 },
             durable_end: LogOffset { segment: 2, offset_bytes: 8192 },
-            cut: Some(LogOffset { segment: 1, offset_bytes: 4096 }),
+            cut: Some(Cut {
+                at: LogOffset { segment: 1, offset_bytes: 4096 },
+                until: LogOffset { segment: 2, offset_bytes: 12288 },
+            }),
             raft_floor: EntryId::default(),
         }
     }

@@ -88,8 +88,9 @@ impl Options {
         self
     }
 
-    /// Goes on without a node-state that can be read. Only for a node that stands alone: what it
-    /// promised to others is forgotten, and the end of the log is taken as it is found.
+    /// Goes on without a node-state that can be read, or with one that is older than the log. Only for
+    /// a node that stands alone: what it promised to others is forgotten, and the end of the log is
+    /// taken as it is found.
     #[must_use]
     pub fn reset_node_state(mut self, reset: bool) -> Self {
         self.reset_node_state = reset;

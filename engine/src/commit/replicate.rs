@@ -19,6 +19,7 @@ use crate::log::cut::{Cuttable, Extent, cut};
 use crate::log::follow::{Follow, scan_until};
 use crate::log::{Prepared, WriterStart};
 use crate::manifest::Sealed;
+use crate::node_state::Cut;
 use crate::segment::window::Window;
 use crate::segment::{HEADER_BLOCK_BYTES, Segment};
 
@@ -264,7 +265,7 @@ impl Committer {
         assert!(start.next_position >= self.log.committed.get(), "what is committed is never cut");
         let bound = start.next_position;
         let events = self.events_from(bound, state.writer.at().next_position)?;
-        let cut = self.cut_files(&open, &start);
+        let cut = self.cut_files(&open, &start, state.writer.durable_end());
         // What stays may still be committed, and is answered then; after a cut that failed nothing
         // is known to stay.
         while state.awaiting.back().is_some_and(|frame| frame.entry > to || cut.is_err()) {
@@ -307,13 +308,14 @@ impl Committer {
         &self,
         open: &[(Arc<Segment>, crate::frame::ChainDigest)],
         start: &WriterStart,
+        until: LogOffset,
     ) -> Result<(), LogError> {
         let number = start.active.entry.number;
         let at = LogOffset { segment: number, offset_bytes: start.offset_bytes };
         let files: Vec<Cuttable> =
             open.iter().map(|(segment, _)| (segment.entry.number, log_file(segment))).collect();
         let mut catalog = self.log.catalog.lock().expect("no panic while the catalog is changed");
-        cut(&mut catalog.node_state, &files, at, Extent::Written)?;
+        cut(&mut catalog.node_state, &files, Cut { at, until }, Extent::Written)?;
         drop(catalog);
         start.active.truncate_frames(start.offset_bytes, start.next_position);
         self.log.remove_segments_after(number);

@@ -8,10 +8,9 @@
 use std::sync::Arc;
 
 use crate::error::LogError;
-use crate::frame::LogOffset;
 use crate::io::{ALIGNMENT, DiskFile};
 use crate::log::prepare::write_zeros;
-use crate::node_state::NodeStateFile;
+use crate::node_state::{Cut, NodeStateFile};
 use crate::segment::HEADER_BLOCK_BYTES;
 use crate::segment::window::Window;
 
@@ -27,17 +26,19 @@ pub(crate) enum Extent {
     Whole,
 }
 
-/// Cuts the log at `at`; `files` are its open segments from that one on. Answers the bytes zeroed.
+/// Cuts the log; `files` are its open segments from that of the cut on. Answers the bytes zeroed.
 pub(crate) fn cut(
     node_state: &mut NodeStateFile,
     files: &[Cuttable],
-    at: LogOffset,
+    whole: Cut,
     extent: Extent,
 ) -> Result<u64, LogError> {
+    let at = whole.at;
+    assert!(at <= whole.until, "what is kept was durable");
     assert!(files.iter().any(|(number, _)| *number == at.segment), "the segment is open");
     if !crate::planted::is("cut-not-recorded") {
         node_state.update(|state| {
-            state.cut = Some(at);
+            state.cut = Some(whole);
             state.durable_end = state.durable_end.min(at);
         })?;
     }

@@ -19,7 +19,7 @@ use crate::error::{LogError, corruption};
 use crate::frame::{ChainDigest, LogOffset};
 use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{MANIFEST_FILE, Manifest, Sealed, SegmentEntry};
-use crate::node_state::NodeStateFile;
+use crate::node_state::{Cut, NodeStateFile};
 use crate::segment::window::Window;
 use crate::segment::{
     Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader,
@@ -110,9 +110,7 @@ pub(crate) fn recover(
     mode: Recovery,
     on_event: &mut dyn FnMut(&[RecordedEvent]),
 ) -> Result<Recovered, LogError> {
-    finish_cut(node_state, open, mode)?;
-    // A reader finishes no cut, and sees nothing behind it.
-    let cut = node_state.state().cut;
+    let cut = finish_cut(node_state, open, mode)?;
     let behind = |it: &&OpenSegment| cut.is_none_or(|at| it.entry.number <= at.segment);
     let open = &open[..open.iter().take_while(behind).count()];
     let mut left: Vec<(Arc<Segment>, Sealed)> = Vec::new();
@@ -152,11 +150,11 @@ pub(crate) fn recover(
     };
     let end = LogOffset { segment: start.active.entry.number, offset_bytes: start.offset_bytes };
     if mode == Recovery::Damaged {
-        let lost_end = lost_end(node_state, open, end)?;
+        let lost_end = lost_end(node_state, cut, open, end)?;
         return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0, lost_end });
     }
     let rest = &open[used - 1..];
-    refuse_damage(node_state, rest, end)?;
+    refuse_damage(node_state, cut, rest, end)?;
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
     if mode == Recovery::Write {
         let vouched = follow.vouched.max(node_state.state().durable_end);
@@ -191,17 +189,50 @@ fn make_durable(segment: &OpenSegment, vouched: LogOffset, end: u64) -> DiskResu
 }
 
 /// A cut that a crash interrupted is finished before anything is read, where anything may be written.
+/// A reader finishes none, and sees nothing behind it: where that is, is answered.
 fn finish_cut(
     node_state: &mut NodeStateFile,
     open: &[OpenSegment],
     mode: Recovery,
-) -> Result<(), LogError> {
-    let Some(at) = node_state.state().cut else { return Ok(()) };
-    if mode != Recovery::Write || !open.iter().any(|s| s.entry.number == at.segment) {
-        return Ok(());
+) -> Result<Option<LogOffset>, LogError> {
+    let Some(recorded) = node_state.state().cut else { return Ok(None) };
+    if went_on_behind(recorded, open)? {
+        if !node_state.may_be_reset() {
+            return Err(node_state.contradicted(
+                "cut: the log went on behind it, so that node-state is older than the log",
+            ));
+        }
+        if mode == Recovery::Write {
+            node_state.update(|state| state.cut = None)?;
+        }
+        return Ok(None);
+    }
+    if mode != Recovery::Write {
+        return Ok(Some(recorded.at));
     }
     // The zeros that are read may be those of a sync that failed, and on the disk the frames.
-    cut(node_state, &cuttable(open), at, Extent::Whole).map(drop)
+    cut(node_state, &cuttable(open), recorded, Extent::Whole)?;
+    Ok(None)
+}
+
+/// Whether the log went on after a cut was done: the record of it is older than the log, and to obey
+/// it would be to zero what was acknowledged since. A log that went on for one frame only does not
+/// show it; such a frame has nothing that vouches for it.
+fn went_on_behind(cut: Cut, open: &[OpenSegment]) -> Result<bool, LogError> {
+    let Some(first) = open.iter().position(|it| it.entry.number == cut.at.segment) else {
+        // Nothing of a sealed segment is ever cut.
+        return Ok(true);
+    };
+    for segment in open[first..].iter().filter(|it| it.fenced.is_none()) {
+        let is_cut = segment.entry.number == cut.at.segment;
+        let from = if is_cut { cut.at.offset_bytes } else { HEADER_BLOCK_BYTES };
+        let from = from.next_multiple_of(ALIGNMENT as u64);
+        let mut window = Window::new(Arc::clone(&segment.file))?;
+        if durable_end_behind(&mut window, segment.entry.salt, from)? > cut.until {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The bytes of a segment that are not to be cut.
@@ -331,6 +362,7 @@ fn leave(previous: WriterStart, end: Follow) -> (Arc<Segment>, Sealed) {
 /// Nexus, which are not this one's to cut. `rest` is the active segment and those after it.
 fn refuse_damage(
     node_state: &NodeStateFile,
+    cut: Option<LogOffset>,
     rest: &[OpenSegment],
     end: LogOffset,
 ) -> Result<(), LogError> {
@@ -342,7 +374,7 @@ fn refuse_damage(
             } else {
                 HEADER_BLOCK_BYTES
             };
-            let mut window = window_of(segment, node_state.state().cut)?;
+            let mut window = window_of(segment, cut)?;
             durable = durable.max(durable_end_behind(&mut window, segment.entry.salt, from)?);
         }
     }
@@ -361,6 +393,7 @@ fn refuse_damage(
 /// anything that says that more was durable.
 fn lost_end(
     node_state: &NodeStateFile,
+    cut: Option<LogOffset>,
     open: &[OpenSegment],
     end: LogOffset,
 ) -> Result<Option<Box<Corruption>>, LogError> {
@@ -369,7 +402,7 @@ fn lost_end(
     if let Some(corruption) = rest.iter().find_map(|it| it.fenced.clone()) {
         return Ok(Some(corruption));
     }
-    match refuse_damage(node_state, rest, end) {
+    match refuse_damage(node_state, cut, rest, end) {
         Ok(()) => Ok(None),
         Err(LogError::Corrupt(corruption)) => Ok(Some(corruption)),
         Err(error) => Err(error),
@@ -388,7 +421,10 @@ fn cut_tail(
             if segment.entry.number == end.segment { end.offset_bytes } else { HEADER_BLOCK_BYTES };
         anything |= Window::new(Arc::clone(&segment.file))?.written_end(from)?.is_some();
     }
-    if anything { cut(node_state, &cuttable(rest), end, Extent::Written) } else { Ok(0) }
+    if !anything {
+        return Ok(0);
+    }
+    cut(node_state, &cuttable(rest), Cut::of_torn_tail(end), Extent::Written)
 }
 
 fn prepared(disk: &dyn Disk, open: &OpenSegment) -> DiskResult<Prepared> {

@@ -22,6 +22,7 @@ mod newer;
 mod read_only;
 mod rewrite;
 mod seams;
+mod stale_cut;
 mod stores;
 mod subscriptions;
 mod workload;
