@@ -62,6 +62,8 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) signals: Signals,
     namespaces: RwLock<BTreeMap<String, Arc<Committer>>>,
+    /// Held while a namespace is created: the list is not, so that nobody else waits for the disk.
+    creating: Mutex<()>,
     /// Held for reading by whoever writes beside the commit path, and never while foreign code runs.
     /// Closing waits for them: the lock of the directory is given back when nothing writes any more.
     writing: RwLock<()>,
@@ -112,6 +114,7 @@ impl Engine {
             options,
             signals,
             namespaces: RwLock::new(namespaces),
+            creating: Mutex::default(),
             writing: RwLock::new(()),
             stop: AtomicBool::new(false),
         });
@@ -152,15 +155,18 @@ impl Engine {
 
     fn create_or_open(&self, name: &NamespaceName) -> Result<(), OpenError> {
         let parts = &self.shared.parts;
-        let mut namespaces = parts.namespaces.write().expect("no panic while one is created");
-        if !namespaces.contains_key(name.as_str()) {
-            let from_log = |error: LogError| OpenError::from_log(error, &parts.dir);
-            open::create(&*parts.disk, &parts.dir, name, &parts.options).map_err(from_log)?;
-            let dir = parts.dir.join(NAMESPACES_DIR).join(name.as_str());
-            let opened = open::open(&parts.disk, &dir, &parts.options, &parts.signals);
-            let committer = Arc::new(opened.map_err(from_log)?.committer);
-            namespaces.insert(name.as_str().to_owned(), committer);
+        let _one = parts.creating.lock().expect("no panic while a namespace is created");
+        if parts.read_namespaces().contains_key(name.as_str()) {
+            return Ok(());
         }
+        let from_log = |error: LogError| OpenError::from_log(error, &parts.dir);
+        open::create(&*parts.disk, &parts.dir, name, &parts.options).map_err(from_log)?;
+        let dir = parts.dir.join(NAMESPACES_DIR).join(name.as_str());
+        let opened = open::open(&parts.disk, &dir, &parts.options, &parts.signals);
+        let committer = Arc::new(opened.map_err(from_log)?.committer);
+        let mut namespaces = parts.namespaces.write().expect("no panic while one is added");
+        let before = namespaces.insert(name.as_str().to_owned(), committer);
+        assert!(before.is_none(), "a namespace is opened once");
         Ok(())
     }
 

@@ -50,6 +50,10 @@ impl Parts {
                 }
             }
         }
+        // What was queued until the engine was closed is answered.
+        for committer in self.committers() {
+            while committer.pump_turn() {}
+        }
     }
 
     fn run_maintenance(&self) {
@@ -59,7 +63,10 @@ impl Parts {
             if !self.signals.space.wait(TICK) {
                 ticks = ticks.wrapping_add(1);
             }
-            for (name, committer) in self.read_namespaces().clone() {
+            // The list is not held meanwhile: who creates a namespace would wait for foreign code, and
+            // the commit thread for him.
+            let namespaces = self.read_namespaces().clone();
+            for (name, committer) in namespaces {
                 // Appends that nobody awaits, and futures whose time for a place is up.
                 committer.queue.nudge();
                 if !committer.queue.is_empty() {

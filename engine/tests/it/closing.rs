@@ -2,17 +2,76 @@
 //! the directory's lock is given back nothing writes there any more.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use nexus_engine::io::SimDisk;
 use nexus_engine::io::sim::{Fault, TraceOp};
-use nexus_engine::{EntryId, PendingAppend};
+use nexus_engine::{Engine, EntryId, PendingAppend, Replicator};
 use nexus_protocol::{Append, AppendError, EventData};
 
 use crate::stores::files;
-use crate::workload::{SECOND, Shape};
+use crate::workload::{DIR, SECOND, Shape};
 
 fn one(n: u64) -> Append {
     Append::to("s-1").event(EventData::json("Tested", &n).unwrap())
+}
+
+/// Longer than anything here takes; only a test that fails waits so long.
+const LONG: Duration = Duration::from_secs(5);
+
+fn threaded(disk: &SimDisk, appends_max: usize) -> Engine {
+    Shape::PLAIN.options(disk).threads(true).queue(appends_max, 60_000).open(DIR).unwrap()
+}
+
+/// What a test does when it is woken.
+struct OnWake<F: Fn() + Send + Sync>(F);
+
+impl<F: Fn() + Send + Sync> Wake for OnWake<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+fn waker(on_wake: impl Fn() + Send + Sync + 'static) -> Waker {
+    Waker::from(Arc::new(OnWake(on_wake)))
+}
+
+fn poll(pending: &mut PendingAppend, waker: &Waker) -> Poll<Option<AppendError>> {
+    let poll = Future::poll(std::pin::Pin::new(pending), &mut Context::from_waker(waker));
+    poll.map(Result::err)
+}
+
+/// Stops whoever commits, from its next frame on, until it is told to go on.
+#[derive(Debug)]
+struct Held {
+    entered: Sender<()>,
+    go_on: Receiver<()>,
+    last: bool,
+}
+
+impl Replicator for Held {
+    fn next_entry(&mut self, last: EntryId) -> EntryId {
+        if !self.last {
+            self.entered.send(()).unwrap();
+            self.last = self.go_on.recv().is_err();
+        }
+        EntryId { term: last.term, index: last.index + 1 }
+    }
+
+    fn on_durable(&mut self, entry: EntryId) -> Option<EntryId> {
+        Some(entry)
+    }
+}
+
+fn hold(engine: &Engine) -> (Receiver<()>, Sender<()>) {
+    let (entered, held) = channel();
+    let (release, go_on) = channel();
+    engine.seams().set_replicator(Box::new(Held { entered, go_on, last: false }));
+    (held, release)
 }
 
 #[test]
@@ -66,4 +125,34 @@ fn what_is_left_of_a_closed_engine_writes_nothing() {
         assert!(said.contains("closed"), "{said}");
     }
     assert!((disk.op_count(), files(&disk)) == before, "nothing was written");
+}
+
+#[test]
+fn a_namespace_is_created_while_the_maintenance_thread_is_in_foreign_code() {
+    let disk = SimDisk::default();
+    let engine = threaded(&disk, 1);
+    let (held, release) = hold(&engine);
+    let mut pending = vec![engine.append(one(0))];
+    assert!(poll(&mut pending[0], Waker::noop()).is_pending());
+    held.recv_timeout(LONG).unwrap();
+    pending.push(engine.append(one(1)));
+    pending.push(engine.append(one(2)));
+    // The queue is full, and the maintenance thread wakes who waits for a place.
+    let (woken, nudged) = channel();
+    let (created, done) = channel();
+    let (done, in_time) = (Mutex::new(done), Arc::new(AtomicBool::new(false)));
+    let seen = Arc::clone(&in_time);
+    let waits = waker(move || {
+        if woken.send(()).is_ok() {
+            seen.fetch_or(done.lock().unwrap().recv_timeout(LONG).is_ok(), Ordering::SeqCst);
+        }
+    });
+    assert!(poll(&mut pending[2], &waits).is_pending());
+    nudged.recv_timeout(LONG).unwrap();
+    engine.create_namespace(SECOND).unwrap();
+    created.send(()).unwrap();
+    drop((created, release, nudged));
+    pending.remove(2).wait().unwrap();
+    assert!(in_time.load(Ordering::SeqCst), "the list of namespaces was held meanwhile");
+    engine.close().unwrap();
 }
