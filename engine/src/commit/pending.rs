@@ -9,7 +9,7 @@ use std::time::Duration;
 use nexus_protocol::{AppendError, Appended, Unavailable};
 
 use super::Committer;
-use super::completion::{Completion, thread_waker};
+use super::completion::Completion;
 use super::queue::{NotQueued, Waiting};
 
 /// So often a thread that waits yields the processor before it sleeps. Measured with 8 and 32 threads
@@ -101,12 +101,11 @@ impl PendingAppend {
             State::Full { .. } => unreachable!("just left"),
             State::Queued { committer, completion, signalled } => {
                 *signalled = true;
-                let waker = thread_waker();
                 loop {
                     if !completion.is_done() && !committer.try_pump(Some(completion)) {
                         yield_until_done(completion);
                     }
-                    match completion.poll(&waker) {
+                    match completion.poll_parked() {
                         Poll::Ready(answer) => return answer,
                         Poll::Pending => std::thread::park(),
                     }

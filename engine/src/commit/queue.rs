@@ -78,8 +78,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes the oldest appends whose frame has at most `framed_bytes`, one at least.
-    pub(crate) fn take(&self, framed_bytes: usize) -> Vec<Waiting> {
+    /// Takes the oldest appends whose frame has at most `framed_bytes`, one at least; and the futures
+    /// that wait for a place, for the caller to wake when it holds no lock.
+    pub(crate) fn take(&self, framed_bytes: usize) -> (Vec<Waiting>, Vec<Waker>) {
         let mut inner = self.inner.lock().expect("no panic while the queue is changed");
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while let Some(first) = inner.waiting.front() {
@@ -97,8 +98,7 @@ impl Queue {
         if !taken.is_empty() {
             self.space.notify_all();
         }
-        wakers.into_iter().for_each(Waker::wake);
-        taken
+        (taken, wakers)
     }
 
     /// How many appends wait.
@@ -138,17 +138,22 @@ impl Queue {
 
     /// Wakes `waker` when something is taken out.
     pub(crate) fn wake_on_space(&self, waker: &Waker) {
+        // Foreign code: cloned, and dropped, without the lock.
+        let waker = waker.clone();
         let mut inner = self.inner.lock().expect("no panic while the queue is waited for");
-        if !inner.wakers.iter().any(|known| known.will_wake(waker)) {
-            inner.wakers.push(waker.clone());
+        if !inner.wakers.iter().any(|known| known.will_wake(&waker)) {
+            inner.wakers.push(waker);
         }
+    }
+
+    /// The futures that wait for a place, for the caller to wake when it holds no lock.
+    pub(crate) fn take_wakers(&self) -> Vec<Waker> {
+        let mut inner = self.inner.lock().expect("no panic while wakers are taken out");
+        std::mem::take(&mut inner.wakers)
     }
 
     /// Wakes all futures that wait for a place: so that they look at their deadlines.
     pub(crate) fn nudge(&self) {
-        let mut inner = self.inner.lock().expect("no panic while the queue is nudged");
-        let wakers = std::mem::take(&mut inner.wakers);
-        drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        self.take_wakers().into_iter().for_each(Waker::wake);
     }
 }

@@ -158,38 +158,36 @@ impl Seams {
         frames: &[ReplicatedFrame],
         on_durable: impl FnOnce(EntryId),
     ) -> Result<(), SeamError> {
-        let committer = &self.committer;
-        let mut state = committer.lock();
-        refuse_stopped(&state)?;
-        for frame in frames {
-            let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
-            while !state.writer.has_place() {
-                committer.complete(&mut state);
+        let last = self.with(|committer, state| {
+            refuse_stopped(state)?;
+            let appended = frames.iter().try_for_each(|frame| committer.append_frame(state, frame));
+            while state.writer.in_flight() > 0 {
+                committer.complete(state);
             }
-            let padded = proposal.padded_bytes() as u64;
-            let starts = proposal.header.starts_segment;
-            state.writer.ensure_room(padded, starts).map_err(|error| SeamError::new(&error))?;
-            let bound = proposal.header.first_position;
-            apply_all(&committer.index, &events, bound).map_err(|kind| SeamError::new(&kind))?;
-            state.writer.append(proposal, frame.entry());
-            state.held.push_back(Vec::new());
-        }
-        while state.writer.in_flight() > 0 {
-            committer.complete(&mut state);
-        }
-        state.wake();
-        if let Some(error) = state.writer.poisoned() {
-            return Err(SeamError::new(error));
-        }
-        on_durable(state.writer.at().last_entry);
+            if let Some(error) = state.writer.poisoned() {
+                return Err(SeamError::new(error));
+            }
+            appended.map(|()| state.writer.at().last_entry)
+        })?;
+        on_durable(last);
         Ok(())
     }
 
     /// The log is committed up to `entry`: readers see it, and its appenders are answered.
     pub fn set_committed(&self, entry: EntryId) {
-        let mut state = self.committer.lock();
-        self.committer.commit_up_to(&mut state, entry);
-        state.wake();
+        self.with(|committer, state| committer.commit_up_to(state, entry));
+    }
+
+    /// Does something to the log; who is to be woken by it is woken however it ended.
+    fn with<T>(&self, work: impl FnOnce(&Committer, &mut CommitState) -> T) -> T {
+        let committer = &self.committer;
+        let mut guard = committer.lock();
+        let done = work(committer, &mut guard);
+        // Whoever came while the lock was held found it taken, and relies on this look.
+        if committer.leave(guard) || !committer.queue.is_empty() {
+            committer.signal.raise();
+        }
+        done
     }
 
     /// Cuts every frame after `to`. Appends in those frames are answered `Unknown`.
@@ -200,9 +198,10 @@ impl Seams {
     /// # Panics
     /// When a committed frame would be cut: the replication layer's bug.
     pub fn truncate_tail(&self, to: EntryId) -> Result<(), SeamError> {
-        let mut state = self.committer.lock();
-        refuse_stopped(&state)?;
-        self.committer.truncate_tail(&mut state, to).map_err(|error| SeamError::new(&error))
+        self.with(|committer, state| {
+            refuse_stopped(state)?;
+            committer.truncate_tail(state, to).map_err(|error| SeamError::new(&error))
+        })
     }
 
     /// The frames after `entry` in the open segments, as they would be sent to another node.
@@ -235,6 +234,26 @@ fn refuse_stopped(state: &CommitState) -> Result<(), SeamError> {
 }
 
 impl Committer {
+    /// Appends a frame of another node, if it follows.
+    fn append_frame(
+        &self,
+        state: &mut CommitState,
+        frame: &ReplicatedFrame,
+    ) -> Result<(), SeamError> {
+        let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
+        while !state.writer.has_place() {
+            self.complete(state);
+        }
+        let padded = proposal.padded_bytes() as u64;
+        let starts = proposal.header.starts_segment;
+        state.writer.ensure_room(padded, starts).map_err(|error| SeamError::new(&error))?;
+        let bound = proposal.header.first_position;
+        apply_all(&self.index, &events, bound).map_err(|kind| SeamError::new(&kind))?;
+        state.writer.append(proposal, frame.entry());
+        state.held.push_back(Vec::new());
+        Ok(())
+    }
+
     /// The segments that are not sealed, with the digest before their first frame.
     fn open_segments(&self, state: &CommitState) -> Vec<(Arc<Segment>, crate::frame::ChainDigest)> {
         let left = self.log.left.lock().expect("no panic while a segment is left");
@@ -251,7 +270,6 @@ impl Committer {
         while state.writer.in_flight() > 0 {
             self.complete(state);
         }
-        state.wake();
         if let Some(error) = state.writer.poisoned() {
             return Err(error.clone().into());
         }
@@ -271,9 +289,11 @@ impl Committer {
         while state.awaiting.back().is_some_and(|frame| frame.entry > to || cut.is_err()) {
             let frame = state.awaiting.pop_back().expect("just looked at");
             if crate::planted::is("held-answers-released-on-cut") {
-                super::finish_all(frame.held);
+                state.answer_all(frame.held);
             } else {
-                frame.held.into_iter().for_each(|(c, _)| c.finish(Err(AppendError::Unknown)));
+                for (completion, _) in frame.held {
+                    state.answer(&completion, Err(AppendError::Unknown));
+                }
             }
         }
         if let Err(error) = cut {
@@ -282,7 +302,7 @@ impl Committer {
                 let segment = start.active.entry.number;
                 let at = LogOffset { segment, offset_bytes: start.offset_bytes };
                 state.writer.poison(error.clone(), at);
-                self.log.poison();
+                state.woken.add_tasks(self.log.poison());
             }
             return Err(error);
         }

@@ -2,16 +2,16 @@
 //! the directory's lock is given back nothing writes there any more.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use futures_core::Stream;
 use nexus_engine::io::SimDisk;
 use nexus_engine::io::sim::{Fault, TraceOp};
-use nexus_engine::{Engine, EntryId, PendingAppend, Replicator};
-use nexus_protocol::{Append, AppendError, EventData};
+use nexus_engine::{Engine, EntryId, Namespace, PendingAppend, Replicator};
+use nexus_protocol::{Append, AppendError, EventData, Start, Subscribe};
 
 use crate::stores::files;
 use crate::workload::{DIR, SECOND, Shape};
@@ -140,19 +140,80 @@ fn a_namespace_is_created_while_the_maintenance_thread_is_in_foreign_code() {
     // The queue is full, and the maintenance thread wakes who waits for a place.
     let (woken, nudged) = channel();
     let (created, done) = channel();
-    let (done, in_time) = (Mutex::new(done), Arc::new(AtomicBool::new(false)));
-    let seen = Arc::clone(&in_time);
+    let (told, in_time) = channel();
+    let done = Mutex::new(done);
     let waits = waker(move || {
         if woken.send(()).is_ok() {
-            seen.fetch_or(done.lock().unwrap().recv_timeout(LONG).is_ok(), Ordering::SeqCst);
+            told.send(done.lock().unwrap().recv_timeout(LONG).is_ok()).ok();
         }
     });
     assert!(poll(&mut pending[2], &waits).is_pending());
     nudged.recv_timeout(LONG).unwrap();
     engine.create_namespace(SECOND).unwrap();
     created.send(()).unwrap();
-    drop((created, release, nudged));
+    drop((release, nudged));
+    assert_eq!(in_time.recv_timeout(2 * LONG), Ok(true), "the list of namespaces was held");
     pending.remove(2).wait().unwrap();
-    assert!(in_time.load(Ordering::SeqCst), "the list of namespaces was held meanwhile");
     engine.close().unwrap();
+}
+
+/// A task that, when it is woken, appends to another stream and waits for that.
+fn appends_when_woken(engine: &Namespace) -> (Waker, Receiver<bool>) {
+    let (answered, answers) = channel();
+    let engine = engine.clone();
+    let waker = waker(move || {
+        let append = Append::to("woken").event(EventData::json("Tested", &1).unwrap());
+        answered.send(engine.append(append).wait().is_ok()).ok();
+    });
+    (waker, answers)
+}
+
+#[test]
+fn a_waker_may_append_and_wait() {
+    for threads in [true, false] {
+        let disk = SimDisk::default();
+        let engine = Shape::PLAIN.options(&disk).threads(threads).open(DIR).unwrap();
+        let (waker, answers) = appends_when_woken(&engine);
+        let mut answered = engine.append(one(0));
+        if threads {
+            // Woken by its answer, in the commit thread.
+            let (held, release) = hold(&engine);
+            assert!(poll(&mut answered, &waker).is_pending());
+            held.recv_timeout(LONG).unwrap();
+            drop(release);
+        } else {
+            // Woken in this one, by whoever waits for another append.
+            engine.seams().set_replicator(Box::new(crate::workload::Slow));
+            assert!(poll(&mut answered, &waker).is_pending());
+            engine.seams().set_replicator(Box::new(nexus_engine::LocalReplicator));
+            let last = engine.seams().last_entry();
+            engine.seams().set_committed(last);
+        }
+        assert_eq!(answers.recv_timeout(LONG), Ok(true), "threads: {threads}");
+        answered.wait().unwrap();
+        // A subscriber is woken by the watermark.
+        let (waker, answers) = appends_when_woken(&engine);
+        let mut all = engine.subscribe(Subscribe::all().start(Start::End));
+        let mut context = Context::from_waker(&waker);
+        while Stream::poll_next(std::pin::Pin::new(&mut all), &mut context).is_ready() {}
+        engine.append(one(1)).wait().unwrap();
+        assert_eq!(answers.recv_timeout(LONG), Ok(true), "threads: {threads}");
+    }
+}
+
+#[test]
+fn a_waker_that_is_woken_by_a_refusal_may_append() {
+    let disk = SimDisk::default();
+    let engine = threaded(&disk, 16);
+    engine.append(one(0)).wait().unwrap();
+    let (waker, answers) = appends_when_woken(&engine);
+    disk.schedule(Fault::sync(1).at(crate::stores::segment(1)));
+    let (held, release) = hold(&engine);
+    let mut failed = engine.append(one(1));
+    assert!(poll(&mut failed, &waker).is_pending());
+    held.recv_timeout(LONG).unwrap();
+    drop(release);
+    assert_eq!(answers.recv_timeout(LONG), Ok(false), "the log is poisoned");
+    let poisoned = failed.wait();
+    assert!(matches!(poisoned, Err(AppendError::Poisoned { .. })), "{poisoned:?}");
 }
