@@ -244,6 +244,7 @@ impl NodeStateFile {
         debug_assert_eq!(NodeState::decode(&slot), Ok(self.state), "a slot reads back");
         assert!(self.whole < 2, "there are two slots");
         if let Some(read) = self.read {
+            assert!(read.sequence < sequence, "what was read is older than what is saved");
             io::write_all_at(file, &read.encode(), (self.whole * SLOT_BYTES) as u64)?;
             file.sync()?;
             self.read = None;

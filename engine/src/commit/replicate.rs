@@ -151,8 +151,8 @@ impl Seams {
     /// durable here.
     ///
     /// # Errors
-    /// When a frame is damaged, there is no room, a write failed, or the engine was closed; what was
-    /// appended before stays.
+    /// When a frame is damaged or does not follow the one before, there is no room, a write failed or
+    /// had failed before, or the engine was closed; what was appended before stays.
     pub fn append_frames(
         &self,
         frames: &[ReplicatedFrame],
@@ -160,6 +160,7 @@ impl Seams {
     ) -> Result<(), SeamError> {
         let last = self.with(|committer, state| {
             refuse_stopped(state)?;
+            refuse_read_only(committer)?;
             let appended = frames.iter().try_for_each(|frame| committer.append_frame(state, frame));
             while state.writer.in_flight() > 0 {
                 committer.complete(state);
@@ -200,6 +201,7 @@ impl Seams {
     pub fn truncate_tail(&self, to: EntryId) -> Result<(), SeamError> {
         self.with(|committer, state| {
             refuse_stopped(state)?;
+            refuse_read_only(committer)?;
             committer.truncate_tail(state, to).map_err(|error| SeamError::new(&error))
         })
     }
@@ -233,6 +235,13 @@ fn refuse_stopped(state: &CommitState) -> Result<(), SeamError> {
     if state.stopped { Err(SeamError("the engine was closed".to_owned())) } else { Ok(()) }
 }
 
+fn refuse_read_only(committer: &Committer) -> Result<(), SeamError> {
+    match committer.is_read_only() {
+        true => Err(SeamError("the store is open for reading only".to_owned())),
+        false => Ok(()),
+    }
+}
+
 impl Committer {
     /// Appends a frame of another node, if it follows.
     fn append_frame(
@@ -240,10 +249,17 @@ impl Committer {
         state: &mut CommitState,
         frame: &ReplicatedFrame,
     ) -> Result<(), SeamError> {
-        let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
         while !state.writer.has_place() {
             self.complete(state);
         }
+        if let Some(error) = state.writer.poisoned() {
+            return Err(SeamError::new(error));
+        }
+        let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
+        state.writer.check_successor(&proposal, frame.entry()).map_err(|why| {
+            let EntryId { term, index } = frame.entry();
+            SeamError(format!("the frame of term {term}, index {index} does not follow: {why}"))
+        })?;
         let padded = proposal.padded_bytes() as u64;
         let starts = proposal.header.starts_segment;
         state.writer.ensure_room(padded, starts).map_err(|error| SeamError::new(&error))?;

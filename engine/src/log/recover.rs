@@ -159,6 +159,7 @@ pub(crate) fn recover(
     if mode == Recovery::Write {
         let vouched = follow.vouched.max(node_state.state().durable_end);
         let ends = left.iter().map(|(_, sealed)| sealed.end_bytes).chain([end.offset_bytes]);
+        assert_eq!(left.len() + 1, used, "each segment with a frame has an end");
         for (segment, end) in open[..used].iter().zip(ends) {
             make_durable(segment, vouched, end)?;
         }

@@ -144,5 +144,6 @@ pub(crate) fn write_again(file: &Arc<dyn DiskFile>, from: u64, to: u64) -> DiskR
         io::write_blocks_at(&**file, buffer.as_slice(), at)?;
         at += buffer.as_slice().len() as u64;
     }
+    assert!(at == to.max(from), "all of it was written, and nothing else");
     Ok(())
 }
