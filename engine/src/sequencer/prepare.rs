@@ -237,6 +237,14 @@ fn query(query: &Query) -> Result<Filter, AppendError> {
             }
         }
         item.types.iter().try_for_each(|name| names::check_event_type(name))?;
+        if let Some(name) = item.types.iter().find(|name| name.starts_with('$')) {
+            // The store's own events stand in no way, so that such a condition would always hold.
+            return Err(Invalid::Request(format!(
+                "a boundary or absence cannot ask for the event type {name:?}: what begins with $ is \
+                 the store's own, and stands in the way of no append; state what its stream must be"
+            ))
+            .into());
+        }
         item.tags.iter().try_for_each(|tag| names::check_tag(tag))?;
     }
     Ok(Filter::from(query))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nexus_engine::Engine;
 use nexus_engine::io::SimDisk;
 use nexus_protocol::{
-    Append, AppendError, EventData, Filter, Position, Read, Revision, StreamState,
+    Append, AppendError, EventData, Filter, Position, QueryItem, Read, Revision, StreamState,
     Subscribe, SubscriptionItem,
 };
 
@@ -131,4 +131,20 @@ fn sizes_of_segments_are_rounded_up_to_whole_blocks() {
         }
         assert!(engine.stats().segments > 2, "{first}, {largest}: {:?}", engine.stats());
     }
+}
+
+#[test]
+fn a_condition_on_the_types_of_the_store_is_refused() {
+    let engine = Engine::in_memory();
+    let item = || QueryItem::types(["Tested", "$StreamDeleted"]);
+    let appends = [
+        Append::to("s-1").event(event(1)).absent(item()),
+        Append::to("s-1").event(event(1)).boundary(item(), None),
+    ];
+    for append in appends {
+        let refused = engine.append(append).wait().unwrap_err();
+        assert!(matches!(refused, AppendError::Invalid(_)), "{refused:?}");
+        assert!(refused.to_string().contains("\"$StreamDeleted\""), "{refused}");
+    }
+    assert_eq!(engine.stats().events, 0);
 }
