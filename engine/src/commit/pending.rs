@@ -156,7 +156,12 @@ impl Future for PendingAppend {
         if let State::Full { committer, .. } = &self.state {
             // Registered before the try, so that no place is missed.
             committer.queue.wake_on_space(context.waker());
-            committer.signal.raise();
+            if committer.signal.listened.load(std::sync::atomic::Ordering::Acquire) {
+                committer.signal.raise();
+            } else {
+                // Nobody else makes room: without threads whoever waits does the work.
+                committer.try_pump(None);
+            }
             self.try_place();
         }
         match &mut self.state {

@@ -217,3 +217,15 @@ fn a_waker_that_is_woken_by_a_refusal_may_append() {
     let poisoned = failed.wait();
     assert!(matches!(poisoned, Err(AppendError::Poisoned { .. })), "{poisoned:?}");
 }
+
+#[test]
+fn a_future_that_waits_for_a_place_gets_one_without_threads() {
+    let disk = SimDisk::default();
+    let engine = Shape::PLAIN.options(&disk).queue(1, 60_000).open(DIR).unwrap();
+    let mut pending: Vec<PendingAppend> = (0..3).map(|n| engine.append(one(n))).collect();
+    for waits in pending.iter_mut().rev() {
+        let answer = poll(waits, Waker::noop());
+        assert!(matches!(answer, Poll::Ready(None)), "{answer:?}");
+    }
+    assert_eq!(engine.stats().events, 3);
+}
