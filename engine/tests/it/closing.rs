@@ -11,7 +11,7 @@ use futures_core::Stream;
 use nexus_engine::io::SimDisk;
 use nexus_engine::io::sim::{Fault, TraceOp};
 use nexus_engine::{Engine, EntryId, Namespace, PendingAppend, Replicator};
-use nexus_protocol::{Append, AppendError, EventData, Start, Subscribe};
+use nexus_protocol::{Append, AppendError, EventData, Query, QueryItem, Start, Subscribe};
 
 use crate::stores::files;
 use crate::workload::{DIR, SECOND, Shape};
@@ -228,4 +228,31 @@ fn a_future_that_waits_for_a_place_gets_one_without_threads() {
         assert!(matches!(answer, Poll::Ready(None)), "{answer:?}");
     }
     assert_eq!(engine.stats().events, 3);
+}
+
+#[test]
+fn conditions_take_room_in_the_queue() {
+    let disk = SimDisk::default();
+    let options = Shape::PLAIN.options(&disk).threads(true).queue(16_384, 0);
+    let engine = options.open(DIR).unwrap();
+    let (held, release) = hold(&engine);
+    let mut first = engine.append(one(0));
+    assert!(poll(&mut first, Waker::noop()).is_pending());
+    held.recv_timeout(LONG).unwrap();
+    // A condition of some 500 KiB, and no event.
+    let tags = |n: usize| (0..32).map(move |tag| format!("{n}-{tag}:{}", "x".repeat(240)));
+    let query = Query::any((0..64).map(|n| QueryItem::tags(tags(n))));
+    let (mut waits, mut refused) = (Vec::new(), 0);
+    for _ in 0..64 {
+        let mut pending = engine.append(Append::default().absent(query.clone()));
+        match poll(&mut pending, Waker::noop()) {
+            Poll::Pending => waits.push(pending),
+            Poll::Ready(Some(AppendError::Overloaded { .. })) => refused += 1,
+            Poll::Ready(other) => panic!("{other:?}"),
+        }
+    }
+    drop(release);
+    assert!(waits.len() > 20 && refused > 20, "{} wait, {refused} do not", waits.len());
+    first.wait().unwrap();
+    waits.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
 }
