@@ -1,13 +1,13 @@
 //! [`Engine`]: a data directory that is open.
 
 mod default;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use nexus_protocol::NamespaceName;
 
@@ -20,10 +20,6 @@ use crate::options::Options;
 
 /// Name of the lock file in a data directory.
 pub(crate) const LOCK_FILE: &str = "lock";
-/// How often the maintenance thread looks around.
-const TICK: Duration = Duration::from_millis(20);
-/// Max age is looked at once in so many ticks: about once a minute.
-const AGE_TICKS: u32 = 3000;
 
 /// A data directory that is open: all its namespaces. Cheap to clone; the last clone closes it.
 ///
@@ -66,13 +62,25 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) signals: Signals,
     namespaces: RwLock<BTreeMap<String, Arc<Committer>>>,
+    /// Held while a namespace is created: the list is not, so that nobody else waits for the disk.
+    creating: Mutex<()>,
+    /// Held for reading by whoever writes beside the commit path, and never while foreign code runs.
+    /// Closing waits for them: the lock of the directory is given back when nothing writes any more.
+    writing: RwLock<()>,
     stop: AtomicBool,
 }
 
-/// Why an engine did not close cleanly. What was acknowledged is durable all the same.
+/// Why an engine did not close cleanly, or what was due could not be done. What was acknowledged is
+/// durable all the same.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the data directory is closed, but not cleanly: {0}")]
+#[error("{0}")]
 pub struct CloseError(String);
+
+impl CloseError {
+    fn not_cleanly(why: &str) -> Self {
+        Self(format!("the data directory is closed, but not cleanly: {why}"))
+    }
+}
 
 impl Engine {
     /// Opens a data directory, with all its namespaces; an empty or missing one is made a new log.
@@ -106,10 +114,12 @@ impl Engine {
             options,
             signals,
             namespaces: RwLock::new(namespaces),
+            creating: Mutex::default(),
+            writing: RwLock::new(()),
             stop: AtomicBool::new(false),
         });
         let shared = Arc::new(Shared {
-            threads: Mutex::new(start_threads(&parts)),
+            threads: Mutex::new(threads::start(&parts)),
             lock: Mutex::new(lock),
             parts,
         });
@@ -134,30 +144,39 @@ impl Engine {
     /// Creates a namespace; one that exists is opened as it is.
     ///
     /// # Errors
-    /// When the name is not one, or the disk says no.
+    /// When the name is not one, the disk says no, or the engine was closed.
     pub fn create_namespace(&self, name: &str) -> Result<Namespace, OpenError> {
         let name = NamespaceName::new(name)?;
         let parts = &self.shared.parts;
-        let mut namespaces = parts.namespaces.write().expect("no panic while one is created");
-        if !namespaces.contains_key(name.as_str()) {
-            let from_log = |error: LogError| OpenError::from_log(error, &parts.dir);
-            open::create(&*parts.disk, &parts.dir, &name, &parts.options).map_err(from_log)?;
-            let dir = parts.dir.join(NAMESPACES_DIR).join(name.as_str());
-            let opened = open::open(&parts.disk, &dir, &parts.options, &parts.signals);
-            let committer = Arc::new(opened.map_err(from_log)?.committer);
-            namespaces.insert(name.as_str().to_owned(), committer);
-        }
-        drop(namespaces);
+        let create = || self.create_or_open(&name);
+        parts.while_open(create).unwrap_or(Err(OpenError::Closed))?;
         self.shared.namespace(name.as_str())
+    }
+
+    fn create_or_open(&self, name: &NamespaceName) -> Result<(), OpenError> {
+        let parts = &self.shared.parts;
+        let _one = parts.creating.lock().expect("no panic while a namespace is created");
+        if parts.read_namespaces().contains_key(name.as_str()) {
+            return Ok(());
+        }
+        let from_log = |error: LogError| OpenError::from_log(error, &parts.dir);
+        open::create(&*parts.disk, &parts.dir, name, &parts.options).map_err(from_log)?;
+        let dir = parts.dir.join(NAMESPACES_DIR).join(name.as_str());
+        let opened = open::open(&parts.disk, &dir, &parts.options, &parts.signals);
+        let committer = Arc::new(opened.map_err(from_log)?.committer);
+        let mut namespaces = parts.namespaces.write().expect("no panic while one is added");
+        let before = namespaces.insert(name.as_str().to_owned(), committer);
+        assert!(before.is_none(), "a namespace is opened once");
+        Ok(())
     }
 
     /// Does now what threads do in the background: max age, space, sealing, index files, and the
     /// compression of one segment. For engines without threads.
     ///
     /// # Errors
-    /// What the disk said, in words; it is tried again at the next call.
+    /// What the disk said, in words; it is tried again at the next call. Or that the engine was closed.
     pub fn maintain(&self) -> Result<(), CloseError> {
-        self.shared.parts.maintain().map_err(|error| CloseError(crate::error::describe(&error)))
+        self.shared.parts.maintain()
     }
 
     /// Commits what waits, says so in node-state, and closes. Clones and namespaces that are left
@@ -294,6 +313,10 @@ fn open_all(
         open::create(&**disk, dir, &default, options).map_err(from_log)?;
         names = list()?;
     }
+    if !options.read_only {
+        // A creation may have been killed just before it made the name durable.
+        disk.sync_dir(&root)?;
+    }
     let mut opened = BTreeMap::new();
     for name in names {
         let namespace = open::open(disk, &root.join(&name), options, signals).map_err(from_log)?;
@@ -305,23 +328,6 @@ fn open_all(
     Ok(opened)
 }
 
-fn start_threads(parts: &Arc<Parts>) -> Vec<JoinHandle<()>> {
-    if !parts.options.threads || parts.options.read_only {
-        return Vec::new();
-    }
-    parts.signals.commit.listened.store(true, Ordering::Release);
-    let spawn = |name: &str, body: fn(&Parts)| {
-        let parts = Arc::clone(parts);
-        let builder = std::thread::Builder::new().name(name.to_owned());
-        builder.spawn(move || body(&parts)).expect("the system has threads left")
-    };
-    vec![
-        spawn("nexus-commit", Parts::run_committer),
-        spawn("nexus-space", Parts::run_maintenance),
-        spawn("nexus-rewrite", Parts::run_rewriting),
-    ]
-}
-
 impl Parts {
     fn read_namespaces(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Committer>>> {
         self.namespaces.read().expect("no panic while a namespace is created")
@@ -331,99 +337,31 @@ impl Parts {
         self.read_namespaces().values().cloned().collect()
     }
 
-    /// One committer serves all namespaces of a disk, in turns.
-    fn run_committer(&self) {
-        while !self.stop.load(Ordering::Acquire) {
-            let mut more = self.signals.commit.wait(Duration::from_secs(1));
-            while more {
-                more = false;
-                for committer in self.committers() {
-                    if !committer.queue.is_empty() || committer.lock().writer.in_flight() > 0 {
-                        more |= committer.pump_turn();
-                    }
-                }
-            }
-        }
+    /// Does what writes beside the commit path, unless the engine was closed meanwhile.
+    fn while_open<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let _writing = self.writing.read().expect("nothing is done while it is held for writing");
+        (!self.stop.load(Ordering::Acquire)).then(work)
     }
 
-    fn run_maintenance(&self) {
-        let mut ticks = 0_u32;
-        let mut noted = BTreeMap::new();
-        while !self.stop.load(Ordering::Acquire) {
-            if !self.signals.space.wait(TICK) {
-                ticks = ticks.wrapping_add(1);
-            }
-            for (name, committer) in self.read_namespaces().clone() {
-                // Appends that nobody awaits, and futures whose time for a place is up.
-                committer.queue.nudge();
-                if !committer.queue.is_empty() {
-                    self.signals.commit.raise();
-                }
-                let due = if ticks.is_multiple_of(AGE_TICKS) {
-                    crate::retain::age_out(&committer, committer.now());
-                    true
-                } else {
-                    committer.log.take_needs_space() || ticks.is_multiple_of(5)
-                };
-                if due && let Err(error) = self.maintain_one(&committer) {
-                    tracing::warn!(error = %crate::error::describe(&error), "maintenance is tried again");
-                }
-                note_idle(&committer, noted.entry(name).or_default());
-            }
-        }
-    }
-
-    fn maintain_one(&self, committer: &Committer) -> Result<(), LogError> {
-        committer.log.keep_space_ready()?;
-        committer.log.seal_left()
-    }
-
-    /// Writes one index file or rewrites one segment; answers whether there was one.
-    fn rewrite_one(&self, committer: &Committer) -> Result<bool, LogError> {
-        let log = &committer.log;
-        Ok(log.write_index_file()?
-            || (self.options.compress && log.rewrite_one(self.options.frames_kept_bytes)?))
-    }
-
-    /// Index files and compression: nothing waits for them, so they take a quarter of one core, and
-    /// less where appends and reads want it.
-    fn run_rewriting(&self) {
-        #[cfg(target_os = "linux")]
-        crate::io::run_in_background();
-        while !self.stop.load(Ordering::Acquire) {
-            let before = self.disk.boot_time();
-            for committer in self.committers() {
-                if let Err(error) = self.rewrite_one(&committer) {
-                    tracing::warn!(error = %crate::error::describe(&error), "rewriting is tried again");
-                }
-            }
-            let busy = self.disk.boot_time().saturating_sub(before);
-            std::thread::park_timeout((busy * 3).max(5 * TICK));
-        }
-    }
-
-    fn maintain(&self) -> Result<(), LogError> {
+    fn maintain(&self) -> Result<(), CloseError> {
         for committer in self.committers() {
             crate::retain::age_out(&committer, committer.now());
-            self.maintain_one(&committer)?;
-            while committer.log.write_index_file()? {}
-            if self.options.compress {
-                committer.log.rewrite_one(self.options.frames_kept_bytes)?;
-            }
-            let end = committer.lock().writer.durable_end();
-            committer.log.note_durable_end(end)?;
+            let done = self.while_open(|| self.maintain_all_of(&committer));
+            let done = done.ok_or_else(|| CloseError("the engine was closed".to_owned()))?;
+            done.map_err(|error| CloseError(crate::error::describe(&error)))?;
         }
         Ok(())
     }
-}
 
-/// When the writer has been idle for two looks, the durable end is noted.
-fn note_idle(committer: &Committer, seen: &mut (crate::frame::LogOffset, bool)) {
-    let Some(end) = committer.durable_end_if_idle() else { return };
-    if seen.0 != end {
-        *seen = (end, false);
-    } else if !seen.1 {
-        seen.1 = committer.log.note_durable_end(end).is_ok();
+    fn maintain_all_of(&self, committer: &Committer) -> Result<(), LogError> {
+        committer.log.keep_space_ready()?;
+        committer.log.seal_left()?;
+        while committer.log.write_index_file()? {}
+        if self.options.compress {
+            committer.log.rewrite_one(self.options.frames_kept_bytes)?;
+        }
+        let end = committer.lock().writer.durable_end();
+        committer.log.note_durable_end(end)
     }
 }
 
@@ -440,30 +378,38 @@ impl Shared {
         &self.parts.options
     }
 
+    /// Ends all that writes, in order, and only then gives the lock of the directory back.
     fn close(&self) -> Result<(), CloseError> {
         let parts = &self.parts;
+        let first = !parts.stop.swap(true, Ordering::AcqRel);
+        // Whoever writes beside the commit path ends; a namespace that is being created is among them.
+        drop(parts.writing.write().expect("nothing is done while it is held for writing"));
         let committers = parts.committers();
         committers.iter().for_each(|committer| committer.queue.close());
-        let first = !parts.stop.swap(true, Ordering::AcqRel);
         parts.signals.commit.raise();
         parts.signals.space.raise();
-        for thread in self.threads.lock().expect("no panic while threads are joined").drain(..) {
+        let threads = std::mem::take(
+            &mut *self.threads.lock().expect("no panic while threads are taken out"),
+        );
+        for thread in threads {
             thread.thread().unpark();
             if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-                return Err(CloseError("a thread of the engine panicked".to_owned()));
+                // What it left in flight nobody knows: the lock stays until the engine is dropped.
+                return Err(CloseError::not_cleanly("a thread of the engine panicked"));
             }
         }
+        if !first {
+            return Ok(());
+        }
+        parts.signals.commit.listened.store(false, Ordering::Release);
         let mut result = Ok(());
-        if first {
-            parts.signals.commit.listened.store(false, Ordering::Release);
-            for committer in &committers {
-                while committer.pump_turn() {}
-                committer.log.committed.close();
-                if !committer.is_read_only() {
-                    let end = committer.lock().writer.durable_end();
-                    let noted = committer.log.note_durable_end(end);
-                    result = result.and(noted.map_err(|e| CloseError(crate::error::describe(&e))));
-                }
+        for committer in &committers {
+            let end = committer.stop();
+            committer.log.committed.close();
+            if !committer.is_read_only() {
+                let noted = committer.log.note_durable_end(end);
+                let not_noted = |e: LogError| CloseError::not_cleanly(&crate::error::describe(&e));
+                result = result.and(noted.map_err(not_noted));
             }
         }
         drop(self.lock.lock().expect("no panic while the lock is given back").take());

@@ -94,7 +94,7 @@ pub enum OpenError {
         /// What is damaged.
         corruption: Box<Corruption>,
     },
-    /// Both slots of node-state are bad: what this node voted is unknown.
+    /// Both slots of node-state are bad, or it is older than the log: what this node voted is unknown.
     #[error(
         "{corruption}; what this node promised to others is lost: put node-state back from a copy, \
          read what is there with `nexus export`, or, on a node that stands alone, go on without it \
@@ -128,6 +128,9 @@ pub enum OpenError {
         /// The path.
         dir: PathBuf,
     },
+    /// The engine was closed.
+    #[error("the engine was closed: open the directory again")]
+    Closed,
     /// A name or option that cannot be.
     #[error("{0}")]
     Invalid(String),

@@ -3,8 +3,9 @@
 //! Two 4-KiB slots. A save writes both, one after the other, each with its sync: while the first is
 //! written the other still holds the state before; once a save is done, either slot alone gives the
 //! new state, so that rot of one slot never brings back an older vote. A slot that an interrupted
-//! save may have torn is written first the next time. Both bad: the node must not vote, and goes on
-//! only when asked by name.
+//! save may have torn is written first the next time. Before the first save after an open, the slot
+//! that was read is written again as it is: a sync that failed may have left it in the page cache
+//! alone. Both bad: the node must not vote, and goes on only when asked by name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,23 @@ pub struct Vote {
     pub committed: bool,
 }
 
+/// A cut of the end of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Everything from there on goes.
+    pub(crate) at: LogOffset,
+    /// What was durable when it was decided. Frames that are cut may say so; one that says more was
+    /// written after the cut was done.
+    pub(crate) until: LogOffset,
+}
+
+impl Cut {
+    /// Of what was never known to be durable.
+    pub(crate) fn of_torn_tail(at: LogOffset) -> Self {
+        Self { at, until: at }
+    }
+}
+
 /// The content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeState {
@@ -46,7 +64,7 @@ pub(crate) struct NodeState {
     /// Everything before this is durable; what follows may be too.
     pub(crate) durable_end: LogOffset,
     /// A cut that was begun: everything from there on is to be zeroed first.
-    pub(crate) cut: Option<LogOffset>,
+    pub(crate) cut: Option<Cut>,
     /// Raft's floor: frames up to this one are no longer needed by any follower.
     pub(crate) raft_floor: EntryId,
 }
@@ -61,8 +79,9 @@ impl NodeState {
         out.u64(self.committed.term).u64(self.committed.index);
         out.u64(self.durable_end.segment).u64(self.durable_end.offset_bytes);
         let cut = self.cut.unwrap_or_default();
-        out.u64(u64::from(self.cut.is_some())).u64(cut.segment).u64(cut.offset_bytes);
+        out.u64(u64::from(self.cut.is_some())).u64(cut.at.segment).u64(cut.at.offset_bytes);
         out.u64(self.raft_floor.term).u64(self.raft_floor.index);
+        out.u64(cut.until.segment).u64(cut.until.offset_bytes);
         out.sealed(SLOT_BYTES)
     }
 
@@ -80,9 +99,10 @@ impl NodeState {
         let committed = EntryId { term: fields.u64()?, index: fields.u64()? };
         let durable_end = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
         let has_cut = fields.u64()? == 1;
-        let cut = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
+        let at = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
         let raft_floor = EntryId { term: fields.u64()?, index: fields.u64()? };
-        let cut = has_cut.then_some(cut);
+        let until = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
+        let cut = has_cut.then_some(Cut { at, until: until.max(at) });
         Ok(Self { log_id, sequence, node_id, vote, committed, durable_end, cut, raft_floor })
     }
 }
@@ -96,15 +116,27 @@ pub(crate) struct NodeStateFile {
     /// A slot that holds what was saved last, and is written last: the other may be torn, and a
     /// crash must find one that is whole.
     whole: usize,
-    /// Whether the file may lack the state: a save failed.
+    /// Whether the file may lack the state: a save failed, or it was only read.
     unsaved: bool,
+    /// What was read of the slot `whole`, until it was written again: a sync that failed may have
+    /// left it in the page cache alone, and the other slot would be the one that is durable.
+    read: Option<NodeState>,
+    /// Whether it was asked by name to go on without what it says.
+    may_be_reset: bool,
 }
 
 impl NodeStateFile {
     /// Creates the file; the caller syncs its folder.
     pub(crate) fn create(disk: &dyn Disk, dir: &Path, state: NodeState) -> Result<Self, LogError> {
         let file = disk.open(&path(dir), OpenMode::Create, FileKind::Plain)?;
-        let mut created = Self { file: Some(file), state, whole: 1, unsaved: true };
+        let mut created = Self {
+            file: Some(file),
+            state,
+            whole: 1,
+            unsaved: true,
+            read: None,
+            may_be_reset: false,
+        };
         created.save()?;
         Ok(created)
     }
@@ -122,9 +154,14 @@ impl NodeStateFile {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return match rebuilt {
-                    Some(state) if mode == OpenMode::Read => {
-                        Ok(Self { file: None, state, whole: 1, unsaved: true })
-                    }
+                    Some(state) if mode == OpenMode::Read => Ok(Self {
+                        file: None,
+                        state,
+                        whole: 1,
+                        unsaved: true,
+                        read: None,
+                        may_be_reset: true,
+                    }),
                     Some(state) => {
                         let created = Self::create(disk, dir, state)?;
                         disk.sync_dir(dir)?;
@@ -158,11 +195,12 @@ impl NodeStateFile {
         let whole =
             (0_usize..).zip(&slots).filter_map(|(index, slot)| Some((*slot.as_ref()?, index)));
         let newest = whole.max_by_key(|(state, _)| state.sequence);
-        // One slot that is older or bad is no protection: the next update writes both anew.
-        let unsaved = slots.len() < 2 || slots[0] != slots[1] || slots[0].is_none();
+        let (read, may_be_reset) = (newest.map(|(state, _)| state), rebuilt.is_some());
         match newest.or(rebuilt.map(|state| (state, 1))) {
+            // One slot that is older, bad, or not known to be durable is no protection: the next
+            // update writes both anew.
             Some((state, whole)) if state.log_id == log_id => {
-                Ok(Self { file: Some(file), state, whole, unsaved })
+                Ok(Self { file: Some(file), state, whole, unsaved: true, read, may_be_reset })
             }
             Some(_) => {
                 Err(LogError::corrupt(&path, 0, CorruptionKind::Foreign("another log".into())))
@@ -174,6 +212,17 @@ impl NodeStateFile {
     /// What the file holds.
     pub(crate) fn state(&self) -> &NodeState {
         &self.state
+    }
+
+    /// Whether it was asked by name to go on without what it says.
+    pub(crate) fn may_be_reset(&self) -> bool {
+        self.may_be_reset
+    }
+
+    /// That what it says contradicts the log.
+    pub(crate) fn contradicted(&self, what: &'static str) -> LogError {
+        let path = self.file.as_deref().map_or(Path::new(NODE_STATE_FILE), DiskFile::path);
+        LogError::corrupt(path, 0, CorruptionKind::Malformed(what.into()))
     }
 
     /// Changes the state, durably. After an error the file holds the old state or the new one.
@@ -204,6 +253,12 @@ impl NodeStateFile {
         let slot = self.state.encode();
         debug_assert_eq!(NodeState::decode(&slot), Ok(self.state), "a slot reads back");
         assert!(self.whole < 2, "there are two slots");
+        if let Some(read) = self.read {
+            assert!(read.sequence < sequence, "what was read is older than what is saved");
+            io::write_all_at(file, &read.encode(), (self.whole * SLOT_BYTES) as u64)?;
+            file.sync()?;
+            self.read = None;
+        }
         if crate::planted::is("torn-slot-written-last") {
             self.whole = 1;
         }
@@ -233,7 +288,10 @@ mod tests {
             vote: Vote { term: 2, voted_for: Some(77), committed: true },
             committed: EntryId { term: 2, index: 5 },
             durable_end: LogOffset { segment: 2, offset_bytes: 8192 },
-            cut: Some(LogOffset { segment: 1, offset_bytes: 4096 }),
+            cut: Some(Cut {
+                at: LogOffset { segment: 1, offset_bytes: 4096 },
+                until: LogOffset { segment: 2, offset_bytes: 12288 },
+            }),
             raft_floor: EntryId::default(),
         }
     }

@@ -10,7 +10,12 @@ use nexus_protocol::limits::{
 
 use crate::engine::Engine;
 use crate::error::OpenError;
-use crate::io::{Backend, Disk};
+use crate::io::{ALIGNMENT, Backend, Disk};
+
+const _: () = assert!(
+    SEGMENT_BYTES_MAX.is_multiple_of(ALIGNMENT as u64),
+    "what is rounded up is no larger than the largest"
+);
 
 /// Options of [`Engine::options`]. The defaults are right for most.
 ///
@@ -88,8 +93,9 @@ impl Options {
         self
     }
 
-    /// Goes on without a node-state that can be read. Only for a node that stands alone: what it
-    /// promised to others is forgotten, and the end of the log is taken as it is found.
+    /// Goes on without a node-state that can be read, or with one that is older than the log. Only for
+    /// a node that stands alone: what it promised to others is forgotten, and the end of the log is
+    /// taken as it is found.
     #[must_use]
     pub fn reset_node_state(mut self, reset: bool) -> Self {
         self.reset_node_state = reset;
@@ -111,11 +117,14 @@ impl Options {
     }
 
     /// Size of the first segment and of the largest, in bytes: 64 KiB to 256 MiB. Segments double in
-    /// between. Default: 1 MiB and 256 MiB.
+    /// between. What is no multiple of 4,096 is rounded up to one. Default: 1 MiB and 256 MiB.
     #[must_use]
     pub fn segment_bytes(mut self, first: u64, largest: u64) -> Self {
-        self.segment_bytes_max = largest.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-        self.segment_bytes_first = first.clamp(SEGMENT_BYTES_MIN, self.segment_bytes_max);
+        let in_blocks = |bytes: u64, max: u64| {
+            bytes.clamp(SEGMENT_BYTES_MIN, max).next_multiple_of(ALIGNMENT as u64)
+        };
+        self.segment_bytes_max = in_blocks(largest, SEGMENT_BYTES_MAX);
+        self.segment_bytes_first = in_blocks(first, self.segment_bytes_max);
         self
     }
 

@@ -27,6 +27,7 @@ pub const NAMES: &[&str] = &[
     "cut-leaves-frames",
     "held-answers-released-on-cut",
     "poison-forgotten",
+    "unvouched-frames-not-written-again",
 ];
 
 /// Whether the bug of this name is switched on.

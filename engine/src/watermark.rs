@@ -97,28 +97,41 @@ impl Watermark {
     ///
     /// # Panics
     /// If it would fall.
+    #[cfg_attr(not(test), expect(dead_code, reason = "models use it"))]
     pub(crate) fn publish(&self, to: u64) {
+        self.raise(to).into_iter().for_each(Waker::wake);
+    }
+
+    /// The same, but the caller wakes: a waker is foreign code, and the commit path holds its lock.
+    #[must_use = "those who wait are to be woken"]
+    pub(crate) fn raise(&self, to: u64) -> Vec<Waker> {
         let from = self.value.load(Ordering::Relaxed);
         assert!(from <= to, "watermark would fall from {from} to {to}");
         self.value.store(to, Ordering::Release);
         // Pairs with the fence in `WaiterSlot::register`.
         fence(Ordering::SeqCst);
         if self.lowest_goal.load(Ordering::Relaxed) <= to {
-            self.wake_reached(to);
+            self.take_reached(to)
+        } else {
+            Vec::new()
         }
     }
 
     /// Wakes everybody, now and from now on: no wait blocks any more. What was published stays
     /// readable, and waits for it still succeed.
     pub(crate) fn close(&self) {
-        let woken = {
-            let mut waiters = lock(&self.waiters);
-            self.closed.store(true, Ordering::Release);
-            let woken = std::mem::take(&mut waiters.by_goal);
-            self.note_lowest_goal(&waiters);
-            woken
-        };
-        woken.into_values().for_each(Waker::wake);
+        self.shut().into_iter().for_each(Waker::wake);
+    }
+
+    /// The same, but the caller wakes.
+    #[must_use = "those who wait are to be woken"]
+    pub(crate) fn shut(&self) -> Vec<Waker> {
+        let mut waiters = lock(&self.waiters);
+        self.closed.store(true, Ordering::Release);
+        let woken = std::mem::take(&mut waiters.by_goal);
+        self.note_lowest_goal(&waiters);
+        drop(waiters);
+        woken.into_values().collect()
     }
 
     /// Whether [`close`](Self::close) was called.
@@ -161,21 +174,19 @@ impl Watermark {
         }
     }
 
-    /// Wakes those whose goal is at most `to`: outside the lock, since a waker is foreign code.
+    /// Takes out those whose goal is at most `to`, to be woken outside of any lock.
     #[cold]
-    fn wake_reached(&self, to: u64) {
+    fn take_reached(&self, to: u64) -> Vec<Waker> {
         let mut woken = Vec::new();
-        {
-            let mut waiters = lock(&self.waiters);
-            while let Some(first) = waiters.by_goal.first_entry() {
-                if first.key().goal > to {
-                    break;
-                }
-                woken.push(first.remove());
+        let mut waiters = lock(&self.waiters);
+        while let Some(first) = waiters.by_goal.first_entry() {
+            if first.key().goal > to {
+                break;
             }
-            self.note_lowest_goal(&waiters);
+            woken.push(first.remove());
         }
-        woken.into_iter().for_each(Waker::wake);
+        self.note_lowest_goal(&waiters);
+        woken
     }
 
     /// Tells publishers from where on they must look at the waiters.

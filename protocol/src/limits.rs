@@ -59,7 +59,8 @@ pub const FRAMES_KEPT_BYTES: u64 = 1024 * 1024 * 1024;
 pub const BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Appends waiting for the sequencer, at most.
 pub const QUEUE_APPENDS_MAX: usize = 16_384;
-/// Bytes of appends waiting for the sequencer, at most; one append is taken whatever its size.
+/// Bytes of appends waiting for the sequencer, with their conditions, at most; one append is taken
+/// whatever its size.
 pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long an append waits for a place in the queue, in milliseconds, unless configured.
 pub const QUEUE_WAIT_MS: u64 = 5_000;

@@ -1,7 +1,7 @@
 //! The answer to one append, on its way from the committer to whoever waits for it.
 
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 use std::thread::Thread;
 
 use nexus_protocol::{AppendError, Appended};
@@ -11,11 +11,56 @@ type Answer = Result<Appended, AppendError>;
 #[derive(Debug)]
 enum State {
     /// Not answered; who is to be woken.
-    Pending(Option<Waker>),
+    Pending(Option<Waiter>),
     /// Answered, and not yet taken.
     Done(Box<Answer>),
     /// Taken.
     Taken,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// A thread that parks.
+    Thread(Thread),
+    /// A task. Its waker is foreign code: no lock is held while it runs.
+    Task(Waker),
+}
+
+/// Who is to be woken.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    threads: Vec<Thread>,
+    tasks: Vec<Waker>,
+}
+
+impl Woken {
+    pub(crate) fn add(&mut self, waiter: Option<Waiter>) {
+        match waiter {
+            Some(Waiter::Thread(thread)) => self.threads.push(thread),
+            Some(Waiter::Task(waker)) => self.tasks.push(waker),
+            None => {}
+        }
+    }
+
+    pub(crate) fn add_tasks(&mut self, wakers: Vec<Waker>) {
+        self.tasks.extend(wakers);
+    }
+
+    /// Wakes the threads: no foreign code runs, so it is done under any lock.
+    pub(crate) fn wake_threads(&mut self) {
+        self.threads.drain(..).for_each(|thread| thread.unpark());
+    }
+
+    pub(crate) fn has_tasks(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
+    /// Wakes all. The caller holds no lock.
+    pub(crate) fn wake(mut self) {
+        self.wake_threads();
+        self.tasks.into_iter().for_each(Waker::wake);
+    }
 }
 
 /// One append's answer.
@@ -29,21 +74,14 @@ impl Completion {
         Arc::new(Self { state: Mutex::new(State::Pending(None)) })
     }
 
-    /// Answers, and wakes who waits.
-    pub(crate) fn finish(&self, answer: Answer) {
-        if let Some(waker) = self.answer(answer) {
-            waker.wake();
-        }
-    }
-
     /// Answers; who waits is woken by the caller, when it suits.
     #[must_use = "whoever waits is to be woken"]
-    pub(crate) fn answer(&self, answer: Answer) -> Option<Waker> {
+    pub(crate) fn answer(&self, answer: Answer) -> Option<Waiter> {
         let mut state = self.state.lock().expect("no panic while an answer is given");
         let before = std::mem::replace(&mut *state, State::Done(Box::new(answer)));
         drop(state);
         match before {
-            State::Pending(waker) => waker,
+            State::Pending(waiter) => waiter,
             State::Done(_) | State::Taken => unreachable!("an append is answered once"),
         }
     }
@@ -55,42 +93,31 @@ impl Completion {
 
     /// Takes the answer, or leaves a waker for it.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Answer> {
+        // Foreign code too: cloned before the lock is taken, and the old one dropped after it.
+        let waker = waker.clone();
+        self.take_or(Waiter::Task(waker))
+    }
+
+    /// Takes the answer, or has this thread unparked for it.
+    pub(crate) fn poll_parked(&self) -> Poll<Answer> {
+        self.take_or(Waiter::Thread(std::thread::current()))
+    }
+
+    fn take_or(&self, waiter: Waiter) -> Poll<Answer> {
         let mut state = self.state.lock().expect("no panic while an answer is taken");
-        match &mut *state {
-            State::Pending(slot) => {
-                if !slot.as_ref().is_some_and(|old| old.will_wake(waker)) {
-                    *slot = Some(waker.clone());
-                }
-                Poll::Pending
-            }
+        let before = match &mut *state {
+            State::Pending(slot) => slot.replace(waiter),
             State::Done(_) => match std::mem::replace(&mut *state, State::Taken) {
-                State::Done(answer) => Poll::Ready(*answer),
+                State::Done(answer) => {
+                    drop(state);
+                    return Poll::Ready(*answer);
+                }
                 _ => unreachable!("just looked at"),
             },
             State::Taken => panic!("an append is not polled after its answer was taken"),
-        }
+        };
+        drop(state);
+        drop(before);
+        Poll::Pending
     }
-}
-
-/// Wakes a thread that is parked.
-#[derive(Debug)]
-pub(crate) struct ThreadWaker(pub(crate) Thread);
-
-impl Wake for ThreadWaker {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-thread_local! {
-    static WAKER: Waker = Waker::from(Arc::new(ThreadWaker(std::thread::current())));
-}
-
-/// A waker that unparks this thread.
-pub(crate) fn thread_waker() -> Waker {
-    WAKER.with(Clone::clone)
 }

@@ -18,21 +18,23 @@ mod pending;
 mod placed;
 mod queue;
 mod replicate;
+mod signal;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::task::Waker;
 
 use nexus_protocol::limits::{CLOCK_JUMP_ALARM_US, CLOCK_JUMP_REFUSE_US, FRAME_BYTES_TARGET};
 use nexus_protocol::{AppendError, Appended, Position, Timestamp, Unavailable};
 
 pub(crate) use completion::Completion;
+use completion::Woken;
 pub use pending::PendingAppend;
 pub(crate) use pending::submit;
 use placed::{LateIds, Placed};
 pub(crate) use queue::{Queue, Waiting};
 pub use replicate::{LocalReplicator, ReplicatedFrame, Replicator, SeamError, Seams};
+pub(crate) use signal::{Signal, Signals};
 
 use crate::error::{LogError, describe};
 use crate::frame::{EntryId, FrameBuilder, HEADER_BYTES};
@@ -45,6 +47,8 @@ use crate::sequencer::{Decision, PreparedAppend, StreamPlace, appended, decide, 
 const YIELDS_MAX: usize = 32;
 /// The committer thread turns to another namespace after so many frames of one.
 const FRAMES_A_TURN: usize = 64;
+
+type Guard<'a> = MutexGuard<'a, CommitState>;
 
 /// An append's answer, held back until the frame it depends on is durable.
 type Held = (Arc<Completion>, Result<Appended, AppendError>);
@@ -76,14 +80,20 @@ pub(crate) struct CommitState {
     /// Wall clock and boot-time clock when the log was opened, in microseconds.
     clock: (i64, u128),
     alarmed: bool,
-    /// Who is to be woken: their appends are answered.
-    wakers: Vec<Waker>,
+    /// The engine was closed: nothing is written any more.
+    stopped: bool,
+    /// Who is to be woken, when the lock is given back.
+    woken: Woken,
 }
 
 impl CommitState {
-    /// Wakes whose appends were answered.
-    fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
+    /// Answers an append.
+    fn answer(&mut self, completion: &Completion, answer: Result<Appended, AppendError>) {
+        self.woken.add(completion.answer(answer));
+    }
+
+    fn answer_all(&mut self, held: Vec<Held>) {
+        held.into_iter().for_each(|(completion, answer)| self.answer(&completion, answer));
     }
 }
 
@@ -93,40 +103,6 @@ struct Awaiting {
     entry: EntryId,
     next_position: u64,
     held: Vec<Held>,
-}
-
-/// What wakes the engine's threads.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Signals {
-    /// The committer.
-    pub(crate) commit: Arc<Signal>,
-    /// Who prepares space.
-    pub(crate) space: Arc<Signal>,
-}
-
-/// Wakes one thread, where there is one.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    raised: Mutex<bool>,
-    condvar: std::sync::Condvar,
-    /// Whether a thread listens. Without one, whoever waits does the work.
-    pub(crate) listened: AtomicBool,
-}
-
-impl Signal {
-    /// Wakes the thread.
-    pub(crate) fn raise(&self) {
-        *self.raised.lock().expect("no panic while a signal is raised") = true;
-        self.condvar.notify_one();
-    }
-
-    /// Waits for a signal, at most for so long; answers whether there was one.
-    pub(crate) fn wait(&self, at_most: std::time::Duration) -> bool {
-        let raised = self.raised.lock().expect("no panic while a signal is awaited");
-        let waited = self.condvar.wait_timeout_while(raised, at_most, |raised| !*raised);
-        let (mut raised, _) = waited.expect("no panic while a signal is awaited");
-        std::mem::take(&mut *raised)
-    }
 }
 
 impl Committer {
@@ -145,7 +121,8 @@ impl Committer {
             replicator: Box::new(LocalReplicator),
             clock,
             alarmed: false,
-            wakers: Vec::new(),
+            stopped: false,
+            woken: Woken::default(),
         };
         Self {
             log,
@@ -177,16 +154,24 @@ impl Committer {
     /// Pumps until nothing waits and nothing is in flight, or so much was done that others should
     /// have their turn. Answers whether anything waits.
     pub(crate) fn pump_turn(&self) -> bool {
-        let mut state = self.lock();
-        self.pump(&mut state, None);
-        drop(state);
+        self.pump(self.lock(), None);
         // Whoever came while the lock was held found it taken, and relies on this look.
         !self.queue.is_empty()
     }
 
+    /// Commits what waits, for the last time: from then on nothing is written, by nobody. The queue is
+    /// closed. Answers what is durable.
+    pub(crate) fn stop(&self) -> crate::frame::LogOffset {
+        while self.pump_turn() {}
+        let mut state = self.lock();
+        assert_eq!(state.writer.in_flight(), 0, "all that was begun has ended");
+        state.stopped = true;
+        state.writer.durable_end()
+    }
+
     /// Pumps until `own` is answered, if nobody else pumps. Answers whether it did.
     pub(crate) fn try_pump(&self, own: Option<&Completion>) -> bool {
-        let mut state = if self.signal.listened.load(Ordering::Acquire) {
+        let state = if self.signal.listened.load(Ordering::Acquire) {
             match self.state.try_lock() {
                 Ok(state) => state,
                 Err(TryLockError::WouldBlock) => return false,
@@ -195,39 +180,62 @@ impl Committer {
         } else {
             self.lock()
         };
-        self.pump(&mut state, own);
-        let more = state.writer.in_flight() > 0;
-        drop(state);
         // As above.
-        if more || !self.queue.is_empty() {
+        if self.pump(state, own) || !self.queue.is_empty() {
             self.signal.raise();
         }
         true
     }
 
-    fn pump(&self, state: &mut CommitState, own: Option<&Completion>) {
+    /// Answers whether frames are still in flight.
+    fn pump<'a>(&'a self, mut guard: Guard<'a>, own: Option<&Completion>) -> bool {
         // Without a thread that goes on where this one stops, all is done here.
         let listened = self.signal.listened.load(Ordering::Acquire);
         let frames_max = if listened { FRAMES_A_TURN } else { usize::MAX };
         let mut frames = 0;
         loop {
+            let state = &mut *guard;
             while frames < frames_max && self.is_due(state) && self.fill(state) {
                 frames += 1;
             }
             if state.writer.in_flight() == 0 {
-                return;
+                return self.leave(guard);
             }
             let answered = self.complete(state);
             let may_go_on = frames < frames_max && !state.writer.waits_in_append();
             if may_go_on && self.queue.is_worth_a_frame(self.frame_bytes) && self.fill(state) {
                 frames += 1;
             }
-            state.wake();
             if own.is_some_and(Completion::is_done) {
-                return;
+                return self.leave(guard);
             }
+            guard = self.wake(guard);
             self.gather(answered);
         }
+    }
+
+    /// Wakes whose appends were answered. A task's waker is foreign code, which may append and wait:
+    /// the lock is given back while it runs. Where only threads wait, it is kept, so that none of
+    /// them comes back before the others were woken too, and begins a frame of its own.
+    fn wake<'a>(&'a self, mut guard: Guard<'a>) -> Guard<'a> {
+        guard.woken.wake_threads();
+        if !guard.woken.has_tasks() {
+            return guard;
+        }
+        let woken = std::mem::take(&mut guard.woken);
+        drop(guard);
+        woken.wake();
+        self.lock()
+    }
+
+    /// Gives the lock back, then wakes whose appends were answered. Answers whether frames are still
+    /// in flight.
+    fn leave(&self, mut guard: Guard<'_>) -> bool {
+        let more = guard.writer.in_flight() > 0;
+        let woken = std::mem::take(&mut guard.woken);
+        drop(guard);
+        woken.wake();
+        more
     }
 
     /// Whether a frame should be made of what waits, if anything does.
@@ -252,13 +260,14 @@ impl Committer {
 
     /// Makes one frame of what waits, and submits it. Answers whether anything was taken.
     fn fill(&self, state: &mut CommitState) -> bool {
-        let taken = self.queue.take(self.frame_bytes);
+        let (taken, wait_for_place) = self.queue.take(self.frame_bytes);
+        state.woken.add_tasks(wait_for_place);
         if taken.is_empty() {
             return false;
         }
         if let Some(refusal) = self.refusal(state) {
             for waiting in taken {
-                waiting.completion.finish(Err(refusal.clone()));
+                state.answer(&waiting.completion, Err(refusal.clone()));
             }
             return true;
         }
@@ -269,7 +278,9 @@ impl Committer {
             && let Err(error) = state.writer.ensure_room(padded, starts_segment)
         {
             let refusal = AppendError::Unavailable(no_room(&error));
-            taken.into_iter().for_each(|waiting| waiting.completion.finish(Err(refusal.clone())));
+            for waiting in taken {
+                state.answer(&waiting.completion, Err(refusal.clone()));
+            }
             return true;
         }
         let (builder, held, ids) = self.decide_all(state, taken, framed);
@@ -282,7 +293,7 @@ impl Committer {
     /// Decides what was taken, in order; places the events of what is written.
     fn decide_all(
         &self,
-        state: &CommitState,
+        state: &mut CommitState,
         taken: Vec<Waiting>,
         framed: usize,
     ) -> (FrameBuilder, Vec<Held>, LateIds) {
@@ -301,7 +312,7 @@ impl Committer {
                 }
             };
             if crate::planted::is("reply-from-overlay") && result.is_err() {
-                waiting.completion.finish(result);
+                state.answer(&waiting.completion, result);
             } else {
                 held.push((waiting.completion, result));
             }
@@ -352,17 +363,18 @@ impl Committer {
             let last = state.held.back_mut();
             match last.or_else(|| state.awaiting.back_mut().map(|frame| &mut frame.held)) {
                 Some(last) => last.extend(held),
-                None => finish_all(held),
+                None => state.answer_all(held),
             }
             return;
         }
         let entry = state.replicator.next_entry(state.writer.at().last_entry);
         state.writer.append(builder.finish(starts_segment), entry);
         if crate::planted::is("watermark-before-durable") {
-            self.log.committed.publish(state.writer.at().next_position);
+            let raised = self.log.committed.raise(state.writer.at().next_position);
+            state.woken.add_tasks(raised);
         }
         if crate::planted::is("ack-before-sync") {
-            finish_all(held);
+            state.answer_all(held);
             state.held.push_back(Vec::new());
         } else {
             state.held.push_back(held);
@@ -390,12 +402,13 @@ impl Committer {
                 tracing::error!(error = %describe(&error), "the log is poisoned: open it again");
                 let refusal = self.poisoned();
                 let awaiting = state.awaiting.drain(..).map(|frame| frame.held);
-                for (completion, _) in awaiting.chain(state.held.drain(..)).flatten() {
-                    completion.finish(Err(refusal.clone()));
+                let held: Vec<Held> = awaiting.chain(state.held.drain(..)).flatten().collect();
+                for (completion, _) in held {
+                    state.answer(&completion, Err(refusal.clone()));
                 }
                 state.writer.abandon();
-                self.log.poison();
-                self.queue.nudge();
+                state.woken.add_tasks(self.log.poison());
+                state.woken.add_tasks(self.queue.take_wakers());
                 0
             }
         }
@@ -408,11 +421,9 @@ impl Committer {
             let frame = state.awaiting.pop_front().expect("just looked at");
             assert!(frame.next_position <= self.log.durable(), "committed is durable here (I1)");
             if frame.next_position > self.log.committed.get() {
-                self.log.committed.publish(frame.next_position);
+                state.woken.add_tasks(self.log.committed.raise(frame.next_position));
             }
-            for (completion, answer) in frame.held {
-                state.wakers.extend(completion.answer(answer));
-            }
+            state.answer_all(frame.held);
         }
     }
 
@@ -454,12 +465,6 @@ pub(crate) struct Settings {
     pub(crate) frame_bytes: usize,
     pub(crate) queue_appends_max: usize,
     pub(crate) read_only: bool,
-}
-
-fn finish_all(held: Vec<Held>) {
-    for (completion, answer) in held {
-        completion.finish(answer);
-    }
 }
 
 fn no_room(error: &LogError) -> Unavailable {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nexus_protocol::{AppendError, Appended, Unavailable};
 
 use super::Committer;
-use super::completion::{Completion, thread_waker};
+use super::completion::Completion;
 use super::queue::{NotQueued, Waiting};
 
 /// So often a thread that waits yields the processor before it sleeps. Measured with 8 and 32 threads
@@ -107,12 +107,11 @@ impl PendingAppend {
             State::Full { .. } => unreachable!("just left"),
             State::Queued { committer, completion, signalled } => {
                 *signalled = true;
-                let waker = thread_waker();
                 loop {
                     if !completion.is_done() && !committer.try_pump(Some(completion)) {
                         yield_until_done(completion);
                     }
-                    match completion.poll(&waker) {
+                    match completion.poll_parked() {
                         Poll::Ready(answer) => return answer,
                         Poll::Pending => std::thread::park(),
                     }
@@ -163,7 +162,12 @@ impl Future for PendingAppend {
         if let State::Full { committer, .. } = &self.state {
             // Registered before the try, so that no place is missed.
             committer.queue.wake_on_space(context.waker());
-            committer.signal.raise();
+            if committer.signal.listened.load(std::sync::atomic::Ordering::Acquire) {
+                committer.signal.raise();
+            } else {
+                // Nobody else makes room: without threads whoever waits does the work.
+                committer.try_pump(None);
+            }
             self.try_place();
         }
         match &mut self.state {

@@ -22,12 +22,20 @@ impl Waiting {
     pub(crate) fn framed_bytes(&self) -> usize {
         if self.append.events.is_empty() { 0 } else { self.append.parts().framed_bytes() }
     }
+
+    /// Bytes it takes in the queue: its conditions wait too.
+    fn queued_bytes(&self) -> usize {
+        self.framed_bytes() + self.append.condition_bytes
+    }
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     waiting: VecDeque<Waiting>,
-    bytes: usize,
+    /// Bytes that they will take in frames.
+    framed_bytes: usize,
+    /// Bytes that they take here.
+    queued_bytes: usize,
     closed: bool,
     /// Futures that wait for a place.
     wakers: Vec<Waker>,
@@ -66,39 +74,44 @@ impl Queue {
         if inner.closed {
             return Err(NotQueued::Closed);
         }
-        let bytes = waiting.framed_bytes();
+        let queued = inner.queued_bytes + waiting.queued_bytes();
         let has_place = inner.waiting.len() < self.appends_max
-            && (inner.waiting.is_empty() || inner.bytes + bytes <= QUEUE_BYTES_MAX);
+            && (inner.waiting.is_empty() || queued <= QUEUE_BYTES_MAX);
         if !has_place {
             return Err(NotQueued::Full(Box::new(waiting)));
         }
-        inner.bytes += bytes;
+        inner.framed_bytes += waiting.framed_bytes();
+        inner.queued_bytes = queued;
         inner.waiting.push_back(waiting);
         assert!(inner.waiting.len() <= self.appends_max, "the queue is bounded (I8)");
         Ok(())
     }
 
-    /// Takes the oldest appends whose frame has at most `framed_bytes`, one at least.
-    pub(crate) fn take(&self, framed_bytes: usize) -> Vec<Waiting> {
+    /// Takes the oldest appends whose frame has at most `framed_bytes`, one at least; and the futures
+    /// that wait for a place, for the caller to wake when it holds no lock.
+    pub(crate) fn take(&self, framed_bytes: usize) -> (Vec<Waiting>, Vec<Waker>) {
         let mut inner = self.inner.lock().expect("no panic while the queue is changed");
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let (mut taken, mut bytes, mut queued) = (Vec::new(), 0, 0);
         while let Some(first) = inner.waiting.front() {
             let size = first.framed_bytes();
             if !taken.is_empty() && bytes + size > framed_bytes {
                 break;
             }
             bytes += size;
+            queued += first.queued_bytes();
             taken.extend(inner.waiting.pop_front());
         }
-        inner.bytes -= bytes;
-        assert!(!inner.waiting.is_empty() || inner.bytes == 0, "an empty queue holds no bytes");
+        inner.framed_bytes -= bytes;
+        inner.queued_bytes -= queued;
+        let none = (inner.framed_bytes, inner.queued_bytes) == (0, 0);
+        assert!(!inner.waiting.is_empty() || none, "an empty queue holds no bytes");
+        assert!(inner.framed_bytes <= inner.queued_bytes, "frames hold no conditions");
         let wakers = std::mem::take(&mut inner.wakers);
         drop(inner);
         if !taken.is_empty() {
             self.space.notify_all();
         }
-        wakers.into_iter().for_each(Waker::wake);
-        taken
+        (taken, wakers)
     }
 
     /// How many appends wait.
@@ -110,7 +123,7 @@ impl Queue {
     /// `framed_bytes` always is.
     pub(crate) fn is_worth_a_frame(&self, framed_bytes: usize) -> bool {
         let inner = self.inner.lock().expect("no panic while the queue is looked at");
-        inner.waiting.len() >= WORTH_APPENDS || inner.bytes >= WORTH_BYTES.min(framed_bytes)
+        inner.waiting.len() >= WORTH_APPENDS || inner.framed_bytes >= WORTH_BYTES.min(framed_bytes)
     }
 
     /// Whether nothing waits.
@@ -131,24 +144,29 @@ impl Queue {
     /// Waits until something was taken out, or for so long.
     pub(crate) fn wait_for_space(&self, at_most: Duration) {
         let inner = self.inner.lock().expect("no panic while the queue is waited for");
-        if inner.waiting.len() >= self.appends_max || inner.bytes > 0 {
+        if inner.waiting.len() >= self.appends_max || inner.queued_bytes > 0 {
             drop(self.space.wait_timeout(inner, at_most));
         }
     }
 
     /// Wakes `waker` when something is taken out.
     pub(crate) fn wake_on_space(&self, waker: &Waker) {
+        // Foreign code: cloned, and dropped, without the lock.
+        let waker = waker.clone();
         let mut inner = self.inner.lock().expect("no panic while the queue is waited for");
-        if !inner.wakers.iter().any(|known| known.will_wake(waker)) {
-            inner.wakers.push(waker.clone());
+        if !inner.wakers.iter().any(|known| known.will_wake(&waker)) {
+            inner.wakers.push(waker);
         }
+    }
+
+    /// The futures that wait for a place, for the caller to wake when it holds no lock.
+    pub(crate) fn take_wakers(&self) -> Vec<Waker> {
+        let mut inner = self.inner.lock().expect("no panic while wakers are taken out");
+        std::mem::take(&mut inner.wakers)
     }
 
     /// Wakes all futures that wait for a place: so that they look at their deadlines.
     pub(crate) fn nudge(&self) {
-        let mut inner = self.inner.lock().expect("no panic while the queue is nudged");
-        let wakers = std::mem::take(&mut inner.wakers);
-        drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        self.take_wakers().into_iter().for_each(Waker::wake);
     }
 }

@@ -15,10 +15,11 @@ use super::{CommitState, Committer};
 use crate::error::LogError;
 use crate::frame::{EntryId, FrameHeader, FrameKind, HEADER_BYTES, LogOffset, Proposal, digest};
 use crate::index::Index;
-use crate::log::cut::{Cuttable, cut};
+use crate::log::cut::{Cuttable, Extent, cut};
 use crate::log::follow::{Follow, scan_until};
 use crate::log::{Prepared, WriterStart};
 use crate::manifest::Sealed;
+use crate::node_state::Cut;
 use crate::segment::window::Window;
 use crate::segment::{HEADER_BLOCK_BYTES, Segment};
 
@@ -150,55 +151,59 @@ impl Seams {
     /// durable here.
     ///
     /// # Errors
-    /// When a frame is damaged, there is no room, or a write failed; what was appended before stays.
+    /// When a frame is damaged or does not follow the one before, there is no room, a write failed or
+    /// had failed before, or the engine was closed; what was appended before stays.
     pub fn append_frames(
         &self,
         frames: &[ReplicatedFrame],
         on_durable: impl FnOnce(EntryId),
     ) -> Result<(), SeamError> {
-        let committer = &self.committer;
-        let mut state = committer.lock();
-        for frame in frames {
-            let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
-            while !state.writer.has_place() {
-                committer.complete(&mut state);
+        let last = self.with(|committer, state| {
+            refuse_stopped(state)?;
+            refuse_read_only(committer)?;
+            let appended = frames.iter().try_for_each(|frame| committer.append_frame(state, frame));
+            while state.writer.in_flight() > 0 {
+                committer.complete(state);
             }
-            let padded = proposal.padded_bytes() as u64;
-            let starts = proposal.header.starts_segment;
-            state.writer.ensure_room(padded, starts).map_err(|error| SeamError::new(&error))?;
-            let bound = proposal.header.first_position;
-            apply_all(&committer.index, &events, bound).map_err(|kind| SeamError::new(&kind))?;
-            state.writer.append(proposal, frame.entry());
-            state.held.push_back(Vec::new());
-        }
-        while state.writer.in_flight() > 0 {
-            committer.complete(&mut state);
-        }
-        state.wake();
-        if let Some(error) = state.writer.poisoned() {
-            return Err(SeamError::new(error));
-        }
-        on_durable(state.writer.at().last_entry);
+            if let Some(error) = state.writer.poisoned() {
+                return Err(SeamError::new(error));
+            }
+            appended.map(|()| state.writer.at().last_entry)
+        })?;
+        on_durable(last);
         Ok(())
     }
 
     /// The log is committed up to `entry`: readers see it, and its appenders are answered.
     pub fn set_committed(&self, entry: EntryId) {
-        let mut state = self.committer.lock();
-        self.committer.commit_up_to(&mut state, entry);
-        state.wake();
+        self.with(|committer, state| committer.commit_up_to(state, entry));
+    }
+
+    /// Does something to the log; who is to be woken by it is woken however it ended.
+    fn with<T>(&self, work: impl FnOnce(&Committer, &mut CommitState) -> T) -> T {
+        let committer = &self.committer;
+        let mut guard = committer.lock();
+        let done = work(committer, &mut guard);
+        // Whoever came while the lock was held found it taken, and relies on this look.
+        if committer.leave(guard) || !committer.queue.is_empty() {
+            committer.signal.raise();
+        }
+        done
     }
 
     /// Cuts every frame after `to`. Appends in those frames are answered `Unknown`.
     ///
     /// # Errors
-    /// When `to` is not in the open part of the log, or the disk failed.
+    /// When `to` is not in the open part of the log, the disk failed, or the engine was closed.
     ///
     /// # Panics
     /// When a committed frame would be cut: the replication layer's bug.
     pub fn truncate_tail(&self, to: EntryId) -> Result<(), SeamError> {
-        let mut state = self.committer.lock();
-        self.committer.truncate_tail(&mut state, to).map_err(|error| SeamError::new(&error))
+        self.with(|committer, state| {
+            refuse_stopped(state)?;
+            refuse_read_only(committer)?;
+            committer.truncate_tail(state, to).map_err(|error| SeamError::new(&error))
+        })
     }
 
     /// The frames after `entry` in the open segments, as they would be sent to another node.
@@ -226,7 +231,45 @@ impl Seams {
     }
 }
 
+fn refuse_stopped(state: &CommitState) -> Result<(), SeamError> {
+    if state.stopped { Err(SeamError("the engine was closed".to_owned())) } else { Ok(()) }
+}
+
+fn refuse_read_only(committer: &Committer) -> Result<(), SeamError> {
+    match committer.is_read_only() {
+        true => Err(SeamError("the store is open for reading only".to_owned())),
+        false => Ok(()),
+    }
+}
+
 impl Committer {
+    /// Appends a frame of another node, if it follows.
+    fn append_frame(
+        &self,
+        state: &mut CommitState,
+        frame: &ReplicatedFrame,
+    ) -> Result<(), SeamError> {
+        while !state.writer.has_place() {
+            self.complete(state);
+        }
+        if let Some(error) = state.writer.poisoned() {
+            return Err(SeamError::new(error));
+        }
+        let (proposal, events) = frame.proposal().map_err(|kind| SeamError::new(&kind))?;
+        state.writer.check_successor(&proposal, frame.entry()).map_err(|why| {
+            let EntryId { term, index } = frame.entry();
+            SeamError(format!("the frame of term {term}, index {index} does not follow: {why}"))
+        })?;
+        let padded = proposal.padded_bytes() as u64;
+        let starts = proposal.header.starts_segment;
+        state.writer.ensure_room(padded, starts).map_err(|error| SeamError::new(&error))?;
+        let bound = proposal.header.first_position;
+        apply_all(&self.index, &events, bound).map_err(|kind| SeamError::new(&kind))?;
+        state.writer.append(proposal, frame.entry());
+        state.held.push_back(Vec::new());
+        Ok(())
+    }
+
     /// The segments that are not sealed, with the digest before their first frame.
     fn open_segments(&self, state: &CommitState) -> Vec<(Arc<Segment>, crate::frame::ChainDigest)> {
         let left = self.log.left.lock().expect("no panic while a segment is left");
@@ -243,7 +286,6 @@ impl Committer {
         while state.writer.in_flight() > 0 {
             self.complete(state);
         }
-        state.wake();
         if let Some(error) = state.writer.poisoned() {
             return Err(error.clone().into());
         }
@@ -257,15 +299,17 @@ impl Committer {
         assert!(start.next_position >= self.log.committed.get(), "what is committed is never cut");
         let bound = start.next_position;
         let events = self.events_from(bound, state.writer.at().next_position)?;
-        let cut = self.cut_files(&open, &start);
+        let cut = self.cut_files(&open, &start, state.writer.durable_end());
         // What stays may still be committed, and is answered then; after a cut that failed nothing
         // is known to stay.
         while state.awaiting.back().is_some_and(|frame| frame.entry > to || cut.is_err()) {
             let frame = state.awaiting.pop_back().expect("just looked at");
             if crate::planted::is("held-answers-released-on-cut") {
-                super::finish_all(frame.held);
+                state.answer_all(frame.held);
             } else {
-                frame.held.into_iter().for_each(|(c, _)| c.finish(Err(AppendError::Unknown)));
+                for (completion, _) in frame.held {
+                    state.answer(&completion, Err(AppendError::Unknown));
+                }
             }
         }
         if let Err(error) = cut {
@@ -274,7 +318,7 @@ impl Committer {
                 let segment = start.active.entry.number;
                 let at = LogOffset { segment, offset_bytes: start.offset_bytes };
                 state.writer.poison(error.clone(), at);
-                self.log.poison();
+                state.woken.add_tasks(self.log.poison());
             }
             return Err(error);
         }
@@ -300,13 +344,14 @@ impl Committer {
         &self,
         open: &[(Arc<Segment>, crate::frame::ChainDigest)],
         start: &WriterStart,
+        until: LogOffset,
     ) -> Result<(), LogError> {
         let number = start.active.entry.number;
         let at = LogOffset { segment: number, offset_bytes: start.offset_bytes };
         let files: Vec<Cuttable> =
             open.iter().map(|(segment, _)| (segment.entry.number, log_file(segment))).collect();
         let mut catalog = self.log.catalog.lock().expect("no panic while the catalog is changed");
-        cut(&mut catalog.node_state, &files, at)?;
+        cut(&mut catalog.node_state, &files, Cut { at, until }, Extent::Written)?;
         drop(catalog);
         start.active.truncate_frames(start.offset_bytes, start.next_position);
         self.log.remove_segments_after(number);

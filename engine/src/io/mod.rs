@@ -296,6 +296,25 @@ pub fn read_full_at(
 /// # Errors
 /// As the disk's; `WriteZero` when the disk takes nothing.
 pub fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset_bytes: u64) -> DiskResult<()> {
+    write_in_steps(file, bytes, offset_bytes, 1)
+}
+
+/// Writes all of `bytes`, which are whole blocks, to a log file; not durable until `sync`. A short
+/// write goes on at the block it stopped in.
+pub(crate) fn write_blocks_at(
+    file: &dyn DiskFile,
+    bytes: &[u8],
+    offset_bytes: u64,
+) -> DiskResult<()> {
+    write_in_steps(file, bytes, offset_bytes, ALIGNMENT)
+}
+
+fn write_in_steps(
+    file: &dyn DiskFile,
+    bytes: &[u8],
+    offset_bytes: u64,
+    step_bytes: usize,
+) -> DiskResult<()> {
     let mut done = 0;
     while done < bytes.len() {
         match file.write_at(&bytes[done..], offset_bytes + done as u64)? {
@@ -309,6 +328,7 @@ pub fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset_bytes: u64) -> Dis
             n => done += n,
         }
         assert!(done <= bytes.len(), "a disk writes no more than it was given");
+        done -= if done < bytes.len() { done % step_bytes } else { 0 };
     }
     Ok(())
 }

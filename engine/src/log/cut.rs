@@ -8,26 +8,37 @@
 use std::sync::Arc;
 
 use crate::error::LogError;
-use crate::frame::LogOffset;
 use crate::io::{ALIGNMENT, DiskFile};
 use crate::log::prepare::write_zeros;
-use crate::node_state::NodeStateFile;
+use crate::node_state::{Cut, NodeStateFile};
 use crate::segment::HEADER_BLOCK_BYTES;
 use crate::segment::window::Window;
 
 /// A segment that may be cut: its number and its file.
 pub(crate) type Cuttable = (u64, Arc<dyn DiskFile>);
 
-/// Cuts the log at `at`; `files` are its open segments from that one on. Answers the bytes zeroed.
+/// How far zeros are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// To the end of what was written.
+    Written,
+    /// To the end of the file, whatever is read there.
+    Whole,
+}
+
+/// Cuts the log; `files` are its open segments from that of the cut on. Answers the bytes zeroed.
 pub(crate) fn cut(
     node_state: &mut NodeStateFile,
     files: &[Cuttable],
-    at: LogOffset,
+    whole: Cut,
+    extent: Extent,
 ) -> Result<u64, LogError> {
+    let at = whole.at;
+    assert!(at <= whole.until, "what is kept was durable");
     assert!(files.iter().any(|(number, _)| *number == at.segment), "the segment is open");
     if !crate::planted::is("cut-not-recorded") {
         node_state.update(|state| {
-            state.cut = Some(at);
+            state.cut = Some(whole);
             state.durable_end = state.durable_end.min(at);
         })?;
     }
@@ -39,7 +50,11 @@ pub(crate) fn cut(
             std::cmp::Ordering::Greater => HEADER_BLOCK_BYTES,
         };
         let from = from.next_multiple_of(ALIGNMENT as u64);
-        if let Some(end) = Window::new(Arc::clone(file))?.written_end(from)? {
+        let end = match extent {
+            Extent::Written => Window::new(Arc::clone(file))?.written_end(from)?,
+            Extent::Whole => Some(file.len_bytes()?.next_multiple_of(ALIGNMENT as u64)),
+        };
+        if let Some(end) = end.filter(|end| *end > from) {
             if !crate::planted::is("cut-leaves-frames") {
                 write_zeros(&**file, from, end)?;
             }

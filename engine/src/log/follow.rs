@@ -20,6 +20,8 @@ pub(crate) struct Follow {
     pub(crate) next_position: u64,
     pub(crate) last_entry: EntryId,
     pub(crate) recorded_at: Timestamp,
+    /// The furthest end that one of the frames says was durable when it was written.
+    pub(crate) vouched: LogOffset,
 }
 
 impl Follow {
@@ -29,6 +31,7 @@ impl Follow {
         next_position: 0,
         last_entry: EntryId { term: 0, index: 0 },
         recorded_at: Timestamp::MIN,
+        vouched: LogOffset { segment: 0, offset_bytes: 0 },
     };
 
     /// After a sealed segment.
@@ -38,6 +41,7 @@ impl Follow {
             next_position: sealed.next_position,
             last_entry: sealed.last_entry,
             recorded_at: sealed.last_recorded_at,
+            ..Self::START
         }
     }
 
@@ -110,6 +114,7 @@ pub(crate) fn scan_until(
         follow.next_position = header.replicated.next_position();
         follow.last_entry = header.replicated.entry;
         follow.recorded_at = header.replicated.recorded_at;
+        follow.vouched = follow.vouched.max(header.local.durable_end);
         on_frame(Scanned { offset_bytes: offset, header: &header, body: &body, events: &events });
         offset += header.padded_bytes();
         if is_last(&header) {

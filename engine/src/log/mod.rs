@@ -171,10 +171,11 @@ impl Log {
         self.durable.store(next_position, Ordering::Release);
     }
 
-    /// A write or sync failed: nothing more becomes committed, and who waits for it is told.
-    pub(crate) fn poison(&self) {
+    /// A write or sync failed: nothing more becomes committed, and who waits for it is to be told.
+    #[must_use = "those who wait are to be woken"]
+    pub(crate) fn poison(&self) -> Vec<std::task::Waker> {
         self.poisoned.store(true, Ordering::Release);
-        self.committed.close();
+        self.committed.shut()
     }
 
     /// Why there is nothing more to wait for, once `committed` is closed.

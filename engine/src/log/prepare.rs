@@ -219,7 +219,7 @@ pub(crate) fn create(
 fn write_header(file: &dyn DiskFile, entry: &SegmentEntry, log_id: LogId) -> Result<(), LogError> {
     let mut block = AlignedBuffer::zeroed(ALIGNMENT);
     block.as_mut_slice().copy_from_slice(&SegmentHeader::of(entry, log_id).encode());
-    write_aligned(file, block.as_slice(), 0)
+    Ok(io::write_blocks_at(file, block.as_slice(), 0)?)
 }
 
 /// Writes zeros over `from..to`, both aligned. Not durable until synced.
@@ -231,27 +231,8 @@ pub(crate) fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> Result<(),
     let mut at = from;
     while at < to {
         let rest = usize::try_from(to - at).unwrap_or(usize::MAX).min(zeros.as_slice().len());
-        write_aligned(file, &zeros.as_slice()[..rest], at)?;
+        io::write_blocks_at(file, &zeros.as_slice()[..rest], at)?;
         at += rest as u64;
-    }
-    Ok(())
-}
-
-/// Writes all of `bytes`; a short write goes on at the block it stopped in.
-fn write_aligned(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> Result<(), LogError> {
-    let mut done = 0;
-    while done < bytes.len() {
-        let written = file.write_at(&bytes[done..], offset + done as u64)?;
-        if written == 0 {
-            return Err(LogError::Disk(io::DiskError::new(
-                io::DiskOperation::Write,
-                file.path(),
-                std::io::ErrorKind::WriteZero.into(),
-            )));
-        }
-        // A log file takes whole blocks only.
-        done += written;
-        done -= if done < bytes.len() { done % ALIGNMENT } else { 0 };
     }
     Ok(())
 }

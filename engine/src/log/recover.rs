@@ -12,14 +12,14 @@ use std::sync::atomic::AtomicU64;
 
 use nexus_protocol::{Corruption, CorruptionKind, LogId, RecordedEvent};
 
-use super::cut::{Cuttable, cut};
+use super::cut::{Cuttable, Extent, cut};
 use super::follow::{Follow, Scanned, add_to_table, durable_end_behind, resync, scan};
 use super::{Prepared, WriterStart};
 use crate::error::{LogError, corruption};
 use crate::frame::{ChainDigest, LogOffset};
 use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{MANIFEST_FILE, Manifest, Sealed, SegmentEntry};
-use crate::node_state::NodeStateFile;
+use crate::node_state::{Cut, NodeStateFile};
 use crate::segment::window::Window;
 use crate::segment::{
     Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader,
@@ -114,9 +114,7 @@ pub(crate) fn recover(
     mode: Recovery,
     on_event: &mut dyn FnMut(&[RecordedEvent]),
 ) -> Result<Recovered, LogError> {
-    finish_cut(node_state, open, mode)?;
-    // A reader finishes no cut, and sees nothing behind it.
-    let cut = node_state.state().cut;
+    let cut = finish_cut(node_state, open, mode)?;
     let behind = |it: &&OpenSegment| cut.is_none_or(|at| it.entry.number <= at.segment);
     let open = &open[..open.iter().take_while(behind).count()];
     let mut left: Vec<(Arc<Segment>, Sealed)> = Vec::new();
@@ -156,17 +154,18 @@ pub(crate) fn recover(
     };
     let end = LogOffset { segment: start.active.entry.number, offset_bytes: start.offset_bytes };
     if mode == Recovery::Damaged {
-        let lost_end = lost_end(node_state, open, end)?;
+        let lost_end = lost_end(node_state, cut, open, end)?;
         return Ok(Recovered { start, left, prepared: Vec::new(), cut_bytes: 0, lost_end });
     }
     let rest = &open[used - 1..];
-    refuse_damage(node_state, rest, end, mode)?;
+    refuse_damage(node_state, cut, rest, end, mode)?;
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
     if mode == Recovery::Write {
-        // What a killed process wrote and did not sync is whole in the page cache only. It becomes
-        // visible now, so it must be durable now (I1).
-        for segment in &open[..used] {
-            segment.file.sync()?;
+        let vouched = follow.vouched.max(node_state.state().durable_end);
+        let ends = left.iter().map(|(_, sealed)| sealed.end_bytes).chain([end.offset_bytes]);
+        assert_eq!(left.len() + 1, used, "each segment with a frame has an end");
+        for (segment, end) in open[..used].iter().zip(ends) {
+            make_durable(segment, vouched, end)?;
         }
         disk.sync_dir(&dir.join(SEGMENTS_DIR))?;
         disk.sync_dir(dir)?;
@@ -176,17 +175,69 @@ pub(crate) fn recover(
     Ok(Recovered { start, left, prepared, cut_bytes, lost_end: None })
 }
 
+/// Makes what was read of a segment durable: it becomes visible now, so it must be durable now (I1).
+///
+/// What a killed process wrote and did not sync is whole in the page cache only. So is what a sync
+/// failed to write, and that the cache takes for clean: no later sync writes it. What no later frame
+/// and no node-state vouches for is therefore written again, the same bytes over themselves.
+fn make_durable(segment: &OpenSegment, vouched: LogOffset, end: u64) -> DiskResult<()> {
+    let from = match segment.entry.number.cmp(&vouched.segment) {
+        std::cmp::Ordering::Less => end,
+        std::cmp::Ordering::Equal => vouched.offset_bytes,
+        std::cmp::Ordering::Greater => HEADER_BLOCK_BYTES,
+    };
+    let from = from - from % ALIGNMENT as u64;
+    if !crate::planted::is("unvouched-frames-not-written-again") {
+        crate::segment::window::write_again(&segment.file, from, end)?;
+    }
+    segment.file.sync()
+}
+
 /// A cut that a crash interrupted is finished before anything is read, where anything may be written.
+/// A reader finishes none, and sees nothing behind it: where that is, is answered.
 fn finish_cut(
     node_state: &mut NodeStateFile,
     open: &[OpenSegment],
     mode: Recovery,
-) -> Result<(), LogError> {
-    let Some(at) = node_state.state().cut else { return Ok(()) };
-    if mode != Recovery::Write || !open.iter().any(|s| s.entry.number == at.segment) {
-        return Ok(());
+) -> Result<Option<LogOffset>, LogError> {
+    let Some(recorded) = node_state.state().cut else { return Ok(None) };
+    if went_on_behind(recorded, open)? {
+        if !node_state.may_be_reset() {
+            return Err(node_state.contradicted(
+                "cut: the log went on behind it, so that node-state is older than the log",
+            ));
+        }
+        if mode == Recovery::Write {
+            node_state.update(|state| state.cut = None)?;
+        }
+        return Ok(None);
     }
-    cut(node_state, &cuttable(open), at).map(drop)
+    if mode != Recovery::Write {
+        return Ok(Some(recorded.at));
+    }
+    // The zeros that are read may be those of a sync that failed, and on the disk the frames.
+    cut(node_state, &cuttable(open), recorded, Extent::Whole)?;
+    Ok(None)
+}
+
+/// Whether the log went on after a cut was done: the record of it is older than the log, and to obey
+/// it would be to zero what was acknowledged since. A log that went on for one frame only does not
+/// show it; such a frame has nothing that vouches for it.
+fn went_on_behind(cut: Cut, open: &[OpenSegment]) -> Result<bool, LogError> {
+    let Some(first) = open.iter().position(|it| it.entry.number == cut.at.segment) else {
+        // Nothing of a sealed segment is ever cut.
+        return Ok(true);
+    };
+    for segment in open[first..].iter().filter(|it| it.fenced.is_none()) {
+        let is_cut = segment.entry.number == cut.at.segment;
+        let from = if is_cut { cut.at.offset_bytes } else { HEADER_BLOCK_BYTES };
+        let from = from.next_multiple_of(ALIGNMENT as u64);
+        let mut window = Window::new(Arc::clone(&segment.file))?;
+        if durable_end_behind(&mut window, segment.entry.salt, from)? > cut.until {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The bytes of a segment that are not to be cut.
@@ -320,6 +371,7 @@ fn leave(previous: WriterStart, end: Follow) -> (Arc<Segment>, Sealed) {
 /// Nexus, which are not this one's to cut. `rest` is the active segment and those after it.
 fn refuse_damage(
     node_state: &NodeStateFile,
+    cut: Option<LogOffset>,
     rest: &[OpenSegment],
     end: LogOffset,
     mode: Recovery,
@@ -332,7 +384,7 @@ fn refuse_damage(
             } else {
                 HEADER_BLOCK_BYTES
             };
-            let mut window = window_of(segment, node_state.state().cut, mode)?;
+            let mut window = window_of(segment, cut, mode)?;
             durable = durable.max(durable_end_behind(&mut window, segment.entry.salt, from)?);
         }
     }
@@ -351,6 +403,7 @@ fn refuse_damage(
 /// next frame that cannot be read, or anything that says that more was durable.
 fn lost_end(
     node_state: &NodeStateFile,
+    cut: Option<LogOffset>,
     open: &[OpenSegment],
     end: LogOffset,
 ) -> Result<Option<Box<Corruption>>, LogError> {
@@ -360,12 +413,12 @@ fn lost_end(
         return Ok(Some(corruption));
     }
     if let Some(active) = rest.first().filter(|it| it.entry.number == end.segment) {
-        let mut window = window_of(active, node_state.state().cut, Recovery::Damaged)?;
+        let mut window = window_of(active, cut, Recovery::Damaged)?;
         if let Some(corruption) = window.unreadable_in_frame(end.offset_bytes)? {
             return Ok(Some(Box::new(corruption)));
         }
     }
-    match refuse_damage(node_state, rest, end, Recovery::Damaged) {
+    match refuse_damage(node_state, cut, rest, end, Recovery::Damaged) {
         Ok(()) => Ok(None),
         Err(LogError::Corrupt(corruption)) => Ok(Some(corruption)),
         Err(error) => Err(error),
@@ -384,7 +437,10 @@ fn cut_tail(
             if segment.entry.number == end.segment { end.offset_bytes } else { HEADER_BLOCK_BYTES };
         anything |= Window::new(Arc::clone(&segment.file))?.written_end(from)?.is_some();
     }
-    if anything { cut(node_state, &cuttable(rest), end) } else { Ok(0) }
+    if !anything {
+        return Ok(0);
+    }
+    cut(node_state, &cuttable(rest), Cut::of_torn_tail(end), Extent::Written)
 }
 
 fn prepared(disk: &dyn Disk, open: &OpenSegment) -> DiskResult<Prepared> {

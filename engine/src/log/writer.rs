@@ -145,6 +145,30 @@ impl Writer {
         prepared.first().cloned()
     }
 
+    /// Whether a frame of another node, with its entry id, is the successor of the last one.
+    pub(crate) fn check_successor(
+        &self,
+        proposal: &Proposal,
+        entry: EntryId,
+    ) -> Result<(), &'static str> {
+        let (header, at) = (&proposal.header, &self.at);
+        let index_follows = at.last_entry == EntryId::default()
+            || Some(entry.index) == at.last_entry.index.checked_add(1);
+        let is_new = at.offset_bytes == HEADER_BLOCK_BYTES;
+        let starts = header.starts_segment;
+        match () {
+            () if header.first_position != at.next_position => Err("its position is not the next"),
+            () if !index_follows => Err("its index is not the next"),
+            () if entry.term < at.last_entry.term => Err("its term is over"),
+            () if header.recorded_at < at.recorded_at => Err("it was recorded before the last one"),
+            () if starts && is_new => Err("it begins a segment, and so would the next"),
+            () if !starts && (is_new || self.must_roll(proposal.padded_bytes() as u64)) => {
+                Err("it begins no segment, and has no room in the last one")
+            }
+            () => Ok(()),
+        }
+    }
+
     /// Appends a frame and starts to write it. Room was ensured; fewer frames than the depth are in
     /// flight.
     pub(crate) fn append(&mut self, proposal: Proposal, entry: EntryId) {
@@ -285,10 +309,14 @@ impl Writer {
         }
     }
 
-    /// After a failure nothing in flight is waited for any more.
+    /// After a failure nothing in flight counts any more. It is waited for all the same: a write that
+    /// is under way may land until it has ended, and the directory may be given back by then.
     pub(crate) fn abandon(&mut self) {
         assert!(self.poisoned.is_some(), "only a poisoned log gives up what is in flight");
-        self.in_flight.clear();
+        for _ in self.in_flight.drain(..) {
+            drop(self.queue.complete());
+        }
+        assert!(self.in_flight.is_empty(), "nothing is in flight in a log that is given up");
         if crate::planted::is("poison-forgotten") {
             self.poisoned = None;
         }

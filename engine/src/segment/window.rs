@@ -185,3 +185,19 @@ impl Window {
         Ok(end)
     }
 }
+
+/// Writes the bytes from `from` to `to` of a log file over themselves, both aligned. Not durable until
+/// synced.
+pub(crate) fn write_again(file: &Arc<dyn DiskFile>, from: u64, to: u64) -> DiskResult<()> {
+    assert!(io::is_aligned(from) && io::is_aligned(to), "frames begin and end at blocks");
+    let mut at = from;
+    while at < to {
+        let left = usize::try_from(to - at).unwrap_or(usize::MAX);
+        let mut buffer = AlignedBuffer::zeroed(left.min(WINDOW_BYTES));
+        io::read_exact_at(&**file, buffer.as_mut_slice(), at)?;
+        io::write_blocks_at(&**file, buffer.as_slice(), at)?;
+        at += buffer.as_slice().len() as u64;
+    }
+    assert!(at == to.max(from), "all of it was written, and nothing else");
+    Ok(())
+}

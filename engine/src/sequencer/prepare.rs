@@ -47,6 +47,8 @@ pub(crate) struct PreparedAppend {
     /// Query and `after` of the boundary.
     pub(crate) boundary: Option<(Filter, Option<Position>)>,
     pub(crate) absence: Option<Filter>,
+    /// Bytes that its conditions take in memory: queries, and the names of all streams.
+    pub(crate) condition_bytes: usize,
 }
 
 /// What preparing needs besides the append.
@@ -73,6 +75,7 @@ impl PreparedAppend {
             extensions: extensions(append)?,
             boundary: None,
             absence: None,
+            condition_bytes: condition_bytes(append),
         };
         let bytes_max = encoded_bytes(append)?;
         prepared.buffer.reserve(bytes_max);
@@ -171,6 +174,19 @@ fn check_shape(append: &Append) -> Result<(), AppendError> {
     Ok(())
 }
 
+/// Bytes that conditions take in memory while the append waits: an append that only checks has no
+/// others, and is bounded all the same (I8).
+fn condition_bytes(append: &Append) -> usize {
+    let streams = append.streams.iter().map(|it| size_of::<PreparedStream>() + it.stream.len());
+    let queries = [
+        append.boundary.as_ref().map(|boundary| &boundary.query),
+        append.absence.as_ref().map(|absence| &absence.query),
+    ];
+    let items = queries.into_iter().flatten().flat_map(|query| &query.items);
+    let texts = items.flat_map(|item| item.types.iter().chain(&item.tags));
+    streams.sum::<usize>() + texts.map(|text| size_of::<String>() + text.len()).sum::<usize>()
+}
+
 /// Bytes of all records, before they are encoded.
 fn encoded_bytes(append: &Append) -> Result<usize, AppendError> {
     let mut size = 0_usize;
@@ -237,6 +253,14 @@ fn query(query: &Query) -> Result<Filter, AppendError> {
             }
         }
         item.types.iter().try_for_each(|name| names::check_event_type(name))?;
+        if let Some(name) = item.types.iter().find(|name| name.starts_with('$')) {
+            // The store's own events stand in no way, so that such a condition would always hold.
+            return Err(Invalid::Request(format!(
+                "a boundary or absence cannot ask for the event type {name:?}: what begins with $ is \
+                 the store's own, and stands in the way of no append; state what its stream must be"
+            ))
+            .into());
+        }
         item.tags.iter().try_for_each(|tag| names::check_tag(tag))?;
     }
     Ok(Filter::from(query))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use nexus_engine::Engine;
 use nexus_engine::io::SimDisk;
 use nexus_protocol::{
-    Append, AppendError, EventData, Filter, Position, Read, Revision, StreamState, Subscribe,
-    SubscriptionItem,
+    Append, AppendError, EventData, Filter, Position, QueryItem, Read, Revision, StreamState,
+    Subscribe, SubscriptionItem,
 };
 
 fn event(n: u64) -> EventData {
@@ -115,4 +115,36 @@ fn whoever_waits_for_the_last_of_many_frames_writes_them_all() {
     let pending: Vec<_> = (0..300).map(append).collect();
     let last = pending.into_iter().next_back().unwrap().wait().unwrap();
     assert_eq!(last.positions.unwrap().1.get(), 299);
+}
+
+#[test]
+fn sizes_of_segments_are_rounded_up_to_whole_blocks() {
+    let disk = nexus_engine::io::SimDisk::default();
+    for (first, largest) in [(100_000, 200_001), (1, 65_537), (u64::MAX, 300_000)] {
+        let disk = std::sync::Arc::new(disk.durable_image());
+        let options = Engine::options().disk(disk).threads(false).segment_bytes(first, largest);
+        let engine = options.open("/data").unwrap();
+        for n in 0..20 {
+            let event = EventData::json("Tested", &"x".repeat(40_000)).unwrap();
+            engine.append(Append::to(format!("s-{n}")).event(event)).wait().unwrap();
+            engine.maintain().unwrap();
+        }
+        assert!(engine.stats().segments > 2, "{first}, {largest}: {:?}", engine.stats());
+    }
+}
+
+#[test]
+fn a_condition_on_the_types_of_the_store_is_refused() {
+    let engine = Engine::in_memory();
+    let item = || QueryItem::types(["Tested", "$StreamDeleted"]);
+    let appends = [
+        Append::to("s-1").event(event(1)).absent(item()),
+        Append::to("s-1").event(event(1)).boundary(item(), None),
+    ];
+    for append in appends {
+        let refused = engine.append(append).wait().unwrap_err();
+        assert!(matches!(refused, AppendError::Invalid(_)), "{refused:?}");
+        assert!(refused.to_string().contains("\"$StreamDeleted\""), "{refused}");
+    }
+    assert_eq!(engine.stats().events, 0);
 }

@@ -89,7 +89,7 @@ fn a_failed_write_or_sync_poisons_the_log_for_good() {
 fn an_answer_waits_for_what_it_was_computed_from() {
     let mut store = Store::on(SimDisk::builder().depth(4).build());
     store.fill(5, 300);
-    store.disk.schedule(Fault::sync(1));
+    store.disk.schedule(Fault::sync(1).dropping());
     let original = one(5);
     let pending = store.engine.append(original.clone());
     let conflict = store.engine.append(one(6).no_stream().stream("s-9").no_stream());

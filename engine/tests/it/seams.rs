@@ -248,3 +248,39 @@ fn a_time_that_many_frames_share_is_found_at_its_first_and_its_last() {
         assert_eq!(edge(Read::all().as_of(as_of).backwards()), Some(part + 39));
     }
 }
+
+#[test]
+fn frames_that_do_not_follow_are_refused_and_nothing_is_kept_of_them() {
+    let leader = open(&SimDisk::default());
+    leader.append(Append::to("s-1").event(event(0))).wait().unwrap();
+    let start = leader.seams().last_entry();
+    for n in 1..4 {
+        leader.append(Append::to("s-1").event(event(n))).wait().unwrap();
+    }
+    let all = leader.seams().frames_after(EntryId { term: 1, index: 0 }).unwrap();
+    let follower_disk = SimDisk::default();
+    let follower = open(&follower_disk);
+    let seams = follower.seams();
+    let before = (seams.last_entry(), seams.chain());
+    let mut gone = 0;
+    for frames in [&all[1..], &all[2..3], &leader.seams().frames_after(start).unwrap()] {
+        let refused = seams.append_frames(frames, |_| gone += 1).unwrap_err();
+        assert!(refused.to_string().contains("does not follow"), "{refused}");
+        assert_eq!((seams.last_entry(), seams.chain()), before);
+    }
+    // The first of these is good, and stays.
+    let refused = seams.append_frames(&[all[0].clone(), all[0].clone()], |_| gone += 1);
+    assert!(refused.is_err());
+    seams.append_frames(&all[1..], |last| assert_eq!(last, all[3].entry())).unwrap();
+    let end = (0, 4, leader.seams().last_entry());
+    assert_eq!((gone, count(&follower), seams.last_entry()), end);
+    // Nor does a poisoned log panic.
+    follower_disk.schedule(nexus_engine::io::sim::Fault::sync(1));
+    follower.append(Append::to("s-1").event(event(4))).wait().unwrap_err();
+    leader.append(Append::to("s-1").event(event(4))).wait().unwrap();
+    let next = leader.seams().frames_after(all[3].entry()).unwrap();
+    for _ in 0..2 {
+        seams.append_frames(&next, |_| gone += 1).unwrap_err();
+    }
+    assert_eq!(gone, 0);
+}

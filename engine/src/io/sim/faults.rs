@@ -51,8 +51,10 @@ impl Fault {
         Self::new(Class::Write, nth)
     }
 
-    /// The `nth` sync of a file from now. Unless [`Fault::dropping`], reads go on to show what was
-    /// written, and no later sync makes it durable.
+    /// The `nth` sync of a file from now. Unless [`Fault::dropping`] it is as most file systems of
+    /// Linux have it: the page cache takes what it failed to write for clean, so that reads go on to
+    /// show it, also to the next process, and a later sync succeeds without writing it. Only bytes
+    /// that are written again become durable.
     pub fn sync(nth: u64) -> Self {
         Self::new(Class::Sync, nth)
     }

@@ -237,10 +237,15 @@ impl LogWriter for SimLogWriter {
         let unsynced = state.faults.strike(Class::Sync, &path);
         let failure = failure.map(|effect| (DiskOperation::Write, effect));
         let failure = failure.or(unsynced.map(|effect| (DiskOperation::Sync, effect)));
-        let ok = failure.is_none();
-        state.image.complete(file, write, ok);
+        let outcome = match failure {
+            None => SyncOutcome::Succeeded,
+            // It got as far as the page cache.
+            Some((DiskOperation::Sync, Effect::Fail)) => SyncOutcome::Abandoned,
+            Some(_) => SyncOutcome::Dropped,
+        };
+        state.image.complete(file, write, outcome);
         let (file, kept) = (FileId(file), Arc::clone(&path));
-        state.record(TraceOp::LogComplete { write, file, path: kept, ok });
+        state.record(TraceOp::LogComplete { write, file, path: kept, outcome });
         match failure {
             None => Ok(()),
             Some((operation, effect)) => Err(DiskError::new(operation, &path, error_of(effect))),

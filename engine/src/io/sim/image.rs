@@ -262,12 +262,18 @@ impl Image {
         self.push(file, in_memory(offset_bytes), bytes, Progress::InFlight)
     }
 
-    pub(super) fn complete(&mut self, file: NodeId, id: WriteId, ok: bool) {
+    pub(super) fn complete(&mut self, file: NodeId, id: WriteId, outcome: SyncOutcome) {
         let state = self.file_mut(file);
         let ours = |write: &PendingWrite| write.id == id;
-        if !ok {
-            let failed = state.pending.iter_mut().filter(|write| ours(write));
-            failed.for_each(|write| write.progress = Progress::Stray);
+        if outcome != SyncOutcome::Succeeded {
+            for write in state.pending.iter_mut().filter(|write| ours(write)) {
+                write.progress = Progress::Stray;
+                if outcome == SyncOutcome::Abandoned {
+                    // The page cache has it, and believes that the medium has it too.
+                    state.visible.write(write.offset, &write.bytes);
+                    state.diverged = true;
+                }
+            }
             return;
         }
         let (done, rest) =
@@ -352,8 +358,8 @@ impl Image {
                 assert_eq!(id, *write, "replay gives writes the same numbers");
                 Ok(())
             }
-            TraceOp::LogComplete { write, file, ok, .. } => {
-                self.complete(file.0, *write, *ok);
+            TraceOp::LogComplete { write, file, outcome, .. } => {
+                self.complete(file.0, *write, *outcome);
                 Ok(())
             }
             TraceOp::Rename { from, to } => self.rename(from, to),

@@ -257,7 +257,7 @@ fn failed_sync_loses_for_good() {
 
 #[test]
 fn failed_log_write_may_have_landed() {
-    let check = |fault: Fault, operation: DiskOperation, full: bool| {
+    let check = |fault: Fault, operation: DiskOperation, full: bool, visible: u8| {
         let (disk, file, mut writer) = log_disk(2, 2);
         disk.schedule(fault);
         writer.submit(log_write(&file, 0, 1));
@@ -265,14 +265,16 @@ fn failed_log_write_may_have_landed() {
         let error = writer.complete().unwrap_err();
         assert_eq!((error.operation, error.is_full()), (operation, full));
         writer.complete().unwrap();
-        assert_eq!(disk.read_back(A)[0], 0);
+        assert_eq!(disk.read_back(A)[0], visible);
         file.sync().unwrap();
+        assert_eq!(disk.durable_image().read_back(A)[0], 0, "no later sync brings it there");
         let first = |seed| disk.crash(seed).read_back(A)[0];
         assert_eq!((0..50).map(first).collect::<BTreeSet<_>>(), BTreeSet::from([0, 1]));
     };
-    check(Fault::write(1), DiskOperation::Write, false);
-    check(Fault::write(1).full(), DiskOperation::Write, true);
-    check(Fault::sync(1), DiskOperation::Sync, false);
+    check(Fault::write(1), DiskOperation::Write, false, 0);
+    check(Fault::write(1).full(), DiskOperation::Write, true, 0);
+    check(Fault::sync(1).dropping(), DiskOperation::Sync, false, 0);
+    check(Fault::sync(1), DiskOperation::Sync, false, 1);
 }
 
 #[test]

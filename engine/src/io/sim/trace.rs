@@ -20,7 +20,7 @@ pub struct FileId(pub(super) NodeId);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub(super) u64);
 
-/// How a sync ended.
+/// How a sync, or the sync inside a log write, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncOutcome {
     /// What was written is durable.
@@ -94,8 +94,8 @@ pub enum TraceOp {
         file: FileId,
         /// The path it was opened at.
         path: Arc<Path>,
-        /// Whether it is durable.
-        ok: bool,
+        /// How it ended. A write that failed before its sync is dropped: reads do not show it.
+        outcome: SyncOutcome,
     },
     /// A name changed.
     Rename {
@@ -172,9 +172,8 @@ impl fmt::Display for TraceOp {
                 let (path, len) = (path.display(), bytes.len());
                 write!(f, "submit #{} {path} {offset_bytes}+{len}", write.0)
             }
-            Self::LogComplete { write, path, ok, .. } => {
-                let outcome = if *ok { "durable" } else { "failed" };
-                write!(f, "complete #{} {}: {outcome}", write.0, path.display())
+            Self::LogComplete { write, path, outcome, .. } => {
+                write!(f, "complete #{} {}: {outcome:?}", write.0, path.display())
             }
             Self::Rename { from, to } => {
                 write!(f, "rename {} to {}", from.display(), to.display())

@@ -1,0 +1,38 @@
+//! What wakes the engine's threads.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+/// What wakes the engine's threads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signals {
+    /// The committer.
+    pub(crate) commit: Arc<Signal>,
+    /// Who prepares space.
+    pub(crate) space: Arc<Signal>,
+}
+
+/// Wakes one thread, where there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    raised: Mutex<bool>,
+    condvar: std::sync::Condvar,
+    /// Whether a thread listens. Without one, whoever waits does the work.
+    pub(crate) listened: AtomicBool,
+}
+
+impl Signal {
+    /// Wakes the thread.
+    pub(crate) fn raise(&self) {
+        *self.raised.lock().expect("no panic while a signal is raised") = true;
+        self.condvar.notify_one();
+    }
+
+    /// Waits for a signal, at most for so long; answers whether there was one.
+    pub(crate) fn wait(&self, at_most: std::time::Duration) -> bool {
+        let raised = self.raised.lock().expect("no panic while a signal is awaited");
+        let waited = self.condvar.wait_timeout_while(raised, at_most, |raised| !*raised);
+        let (mut raised, _) = waited.expect("no panic while a signal is awaited");
+        std::mem::take(&mut *raised)
+    }
+}
