@@ -118,13 +118,11 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     let mut events = store.read(args.to_read());
     if args.explain {
         let mut count = 0;
-        let mut explain = events.explain();
-        while let Some(event) = events.next() {
+        for event in events.by_ref() {
             event?;
             count += 1;
-            explain = events.explain();
         }
-        return print_explain(&explain, count, output);
+        return print_explain(&events.explain(), count, output);
     }
     let mut listing = EventListing::new(output);
     let mut last = None;
