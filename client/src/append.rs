@@ -13,7 +13,7 @@ use bytes::Bytes;
 use nexus_protocol::wire::{AppendAnswer, Failure, Operation, PacketKind, encode_append};
 use nexus_protocol::{Append, AppendError, Appended, EventId, Unavailable};
 use quinn::SendStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::ask::{of_read, open_packet, open_stream};
 use crate::connection::{Deadline, Link};
@@ -132,11 +132,15 @@ fn give_ids(append: &mut Append) {
 
 /// What waits for its answer, in the order it was submitted.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<VecDeque<Job>>);
+struct Waiting {
+    jobs: Mutex<VecDeque<Job>>,
+    /// Told when the last of them is answered.
+    empty: Notify,
+}
 
 impl Waiting {
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
-        self.0.lock().expect("no panic while it is held")
+        self.jobs.lock().expect("no panic while it is held")
     }
 
     fn answer_all(&self, with: impl Fn(&Job) -> AppendError) {
@@ -296,7 +300,7 @@ async fn submit(
     }
     let _ = send.finish();
     while !waiting.lock().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        waiting.empty.notified().await;
     }
     Ok(())
 }
@@ -319,6 +323,7 @@ async fn take_answers(
                     Ok(answers) => answers,
                     Err(why) => return Some(off_protocol(&why)),
                 };
+                let empty = &waiting.empty;
                 let mut waiting = waiting.lock();
                 for answer in answers {
                     let Some(mut job) = waiting.pop_front() else {
@@ -331,6 +336,9 @@ async fn take_answers(
                     if let Some(asked) = job.answer.take() {
                         let _ = asked.send(answer);
                     }
+                }
+                if waiting.is_empty() {
+                    empty.notify_one();
                 }
                 *answered = true;
             }

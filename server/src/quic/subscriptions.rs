@@ -17,6 +17,10 @@ const LIVE_BYTES: usize = 64 * 1024;
 /// One that catches up gets large ones, made on a thread that may block.
 const CATCH_UP_BYTES: usize = 256 * 1024;
 
+/// Where hardly anything matches, a packet goes out after so many markers: each may stand for a thousand
+/// positions that were looked at.
+const MARKERS_MAX: u32 = 16;
+
 /// What a look for more came to.
 struct Batch {
     subscription: Box<Subscription>,
@@ -156,12 +160,14 @@ fn gather(
     credit: u64,
     bytes: usize,
 ) -> Batch {
-    let mut error = None;
+    let (mut error, mut markers) = (None, 0);
     while u64::from(items.events()) < credit
         && items.bytes() < bytes
+        && markers < MARKERS_MAX
         && error.is_none()
         && let Some(item) = subscription.try_next()
     {
+        markers += u32::from(!matches!(item, Ok(SubscriptionItem::Event(_))));
         error = take(Some(item), &mut items, &mut live);
     }
     Batch { subscription, items, live, error }
