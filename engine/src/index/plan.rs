@@ -162,7 +162,6 @@ fn next_of(
     let mut best: Option<u64> = None;
     for source in group {
         let list = source.list();
-        *looked_at += 1;
         let found = match direction {
             Direction::Forwards => {
                 let index = from.checked_sub(1).map_or(0, |p| list.partition_point_above(p));
@@ -173,6 +172,8 @@ fn next_of(
                 list.last_at_or_below(from).map(|(_, position)| position)
             }
         };
+        // The end of a list is no entry of it.
+        *looked_at += u64::from(found.is_some());
         best = match (best, found) {
             (None, found) => found,
             (best, None) => best,
