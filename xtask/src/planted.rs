@@ -47,7 +47,16 @@ const NAMES_SOURCE: &str = "engine/src/planted.rs";
 const TEST: &str = "it";
 /// Names of tests to run for each bug, stage by stage; any that contains one of these.
 const STAGES: &[&[&str]] = &[
-    &["basics::", "seams::", "damage::", "fenced::", "faults::", "rewrite::a_crash"],
+    &[
+        "basics::",
+        "seams::",
+        "damage::",
+        "failed_syncs::",
+        "stale_cut::",
+        "fenced::",
+        "faults::",
+        "rewrite::a_crash",
+    ],
     &["crash_points::", "flips::flips_of_the_active", "flips::flips_of_a_store"],
 ];
 /// What `NEXUS_PLANTED` names when no bug is on.
