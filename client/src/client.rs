@@ -298,14 +298,7 @@ impl EventStore for Client {
     }
 
     async fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
-        let head = SnapshotHead {
-            stream: snapshot.stream.as_str().to_owned(),
-            revision: snapshot.revision.get(),
-            position: 0,
-            fold_version: snapshot.fold.fold_version,
-            upcaster_hash: snapshot.fold.upcaster_hash,
-            content_type: snapshot.content_type,
-        };
+        let head = SnapshotHead::from(&snapshot);
         appended(self.change(Operation::SaveSnapshot(head), snapshot.state).await?)
     }
 

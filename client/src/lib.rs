@@ -11,6 +11,7 @@
 mod address;
 mod append;
 mod ask;
+mod batches;
 mod client;
 mod connection;
 mod error;

@@ -13,6 +13,7 @@ use nexus_protocol::{
 use tokio::sync::mpsc;
 
 use crate::ask::{lost, open_packet, open_stream, protocol};
+use crate::batches::{Batch, Batches};
 use crate::connection::{Deadline, Link};
 use crate::packets::Broken;
 use crate::retry::Backoff;
@@ -20,27 +21,22 @@ use crate::retry::Backoff;
 /// Batches that are read ahead.
 const AHEAD: usize = 4;
 
-type Batch = Result<Vec<RecordedEvent>, ReadError>;
-
 /// Events of a read. Nothing is asked for before it is polled.
 #[derive(Debug)]
 pub struct Events {
     state: State,
-    batch: std::vec::IntoIter<RecordedEvent>,
     explain: Arc<Mutex<Option<Explain>>>,
 }
 
 #[derive(Debug)]
 enum State {
     New(Arc<Link>, Box<Read>),
-    Open(mpsc::Receiver<Batch>),
-    Done,
+    Open(Batches<RecordedEvent>),
 }
 
 impl Events {
     pub(crate) fn new(link: Arc<Link>, read: Read) -> Self {
-        let state = State::New(link, Box::new(read));
-        Self { state, batch: Vec::new().into_iter(), explain: Arc::default() }
+        Self { state: State::New(link, Box::new(read)), explain: Arc::default() }
     }
 
     /// What the server looked at; known when all events were delivered.
@@ -53,29 +49,17 @@ impl Stream for Events {
     type Item = Result<RecordedEvent, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(event) = self.batch.next() {
-                return Poll::Ready(Some(Ok(event)));
-            }
-            match &mut self.state {
-                State::Done => return Poll::Ready(None),
-                State::Open(batches) => match std::task::ready!(batches.poll_recv(context)) {
-                    Some(Ok(batch)) => self.batch = batch.into_iter(),
-                    Some(Err(error)) => {
-                        self.state = State::Done;
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                    None => self.state = State::Done,
-                },
-                State::New(link, read) => {
-                    let (sender, batches) = mpsc::channel(AHEAD);
-                    let (link, read) = (Arc::clone(link), (**read).clone());
-                    let explain = Arc::clone(&self.explain);
-                    let runtime = link.runtime.clone();
-                    runtime.spawn(run(link, read, sender, explain));
-                    self.state = State::Open(batches);
-                }
-            }
+        if let State::New(link, read) = &self.state {
+            let (sender, batches) = mpsc::channel(AHEAD);
+            let (link, read, explain) =
+                (Arc::clone(link), (**read).clone(), Arc::clone(&self.explain));
+            let runtime = link.runtime.clone();
+            runtime.spawn(run(link, read, sender, explain));
+            self.state = State::Open(Batches::of(batches));
+        }
+        match &mut self.state {
+            State::Open(batches) => batches.poll_next(context),
+            State::New(..) => unreachable!("it was just opened"),
         }
     }
 }
@@ -91,7 +75,7 @@ enum End {
 async fn run(
     link: Arc<Link>,
     read: Read,
-    sender: mpsc::Sender<Batch>,
+    sender: mpsc::Sender<Batch<RecordedEvent>>,
     explain: Arc<Mutex<Option<Explain>>>,
 ) {
     let mut progress = Progress { read, more: true };
@@ -127,7 +111,7 @@ async fn run(
 async fn attempt(
     link: &Link,
     progress: &mut Progress,
-    sender: &mpsc::Sender<Batch>,
+    sender: &mpsc::Sender<Batch<RecordedEvent>>,
     explain: &Mutex<Option<Explain>>,
 ) -> Result<End, ReadError> {
     let connection = match link.connection().await {

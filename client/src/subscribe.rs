@@ -18,6 +18,7 @@ use quinn::SendStream;
 use tokio::sync::{Notify, mpsc};
 
 use crate::ask::{lost, open_packet, open_stream, protocol};
+use crate::batches::{Batch, Batches};
 use crate::connection::{Deadline, Link};
 use crate::packets::{Broken, PacketReader};
 use crate::retry::Backoff;
@@ -27,21 +28,20 @@ const CREDIT: u64 = 4096;
 /// Credit is given back in portions of at least so many.
 const PORTION: u64 = CREDIT / 4;
 
-type Batch = Result<Vec<SubscriptionItem>, ReadError>;
+/// Batches that may wait for the reader: markers cost no credit, and are bounded by this.
+const AHEAD: usize = 64;
 
 /// A subscription. It ends with an error that trying again does not mend, or when it is dropped.
 #[derive(Debug)]
 pub struct Subscription {
     state: State,
-    batch: std::vec::IntoIter<SubscriptionItem>,
     taken: Arc<Taken>,
 }
 
 #[derive(Debug)]
 enum State {
     New(Arc<Link>, Box<Subscribe>),
-    Open(mpsc::UnboundedReceiver<Batch>),
-    Done,
+    Open(Batches<SubscriptionItem>),
 }
 
 /// Events that were taken, and who wants to know.
@@ -54,7 +54,7 @@ struct Taken {
 impl Subscription {
     pub(crate) fn new(link: Arc<Link>, subscribe: Subscribe) -> Self {
         let state = State::New(link, Box::new(subscribe));
-        Self { state, batch: Vec::new().into_iter(), taken: Arc::default() }
+        Self { state, taken: Arc::default() }
     }
 
     fn take(&self, item: &SubscriptionItem) {
@@ -71,40 +71,24 @@ impl Stream for Subscription {
     type Item = Result<SubscriptionItem, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(item) = self.batch.next() {
-                self.take(&item);
-                return Poll::Ready(Some(Ok(item)));
-            }
-            match &mut self.state {
-                State::Done => return Poll::Ready(None),
-                State::Open(batches) => match std::task::ready!(batches.poll_recv(context)) {
-                    Some(Ok(batch)) => self.batch = batch.into_iter(),
-                    Some(Err(error)) => {
-                        self.state = State::Done;
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                    None => self.state = State::Done,
-                },
-                State::New(link, subscribe) => {
-                    // Bounded by credit.
-                    let (sender, batches) = mpsc::unbounded_channel();
-                    let runtime = link.runtime.clone();
-                    runtime.spawn(run(Task {
-                        link: Arc::clone(link),
-                        place: Place {
-                            subscribe: (**subscribe).clone(),
-                            live: false,
-                            known: false,
-                        },
-                        sender,
-                        taken: Arc::clone(&self.taken),
-                        received: 0,
-                    }));
-                    self.state = State::Open(batches);
-                }
-            }
+        if let State::New(link, subscribe) = &self.state {
+            let (sender, batches) = mpsc::channel(AHEAD);
+            let runtime = link.runtime.clone();
+            runtime.spawn(run(Task {
+                link: Arc::clone(link),
+                place: Place { subscribe: (**subscribe).clone(), live: false, known: false },
+                sender,
+                taken: Arc::clone(&self.taken),
+                received: 0,
+            }));
+            self.state = State::Open(Batches::of(batches));
         }
+        let State::Open(batches) = &mut self.state else { unreachable!("it was just opened") };
+        let next = std::task::ready!(batches.poll_next(context));
+        if let Some(Ok(item)) = &next {
+            self.take(item);
+        }
+        Poll::Ready(next)
     }
 }
 
@@ -158,7 +142,7 @@ impl Place {
 struct Task {
     link: Arc<Link>,
     place: Place,
-    sender: mpsc::UnboundedSender<Batch>,
+    sender: mpsc::Sender<Batch<SubscriptionItem>>,
     taken: Arc<Taken>,
     /// Events that were ever received.
     received: u64,
@@ -172,7 +156,7 @@ async fn run(mut task: Task) {
         let error = match task.attempt().await {
             Ok(error) => error,
             Err(error) => {
-                let _ = task.sender.send(Err(error));
+                let _ = task.sender.send(Err(error)).await;
                 return;
             }
         };
@@ -181,14 +165,14 @@ async fn run(mut task: Task) {
         }
         // A subscription that once stood goes on whenever the server comes back.
         if !task.place.known && first.is_over() {
-            let _ = task.sender.send(Err(error));
+            let _ = task.sender.send(Err(error)).await;
             return;
         }
         if task.received > received {
             backoff = Backoff::default();
         }
         if let Some(item) = task.place.interrupted() {
-            let _ = task.sender.send(Ok(vec![item]));
+            let _ = task.sender.send(Ok(vec![item])).await;
         }
         tracing::debug!(%error, "a subscription goes on with a new connection");
         tokio::select! {
@@ -264,7 +248,7 @@ impl Task {
                     if self.received > granted {
                         return Err(protocol("more events than there was credit for"));
                     }
-                    if self.sender.send(Ok(items)).is_err() {
+                    if self.sender.send(Ok(items)).await.is_err() {
                         return Ok(ReadError::Closed);
                     }
                 }

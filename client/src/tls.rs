@@ -30,15 +30,13 @@ pub(crate) fn config(trust: &Trust, alpn: &[u8]) -> Result<rustls::ClientConfig,
             }
             builder.with_root_certificates(roots).with_no_client_auth()
         }
-        Trust::Pinned(digest) => {
-            let verifier = OneCertificate { digest: Some(*digest), provider };
-            let dangerous = builder.dangerous();
-            dangerous.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
-        }
-        Trust::Development => {
-            let verifier = OneCertificate { digest: None, provider };
-            let dangerous = builder.dangerous();
-            dangerous.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+        Trust::Pinned(_) | Trust::Development => {
+            let digest = match trust {
+                Trust::Pinned(digest) => Some(*digest),
+                _ => None,
+            };
+            let verifier = Arc::new(OneCertificate { digest, provider });
+            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
         }
     };
     config.alpn_protocols = vec![alpn.to_vec()];

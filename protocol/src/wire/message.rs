@@ -7,7 +7,7 @@ use super::{AppendedHead, WireError};
 use crate::ids::{Lineage, LogId, Position, Revision};
 use crate::names::StreamName;
 use crate::read::Explain;
-use crate::snapshot::{FoldIdentity, SnapshotAt, SnapshotInfo};
+use crate::snapshot::{FoldIdentity, Snapshot, SnapshotAt, SnapshotInfo};
 use crate::stream::{Head, Stats, StreamChange, StreamInfo, StreamLimits};
 
 /// The client's first words.
@@ -182,6 +182,19 @@ pub struct SnapshotHead {
     pub upcaster_hash: u64,
     /// Media type of the state.
     pub content_type: String,
+}
+
+impl From<&Snapshot> for SnapshotHead {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            stream: snapshot.stream.as_str().to_owned(),
+            revision: snapshot.revision.get(),
+            position: 0,
+            fold_version: snapshot.fold.fold_version,
+            upcaster_hash: snapshot.fold.upcaster_hash,
+            content_type: snapshot.content_type.clone(),
+        }
+    }
 }
 
 impl SnapshotHead {

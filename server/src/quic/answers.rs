@@ -183,13 +183,5 @@ fn look(access: &Access, operation: Operation) -> Result<Bytes, ReadError> {
 }
 
 fn with_state(snapshot: &Snapshot) -> Bytes {
-    let head = SnapshotHead {
-        stream: snapshot.stream.as_str().to_owned(),
-        revision: snapshot.revision.get(),
-        position: 0,
-        fold_version: snapshot.fold.fold_version,
-        upcaster_hash: snapshot.fold.upcaster_hash,
-        content_type: snapshot.content_type.clone(),
-    };
-    encode_packet(PacketKind::Answer, &Answer::Snapshot(Some(head)), &snapshot.state)
+    encode_packet(PacketKind::Answer, &Answer::Snapshot(Some(snapshot.into())), &snapshot.state)
 }

@@ -8,6 +8,7 @@ use nexus_client::Client;
 use nexus_node::config::Certificate;
 use nexus_node::{Engine, Node};
 use nexus_server::{Options, Server};
+use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -49,6 +50,11 @@ impl Running {
         let address = server.quic_address();
         let _ = self.runtime.block_on(server.shut_down(Duration::from_secs(5)));
         Self::listen(open(), address, &self.certificates, true)
+    }
+
+    /// What it shows to prove who it is.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        Certificate::of_data_dir(self.certificates.path()).unwrap().chain.remove(0)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

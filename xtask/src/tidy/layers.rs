@@ -22,15 +22,15 @@ struct Layer {
     folder: &'static str,
     may: May,
     /// Whether it is part of what others may import by [`May::ImportAnyLibrary`].
-    library: bool,
+    is_library: bool,
 }
 
 const fn library(folder: &'static str, imports: &'static [&'static str]) -> Layer {
-    Layer { folder, may: May::Import(imports), library: true }
+    Layer { folder, may: May::Import(imports), is_library: true }
 }
 
 const fn leaf(folder: &'static str) -> Layer {
-    Layer { folder, may: May::ImportAnyLibrary, library: false }
+    Layer { folder, may: May::ImportAnyLibrary, is_library: false }
 }
 
 const LAYERS: &[Layer] = &[
@@ -59,20 +59,20 @@ const LAYERS: &[Layer] = &[
             "domain",
             "examples/orders",
         ]),
-        library: false,
+        is_library: false,
     },
     library_of_tests("testing"),
     leaf("benches"),
     leaf("benches/compare"),
     // The parsers of imports are the command's own.
-    Layer { folder: "fuzz", may: May::Import(&["protocol", "engine", "cli"]), library: false },
+    Layer { folder: "fuzz", may: May::Import(&["protocol", "engine", "cli"]), is_library: false },
     leaf("examples/orders"),
     leaf("xtask"),
 ];
 
 /// `testing/` sees everything, and the leaves may use it.
 const fn library_of_tests(folder: &'static str) -> Layer {
-    Layer { folder, may: May::ImportAnyLibrary, library: true }
+    Layer { folder, may: May::ImportAnyLibrary, is_library: true }
 }
 
 /// A library that only these crates may import, so that each heavy dependency has one home.
@@ -156,7 +156,7 @@ fn layer(folder: &str) -> Option<&'static Layer> {
 fn may_import(from: &Layer, to: &str) -> bool {
     match from.may {
         May::Import(folders) => folders.contains(&to),
-        May::ImportAnyLibrary => layer(to).is_some_and(|layer| layer.library),
+        May::ImportAnyLibrary => layer(to).is_some_and(|layer| layer.is_library),
     }
 }
 
