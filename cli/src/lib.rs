@@ -72,15 +72,14 @@ struct Line {
     /// The server, instead of a directory; NEXUS_SERVER where neither is named, NEXUS_TOKEN says who asks
     #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
-    /// The namespace
+    /// The namespace; that of the URL, or else `default`, unless given
     #[arg(
         long,
         global = true,
         value_name = "NAME",
-        default_value = NamespaceName::DEFAULT,
         value_parser = namespace::name
     )]
-    namespace: NamespaceName,
+    namespace: Option<NamespaceName>,
     /// How results are printed
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     output: Format,

@@ -17,7 +17,7 @@ pub(crate) enum Command {
     /// Makes a token, and shows it this once
     #[command(after_help = "\
 Examples:
-  nexus --server nexus://127.0.0.1:7420 token create --name ci --role writer --ttl 30d
+  nexus --server 'nexus://HOST:7420?fingerprint=sha256:…' token create --name ci --role writer --ttl 30d
   nexus --data ./data token create --name root --role admin --output json
 
 Over a server it takes an administrator's token in NEXUS_TOKEN; on a data directory, that no server

@@ -83,13 +83,14 @@ impl FromStr for Address {
     type Err = ConnectError;
 
     fn from_str(text: &str) -> Result<Self, ConnectError> {
-        let bad =
-            |why: String| ConnectError::Address { given: text.chars().take(200).collect(), why };
+        let bad = |why: String| ConnectError::Address { given: without_secrets(text), why };
         let rest = text.strip_prefix(SCHEME).ok_or_else(|| bad(HOW.to_owned()))?;
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (hosts, namespace) = place.split_once('/').unwrap_or((place, ""));
         if hosts.contains('@') {
-            return Err(bad("a token has no place in it: give it apart".to_owned()));
+            return Err(bad(
+                "a token has no place in it: set NEXUS_TOKEN, or give it apart".to_owned()
+            ));
         }
         let servers: Vec<String> = hosts.split(',').map(str::to_owned).collect();
         for server in &servers {
@@ -136,6 +137,17 @@ impl FromStr for Address {
         }
         Ok(address)
     }
+}
+
+/// A connection string as it may be shown: no token that somebody put into it.
+fn without_secrets(text: &str) -> String {
+    let place = text.split('?').next().unwrap_or_default();
+    let shown = match place.rsplit_once('@') {
+        Some((_, hosts)) => format!("{SCHEME}…@{hosts}"),
+        None => place.to_owned(),
+    };
+    let query = if text.contains('?') { "?…" } else { "" };
+    shown.chars().take(200).chain(query.chars()).collect()
 }
 
 /// The host of `host:port`, without the brackets of IPv6.
@@ -189,6 +201,7 @@ mod tests {
             ("nexus://a:99999", "is not HOST:PORT"),
             ("nexus://:1", "is not HOST:PORT"),
             ("nexus://secret@a:1", "a token has no place in it"),
+            ("nexus://a:1?token=secret", "\"token\" is not known"),
             ("nexus://127.0.0.1:1/a%20b", "namespace"),
             ("nexus://127.0.0.1:1?x=1", "\"x\" is not known"),
             ("nexus://127.0.0.1:1?fingerprint=sha256:ab", "64 hex digits"),
@@ -197,6 +210,7 @@ mod tests {
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use nexus_protocol::wire::{AppendAnswer, Failure, Operation, PacketKind, encode_append};
 use nexus_protocol::{Append, AppendError, Appended, EventId, Unavailable};
 use quinn::SendStream;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::ask::{of_read, open_packet, open_stream};
@@ -37,7 +38,28 @@ struct Job {
     until: Deadline,
     /// Whether a server may have got it.
     sent: bool,
+    /// Whether one may have got it on an earlier connection: what a refusal says of this sending says
+    /// nothing of that one.
+    sent_before: bool,
     _place: OwnedSemaphorePermit,
+}
+
+impl Job {
+    /// What it means for this append that the server does not take it: one that it may have taken before,
+    /// when whoever asks could still append, may be stored.
+    fn refused(&self, error: &AppendError) -> AppendError {
+        let is_refusal = matches!(
+            error,
+            AppendError::Unauthenticated { .. }
+                | AppendError::Denied { .. }
+                | AppendError::NotFound { .. }
+                | AppendError::Invalid(_)
+                | AppendError::RateLimited { .. }
+                | AppendError::Overloaded { .. }
+                | AppendError::Unavailable(_)
+        );
+        if self.sent_before && is_refusal { AppendError::Unknown } else { error.clone() }
+    }
 }
 
 /// Where appends are handed in.
@@ -46,6 +68,7 @@ pub(crate) struct Appender {
     jobs: mpsc::UnboundedSender<Job>,
     places: Arc<Semaphore>,
     timeout: std::time::Duration,
+    runtime: Handle,
 }
 
 /// An append under way. It was submitted when it was made: dropping it does not cancel it. Only where
@@ -74,7 +97,8 @@ impl Appender {
         let timeout = link.address.timeout;
         let runtime = link.runtime.clone();
         runtime.spawn(run(link, received));
-        Self { jobs, places: Arc::new(Semaphore::new(WAITING_KIB_MAX as usize)), timeout }
+        let places = Arc::new(Semaphore::new(WAITING_KIB_MAX as usize));
+        Self { jobs, places, timeout, runtime }
     }
 
     pub(crate) fn append(&self, mut append: Append) -> PendingAppend {
@@ -94,7 +118,12 @@ impl Appender {
             Err(_) => {
                 let this = self.clone();
                 PendingAppend(Box::pin(async move {
-                    let place = Arc::clone(&this.places).acquire_many_owned(kib).await;
+                    let place = Arc::clone(&this.places).acquire_many_owned(kib);
+                    let Some(place) = until.limit_on(&this.runtime, place).await else {
+                        let waited_ms = u64::try_from(this.timeout.as_millis()).unwrap_or(u64::MAX);
+                        let retry_after = std::time::Duration::from_millis(100);
+                        return Err(AppendError::Overloaded { waited_ms, retry_after });
+                    };
                     let place = place.expect("the semaphore is never closed");
                     this.submit(packet, until, place)?.await.unwrap_or(Err(closed()))
                 }))
@@ -109,7 +138,14 @@ impl Appender {
         place: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Answer>, AppendError> {
         let (answer, answered) = oneshot::channel();
-        let job = Job { packet, answer: Some(answer), until, sent: false, _place: place };
+        let job = Job {
+            packet,
+            answer: Some(answer),
+            until,
+            sent: false,
+            sent_before: false,
+            _place: place,
+        };
         self.jobs.send(job).map_err(|_| closed())?;
         Ok(answered)
     }
@@ -180,7 +216,12 @@ async fn run(link: Arc<Link>, mut jobs: mpsc::UnboundedReceiver<Job>) {
                 None => return,
             }
         }
-        let unsent = match link.connection().await {
+        let late = not_reachable(&"it does not answer yet");
+        let connection = tokio::select! {
+            connection = link.connection() => connection,
+            () = tell_late(&waiting, &late) => unreachable!("it goes on"),
+        };
+        let unsent = match connection {
             Ok(connection) => {
                 let packet = open_packet(&link, Operation::Append, &[], false)
                     .expect("a namespace's name fits");
@@ -190,7 +231,7 @@ async fn run(link: Arc<Link>, mut jobs: mpsc::UnboundedReceiver<Job>) {
                         match ended {
                             Ended::Idle => return,
                             Ended::Refused(error) => {
-                                waiting.answer_all(|_| error.clone());
+                                waiting.answer_all(|job| job.refused(&error));
                                 continue;
                             }
                             Ended::Broken { answered } => {
@@ -227,8 +268,8 @@ async fn run(link: Arc<Link>, mut jobs: mpsc::UnboundedReceiver<Job>) {
     }
 }
 
-fn not_reachable(broken: &Broken) -> AppendError {
-    AppendError::Unavailable(Unavailable::NotReachable(broken.to_string()))
+fn not_reachable(why: &dyn std::fmt::Display) -> AppendError {
+    AppendError::Unavailable(Unavailable::NotReachable(why.to_string()))
 }
 
 /// How a session ended.
@@ -260,14 +301,14 @@ async fn session(
             Some(error) => Ended::Refused(error),
             None => Ended::Broken { answered },
         },
-        () = tell_late(waiting) => unreachable!("it goes on"),
+        () = tell_late(waiting, &AppendError::Unknown) => unreachable!("it goes on"),
     }
 }
 
-async fn tell_late(waiting: &Waiting) {
+async fn tell_late(waiting: &Waiting, unsent: &AppendError) {
     loop {
         tokio::time::sleep(TICK).await;
-        waiting.tell_late(&AppendError::Unknown);
+        waiting.tell_late(unsent);
     }
 }
 
@@ -279,7 +320,10 @@ async fn submit(
 ) -> Result<(), Broken> {
     let mut packets: Vec<Bytes> = {
         let mut waiting = waiting.lock();
-        waiting.iter_mut().for_each(|job| job.sent = true);
+        for job in &mut *waiting {
+            job.sent_before = job.sent;
+            job.sent = true;
+        }
         waiting.iter().map(|job| job.packet.clone()).collect()
     };
     let mut received = Vec::with_capacity(TOGETHER);
@@ -330,7 +374,8 @@ async fn take_answers(
                         return Some(off_protocol(&"an answer to nothing"));
                     };
                     let answer: Answer = match answer.try_into() {
-                        Ok(answer) => answer,
+                        Ok(Err(error)) => Err(job.refused(&error)),
+                        Ok(Ok(appended)) => Ok(appended),
                         Err(why) => Err(off_protocol(&why)),
                     };
                     if let Some(asked) = job.answer.take() {

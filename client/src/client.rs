@@ -74,8 +74,8 @@ impl Client {
         &self.link.address
     }
 
-    /// Closes the connection at once. What is under way is not answered; a clone that is used after
-    /// connects anew.
+    /// Closes the connection at once. What is under way, and whatever is asked for after, goes on with a
+    /// new one.
     pub async fn close(&self) {
         let link = Arc::clone(&self.link);
         let _ = self.link.runtime.spawn(async move { link.close().await }).await;

@@ -114,7 +114,8 @@ async fn attempt(
     sender: &mpsc::Sender<Batch<RecordedEvent>>,
     explain: &Mutex<Option<Explain>>,
 ) -> Result<End, ReadError> {
-    let connection = match link.connection().await {
+    let connecting = Deadline::after(link.address.timeout).limit(link.connection());
+    let connection = match connecting.await.unwrap_or_else(|| Err(link.no_connection())) {
         Ok(connection) => connection,
         Err(error) if error.may_pass() => return Ok(End::Again(error.for_read())),
         Err(error) => return Err(error.for_read()),

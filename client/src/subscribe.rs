@@ -192,7 +192,7 @@ impl Task {
     async fn attempt(&mut self) -> Result<ReadError, ReadError> {
         let connection = match self.link.connection().await {
             Ok(connection) => connection,
-            Err(error) if error.may_pass() || self.place.known => return Ok(error.for_read()),
+            Err(error) if error.may_pass() => return Ok(error.for_read()),
             Err(error) => return Err(error.for_read()),
         };
         let credit = CREDIT - self.held();

@@ -138,7 +138,22 @@ impl Engine {
 
     /// The names of all namespaces, sorted.
     pub fn namespaces(&self) -> Vec<String> {
-        self.shared.parts.read_namespaces().keys().cloned().collect()
+        let namespaces = self.shared.parts.read_namespaces();
+        namespaces.keys().filter(|name| *name != NamespaceName::SYSTEM).cloned().collect()
+    }
+
+    /// The namespace of the node's own, where there is one: for the layers above the engine, which keep
+    /// there what no user may read or write.
+    pub fn system(&self) -> Option<Namespace> {
+        self.shared.namespace(NamespaceName::SYSTEM).ok()
+    }
+
+    /// The same; made where there is none.
+    ///
+    /// # Errors
+    /// When the disk says no, or the engine was closed.
+    pub fn create_system(&self) -> Result<Namespace, OpenError> {
+        self.create_named(&NamespaceName::system())
     }
 
     /// Creates a namespace; one that exists is opened as it is.
@@ -146,10 +161,12 @@ impl Engine {
     /// # Errors
     /// When the name is not one, the disk says no, or the engine was closed.
     pub fn create_namespace(&self, name: &str) -> Result<Namespace, OpenError> {
-        let name = NamespaceName::new(name)?;
-        let parts = &self.shared.parts;
-        let create = || self.create_or_open(&name);
-        parts.while_open(create).unwrap_or(Err(OpenError::Closed))?;
+        self.create_named(&NamespaceName::new(name)?)
+    }
+
+    fn create_named(&self, name: &NamespaceName) -> Result<Namespace, OpenError> {
+        let create = || self.create_or_open(name);
+        self.shared.parts.while_open(create).unwrap_or(Err(OpenError::Closed))?;
         self.shared.namespace(name.as_str())
     }
 
@@ -298,10 +315,7 @@ fn open_all(
             return Ok(Vec::new());
         }
         let entries = disk.list(&root)?.into_iter().filter(|entry| entry.is_dir);
-        Ok(entries
-            .map(|entry| entry.name)
-            .filter(|name| NamespaceName::new(name).is_ok())
-            .collect())
+        Ok(entries.map(|entry| entry.name).filter(|name| NamespaceName::is_folder(name)).collect())
     };
     let mut names = list()?;
     if names.is_empty() {

@@ -43,26 +43,30 @@ impl Namespace {
 
     /// Submits an append: `.wait()` for its answer, or await it. Durable when it is answered.
     pub fn append(&self, append: Append) -> PendingAppend {
+        self.append_on_behalf_of("", append)
+    }
+
+    /// The same, for somebody: the idempotency keys of two principals are never the same key. The name
+    /// of this process itself is empty.
+    pub fn append_on_behalf_of(&self, principal: &str, append: Append) -> PendingAppend {
         match check_allowed(&append) {
-            Ok(()) => self.append_unchecked(append),
+            Ok(()) => self.submit(principal, append),
             Err(error) => PendingAppend::answered(Err(error)),
         }
     }
 
-    /// Submits an append to any stream, the system's included: for the layers above the engine that keep
-    /// what is theirs in the log. Nothing that a user hands in may reach it unchecked.
-    pub fn append_as_system(&self, append: Append) -> PendingAppend {
-        self.append_unchecked(append)
-    }
-
     /// Submits an append to any stream, the system's included.
     pub(crate) fn append_unchecked(&self, append: Append) -> PendingAppend {
+        self.submit("", append)
+    }
+
+    fn submit(&self, principal: &str, append: Append) -> PendingAppend {
         let options = self.shared.options();
         let log_id = self.log_id();
         let now = self.committer.now();
         let key = append.idempotency_key.clone();
         let make_id = |ordinal: u64| match &key {
-            Some(key) => log_id.keyed_event_id("", key, ordinal),
+            Some(key) => log_id.keyed_event_id(principal, key, ordinal),
             None => new_id(now),
         };
         let context = Context { data_bytes_max: options.data_bytes_max, make_id: &make_id };
@@ -231,6 +235,8 @@ pub(crate) fn new_id(now: Timestamp) -> EventId {
 /// that the protocol fixes for them.
 fn check_allowed(append: &Append) -> Result<(), AppendError> {
     for stream in &append.streams {
+        // Before anything repeats the name.
+        names::check_stream_name(&stream.stream)?;
         let is_system = names::is_system(&stream.stream);
         let fixed: &[&str] =
             if stream.stream.starts_with(SNAPSHOT_PREFIX) { &[SNAPSHOT_TAKEN] } else { &[] };

@@ -91,7 +91,7 @@ pub fn verify_on(
         progress: &mut progress,
     };
     for entry in disk.list(&root)? {
-        if entry.is_dir && NamespaceName::new(&entry.name).is_ok() {
+        if entry.is_dir && NamespaceName::is_folder(&entry.name) {
             let namespace = root.join(&entry.name);
             match check.namespace(disk, &namespace) {
                 Ok(()) => {}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nexus_engine::{CloseError, Engine, OpenError};
-use nexus_protocol::{NamespaceName, ReadError};
+use nexus_protocol::ReadError;
 
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
@@ -49,8 +49,7 @@ impl Node {
     /// # Errors
     /// When the tokens in it cannot be read.
     pub fn over(engine: Engine) -> Result<Self, NodeError> {
-        let default = engine.namespace(NamespaceName::DEFAULT)?;
-        let tokens = Arc::new(Tokens::load(default).map_err(NodeError::Tokens)?);
+        let tokens = Arc::new(Tokens::load(engine.clone()).map_err(NodeError::Tokens)?);
         Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens })
     }
 

@@ -96,6 +96,15 @@ impl Principal {
         Self { id, kind: PrincipalKind::Anonymous, roles: vec![Role::Admin], token: None }
     }
 
+    /// Whose idempotency keys its keys are: those of this process itself, and of whoever comes without a
+    /// name, are the nameless ones.
+    pub(crate) fn keys(&self) -> &str {
+        match self.kind {
+            PrincipalKind::Local | PrincipalKind::Anonymous => "",
+            PrincipalKind::Token => &self.id,
+        }
+    }
+
     /// Whether it has a role.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)

@@ -1,28 +1,28 @@
 //! API tokens: who has one is let in.
 //!
-//! They live where everything lives: as events of the stream `$tokens` of the namespace `default`, so
-//! that they survive what the log survives, and who made or revoked which can be read. A token is shown
-//! once, when it is made; what is kept is the SHA-256 of its secret, which has 256 random bits, so that
-//! a slow hash would add nothing.
+//! They live where everything lives: as events of a stream, in the namespace `$system`, which no user can
+//! reach. So they survive what the log survives, and who made or revoked which is on record. A token is
+//! shown once, when it is made; what is kept is the SHA-256 of its secret, which has 256 random bits, so
+//! that a slow hash would add nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
-use nexus_engine::Namespace;
+use nexus_engine::Engine;
 use nexus_protocol::{
-    Append, AppendError, EventData, Invalid, Read, ReadError, RecordedEvent, Timestamp,
+    Append, AppendError, EventData, Invalid, Read, ReadError, RecordedEvent, Timestamp, Unavailable,
 };
 use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::principal::{Principal, PrincipalKind, Role};
 
-/// The stream of tokens, in the namespace `default`.
-pub const TOKENS_STREAM: &str = "$tokens";
-const CREATED: &str = "$token-created";
-const REVOKED: &str = "$token-revoked";
+/// The stream of tokens, in the namespace `$system`.
+pub const TOKENS_STREAM: &str = "tokens";
+const CREATED: &str = "TokenCreated";
+const REVOKED: &str = "TokenRevoked";
 /// Longest name of a token, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 /// Most tokens that hold at a time (I8).
@@ -59,6 +59,17 @@ impl fmt::Debug for NewToken {
     }
 }
 
+/// What token is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// Who it is for.
+    pub(crate) name: &'a str,
+    /// What its bearer may do.
+    pub(crate) role: Role,
+    /// After how long it ends by itself.
+    pub(crate) ttl: Option<Duration>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Created {
     #[serde(flatten)]
@@ -82,77 +93,94 @@ struct Kept {
 /// The tokens that hold.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    namespace: Namespace,
-    kept: Mutex<BTreeMap<String, Kept>>,
+    engine: Engine,
+    kept: RwLock<BTreeMap<String, Kept>>,
+    /// Held while one is made or revoked: whoever is let in meanwhile does not wait for the disk.
+    changing: Mutex<()>,
 }
 
 impl Tokens {
     /// Reads them from the log.
-    pub(crate) fn load(namespace: Namespace) -> Result<Self, ReadError> {
+    pub(crate) fn load(engine: Engine) -> Result<Self, ReadError> {
         let mut kept = BTreeMap::new();
-        for event in namespace.read(Read::stream(TOKENS_STREAM)) {
-            apply(&mut kept, &event?);
+        if let Some(namespace) = engine.system() {
+            for event in namespace.read(Read::stream(TOKENS_STREAM)) {
+                apply(&mut kept, &event?);
+            }
         }
-        Ok(Self { namespace, kept: Mutex::new(kept) })
+        Ok(Self { engine, kept: RwLock::new(kept), changing: Mutex::new(()) })
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Kept>> {
-        self.kept.lock().expect("no panic while tokens are looked at")
+    fn kept(&self) -> RwLockReadGuard<'_, BTreeMap<String, Kept>> {
+        self.kept.read().expect("no panic while tokens are changed")
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Kept>> {
+        self.kept.write().expect("no panic while tokens are looked at")
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().expect("no panic while tokens are changed")
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.kept().is_empty()
     }
 
+    /// Those that hold now.
     pub(crate) fn list(&self) -> Vec<TokenInfo> {
-        self.kept().values().map(|kept| kept.info.clone()).collect()
+        let kept = self.kept();
+        kept.values().filter(|kept| !is_over(&kept.info)).map(|kept| kept.info.clone()).collect()
     }
 
-    /// Makes one. Durable when it is answered.
-    pub(crate) fn create(
+    /// Makes one. Durable when it is answered. `keep` is called with it before it holds.
+    pub(crate) fn create<E: From<AppendError>>(
         &self,
         by: &Principal,
-        name: &str,
-        role: Role,
-        ttl: Option<Duration>,
-    ) -> Result<NewToken, AppendError> {
-        let bad = |why: String| AppendError::from(Invalid::Request(why));
+        asked: &Asked<'_>,
+        keep: impl FnOnce(&NewToken) -> Result<(), E>,
+    ) -> Result<NewToken, E> {
+        let bad = |why: String| E::from(AppendError::from(Invalid::Request(why)));
+        let name = asked.name;
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             let why =
                 format!("a token's name has 1 to {NAME_BYTES_MAX} bytes, none of them control");
             return Err(bad(why));
         }
-        let mut kept = self.kept();
-        if kept.len() >= TOKENS_MAX {
+        let _one = self.changing();
+        self.change().retain(|_, kept| !is_over(&kept.info));
+        if self.kept().len() >= TOKENS_MAX {
             return Err(bad(format!("there are {TOKENS_MAX} tokens already: revoke some")));
         }
         let (id, secret) = (random_hex(8), random_hex(32));
-        let expires_at = ttl.map(|ttl| {
-            let ttl_us = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX);
-            Timestamp::from_micros(now().as_micros().saturating_add(ttl_us))
-        });
-        let info = TokenInfo { id: id.clone(), name: name.to_owned(), role, expires_at };
-        let sha256 = digest_of(&secret);
+        let expires_at = asked.ttl.map(|ttl| now().saturating_add(ttl));
+        let info = TokenInfo { id, name: name.to_owned(), role: asked.role, expires_at };
+        let made = NewToken { token: format!("{PREFIX}{}_{secret}", info.id), info };
+        keep(&made)?;
+        let (info, sha256) = (made.info.clone(), digest_of(&secret));
         let created = Created { info: info.clone(), sha256: sha256.clone(), by: by.id.clone() };
         self.append(CREATED, &created)?;
-        kept.insert(id.clone(), Kept { info: info.clone(), sha256 });
-        Ok(NewToken { info, token: format!("{PREFIX}{id}_{secret}") })
+        self.change().insert(info.id.clone(), Kept { info, sha256 });
+        Ok(made)
     }
 
     /// Makes one worthless; `false`: there is none of that id.
     pub(crate) fn revoke(&self, by: &Principal, id: &str) -> Result<bool, AppendError> {
-        let mut kept = self.kept();
-        if !kept.contains_key(id) {
+        let _one = self.changing();
+        if !self.kept().contains_key(id) {
             return Ok(false);
         }
         self.append(REVOKED, &Revoked { id: id.to_owned(), by: by.id.clone() })?;
-        kept.remove(id);
+        self.change().remove(id);
         Ok(true)
     }
 
     fn append(&self, event_type: &str, value: &impl Serialize) -> Result<(), AppendError> {
         let event = EventData::json(event_type, value).expect("a token has a JSON form");
-        self.namespace.append_as_system(Append::to(TOKENS_STREAM).event(event)).wait()?;
+        let namespace = self.engine.create_system().map_err(|error| {
+            AppendError::Unavailable(Unavailable::CannotGrow(error.to_string()))
+        })?;
+        namespace.append(Append::to(TOKENS_STREAM).event(event)).wait()?;
         Ok(())
     }
 
@@ -265,7 +293,16 @@ mod tests {
     use super::*;
 
     fn tokens(engine: &Engine) -> Tokens {
-        Tokens::load(engine.namespace("default").unwrap()).unwrap()
+        Tokens::load(engine.clone()).unwrap()
+    }
+
+    fn create(
+        tokens: &Tokens,
+        name: &str,
+        role: Role,
+        ttl: Option<Duration>,
+    ) -> Result<NewToken, AppendError> {
+        tokens.create(&Principal::local(), &Asked { name, role, ttl }, |_| Ok(()))
     }
 
     #[test]
@@ -274,7 +311,7 @@ mod tests {
         let local = Principal::local();
         let first = tokens(&engine);
         assert!(first.is_empty());
-        let made = first.create(&local, "ci", Role::Writer, None).unwrap();
+        let made = create(&first, "ci", Role::Writer, None).unwrap();
         assert!(!format!("{made:?}").contains(&made.token), "a secret is never printed");
         for tokens in [&first, &tokens(&engine)] {
             let principal = tokens.identify(&made.token).unwrap();
@@ -286,6 +323,8 @@ mod tests {
                 assert_eq!(tokens.identify(wrong), None, "{wrong}");
             }
         }
+        assert_eq!(engine.namespaces(), ["default"], "no user sees where they are");
+        assert!(engine.namespace("$system").is_err(), "or gets there");
         assert!(!first.revoke(&local, "0").unwrap());
         assert!(first.revoke(&local, &made.info.id).unwrap());
         for tokens in [&first, &tokens(&engine)] {
@@ -297,14 +336,24 @@ mod tests {
     #[test]
     fn a_token_ends_by_itself_and_needs_a_name() {
         let tokens = tokens(&Engine::in_memory());
-        let local = Principal::local();
-        let over = tokens.create(&local, "a", Role::Reader, Some(Duration::ZERO)).unwrap();
+        let over = create(&tokens, "a", Role::Reader, Some(Duration::ZERO)).unwrap();
         assert_eq!(tokens.identify(&over.token), None);
+        assert!(tokens.list().is_empty(), "only those that hold are listed");
         let hour = Some(Duration::from_secs(3600));
-        let holds = tokens.create(&local, "a", Role::Reader, hour).unwrap();
+        let holds = create(&tokens, "a", Role::Reader, hour).unwrap();
         assert!(tokens.identify(&holds.token).is_some());
+        assert_eq!(tokens.kept().len(), 1, "one that has ended takes no place");
         for name in ["", "a\nb", &"x".repeat(200)] {
-            assert!(tokens.create(&local, name, Role::Reader, None).is_err());
+            assert!(create(&tokens, name, Role::Reader, None).is_err());
         }
+    }
+
+    #[test]
+    fn a_token_that_could_not_be_kept_does_not_hold() {
+        let tokens = tokens(&Engine::in_memory());
+        let asked = Asked { name: "a", role: Role::Admin, ttl: None };
+        let refused = tokens.create(&Principal::local(), &asked, |_| Err(AppendError::Unknown));
+        assert_eq!(refused.map(|made| made.info), Err(AppendError::Unknown));
+        assert!(tokens.is_empty());
     }
 }

@@ -212,6 +212,8 @@ pub struct NamespaceName(Arc<str>);
 impl NamespaceName {
     /// The namespace that an engine stands for when none is named.
     pub const DEFAULT: &'static str = "default";
+    /// The namespace that holds what is the node's own, such as tokens. No user can name it.
+    pub const SYSTEM: &'static str = "$system";
 
     /// A checked name.
     ///
@@ -226,6 +228,16 @@ impl NamespaceName {
         } else {
             Err(invalid("namespace", name, NameProblem::NotNamespace))
         }
+    }
+
+    /// The namespace of the node's own.
+    pub fn system() -> Self {
+        Self(Self::SYSTEM.into())
+    }
+
+    /// Whether a log may stand in a folder of this name: a user's, or the node's own.
+    pub fn is_folder(name: &str) -> bool {
+        name == Self::SYSTEM || Self::new(name).is_ok()
     }
 
     /// As text.

@@ -26,8 +26,8 @@ pub(crate) struct Place {
     pub(crate) dir: Option<PathBuf>,
     /// Whether the command line named it, and not the environment.
     pub(crate) named: bool,
-    /// The server, where one was named and no directory.
-    pub(crate) server: Option<String>,
+    /// The server, where one was named and no directory; its namespace is this place's.
+    pub(crate) server: Option<Address>,
     /// The namespace.
     pub(crate) namespace: NamespaceName,
 }
@@ -48,30 +48,33 @@ impl Place {
     pub(crate) fn named(
         dir: Option<PathBuf>,
         server: Option<String>,
-        namespace: NamespaceName,
+        namespace: Option<NamespaceName>,
     ) -> Result<Self, Failure> {
-        match (dir, server) {
-            (Some(_), Some(_)) => Err(Failure::usage(
-                "--data and --server are both given: name the directory, or the server",
-            )),
-            (Some(dir), None) => Ok(Self::of(Some(dir), namespace)),
-            (None, Some(server)) => {
-                Ok(Self { dir: None, named: true, server: Some(server), namespace })
+        let is_named = server.is_some();
+        let server = match (&dir, server) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage(
+                    "--data and --server are both given: name the directory, or the server",
+                ));
             }
-            (None, None) => {
-                let server = std::env::var("NEXUS_SERVER").ok().filter(|server| !server.is_empty());
-                Ok(Self { server, ..Self::of(None, namespace) })
-            }
+            (Some(_), None) => None,
+            (None, Some(server)) => Some(server),
+            (None, None) => std::env::var("NEXUS_SERVER").ok().filter(|server| !server.is_empty()),
+        };
+        let mut address = server.map(|server| server.parse::<Address>()).transpose()?;
+        if let (Some(there), Some(namespace)) = (&mut address, &namespace) {
+            *there = there.clone().with_namespace(namespace);
         }
-    }
-
-    /// The server that a command goes to, and the namespace there: the one that the command line
-    /// names, or else the address.
-    fn address(&self) -> Result<Option<Address>, Failure> {
-        let Some(server) = &self.server else { return Ok(None) };
-        let address: Address = server.parse()?;
-        let is_default = self.namespace.as_str() == NamespaceName::DEFAULT;
-        Ok(Some(if is_default { address } else { address.with_namespace(&self.namespace) }))
+        let name = address.as_ref().map_or(NamespaceName::DEFAULT, Address::namespace);
+        let namespace = match namespace {
+            Some(namespace) => namespace,
+            None => NamespaceName::new(name).expect("an address has a namespace"),
+        };
+        let place = Self::of(dir, namespace);
+        Ok(match is_named {
+            true => Self { dir: None, named: true, server: address, ..place },
+            false => Self { server: address, ..place },
+        })
     }
 
     /// For commands that look at all namespaces: one that is named has to be there all the same. The
@@ -197,7 +200,7 @@ impl Store {
     /// # Errors
     /// When the address cannot be right, or nobody takes the connection.
     pub(crate) fn connect(place: &Place) -> Result<Option<Remote>, Failure> {
-        place.address()?.map(Remote::connect).transpose()
+        place.server.clone().map(Remote::connect).transpose()
     }
 
     /// What is known of a stream that is there, or was, or has limits before it has events.

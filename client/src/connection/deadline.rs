@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 /// A moment after which nobody waits any more.
@@ -18,6 +19,19 @@ impl Deadline {
     /// Whether it has passed.
     pub(crate) fn is_over(self) -> bool {
         self.0 <= Instant::now()
+    }
+
+    /// The same on any executor: the runtime's clock wakes it.
+    pub(crate) async fn limit_on<F: Future>(
+        self,
+        runtime: &Handle,
+        future: F,
+    ) -> Option<F::Output> {
+        let limited = {
+            let _entered = runtime.enter();
+            tokio::time::timeout_at(self.0, future)
+        };
+        limited.await.ok()
     }
 
     /// Runs something up to it; `None`: it was not ready in time.

@@ -33,6 +33,9 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// The same of all streams of a connection.
 const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 const SEND_WINDOW: u64 = 16 * 1024 * 1024;
+/// Why a server that wants a token did not get the one there is.
+const TOKEN_HELD_BACK: &str = "a token is needed, and is only sent to a server that is known: add \
+                               ?fingerprint=sha256:… (the server prints it when it starts) or ?ca=FILE";
 
 /// Where a client's connection comes from.
 #[derive(Debug)]
@@ -71,9 +74,7 @@ impl Link {
         *current = None;
         let mut last = None;
         for server in &self.address.servers {
-            let limit = CONNECT_TIME_MAX.min(self.address.timeout);
-            let tried = tokio::time::timeout(limit, self.connect_to(server)).await;
-            match tried.unwrap_or_else(|_| Err(no_answer(server, limit))) {
+            match self.connect_to(server).await {
                 Ok(live) => {
                     tracing::debug!(server, "connected");
                     let connection = live.connection.clone();
@@ -86,11 +87,34 @@ impl Link {
         Err(last.expect("an address has a server"))
     }
 
+    /// What is said where there was no connection in time.
+    pub(crate) fn no_connection(&self) -> ConnectError {
+        no_answer(&self.address.servers.join(","), self.address.timeout)
+    }
+
     async fn connect_to(&self, server: &str) -> Result<Live, ConnectError> {
         let failed = |why: String| ConnectError::NotReachable { server: server.to_owned(), why };
         let resolved = tokio::net::lookup_host(server).await;
-        let resolved = resolved.map_err(|why| failed(why.to_string()))?.next();
-        let to = resolved.ok_or_else(|| failed("its name has no address".to_owned()))?;
+        let resolved: Vec<_> = resolved.map_err(|why| failed(why.to_string()))?.collect();
+        let mut last = failed("its name has no address".to_owned());
+        let limit = self.limit() / u32::try_from(resolved.len().max(1)).unwrap_or(1);
+        for to in resolved {
+            let tried = tokio::time::timeout(limit, self.connect_at(server, to)).await;
+            match tried.unwrap_or_else(|_| Err(no_answer(server, limit))) {
+                Ok(live) => return Ok(live),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// One server has so long to take a connection.
+    fn limit(&self) -> Duration {
+        CONNECT_TIME_MAX.min(self.address.timeout)
+    }
+
+    async fn connect_at(&self, server: &str, to: SocketAddr) -> Result<Live, ConnectError> {
+        let failed = |why: String| ConnectError::NotReachable { server: server.to_owned(), why };
         if self.address.trust == Trust::Development && !to.ip().is_loopback() {
             return Err(failed(
                 "its name leads to another machine: pin its certificate".to_owned(),
@@ -114,13 +138,12 @@ impl Link {
             server: server.to_owned(),
             why: why.to_string(),
         };
-        // Whoever listens on loopback may be anybody: no secret is told to it.
-        let token = (self.address.trust != Trust::Development).then(|| self.address.token.clone());
+        let token = if self.holds_token_back() { None } else { self.address.token.clone() };
         let hello = Hello {
             oldest: PROTOCOL_OLDEST,
             newest: PROTOCOL,
             client: concat!("nexus-client ", env!("CARGO_PKG_VERSION")).to_owned(),
-            token: token.flatten(),
+            token,
         };
         let (mut send, recv) = connection.open_bi().await.map_err(|why| failed(why.into()))?;
         let packet = encode_packet(PacketKind::Hello, &hello, &[]);
@@ -130,13 +153,23 @@ impl Link {
         if packet.kind == PacketKind::Failure {
             let failure: Failure = packet.message().map_err(|why| failed(why.into()))?;
             connection.close(0_u32.into(), b"refused");
-            return Err(refused(failure, server));
+            return Err(match refused(failure, server) {
+                ConnectError::Unauthenticated { .. } if self.holds_token_back() => {
+                    ConnectError::Unauthenticated { reason: TOKEN_HELD_BACK.to_owned() }
+                }
+                error => error,
+            });
         }
         let packet = packet.of(PacketKind::Welcome, "the answer to a greeting");
         let welcome: Welcome =
             packet.and_then(|packet| packet.message()).map_err(|why| failed(why.into()))?;
         tracing::debug!(server = welcome.server, version = welcome.version, "welcome");
         Ok(())
+    }
+
+    /// Whoever listens on loopback may be anybody: no secret is told to it.
+    fn holds_token_back(&self) -> bool {
+        self.address.trust == Trust::Development && self.address.token.is_some()
     }
 
     /// Closes the connection, if there is one; the server sees that at once.

@@ -12,6 +12,16 @@ impl Access {
     /// # Errors
     /// When the principal may not append.
     pub fn append(&self, append: Append) -> Result<PendingAppend, AppendError> {
-        Ok(self.guard(Action::Append)?.append(append))
+        let namespace = self.guard(Action::Append)?;
+        Ok(namespace.append_on_behalf_of(self.principal.keys(), append))
+    }
+
+    /// Whether the principal may append: asked before anything of an append is looked at.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_append(&self) -> Result<(), AppendError> {
+        self.guard(Action::Append)?;
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{self, ConfigError};
 use crate::guard::Action;
 use crate::node::Node;
 use crate::principal::{Principal, Role};
-use crate::tokens::{NewToken, TokenInfo};
+use crate::tokens::{Asked, NewToken, TokenInfo};
 
 impl Node {
     /// Makes a token. It is shown once; what is kept cannot be turned back into it. Blocks until that is
@@ -25,7 +25,8 @@ impl Node {
         ttl: Option<Duration>,
     ) -> Result<NewToken, AppendError> {
         self.guard(principal, Action::ManageTokens, "")?;
-        let made = self.tokens().create(principal, name, role, ttl)?;
+        let asked = Asked { name, role, ttl };
+        let made = self.tokens().create::<AppendError>(principal, &asked, |_| Ok(()))?;
         tracing::info!(by = principal.id, id = made.info.id, name, %role, "a token was made");
         Ok(made)
     }
@@ -40,8 +41,15 @@ impl Node {
         principal: &Principal,
         dir: &Path,
     ) -> Result<PathBuf, FirstTokenError> {
-        let made = self.create_token(principal, "admin", Role::Admin, None)?;
-        Ok(config::write_admin_token(dir, &made.token)?)
+        self.guard(principal, Action::ManageTokens, "").map_err(AppendError::from)?;
+        let asked = Asked { name: "admin", role: Role::Admin, ttl: None };
+        // Kept before it holds: a crash in between leaves no token that nobody has.
+        let mut path = PathBuf::new();
+        self.tokens().create::<FirstTokenError>(principal, &asked, |made| {
+            path = config::write_admin_token(dir, &made.token)?;
+            Ok(())
+        })?;
+        Ok(path)
     }
 
     /// The tokens that hold, without their secrets.

@@ -37,8 +37,6 @@ pub struct Welcome {
     pub version: u16,
     /// What it is: name and version, for logs.
     pub server: String,
-    /// Appends of one session that it takes before it has answered one of them.
-    pub appends_in_flight: u32,
 }
 
 /// The first packet of a stream.

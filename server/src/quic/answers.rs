@@ -14,22 +14,15 @@ use nexus_protocol::{
     StreamName,
 };
 
-use super::session::{Accessed, Request, Session};
+use super::session::{self, Accessed, Question, Request, Session};
 
 /// Answers one question.
-pub(crate) async fn run(
-    session: &Session,
-    access: Accessed,
-    namespace: &str,
-    operation: Operation,
-    payload: Bytes,
-    request: Request,
-) {
-    let Request { reader, mut send } = request;
+pub(crate) async fn run(session: &Session, access: Accessed, question: Question, request: Request) {
+    let Request { reader, send } = request;
     drop(reader);
     let node = session.door.node.clone();
     let principal = std::sync::Arc::clone(&session.principal);
-    let namespace = namespace.to_owned();
+    let Question { namespace, operation, payload, memory } = question;
     let answered = move || match operation {
         Operation::Namespaces => {
             node.namespaces(&principal).map(|names| plain(&Answer::Namespaces(names))).map_err(read)
@@ -51,15 +44,17 @@ pub(crate) async fn run(
         }
         operation => ask(access, operation, &payload),
     };
-    // Most of it may wait for the disk.
-    let answered = tokio::task::spawn_blocking(answered).await.expect("a handler does not panic");
-    let packet = match answered {
+    // Most of it may wait for the disk. Its memory is held to its end, whoever still waits.
+    let answered = tokio::task::spawn_blocking(move || {
+        let answered = answered();
+        drop(memory);
+        answered
+    });
+    let packet = match answered.await.expect("a handler does not panic") {
         Ok(packet) => packet,
         Err(failure) => encode_packet(PacketKind::Failure, &failure, &[]),
     };
-    if send.write_chunk(packet).await.is_ok() {
-        let _ = send.finish();
-    }
+    session::end_with(send, packet).await;
 }
 
 fn create_token(

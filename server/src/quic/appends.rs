@@ -5,23 +5,25 @@ use std::task::Poll;
 
 use nexus_node::Access;
 use nexus_node::PendingAppend;
-use nexus_protocol::wire::{AppendAnswer, PacketKind, decode_append, encode_packet};
+use nexus_protocol::wire::{AppendAnswer, PacketKind, WireError, decode_append, encode_packet};
 use nexus_protocol::{AppendError, Appended, Invalid};
 use quinn::SendStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::packets::{PacketReader, Received};
+use super::packets::{Broken, PacketReader, Received};
 use super::session::{self, Accessed, Request, Session};
 
-/// Answers in one packet at most.
+/// Answers in one packet at most, and what they may come to: one that names a thousand streams has some
+/// hundred KB.
 const ANSWERS_MAX: usize = 256;
+const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 
 type Answer = Result<Appended, AppendError>;
 
 /// An append that is not answered yet, and the memory that is counted for it.
 struct InFlight {
     state: State,
-    _memory: OwnedSemaphorePermit,
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 enum State {
@@ -31,10 +33,12 @@ enum State {
 
 /// Serves a session of appends until the client ends it.
 pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
-    let Request { reader, mut send } = request;
-    let access = match access {
+    let Request { reader, send } = request;
+    let opened = access.map_err(|refused| refused.0.into());
+    // Asked before anything of an append is looked at, and again for each.
+    let access = match opened.and_then(|access| access.may_append().map(|()| access)) {
         Ok(access) => access,
-        Err(refused) => return session::fail_append(&mut send, &refused.0.into()).await,
+        Err(error) => return session::fail_append(send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_ANSWERS);
     let (submitted, answered) = mpsc::channel(session.door.appends_in_flight_max.max(1) as usize);
@@ -51,27 +55,30 @@ async fn submit(
 ) {
     loop {
         let received = tokio::select! {
-            received = reader.next() => received,
+            received = reader.next(PacketKind::Append, "an append of a session") => received,
             _ = closing.wait_for(|closing| *closing) => return,
             () = submitted.closed() => return,
         };
-        let Received { packet, memory } = match received {
-            Ok(Some(received)) => received,
+        let decoded = match received {
+            Ok(Some(Received { packet, memory })) => {
+                decode_append(&packet.head, &packet.payload).map(|append| (append, memory))
+            }
             // What was submitted is answered all the same.
-            Ok(None) | Err(_) => return,
+            Ok(None) | Err(Broken::Lost(_)) => return,
+            Err(Broken::Wire(why)) => Err(why),
+            Err(broken) => Err(WireError::Malformed(broken.to_string())),
         };
-        let packet = packet.of(PacketKind::Append, "an append of a session");
-        let decoded = packet.and_then(|packet| decode_append(&packet.head, &packet.payload));
-        let (state, ends) = match decoded {
-            Ok(append) => match access.append(append) {
-                Ok(pending) => (placed(pending).await, false),
-                Err(error) => (State::Ready(Box::new(Err(error))), false),
+        let (state, memory, ends) = match decoded {
+            Ok((append, memory)) => match access.append(append) {
+                Ok(pending) => (placed(pending).await, memory, false),
+                Err(error) => (State::Ready(Box::new(Err(error))), memory, false),
             },
             Err(why) => {
-                (State::Ready(Box::new(Err(Invalid::Request(why.to_string()).into()))), true)
+                let error = Invalid::Request(why.to_string()).into();
+                (State::Ready(Box::new(Err(error))), None, true)
             }
         };
-        if submitted.send(InFlight { state, _memory: memory }).await.is_err() || ends {
+        if submitted.send(InFlight { state, memory }).await.is_err() || ends {
             return;
         }
     }
@@ -101,12 +108,20 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
                 None => break,
             },
         };
-        let mut answers = vec![AppendAnswer::from(&settled(first.state).await)];
+        let InFlight { state, memory } = first;
+        let answer = settled(state).await;
+        drop(memory);
+        let mut bytes = bytes_of(&answer);
+        let mut answers = vec![AppendAnswer::from(&answer)];
         while answers.len() < ANSWERS_MAX
+            && bytes < ANSWERS_BYTES_MAX
             && let Ok(mut next) = answered.try_recv()
         {
             match settled_now(&mut next.state).await {
-                Some(answer) => answers.push((&answer).into()),
+                Some(answer) => {
+                    bytes += bytes_of(&answer);
+                    answers.push((&answer).into());
+                }
                 None => {
                     held = Some(next);
                     break;
@@ -114,12 +129,22 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
             }
         }
         let packet = encode_packet(PacketKind::Appended, &answers, &[]);
-        if send.write_chunk(packet).await.is_err() {
-            // The client is gone. What it submitted happens all the same.
+        let written =
+            tokio::time::timeout(session::ANSWER_TIME_MAX, send.write_chunk(packet)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            // The client is gone, or takes no answers. What it submitted happens all the same.
             return;
         }
     }
-    let _ = send.finish();
+    session::finish(send).await;
+}
+
+/// About how many bytes an answer has in a packet.
+fn bytes_of(answer: &Answer) -> usize {
+    match answer {
+        Ok(appended) => appended.streams.iter().map(|it| it.stream.as_str().len() + 64).sum(),
+        Err(_) => 2048,
+    }
 }
 
 async fn settled(state: State) -> Answer {

@@ -19,12 +19,17 @@ use tokio::sync::{Semaphore, watch};
 use crate::options::Options;
 use packets::Memory;
 
+/// Requests under way at a time, subscriptions among them; whoever comes after waits (I8).
+const REQUESTS_MAX: u32 = 1 << 18;
+
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) node: Node,
     memory: Memory,
     connections: Arc<Semaphore>,
+    /// Requests under way: shutting down waits for them.
+    requests: Arc<Semaphore>,
     appends_in_flight_max: u32,
     dev: bool,
     /// Turned to true when the server shuts down: no new request is taken.
@@ -37,6 +42,7 @@ impl Door {
             node,
             memory: Memory::new(options.request_bytes_max),
             connections: Arc::new(Semaphore::new(options.connections_max)),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
             appends_in_flight_max: options.appends_in_flight_max,
             dev: options.dev,
             closing: watch::Sender::new(false),
@@ -58,7 +64,7 @@ impl Door {
     /// clients go on where they were.
     pub(crate) async fn drain(&self, grace: Duration) {
         self.closing.send_replace(true);
-        let answered = self.memory.all_given_back();
+        let answered = self.requests.acquire_many(REQUESTS_MAX);
         // Time is up: whoever still waits gets no answer, and asks again with the same ids.
         let _ = tokio::time::timeout(grace, answered).await;
     }

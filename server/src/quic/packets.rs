@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_protocol::wire::{Packet, PacketDecoder, WireError};
+use nexus_protocol::wire::{Packet, PacketDecoder, PacketHeader, PacketKind, WireError};
 use quinn::RecvStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A packet that has begun must be complete after so long: its memory is held for it.
+/// A header, and what follows it, must each be complete after so long: memory is held for it.
 const PACKET_TIME_MAX: Duration = Duration::from_secs(30);
 /// Chunks that are taken from the stream at once.
 const CHUNKS: usize = 32;
@@ -49,19 +49,13 @@ impl Memory {
         let taken = Arc::clone(&self.kib).acquire_many_owned(kib).await;
         taken.expect("the semaphore is never closed")
     }
-
-    /// Waits until nothing is held.
-    pub(crate) async fn all_given_back(&self) {
-        let all = self.kib.acquire_many(self.kib_max).await;
-        drop(all.expect("the semaphore is never closed"));
-    }
 }
 
 /// A packet, and the memory that is counted for it until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) packet: Packet,
-    pub(crate) memory: OwnedSemaphorePermit,
+    pub(crate) memory: Option<OwnedSemaphorePermit>,
 }
 
 /// Receives packets of one stream.
@@ -77,27 +71,44 @@ impl PacketReader {
         Self { stream, decoder: PacketDecoder::default(), memory: memory.clone() }
     }
 
-    /// The next packet; `None`: the client has said all.
-    pub(crate) async fn next(&mut self) -> Result<Option<Received>, Broken> {
+    /// The next packet, which must be of this kind; `None`: the client has said all.
+    ///
+    /// Memory is only taken for a packet that may come here, and none for a greeting: it is small, and
+    /// nobody knows yet who speaks.
+    pub(crate) async fn next(
+        &mut self,
+        kind: PacketKind,
+        wanted: &'static str,
+    ) -> Result<Option<Received>, Broken> {
         if self.decoder.is_empty() && !self.receive().await? {
             return Ok(None);
         }
-        let rest = self.rest();
-        let received = tokio::time::timeout(PACKET_TIME_MAX, rest).await;
-        received.unwrap_or(Err(Broken::Slow)).map(Some)
+        let header = within_time(self.header()).await?;
+        if header.kind != kind {
+            return Err(WireError::Unexpected { wanted, found: header.kind }.into());
+        }
+        let memory = match kind {
+            PacketKind::Hello => None,
+            _ => Some(self.memory.take(header.body_bytes()).await),
+        };
+        let packet = within_time(self.rest()).await?;
+        Ok(Some(Received { packet, memory }))
+    }
+
+    async fn header(&mut self) -> Result<PacketHeader, Broken> {
+        loop {
+            if let Some(header) = self.decoder.header()? {
+                return Ok(header);
+            }
+            self.receive_more().await?;
+        }
     }
 
     /// The packet that has begun.
-    async fn rest(&mut self) -> Result<Received, Broken> {
+    async fn rest(&mut self) -> Result<Packet, Broken> {
         loop {
-            if let Some(header) = self.decoder.header()? {
-                let memory = self.memory.take(header.body_bytes()).await;
-                loop {
-                    if let Some(packet) = self.decoder.next_packet()? {
-                        return Ok(Received { packet, memory });
-                    }
-                    self.receive_more().await?;
-                }
+            if let Some(packet) = self.decoder.next_packet()? {
+                return Ok(packet);
             }
             self.receive_more().await?;
         }
@@ -114,4 +125,8 @@ impl PacketReader {
         chunks.iter().take(count).for_each(|chunk| self.decoder.push(chunk));
         Ok(true)
     }
+}
+
+async fn within_time<T>(part: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
+    tokio::time::timeout(PACKET_TIME_MAX, part).await.unwrap_or(Err(Broken::Slow))
 }

@@ -23,40 +23,52 @@ struct Batch {
 pub(crate) async fn run(access: Accessed, head: ReadHead, request: Request) {
     let Request { reader, mut send } = request;
     drop(reader);
-    let opened = access.map_err(|refused| refused.0.into());
-    let events = match opened.and_then(|access| access.read(Read::from(head))) {
-        Ok(events) => events.into_iter(),
-        Err(error) => return session::fail_read(&mut send, &error).await,
+    let read = Read::from(head);
+    // The events of a stream are found at once. Anything else may look at much and find nothing.
+    let is_short = read.stream.is_some() && read.filter.is_all() && read.as_of.is_none();
+    let open = move || -> Result<Batch, ReadError> {
+        let events = access.map_err(|refused| refused.0)?.read(read)?.into_iter();
+        Ok(gather(events, ItemsBuilder::default(), FIRST_BYTES))
+    };
+    let opened = if is_short {
+        open()
+    } else {
+        tokio::task::spawn_blocking(open).await.expect("reading does not panic")
+    };
+    let mut batch = match opened {
+        Ok(batch) => batch,
+        Err(error) => return session::fail_read(send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
-    let mut batch = gather(events, ItemsBuilder::default(), FIRST_BYTES);
     loop {
         let Batch { events, mut items, end } = batch;
         let packet = (!items.is_empty()).then(|| items.take());
-        if let Some(end) = end {
-            if let Some(packet) = packet
-                && send.write_chunk(packet).await.is_err()
-            {
-                return;
-            }
-            return match end {
-                Ok(()) => {
-                    let explain = EndHead::from(&events.explain());
-                    let end = encode_packet(PacketKind::End, &explain, &[]);
-                    let _ = send.write_chunk(end).await;
-                    let _ = send.finish();
-                }
-                Err(error) => session::fail_read(&mut send, &error).await,
-            };
-        }
-        let next = tokio::task::spawn_blocking(move || gather(events, items, BYTES));
+        let next = match end {
+            None => Next::More(tokio::task::spawn_blocking(move || gather(events, items, BYTES))),
+            Some(Ok(())) => Next::End(EndHead::from(&events.explain())),
+            Some(Err(error)) => Next::Failed(error),
+        };
         if let Some(packet) = packet
             && send.write_chunk(packet).await.is_err()
         {
             return;
         }
-        batch = next.await.expect("reading does not panic");
+        batch = match next {
+            Next::More(batch) => batch.await.expect("reading does not panic"),
+            Next::End(explain) => {
+                let end = encode_packet(PacketKind::End, &explain, &[]);
+                return session::end_with(send, end).await;
+            }
+            Next::Failed(error) => return session::fail_read(send, &error).await,
+        };
     }
+}
+
+/// What follows a packet of events.
+enum Next {
+    More(tokio::task::JoinHandle<Batch>),
+    End(EndHead),
+    Failed(ReadError),
 }
 
 /// Gathers events until there are so many bytes of them.

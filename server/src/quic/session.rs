@@ -11,12 +11,15 @@ use nexus_protocol::wire::{
 };
 use nexus_protocol::{AppendError, Invalid, ReadError};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::packets::{Broken, PacketReader, Received};
 use super::{Door, answers, appends, listener, reads, subscriptions};
 
 /// A connection that has not said who it is after so long is closed.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
+/// A client that does not take an answer for so long gets none.
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Acknowledgements go before live events, and those before long reads.
 pub(crate) const PRIORITY_ANSWERS: i32 = 20;
 pub(crate) const PRIORITY_LIVE: i32 = 10;
@@ -75,11 +78,14 @@ async fn greet(connection: &Connection, door: &Arc<Door>) -> Result<Session, Str
         why
     };
     let mut reader = PacketReader::new(recv, &door.memory);
-    let received = reader.next().await.map_err(|why| why.to_string())?;
-    let received = received.ok_or("it said nothing")?;
-    let hello = received.packet.of(PacketKind::Hello, "the first packet of a connection");
-    let hello: Hello = match hello.and_then(|packet| packet.message()) {
-        Ok(hello) => hello,
+    let received = reader.next(PacketKind::Hello, "the first packet of a connection").await;
+    let hello: Hello = match received.map(|received| received.map(|it| it.packet.message())) {
+        Ok(Some(Ok(hello))) => hello,
+        Ok(None) => return Err("it said nothing".to_owned()),
+        Ok(Some(Err(why))) => {
+            connection.close(listener::REFUSED, b"the first packet is not a greeting");
+            return Err(why.to_string());
+        }
         Err(why) => {
             connection.close(listener::REFUSED, b"the first packet is not a greeting");
             return Err(why.to_string());
@@ -97,11 +103,8 @@ async fn greet(connection: &Connection, door: &Arc<Door>) -> Result<Session, Str
             return Err(refuse(&mut send, Failure::Read((&error).into()), reason).await);
         }
     };
-    let welcome = Welcome {
-        version,
-        server: concat!("nexus ", env!("CARGO_PKG_VERSION")).to_owned(),
-        appends_in_flight: door.appends_in_flight_max,
-    };
+    let welcome =
+        Welcome { version, server: concat!("nexus ", env!("CARGO_PKG_VERSION")).to_owned() };
     let packet = encode_packet(PacketKind::Welcome, &welcome, &[]);
     send.write_chunk(packet).await.map_err(|why| why.to_string())?;
     let _ = send.finish();
@@ -109,58 +112,57 @@ async fn greet(connection: &Connection, door: &Arc<Door>) -> Result<Session, Str
 }
 
 /// Serves one stream.
-async fn serve(session: Arc<Session>, mut send: SendStream, recv: RecvStream) {
+async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
+    let requests = Arc::clone(&session.door.requests);
+    let _under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
     let mut reader = PacketReader::new(recv, &session.door.memory);
-    let opened = match reader.next().await {
-        Ok(Some(received)) => open_of(received),
+    let received = reader.next(PacketKind::Open, "the first packet of a stream").await;
+    let opened = match received {
+        Ok(Some(Received { packet, memory })) => match packet.message::<Open>() {
+            Ok(open) => Ok((open, packet.payload, memory)),
+            Err(why) => Err(why.into()),
+        },
         Ok(None) => return,
         Err(broken) => Err(broken),
     };
     let (open, payload, memory) = match opened {
         Ok(opened) => opened,
-        Err(broken) => return refuse(&mut send, &broken).await,
+        Err(broken) => return refuse(send, &broken).await,
     };
     let access = session.door.node.access(Arc::clone(&session.principal), &open.namespace);
     let request = Request { reader, send };
     let limit = open.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
     match open.operation {
-        Operation::Append => {
-            drop(memory);
-            appends::run(&session, access, request).await;
-        }
-        Operation::Subscribe(head) => {
-            drop(memory);
-            subscriptions::run(&session, access, head, request).await;
-        }
-        Operation::Read(head) => within(limit, memory, reads::run(access, head, request)).await,
+        Operation::Append => appends::run(&session, access, request).await,
+        Operation::Subscribe(head) => subscriptions::run(&session, access, head, request).await,
+        Operation::Read(head) => within(limit, reads::run(access, head, request)).await,
         operation => {
-            let answer =
-                answers::run(&session, access, &open.namespace, operation, payload, request);
-            within(limit, memory, answer).await;
+            let question = Question { namespace: open.namespace, operation, payload, memory };
+            within(limit, answers::run(&session, access, question, request)).await;
         }
     }
 }
 
-/// Serves a request as long as somebody waits for its answer. It counts as under way until then.
-async fn within<T>(limit: Option<Duration>, memory: T, served: impl Future<Output = ()>) {
+/// What has one short answer; its memory is held until somebody has looked at it.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) namespace: String,
+    pub(crate) operation: Operation,
+    pub(crate) payload: Bytes,
+    pub(crate) memory: Option<OwnedSemaphorePermit>,
+}
+
+/// Serves a request as long as somebody waits for its answer.
+async fn within(limit: Option<Duration>, served: impl Future<Output = ()>) {
     match limit {
         // The stream is reset where it is dropped: the client sees that, if it still looks.
         Some(limit) => drop(tokio::time::timeout(limit, served).await),
         None => served.await,
     }
-    drop(memory);
-}
-
-type Opened = (Open, Bytes, tokio::sync::OwnedSemaphorePermit);
-
-fn open_of(received: Received) -> Result<Opened, Broken> {
-    let packet = received.packet.of(PacketKind::Open, "the first packet of a stream")?;
-    let open = packet.message::<Open>()?;
-    Ok((open, packet.payload, received.memory))
 }
 
 /// Says why a stream is not served.
-pub(crate) async fn refuse(send: &mut SendStream, broken: &Broken) {
+pub(crate) async fn refuse(send: SendStream, broken: &Broken) {
     if let Broken::Lost(_) = broken {
         return;
     }
@@ -168,19 +170,28 @@ pub(crate) async fn refuse(send: &mut SendStream, broken: &Broken) {
 }
 
 /// Ends a stream with why a read failed.
-pub(crate) async fn fail_read(send: &mut SendStream, error: &ReadError) {
-    end(send, &Failure::Read(error.into())).await;
+pub(crate) async fn fail_read(send: SendStream, error: &ReadError) {
+    end_with(send, encode_packet(PacketKind::Failure, &Failure::Read(error.into()), &[])).await;
 }
 
 /// Ends a stream with why an append failed.
-pub(crate) async fn fail_append(send: &mut SendStream, error: &AppendError) {
-    end(send, &Failure::Append(error.into())).await;
+pub(crate) async fn fail_append(send: SendStream, error: &AppendError) {
+    end_with(send, encode_packet(PacketKind::Failure, &Failure::Append(error.into()), &[])).await;
 }
 
-async fn end(send: &mut SendStream, failure: &Failure) {
-    // A client that is gone needs no reason.
-    let _ = send.write_chunk(encode_packet(PacketKind::Failure, failure, &[])).await;
-    let _ = send.finish();
+/// Ends a stream with a last packet. A client that is gone needs none.
+pub(crate) async fn end_with(mut send: SendStream, packet: Bytes) {
+    if let Ok(Ok(())) = tokio::time::timeout(ANSWER_TIME_MAX, send.write_chunk(packet)).await {
+        finish(send).await;
+    }
+}
+
+/// Ends a stream, and waits until the client has what was sent: a connection that is closed before
+/// takes it along.
+pub(crate) async fn finish(mut send: SendStream) {
+    if send.finish().is_ok() {
+        let _ = tokio::time::timeout(ANSWER_TIME_MAX, send.stopped()).await;
+    }
 }
 
 /// A namespace, or why there is none.

@@ -45,31 +45,37 @@ pub(crate) async fn run(
     });
     let (access, subscription) = match subscribed {
         Ok(subscribed) => subscribed,
-        Err(error) => return session::fail_read(&mut send, &error).await,
+        Err(error) => return session::fail_read(send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
     let (granted, credits) = watch::channel(credit);
     let closing = session.door.closing.subscribe();
-    tokio::select! {
-        ended = deliver(&access, subscription, &mut send, credits, closing) => if let Err(error) = ended {
-            session::fail_read(&mut send, &error).await;
-        },
-        broken = take_credit(reader, granted) => if let Some(broken) = broken {
-            session::refuse(&mut send, &broken).await;
-        },
+    let ended = tokio::select! {
+        ended = deliver(&access, subscription, &mut send, credits, closing) => ended.map_err(Ended::Read),
+        broken = take_credit(reader, granted) => broken.map_or(Ok(()), |why| Err(Ended::Broken(why))),
+    };
+    match ended {
+        Ok(()) => {}
+        Err(Ended::Read(error)) => session::fail_read(send, &error).await,
+        Err(Ended::Broken(broken)) => session::refuse(send, &broken).await,
     }
+}
+
+/// Why a subscription ends before its client does.
+enum Ended {
+    Read(ReadError),
+    Broken(Broken),
 }
 
 /// Adds up the credit that the client gives; ends when the client does.
 async fn take_credit(mut reader: PacketReader, granted: watch::Sender<u64>) -> Option<Broken> {
     loop {
-        let received = match reader.next().await {
+        let received = match reader.next(PacketKind::Credit, "credit of a subscription").await {
             Ok(Some(received)) => received,
             Ok(None) => return None,
             Err(broken) => return Some(broken),
         };
-        let credit = received.packet.of(PacketKind::Credit, "credit of a subscription");
-        match credit.and_then(|packet| packet.message::<u32>()) {
+        match received.packet.message::<u32>() {
             Ok(more) => granted.send_modify(|total| *total = total.saturating_add(more.into())),
             Err(why) => return Some(why.into()),
         }
