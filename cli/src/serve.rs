@@ -14,7 +14,7 @@ use crate::exit::Failure;
 use crate::output::{Facts, Output, notice};
 use crate::store::Place;
 
-/// Serves a data directory over QUIC, until it is interrupted
+/// Serves a data directory over QUIC and HTTP, until it is interrupted
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Let everybody in, on loopback only
     #[arg(long)]
     dev: bool,
-    /// Where to listen; port 0 takes a free one
+    /// Where to listen: QUIC on this UDP port, HTTP on the same TCP port; port 0 takes free ones
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7420")]
     listen: SocketAddr,
     /// How long requests may take to end when it is interrupted, in seconds
@@ -44,6 +44,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Ready<'a> {
     quic: String,
+    http: String,
     data: &'a str,
     pid: u32,
     fingerprint: String,
@@ -69,7 +70,9 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         let mut interruptions = Interruptions::new()?;
         let server =
             Server::start(node, Options::new(certificate).listen(args.listen).dev(args.dev))?;
-        announce(&server, dir, fingerprint, output)?;
+        // In dev mode HTTP is plain.
+        let scheme = if args.dev { "http" } else { "https" };
+        announce(&server, dir, scheme, fingerprint, output)?;
         notify::ready();
         interruptions.next().await;
         notify::stopping();
@@ -89,21 +92,25 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
 fn announce(
     server: &Server,
     dir: &Path,
+    scheme: &str,
     fingerprint: Fingerprint,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let ready = Ready {
         quic: server.quic_address().to_string(),
+        http: server.http_address().to_string(),
         data: &dir.to_string_lossy(),
         pid: std::process::id(),
         fingerprint: fingerprint.to_string(),
     };
     let facts = Facts::new()
         .with("quic", &*ready.quic)
+        .with("http", &*ready.http)
         .with("data", ready.data)
         .with("process", u64::from(ready.pid))
         .with("fingerprint", &*ready.fingerprint)
-        .with("connect", format!("nexus://{}?fingerprint={fingerprint}", ready.quic));
+        .with("connect", format!("nexus://{}?fingerprint={fingerprint}", ready.quic))
+        .with("look at", format!("{scheme}://{}/", ready.http));
     output.one(&ready, &facts)
 }
 

@@ -96,6 +96,12 @@ impl Principal {
         Self { id, kind: PrincipalKind::Anonymous, roles: vec![Role::Admin], token: None }
     }
 
+    /// Whoever asks for what is answered to everybody: may do nothing else.
+    pub fn nobody() -> Self {
+        let id = "nobody".to_owned();
+        Self { id, kind: PrincipalKind::Anonymous, roles: Vec::new(), token: None }
+    }
+
     /// Whose idempotency keys its keys are: those of this process itself, and of whoever comes without a
     /// name, are the nameless ones.
     pub(crate) fn keys(&self) -> &str {

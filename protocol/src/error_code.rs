@@ -30,6 +30,12 @@ impl ErrorCode {
     pub const NOT_FOUND: Self = Self::new("NX1004", "not_found", 404);
     /// Nobody knows who asks.
     pub const UNAUTHENTICATED: Self = Self::new("NX1005", "unauthenticated", 401);
+    /// What is asked for cannot be done with what is named.
+    pub const METHOD_NOT_ALLOWED: Self = Self::new("NX1006", "method_not_allowed", 405);
+    /// The request is of a media type that is not taken here.
+    pub const UNSUPPORTED_MEDIA: Self = Self::new("NX1007", "unsupported_media", 415);
+    /// The request did not arrive in time.
+    pub const TOO_SLOW: Self = Self::new("NX1008", "too_slow", 408);
     /// Something stands in the way of an append.
     pub const CONFLICT: Self = Self::new("NX2001", "conflict", 412);
     /// An event id is stored already, with other content.
@@ -54,12 +60,15 @@ impl ErrorCode {
     pub const CORRUPTION: Self = Self::new("NX4001", "corruption", 500);
 
     /// Every code, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::INVALID,
         Self::TOO_LARGE,
         Self::DENIED,
         Self::NOT_FOUND,
         Self::UNAUTHENTICATED,
+        Self::METHOD_NOT_ALLOWED,
+        Self::UNSUPPORTED_MEDIA,
+        Self::TOO_SLOW,
         Self::CONFLICT,
         Self::ID_REUSED,
         Self::STREAM_DELETED,
@@ -159,6 +168,9 @@ mod tests {
             "NX1003 denied 403",
             "NX1004 not_found 404",
             "NX1005 unauthenticated 401",
+            "NX1006 method_not_allowed 405",
+            "NX1007 unsupported_media 415",
+            "NX1008 too_slow 408",
             "NX2001 conflict 412",
             "NX2002 id_reused 409",
             "NX2003 stream_deleted 410",

@@ -13,6 +13,7 @@ use crate::record::RecordedEvent;
 
 /// One alternative of a filter. An empty list asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FilterItem {
     /// One of these streams.

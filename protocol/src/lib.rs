@@ -3,6 +3,7 @@
 //! This crate has no I/O, no runtime, no clock, and no random source. Everything else in the
 //! workspace speaks it; see `docs/glossary.md` for the words and `docs/format.md` for the bytes.
 
+pub mod json;
 pub mod limits;
 pub mod names;
 pub mod record;
@@ -15,7 +16,6 @@ mod error_code;
 mod event;
 mod filter;
 mod ids;
-mod json;
 mod read;
 mod snapshot;
 mod store;

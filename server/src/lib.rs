@@ -3,10 +3,14 @@
 //!
 //! Is not: a place for rules. A door that needs one asks the node.
 
+mod door;
+mod feed;
+mod http;
+mod in_flight;
 pub mod notify;
 mod options;
 mod quic;
 mod server;
 
-pub use options::Options;
+pub use options::{HttpOptions, Options};
 pub use server::{Server, StartError};

@@ -1,6 +1,7 @@
 //! [`Options`]: where a server listens, and what it takes.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use nexus_node::config::Certificate;
 
@@ -19,6 +20,31 @@ pub struct Options {
     pub appends_in_flight_max: u32,
     /// Bytes of requests that are being received or answered, of all connections together.
     pub request_bytes_max: usize,
+    /// What HTTP takes besides.
+    pub http: HttpOptions,
+}
+
+/// What the HTTP door takes.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Largest body of a request, and line of a body of lines, in bytes.
+    pub body_bytes_max: usize,
+    /// A request that is not answered after so long is told so; what goes on for long, such as a stream
+    /// of events, has no such limit.
+    pub request_time: Duration,
+    /// Pages of these origins may ask, as in `https://console.example.org`. None by default.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for HttpOptions {
+    /// 48 MiB, in which the largest append fits as base64; half a minute; no origin.
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 48 * 1024 * 1024,
+            request_time: Duration::from_secs(30),
+            cors_origins: Vec::new(),
+        }
+    }
 }
 
 impl Options {
@@ -32,6 +58,7 @@ impl Options {
             connections_max: 10_000,
             appends_in_flight_max: 1024,
             request_bytes_max: 256 * 1024 * 1024,
+            http: HttpOptions::default(),
         }
     }
 

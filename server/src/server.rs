@@ -7,8 +7,10 @@ use std::time::Duration;
 use nexus_node::Node;
 use nexus_node::config::Fingerprint;
 
+use crate::door::Door;
+use crate::http;
 use crate::options::Options;
-use crate::quic::{Door, listener};
+use crate::quic::listener;
 
 /// A server: it runs until it is shut down, or dropped.
 #[derive(Debug)]
@@ -17,7 +19,8 @@ pub struct Server {
     door: Arc<Door>,
     fingerprint: Fingerprint,
     quic: SocketAddr,
-    listening: tokio::task::JoinHandle<()>,
+    http: SocketAddr,
+    listening: [tokio::task::JoinHandle<()>; 2],
 }
 
 /// Why a server did not start.
@@ -39,6 +42,12 @@ pub enum StartError {
         /// The address.
         address: SocketAddr,
     },
+    /// A configured origin is none.
+    #[error("{origin:?} is no origin: write scheme and host, as in https://console.example.org")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
     /// The certificate cannot be used.
     #[error("cannot use the certificate: {0}")]
     Certificate(String),
@@ -55,18 +64,28 @@ impl Server {
         }
         let fingerprint = options.certificate.fingerprint();
         let door = Arc::new(Door::new(node, &options));
+        let router = http::router(Arc::clone(&door), options.http.clone())?;
+        let bound = http::listener::bind(&options)?;
+        let address = options.listen;
+        let failed = |source| StartError::Listen { address, source };
+        let http = bound.address().map_err(failed)?;
         let endpoint = listener::bind(options)?;
-        let quic = endpoint.local_addr().map_err(|source| StartError::Listen {
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-            source,
-        })?;
-        let listening = tokio::spawn(listener::listen(endpoint.clone(), Arc::clone(&door)));
-        Ok(Self { endpoint, door, fingerprint, quic, listening })
+        let quic = endpoint.local_addr().map_err(failed)?;
+        let listening = [
+            tokio::spawn(listener::listen(endpoint.clone(), Arc::clone(&door))),
+            tokio::spawn(bound.listen(router, Arc::clone(&door))),
+        ];
+        Ok(Self { endpoint, door, fingerprint, quic, http, listening })
     }
 
     /// Where it speaks QUIC.
     pub fn quic_address(&self) -> SocketAddr {
         self.quic
+    }
+
+    /// Where it speaks HTTP: plain in dev mode, with TLS otherwise.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
     }
 
     /// What a client pins.
@@ -80,7 +99,7 @@ impl Server {
     /// # Errors
     /// As the node's: nothing is lost, but the next start reads more.
     pub async fn shut_down(self, grace: Duration) -> Result<(), nexus_node::CloseError> {
-        self.listening.abort();
+        self.listening.iter().for_each(tokio::task::JoinHandle::abort);
         self.door.drain(grace).await;
         self.endpoint.close(listener::SHUTTING_DOWN, b"the server is shutting down");
         // The last packets of a connection take a round trip or so; peers that are gone, longer.

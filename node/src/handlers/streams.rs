@@ -24,6 +24,15 @@ impl Access {
         self.guard(Action::Inspect)?.streams(list)
     }
 
+    /// Whether the principal may change streams: asked before anything of a change is looked at.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_manage_streams(&self) -> Result<(), AppendError> {
+        self.guard(Action::ManageStreams)?;
+        Ok(())
+    }
+
     /// Changes a stream's limits. Blocks until that is durable.
     ///
     /// # Errors

@@ -31,6 +31,14 @@ impl Node {
         Ok(made)
     }
 
+    /// Whether the principal may make tokens: asked before anything of a request is looked at.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_manage_tokens(&self, principal: &Principal) -> Result<(), AppendError> {
+        Ok(self.guard(principal, Action::ManageTokens, "")?)
+    }
+
     /// Makes the first token of an administrator, and keeps it in the file `admin-token` of a directory,
     /// which its owner alone can read; answers where. It does not end by itself.
     ///

@@ -1,35 +1,19 @@
 //! A session of appends: submitted as they arrive, answered in their order, many answers at a time.
 
-use std::pin::Pin;
-use std::task::Poll;
-
 use nexus_node::Access;
-use nexus_node::PendingAppend;
+use nexus_protocol::Invalid;
 use nexus_protocol::wire::{AppendAnswer, PacketKind, WireError, decode_append, encode_packet};
-use nexus_protocol::{AppendError, Appended, Invalid};
 use quinn::SendStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::packets::{Broken, PacketReader, Received};
 use super::session::{self, Accessed, Request, Session};
+use crate::in_flight::{Answer, InFlight};
 
 /// Answers in one packet at most, and what they may come to: one that names a thousand streams has some
 /// hundred KB.
 const ANSWERS_MAX: usize = 256;
 const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
-
-type Answer = Result<Appended, AppendError>;
-
-/// An append that is not answered yet, and the memory that is counted for it.
-struct InFlight {
-    state: State,
-    memory: Option<OwnedSemaphorePermit>,
-}
-
-enum State {
-    Ready(Box<Answer>),
-    Pending(PendingAppend),
-}
 
 /// Serves a session of appends until the client ends it.
 pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
@@ -68,32 +52,15 @@ async fn submit(
             Err(Broken::Wire(why)) => Err(why),
             Err(broken) => Err(WireError::Malformed(broken.to_string())),
         };
-        let (state, memory, ends) = match decoded {
-            Ok((append, memory)) => match access.append(append) {
-                Ok(pending) => (placed(pending).await, memory, false),
-                Err(error) => (State::Ready(Box::new(Err(error))), memory, false),
-            },
-            Err(why) => {
-                let error = Invalid::Request(why.to_string()).into();
-                (State::Ready(Box::new(Err(error))), None, true)
+        let (in_flight, ends) = match decoded {
+            Ok((append, memory)) => {
+                (InFlight::submit(&access, append, memory.into_iter().collect()).await, false)
             }
+            Err(why) => (InFlight::refused(Invalid::Request(why.to_string()).into()), true),
         };
-        if submitted.send(InFlight { state, memory }).await.is_err() || ends {
+        if submitted.send(in_flight).await.is_err() || ends {
             return;
         }
-    }
-}
-
-/// Waits until an append has its place in the queue: the next one must not overtake it.
-async fn placed(mut pending: PendingAppend) -> State {
-    let answer = std::future::poll_fn(|context| match Pin::new(&mut pending).poll(context) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending if pending.is_placed() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    });
-    match answer.await {
-        Some(answer) => State::Ready(Box::new(answer)),
-        None => State::Pending(pending),
     }
 }
 
@@ -108,16 +75,14 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
                 None => break,
             },
         };
-        let InFlight { state, memory } = first;
-        let answer = settled(state).await;
-        drop(memory);
+        let answer = first.settled().await;
         let mut bytes = bytes_of(&answer);
         let mut answers = vec![AppendAnswer::from(&answer)];
         while answers.len() < ANSWERS_MAX
             && bytes < ANSWERS_BYTES_MAX
             && let Ok(mut next) = answered.try_recv()
         {
-            match settled_now(&mut next.state).await {
+            match next.settled_now().await {
                 Some(answer) => {
                     bytes += bytes_of(&answer);
                     answers.push((&answer).into());
@@ -145,26 +110,4 @@ fn bytes_of(answer: &Answer) -> usize {
         Ok(appended) => appended.streams.iter().map(|it| it.stream.as_str().len() + 64).sum(),
         Err(_) => 2048,
     }
-}
-
-async fn settled(state: State) -> Answer {
-    match state {
-        State::Ready(answer) => *answer,
-        State::Pending(pending) => pending.await,
-    }
-}
-
-/// The answer, if it is there.
-async fn settled_now(state: &mut State) -> Option<Answer> {
-    let pending = match state {
-        State::Ready(answer) => return Some((**answer).clone()),
-        State::Pending(pending) => pending,
-    };
-    std::future::poll_fn(|context| {
-        Poll::Ready(match Pin::new(&mut *pending).poll(context) {
-            Poll::Ready(answer) => Some(answer),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }

@@ -13,7 +13,8 @@ use quinn::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Door, session};
+use super::session;
+use crate::door::Door;
 use crate::options::Options;
 use crate::server::StartError;
 

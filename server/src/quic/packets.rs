@@ -1,12 +1,13 @@
 //! Packets on a QUIC stream, received within bounds of size and time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nexus_protocol::wire::{Packet, PacketDecoder, PacketHeader, PacketKind, WireError};
 use quinn::RecvStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::door::Memory;
 
 /// A header, and what follows it, must each be complete after so long: memory is held for it.
 const PACKET_TIME_MAX: Duration = Duration::from_secs(30);
@@ -28,27 +29,6 @@ pub(crate) enum Broken {
     /// The connection, or the stream, is gone.
     #[error("the stream is gone: {0}")]
     Lost(#[from] quinn::ReadError),
-}
-
-/// Memory that requests of all connections may hold while they are received or answered (I8).
-#[derive(Clone, Debug)]
-pub(crate) struct Memory {
-    kib: Arc<Semaphore>,
-    kib_max: u32,
-}
-
-impl Memory {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        let kib_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).clamp(1, 1 << 28);
-        Self { kib: Arc::new(Semaphore::new(kib_max as usize)), kib_max }
-    }
-
-    /// Waits for memory for a packet; the largest gets all there is.
-    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.kib_max);
-        let taken = Arc::clone(&self.kib).acquire_many_owned(kib).await;
-        taken.expect("the semaphore is never closed")
-    }
 }
 
 /// A packet, and the memory that is counted for it until it is dropped.

@@ -14,7 +14,8 @@ use quinn::{Connection, Incoming, RecvStream, SendStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::packets::{Broken, PacketReader, Received};
-use super::{Door, answers, appends, listener, reads, subscriptions};
+use super::{answers, appends, listener, reads, subscriptions};
+use crate::door::Door;
 
 /// A connection that has not said who it is after so long is closed.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! An event as JSON: what the command line prints, what export writes, what HTTP will answer.
+//! An event as JSON: as it is stored, and as it is handed in.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,8 @@ use crate::time::Timestamp;
 /// The JSON form of an event, as `api` documents name its fields. Data and metadata are JSON where
 /// they are valid JSON, byte for byte as stored, and base64 otherwise.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename = "Event")]
 pub struct EventJson<'a> {
     /// The stream.
     #[serde(borrow)]
@@ -60,16 +61,67 @@ pub struct EventJson<'a> {
     pub traceparent: Option<Cow<'a, str>>,
     /// Metadata, where it is JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given", borrow)]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<serde_json::Value>"))]
     pub metadata: Option<&'a RawValue>,
     /// Metadata, where it is not JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub metadata_base64: Option<Cow<'a, str>>,
     /// Data, where it is JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given", borrow)]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<serde_json::Value>"))]
     pub data: Option<&'a RawValue>,
     /// Data, where it is not JSON.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub data_base64: Option<Cow<'a, str>>,
+}
+
+/// An event to be appended, as JSON. Data and metadata are JSON, kept byte for byte, or base64.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename = "NewEvent")]
+pub struct NewEventJson<'a> {
+    /// Identity that repeats are recognised by; made by the store where it is missing.
+    #[serde(default)]
+    pub id: Option<EventId>,
+    /// What happened.
+    #[serde(rename = "type", borrow)]
+    pub event_type: Cow<'a, str>,
+    /// Media type of the data. Where the field is missing it is that of JSON for `data`, and unknown
+    /// for `data_base64`.
+    #[serde(default, borrow)]
+    pub content_type: Option<Cow<'a, str>>,
+    /// The facts, where they are JSON.
+    #[serde(default, deserialize_with = "given", borrow)]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<serde_json::Value>"))]
+    pub data: Option<&'a RawValue>,
+    /// The facts, where they are not.
+    #[serde(default, borrow)]
+    pub data_base64: Option<Cow<'a, str>>,
+    /// Metadata, where it is JSON.
+    #[serde(default, deserialize_with = "given", borrow)]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<serde_json::Value>"))]
+    pub metadata: Option<&'a RawValue>,
+    /// Metadata, where it is not JSON.
+    #[serde(default, borrow)]
+    pub metadata_base64: Option<Cow<'a, str>>,
+    /// `key:value` pairs that it is found by.
+    #[serde(default, borrow)]
+    pub tags: Vec<Cow<'a, str>>,
+    /// When it happened.
+    #[serde(default)]
+    pub occurred_at: Option<Timestamp>,
+    /// The schema that the data follows; 0 for none.
+    #[serde(default)]
+    pub schema: SchemaId,
+    /// What it belongs to.
+    #[serde(default)]
+    pub correlation_id: Option<CorrelationId>,
+    /// What caused it.
+    #[serde(default)]
+    pub causation_id: Option<CausationId>,
+    /// The trace it is part of, as a W3C `traceparent`.
+    #[serde(default, borrow)]
+    pub traceparent: Option<Cow<'a, str>>,
 }
 
 fn no_schema(schema: &SchemaId) -> bool {
@@ -77,7 +129,9 @@ fn no_schema(schema: &SchemaId) -> bool {
 }
 
 /// A field that is there is a value, also where the value is `null`.
-fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(super) fn given<'de, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 
@@ -107,7 +161,7 @@ fn raw_json(bytes: &[u8]) -> Option<&RawValue> {
     (raw.get().len() == bytes.len()).then_some(raw)
 }
 
-fn both(bytes: &[u8]) -> (Option<&RawValue>, Option<Cow<'_, str>>) {
+pub(super) fn both(bytes: &[u8]) -> (Option<&RawValue>, Option<Cow<'_, str>>) {
     match raw_json(bytes) {
         _ if bytes.is_empty() => (None, None),
         Some(raw) => (Some(raw), None),
@@ -147,20 +201,45 @@ impl EventJson<'_> {
     /// # Errors
     /// Says which field is not what it should be.
     pub fn to_event_data(&self) -> Result<EventData, EventJsonError> {
+        let new = NewEventJson {
+            id: self.id,
+            event_type: Cow::Borrowed(&self.event_type),
+            content_type: self.content_type.as_deref().map(Cow::Borrowed),
+            data: self.data,
+            data_base64: self.data_base64.as_deref().map(Cow::Borrowed),
+            metadata: self.metadata,
+            metadata_base64: self.metadata_base64.as_deref().map(Cow::Borrowed),
+            tags: self.tags.iter().map(|tag| Cow::Borrowed(&**tag)).collect(),
+            occurred_at: self.occurred_at,
+            schema: self.schema,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            traceparent: self.traceparent.as_deref().map(Cow::Borrowed),
+        };
+        new.into_event_data()
+    }
+}
+
+impl NewEventJson<'_> {
+    /// The event to append.
+    ///
+    /// # Errors
+    /// Says which field is not what it should be.
+    pub fn into_event_data(self) -> Result<EventData, EventJsonError> {
         let data = bytes_of("data", self.data, self.data_base64.as_deref())?;
         let metadata = bytes_of("metadata", self.metadata, self.metadata_base64.as_deref())?;
-        let content_type = match &self.content_type {
-            Some(given) => given.clone().into_owned(),
+        let content_type = match self.content_type {
+            Some(given) => given.into_owned(),
             None if self.data.is_some() => JSON.to_owned(),
             None => String::new(),
         };
         Ok(EventData {
             id: self.id,
-            event_type: self.event_type.clone().into_owned(),
+            event_type: self.event_type.into_owned(),
             content_type,
             data,
             metadata,
-            tags: self.tags.iter().map(|tag| tag.clone().into_owned()).collect(),
+            tags: self.tags.into_iter().map(Cow::into_owned).collect(),
             schema: self.schema,
             occurred_at: self.occurred_at,
             correlation_id: self.correlation_id,
@@ -170,7 +249,7 @@ impl EventJson<'_> {
     }
 }
 
-fn bytes_of(
+pub(super) fn bytes_of(
     name: &'static str,
     json: Option<&RawValue>,
     base64: Option<&str>,

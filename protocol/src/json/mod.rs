@@ -1,0 +1,19 @@
+//! JSON forms: what the command line prints, what export writes, and what HTTP takes and answers.
+//! Names are those of `docs/reference`; unknown fields are refused, so that a misspelt one is not lost.
+
+mod append;
+mod event;
+#[cfg(feature = "json-schema")]
+mod schema;
+mod snapshot;
+mod stats;
+mod stream;
+
+pub use append::{
+    AbsenceJson, AppendJson, AppendedJson, BoundaryJson, ExpectedJson, QueryItemJson,
+    StreamAppendJson, StreamAppendedJson,
+};
+pub use event::{EventJson, EventJsonError, NewEventJson};
+pub use snapshot::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
+pub use stats::StatsJson;
+pub use stream::{StreamChangeJson, StreamInfoJson};

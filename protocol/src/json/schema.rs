@@ -1,0 +1,40 @@
+//! JSON Schemas of what is written as one text or number.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::{ExpectedJson, UpcasterHashJson};
+use crate::ids::{CausationId, CorrelationId, EventId, SchemaId};
+use crate::time::Timestamp;
+
+macro_rules! schema {
+    ($($type:ident: $schema:tt),+ $(,)?) => {
+        $(impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        })+
+    };
+}
+
+schema! {
+    Timestamp: {"type": "string", "format": "date-time"},
+    EventId: {"type": "string", "format": "uuid"},
+    CorrelationId: {"type": "string", "format": "uuid"},
+    CausationId: {"type": "string", "format": "uuid"},
+    SchemaId: {"type": "integer", "minimum": 0, "maximum": 4_294_967_295_u32},
+    UpcasterHashJson: {"type": "string", "pattern": "^[0-9a-fA-F]{1,16}$"},
+    ExpectedJson: {"anyOf": [
+        {"enum": ["any", "no_stream", "exists"]},
+        {"type": "integer", "minimum": 0}
+    ]},
+}

@@ -1,0 +1,100 @@
+//! [`Door`]: what every connection shares, whichever protocol it speaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_node::{Node, Principal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::options::Options;
+
+/// Requests under way at a time, subscriptions among them; whoever comes after waits (I8).
+const REQUESTS_MAX: u32 = 1 << 18;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) node: Node,
+    pub(crate) memory: Memory,
+    pub(crate) connections: Arc<Semaphore>,
+    /// Requests under way: shutting down waits for them.
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) appends_in_flight_max: u32,
+    pub(crate) dev: bool,
+    /// Turned to true when the server shuts down: no new request is taken.
+    pub(crate) closing: watch::Sender<bool>,
+}
+
+impl Door {
+    pub(crate) fn new(node: Node, options: &Options) -> Self {
+        Self {
+            node,
+            memory: Memory::new(options.request_bytes_max),
+            connections: Arc::new(Semaphore::new(options.connections_max)),
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
+            appends_in_flight_max: options.appends_in_flight_max,
+            dev: options.dev,
+            closing: watch::Sender::new(false),
+        }
+    }
+
+    /// Who somebody is, by a token; without one only a server in dev mode lets them in.
+    pub(crate) fn identify(&self, token: Option<&str>) -> Result<Principal, String> {
+        match token {
+            Some(token) => self.node.identify(token).ok_or_else(|| {
+                "the token is not known, is revoked, or has ended: ask for a new one".to_owned()
+            }),
+            None if self.dev => Ok(Principal::anonymous_admin()),
+            None => Err("a token is needed: set NEXUS_TOKEN, or over HTTP send it in the header \
+                         `Authorization: Bearer TOKEN`"
+                .to_owned()),
+        }
+    }
+
+    /// Waits until the server shuts down.
+    pub(crate) fn closing(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut closing = self.closing.subscribe();
+        async move {
+            let _ = closing.wait_for(|closing| *closing).await;
+        }
+    }
+
+    /// Waits until all requests are answered, at most for `grace`. Subscriptions end at once: their
+    /// clients go on where they were.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        self.closing.send_replace(true);
+        let answered = self.requests.acquire_many(REQUESTS_MAX);
+        // Time is up: whoever still waits gets no answer, and asks again with the same ids.
+        let _ = tokio::time::timeout(grace, answered).await;
+    }
+}
+
+/// Memory that requests of all connections may hold while they are received or answered (I8).
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    kib: Arc<Semaphore>,
+    kib_max: u32,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let kib_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).clamp(1, 1 << 28);
+        Self { kib: Arc::new(Semaphore::new(kib_max as usize)), kib_max }
+    }
+
+    fn kib_of(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.kib_max)
+    }
+
+    /// Waits for memory for so many bytes; who asks for more than there is gets all there is.
+    pub(crate) async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+        let taken = Arc::clone(&self.kib).acquire_many_owned(self.kib_of(bytes)).await;
+        taken.expect("the semaphore is never closed")
+    }
+
+    /// The same where it is there now: who holds some already must not wait for more, or all might
+    /// wait for each other.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.kib).try_acquire_many_owned(self.kib_of(bytes)).ok()
+    }
+}

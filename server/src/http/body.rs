@@ -1,0 +1,221 @@
+//! A request's body, received within bounds of size, memory, and time.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, header};
+use bytes::{Bytes, BytesMut};
+use nexus_protocol::ErrorCode;
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::problem::Problem;
+use crate::door::{Door, Memory};
+
+/// A body must be complete after so long, and each piece of one without end: memory is held for it.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a request waits for memory.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A body whose length is not said takes memory in such steps.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// A body, and the memory that is counted for it until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) bytes: Bytes,
+    memory: Vec<OwnedSemaphorePermit>,
+}
+
+impl Received {
+    /// Bytes that are counted by somebody else.
+    pub(crate) fn uncounted(bytes: Bytes) -> Self {
+        Self { bytes, memory: Vec::new() }
+    }
+
+    /// Reads it as JSON.
+    pub(crate) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.bytes)
+            .map_err(|why| Problem::invalid(format!("the body is not what is taken here: {why}")))
+    }
+}
+
+fn too_slow() -> Problem {
+    let seconds = BODY_TIME_MAX.as_secs();
+    Problem::new(
+        ErrorCode::TOO_SLOW,
+        format!("the body was not complete after {seconds} s: send it faster, or split it"),
+    )
+}
+
+/// Receives a body whole.
+pub(crate) async fn receive(
+    body: Body,
+    headers: &HeaderMap,
+    bytes_max: usize,
+    door: &Door,
+) -> Result<Received, Problem> {
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+    if said.is_some_and(|said: usize| said > bytes_max) {
+        return Err(Problem::too_large(bytes_max));
+    }
+    let mut received = Received { bytes: Bytes::new(), memory: Vec::new() };
+    let mut counted = said.unwrap_or(0);
+    if counted > 0 {
+        let memory = tokio::time::timeout(MEMORY_WAIT_MAX, door.memory.take(counted)).await;
+        received.memory.push(memory.map_err(|_| Problem::no_memory())?);
+    }
+    let all = async {
+        let mut body = body;
+        let Some(first) = next(&mut body).await? else { return Ok(()) };
+        let mut so_far = first.len();
+        // Most bodies are one piece, and are not copied.
+        let mut pieces = vec![first];
+        loop {
+            if so_far > bytes_max {
+                return Err(Problem::too_large(bytes_max));
+            }
+            if so_far > counted {
+                counted = so_far + STEP_BYTES;
+                let memory = door.memory.try_take(so_far.max(STEP_BYTES));
+                received.memory.push(memory.ok_or_else(Problem::no_memory)?);
+            }
+            let Some(piece) = next(&mut body).await? else { break };
+            so_far += piece.len();
+            pieces.push(piece);
+        }
+        received.bytes = match pieces.as_mut_slice() {
+            [only] => std::mem::take(only),
+            pieces => {
+                let mut whole = BytesMut::with_capacity(so_far);
+                pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+                whole.freeze()
+            }
+        };
+        Ok(())
+    };
+    tokio::time::timeout(BODY_TIME_MAX, all).await.map_err(|_| too_slow())??;
+    Ok(received)
+}
+
+/// The next piece of a body; `None` at its end.
+async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
+        match frame {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Some(Err(why)) => {
+                return Err(Problem::invalid(format!("the body broke off: {why}")));
+            }
+        }
+    }
+}
+
+/// Lines of a body without end, as they come. One that is longer than the limit ends it.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    body: Body,
+    begun: BytesMut,
+    /// Bytes of `begun` that were looked at and have no line end.
+    looked_at: usize,
+    bytes_max: usize,
+    ended: bool,
+    memory: Memory,
+    /// What is counted for `begun`, where that is long.
+    counted: Option<(usize, OwnedSemaphorePermit)>,
+}
+
+impl Lines {
+    pub(crate) fn new(body: Body, bytes_max: usize, memory: Memory) -> Self {
+        let begun = BytesMut::new();
+        Self { body, begun, looked_at: 0, bytes_max, ended: false, memory, counted: None }
+    }
+
+    /// Counts the memory of a long line.
+    fn count(&mut self) -> Result<(), Problem> {
+        let bytes = self.begun.len();
+        if bytes <= STEP_BYTES {
+            self.counted = None;
+        } else if self.counted.as_ref().is_none_or(|(counted, _)| *counted < bytes) {
+            self.counted = None;
+            let memory = self.memory.try_take(2 * bytes).ok_or_else(Problem::no_memory)?;
+            self.counted = Some((2 * bytes, memory));
+        }
+        Ok(())
+    }
+
+    /// The next line that is not blank; `None` at the end of the body.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            if let Some(line) = self.whole_line() {
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                return Ok(Some(line));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if self.begun.len() > self.bytes_max {
+                return Err(Problem::too_large(self.bytes_max));
+            }
+            let piece = tokio::time::timeout(BODY_TIME_MAX, next(&mut self.body)).await;
+            match piece.map_err(|_| too_slow())?? {
+                Some(piece) => {
+                    self.begun.extend_from_slice(&piece);
+                    self.count()?;
+                }
+                None => self.ended = true,
+            }
+        }
+    }
+
+    fn whole_line(&mut self) -> Option<Bytes> {
+        let new = self.begun.get(self.looked_at..)?;
+        if let Some(at) = new.iter().position(|byte| *byte == b'\n') {
+            let line = self.begun.split_to(self.looked_at + at + 1).freeze();
+            self.looked_at = 0;
+            return Some(line);
+        }
+        self.looked_at = self.begun.len();
+        if self.ended && !self.begun.is_empty() {
+            self.looked_at = 0;
+            return Some(self.begun.split().freeze());
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &'static str, bytes_max: usize) -> (Vec<Bytes>, bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut lines = Lines::new(Body::from(text), bytes_max, Memory::new(1 << 20));
+            let mut found = Vec::new();
+            loop {
+                match lines.next().await {
+                    Ok(Some(line)) => found.push(line),
+                    Ok(None) => return (found, true),
+                    Err(_) => return (found, false),
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn lines_end_with_the_body_and_blank_ones_are_none() {
+        let (found, ended) = lines("{\"a\":1}\r\n\n  \n{\"b\":2}", 100);
+        assert_eq!(found, [Bytes::from("{\"a\":1}\r\n"), Bytes::from("{\"b\":2}")]);
+        assert!(ended);
+        assert_eq!(lines("", 100), (vec![], true));
+        assert_eq!(lines("{\"a\":1}", 3), (vec![], false));
+    }
+}

@@ -1,0 +1,233 @@
+//! [`Call`]: a request, once it is known who asks; and the pieces that handlers take from it.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nexus_node::{Access, Node, Principal};
+use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName};
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::route::Route;
+use super::{Http, body};
+
+/// The media type of JSON.
+pub(crate) const JSON: &str = "application/json";
+/// The media type of a JSON value a line.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The media type of server-sent events.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+
+/// A request that is answered.
+pub(crate) struct Call {
+    pub(crate) http: Arc<Http>,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) headers: HeaderMap,
+    path: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    /// In a lock, since a body can be sent to another thread and not shared.
+    body: Mutex<Body>,
+}
+
+/// Characters of a value that an error shows.
+const SHOWN: usize = 64;
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
+
+impl Call {
+    /// A request to a route. Refused where the query asks for what the route does not have: a parameter
+    /// that is misspelt would be lost otherwise.
+    pub(crate) fn new(
+        http: Arc<Http>,
+        principal: Arc<Principal>,
+        route: &Route,
+        path: Vec<(String, String)>,
+        request: axum::extract::Request,
+    ) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let query = parts.uri.query().unwrap_or_default();
+        let query: Vec<(String, String)> =
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        for (index, (name, _)) in query.iter().enumerate() {
+            let Some(known) = route.query_parameters().find(|known| known.name == name) else {
+                let names: Vec<_> = route.query_parameters().map(|known| known.name).collect();
+                let name = shown(name);
+                return Err(Problem::invalid(format!(
+                    "{name:?} is no query parameter here: there are {}",
+                    names.join(", ")
+                )));
+            };
+            let before = query.iter().take(index);
+            if !known.repeated && before.into_iter().any(|(earlier, _)| earlier == name) {
+                let detail = format!("query parameter `{name}` is given twice: leave one out");
+                return Err(Problem::invalid(detail));
+            }
+        }
+        Ok(Self { http, principal, headers: parts.headers, path, query, body: Mutex::new(body) })
+    }
+
+    /// The node that is asked.
+    pub(crate) fn node(&self) -> &Node {
+        &self.http.door.node
+    }
+
+    /// The name of the namespace that is asked for.
+    pub(crate) fn namespace(&self) -> &str {
+        self.text("namespace").unwrap_or(NamespaceName::DEFAULT)
+    }
+
+    /// The namespace, as who asks may use it.
+    pub(crate) fn access(&self) -> Result<Access, Problem> {
+        Ok(self.node().access(Arc::clone(&self.principal), self.namespace())?)
+    }
+
+    /// A piece of the path.
+    pub(crate) fn path(&self, name: &str) -> &str {
+        let found = self.path.iter().find(|(key, _)| key == name);
+        &found.expect("a route has the pieces that its path names").1
+    }
+
+    /// A parameter of the query.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a parameter that may be repeated.
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+        let all = self.query.iter().filter(|(key, _)| key == name);
+        all.map(|(_, value)| value.clone()).collect()
+    }
+
+    /// A parameter of the query as something.
+    pub(crate) fn parsed<T>(&self, name: &str) -> Result<Option<T>, Problem>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let parsed = self.text(name).map(|text| parse(&format!("query parameter `{name}`"), text));
+        parsed.transpose()
+    }
+
+    /// A piece of the path as something.
+    pub(crate) fn parsed_path<T>(&self, name: &str) -> Result<T, Problem>
+    where
+        T: FromStr<Err: Display>,
+    {
+        parse(&format!("{name} in the path"), self.path(name))
+    }
+
+    /// A parameter that is true or false; false where it is missing.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        Ok(self.parsed(name)?.unwrap_or(false))
+    }
+
+    /// A number of things, within bounds.
+    pub(crate) fn limit(&self, default: usize, max: usize) -> Result<usize, Problem> {
+        match self.parsed("limit")? {
+            None => Ok(default),
+            Some(limit) if (1..=max).contains(&limit) => Ok(limit),
+            Some(limit) => Err(Problem::invalid(format!(
+                "query parameter `limit`: {limit} is not from 1 to {max}"
+            ))),
+        }
+    }
+
+    /// Which events: the filter grammar, as parameters of the query, or whole as JSON.
+    pub(crate) fn filter(&self) -> Result<Filter, Problem> {
+        let item = FilterItem {
+            streams: Vec::new(),
+            stream_prefix: self.texts("stream_prefix"),
+            categories: self.texts("category"),
+            types: self.texts("type"),
+            tags: self.texts("tag"),
+        };
+        let filter = match self.text("filter") {
+            None => Filter::any([item]),
+            Some(_) if !item.is_empty() => {
+                return Err(Problem::invalid(
+                    "query parameter `filter` says all: leave out `type`, `category`, `tag`, and \
+                     `stream_prefix`",
+                ));
+            }
+            Some(json) => serde_json::from_str(json)
+                .map_err(|why| Problem::invalid(format!("query parameter `filter`: {why}")))?,
+        };
+        filter.check()?;
+        Ok(filter)
+    }
+
+    /// A header as text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Result<Option<&str>, Problem> {
+        let Some(value) = self.headers.get(name) else { return Ok(None) };
+        match value.to_str() {
+            Ok(text) => Ok(Some(text.trim())),
+            Err(_) => Err(Problem::invalid(format!("header `{name}` is not text"))),
+        }
+    }
+
+    /// Whether the answer is wanted in this form, named before any other that there is.
+    pub(crate) fn wants(&self, media_type: &str) -> bool {
+        let accept = self.headers.get_all(header::ACCEPT).iter();
+        let mut ranges =
+            accept.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
+        let first = ranges.find_map(|range| {
+            let named = range.split(';').next().unwrap_or_default().trim();
+            [JSON, NDJSON, EVENT_STREAM].into_iter().find(|known| named.eq_ignore_ascii_case(known))
+        });
+        first == Some(media_type)
+    }
+
+    /// What kind of body it has: one of these, or the first where it does not say.
+    pub(crate) fn content_type(&self, allowed: &[&'static str]) -> Result<&'static str, Problem> {
+        if let Some(encoding) = self.header(&header::CONTENT_ENCODING)? {
+            return Err(Problem::unsupported(format!(
+                "header `Content-Encoding: {}`: bodies are taken as they are only, leave it out",
+                shown(encoding)
+            )));
+        }
+        let given = self.header(&header::CONTENT_TYPE)?.unwrap_or(allowed[0]);
+        let named = given.split(';').next().unwrap_or_default().trim();
+        let found = allowed.iter().find(|known| named.eq_ignore_ascii_case(known));
+        found.copied().ok_or_else(|| {
+            let named = shown(named);
+            Problem::unsupported(format!(
+                "header `Content-Type: {named}`: send {}",
+                allowed.join(" or ")
+            ))
+        })
+    }
+
+    /// Receives the body.
+    pub(crate) async fn receive(&mut self) -> Result<body::Received, Problem> {
+        let body = self.take_body();
+        body::receive(body, &self.headers, self.http.limits.body_bytes_max, &self.http.door).await
+    }
+
+    /// The body, to be received piece by piece.
+    pub(crate) fn take_body(&mut self) -> Body {
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(body)
+    }
+}
+
+/// Parses what a request says.
+pub(crate) fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|why| Problem::from(Invalid::Request(format!("{what}: {:?}: {why}", shown(text)))))
+}
+
+/// An answer of JSON.
+pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    let bytes = serde_json::to_vec(value).expect("answers have no map with other keys than text");
+    (status, [(header::CONTENT_TYPE, JSON)], bytes).into_response()
+}
+
+/// Does what may wait for a disk, on a thread where that holds up nobody.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("a handler does not panic")
+}

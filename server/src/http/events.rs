@@ -1,0 +1,381 @@
+//! To read events: of one stream, or of the whole log; once, as a page or line by line, or as they
+//! come.
+
+use std::time::Duration;
+
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use nexus_node::{Access, EventsIter};
+use nexus_protocol::{
+    Direction, ErrorCode, EventId, EventJson, From, Lineage, Position, Read, ReadError,
+    RecordedEvent, Revision, Start, StreamState, Subscribe, SubscriptionItem, Timestamp,
+};
+use serde::Serialize;
+
+use super::append::etag;
+use super::call::{Call, EVENT_STREAM, NDJSON, blocking, json};
+use super::chunks;
+use super::problem::Problem;
+use super::sse;
+use crate::feed::Feed;
+
+/// Events of a page unless it is said, and at most.
+const PAGE_DEFAULT: usize = 100;
+const PAGE_MAX: usize = 1000;
+/// A page has no more than about so many bytes of events, and at least one.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Lines are sent in pieces of about so many bytes.
+const LINES_BYTES: usize = 128 * 1024;
+/// A request waits for events so long at most.
+const WAIT_MS_MAX: u64 = 60_000;
+
+/// A page of events.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename = "StreamPage")]
+pub(crate) struct StreamPage {
+    /// The events.
+    #[schemars(with = "Vec<EventJson>")]
+    events: Vec<Box<serde_json::value::RawValue>>,
+    /// Where the next page begins, for `from`; null: there is no more.
+    next: Option<u64>,
+    /// The stream's newest revision; null where it never had an event.
+    head_revision: Option<u64>,
+}
+
+/// A page of the log.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename = "LogPage")]
+pub(crate) struct LogPage {
+    /// The events.
+    #[schemars(with = "Vec<EventJson>")]
+    events: Vec<Box<serde_json::value::RawValue>>,
+    /// Where the next page begins, for `from_position`; null: there is no more. With `wait_ms` it is
+    /// never null.
+    next: Option<String>,
+}
+
+/// Events that were read.
+struct Page {
+    events: Vec<RecordedEvent>,
+    /// The first that had no place any more.
+    next: Option<RecordedEvent>,
+}
+
+/// `GET /v1/streams/{stream}/events`
+pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
+    let access = call.access()?;
+    let stream = call.path("stream").to_owned();
+    let mut read = Read::stream(&stream).filter(call.filter()?);
+    read.direction = direction(&call)?;
+    read.as_of = call.parsed("as_of")?;
+    if let Some(revision) = call.parsed("from")? {
+        read.from = From::Revision(Revision::new(revision));
+    }
+    if call.wants(EVENT_STREAM) {
+        return follow_stream(&call, access, read).await;
+    }
+    if call.wants(NDJSON) {
+        return lines(&call, access, read).await;
+    }
+    let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
+    let (page, info) = blocking(move || -> Result<_, ReadError> {
+        let page = page(access.read(read)?.into_iter(), limit)?;
+        Ok((page, access.stream_info(&stream)?))
+    })
+    .await?;
+    if info.state == StreamState::Missing {
+        let stream = info.stream.as_str();
+        return Err(ReadError::NotFound { what: format!("stream {stream:?}") }.into());
+    }
+    let head_revision = info.state.head().map(Revision::get);
+    let next = page.next.as_ref().map(|event| event.revision().get());
+    let answer = StreamPage { events: raw(&page.events), next, head_revision };
+    let mut response = json(StatusCode::OK, &answer);
+    if let Some(revision) = head_revision {
+        response.headers_mut().insert(header::ETAG, etag(revision));
+    }
+    Ok(response)
+}
+
+/// `GET /v1/events`
+pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
+    let access = call.access()?;
+    let mut read = Read::all().filter(call.filter()?);
+    read.direction = direction(&call)?;
+    read.as_of = call.parsed("as_of")?;
+    read.system = call.flag("system")?;
+    let lineage = access.head()?.lineage;
+    if let Some(text) = call.text("from_position") {
+        read.from = From::Position(position("query parameter `from_position`", text, lineage)?);
+    }
+    if let Some(time) = call.parsed::<Timestamp>("from_time")? {
+        if read.from != From::Start {
+            return Err(Problem::invalid("`from_position` and `from_time`: leave one out"));
+        }
+        read.from = From::Time(time);
+    }
+    if call.wants(EVENT_STREAM) {
+        return follow_log(&call, access, &read, lineage);
+    }
+    if call.wants(NDJSON) {
+        return lines(&call, access, read).await;
+    }
+    let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
+    let wait = match call.parsed("wait_ms")? {
+        None => None,
+        Some(wait @ 0..=WAIT_MS_MAX) => Some(Duration::from_millis(wait)),
+        Some(_) => {
+            let detail = format!("query parameter `wait_ms` is not from 0 to {WAIT_MS_MAX}");
+            return Err(Problem::invalid(detail));
+        }
+    };
+    let wait = wait.map(|wait| wait.min(call.http.limits.request_time / 2));
+    let page = match wait {
+        None => page_of(&access, &read, limit).await?,
+        Some(_) if read.direction == Direction::Backwards || read.as_of.is_some() => {
+            return Err(Problem::invalid("only what is to come can be waited for"));
+        }
+        Some(wait) => return waited(&access, read, limit, wait, lineage).await,
+    };
+    let next = page.next.as_ref().map(|event| token(lineage, event.position()));
+    Ok(json(StatusCode::OK, &LogPage { events: raw(&page.events), next }))
+}
+
+/// A page; where it would be empty, the first events that come within a time.
+async fn waited(
+    access: &Access,
+    read: Read,
+    limit: usize,
+    wait: Duration,
+    lineage: Lineage,
+) -> Result<Response, Problem> {
+    let head = access.head()?.position;
+    let mut page = page_of(access, &read, limit).await?;
+    let from = match read.from {
+        From::Position(from) => from,
+        _ => Position::ZERO,
+    };
+    // All up to the head was looked at.
+    let mut next = from.max(head.map_or(Position::ZERO, Position::next));
+    if page.events.is_empty() {
+        let subscribe = Subscribe {
+            start: Start::At(next),
+            filter: read.filter.clone(),
+            system: read.system,
+            ..Subscribe::default()
+        };
+        let mut feed = Feed::open(access.clone(), subscribe)?;
+        let came = async {
+            loop {
+                let items = feed.next(limit as u64).await?;
+                let passed = items.iter().filter_map(place).max();
+                next = next.max(passed.map_or(next, Position::next));
+                let events: Vec<_> =
+                    items.into_iter().filter_map(SubscriptionItem::event).collect();
+                if !events.is_empty() {
+                    return Ok::<_, ReadError>(events);
+                }
+            }
+        };
+        if let Ok(events) = tokio::time::timeout(wait, came).await {
+            page.events = events?;
+        }
+    } else if let Some(last) = page.events.last() {
+        let end = last.position().next();
+        next = if page.next.is_some() { end } else { next.max(end) };
+    }
+    let next = Some(token(lineage, next));
+    Ok(json(StatusCode::OK, &LogPage { events: raw(&page.events), next }))
+}
+
+/// The last position that an item stands for.
+fn place(item: &SubscriptionItem) -> Option<Position> {
+    match item {
+        SubscriptionItem::Event(event) => Some(event.position()),
+        SubscriptionItem::CaughtUp { position } | SubscriptionItem::FellBehind { position } => {
+            *position
+        }
+        SubscriptionItem::Checkpoint { position } => Some(*position),
+    }
+}
+
+/// `GET /v1/events/{id}`
+pub(crate) async fn by_id(call: Call) -> Result<Response, Problem> {
+    let access = call.access()?;
+    let id: EventId = call.parsed_path("id")?;
+    match blocking(move || access.event_by_id(id)).await? {
+        Some(event) => Ok(json(StatusCode::OK, &EventJson::from(&event))),
+        None => Err(ReadError::NotFound { what: format!("event {id}") }.into()),
+    }
+}
+
+fn direction(call: &Call) -> Result<Direction, Problem> {
+    match call.text("direction") {
+        None | Some("forwards") => Ok(Direction::Forwards),
+        Some("backwards") => Ok(Direction::Backwards),
+        Some(_) => {
+            Err(Problem::invalid("query parameter `direction` is not forwards or backwards"))
+        }
+    }
+}
+
+/// A place in the log, as `next` and the ids of server-sent events name it.
+pub(crate) fn token(lineage: Lineage, position: Position) -> String {
+    format!("{lineage}-{position}")
+}
+
+/// Reads a place in the log: LINEAGE-POSITION, or a position of the lineage of today.
+pub(crate) fn position(what: &str, text: &str, current: Lineage) -> Result<Position, Problem> {
+    let bad = || Problem::invalid(format!("{what} is not a position, as in 17 or 1-17"));
+    let (lineage, position) = match text.split_once('-') {
+        Some((lineage, position)) => {
+            (lineage.parse().map(Lineage::new).map_err(|_| bad())?, position)
+        }
+        None => (current, text),
+    };
+    let position = position.parse().map_err(|_| bad())?;
+    if lineage != current {
+        return Err(ReadError::LineageChanged { given: lineage, current }.into());
+    }
+    Ok(position)
+}
+
+async fn page_of(access: &Access, read: &Read, limit: usize) -> Result<Page, Problem> {
+    let (access, read) = (access.clone(), read.clone());
+    Ok(blocking(move || page(access.read(read)?.into_iter(), limit)).await?)
+}
+
+/// Reads a page, and the event after it: then it is known that there is more.
+fn page(events: EventsIter, limit: usize) -> Result<Page, ReadError> {
+    let mut page = Page { events: Vec::new(), next: None };
+    let mut bytes = 0;
+    for event in events {
+        let event = event?;
+        if page.events.len() == limit || bytes > PAGE_BYTES_MAX {
+            page.next = Some(event);
+            break;
+        }
+        bytes += event.data().len() + event.metadata().len();
+        page.events.push(event);
+    }
+    Ok(page)
+}
+
+fn raw(events: &[RecordedEvent]) -> Vec<Box<serde_json::value::RawValue>> {
+    let raw = events.iter().map(|event| serde_json::value::to_raw_value(&EventJson::from(event)));
+    raw.map(|raw| raw.expect("an event has a JSON form")).collect()
+}
+
+/// All events of a read, one a line, with no more of them in memory than are being sent.
+async fn lines(call: &Call, access: Access, read: Read) -> Result<Response, Problem> {
+    let mut read = read;
+    read.limit = call.parsed("limit")?;
+    let first =
+        blocking(move || -> Result<_, ReadError> { Ok(gather(access.read(read)?.into_iter())) })
+            .await?;
+    // What is wrong from the beginning has a status of its own.
+    let first = match first {
+        (_, out, Some(Err(error))) if out.is_empty() => return Err(error.into()),
+        first => first,
+    };
+    Ok(chunks::answer(NDJSON, &call.http.door, async move |chunks| {
+        let (mut events, mut out, mut end) = first;
+        loop {
+            if !out.is_empty() && !chunks.send(Bytes::from(out)).await {
+                return;
+            }
+            match end {
+                None => (events, out, end) = blocking(move || gather(events)).await,
+                Some(Ok(())) => return,
+                Some(Err(error)) => {
+                    let mut line = Problem::from(error).json().to_string();
+                    line.push('\n');
+                    chunks.send(Bytes::from(line)).await;
+                    return;
+                }
+            }
+        }
+    }))
+}
+
+type Gathered = (EventsIter, Vec<u8>, Option<Result<(), ReadError>>);
+
+/// Writes events as lines until there are enough bytes of them.
+fn gather(mut events: EventsIter) -> Gathered {
+    let mut out = Vec::new();
+    while out.len() < LINES_BYTES {
+        match events.next() {
+            Some(Ok(event)) => {
+                let written = serde_json::to_writer(&mut out, &EventJson::from(&event));
+                written.expect("an event has a JSON form");
+                out.push(b'\n');
+            }
+            Some(Err(error)) => return (events, out, Some(Err(error))),
+            None => return (events, out, Some(Ok(()))),
+        }
+    }
+    (events, out, None)
+}
+
+/// Where a client goes on that was here before.
+fn last_event_id(call: &Call, lineage: Lineage) -> Result<Option<Position>, Problem> {
+    let name = axum::http::HeaderName::from_static("last-event-id");
+    let id = call.header(&name)?;
+    id.map(|id| position("header `Last-Event-ID`", id, lineage)).transpose()
+}
+
+/// What cannot be asked of a read that goes on.
+fn check_follow(call: &Call, read: &Read) -> Result<(), Problem> {
+    if read.direction == Direction::Backwards || read.as_of.is_some() {
+        let detail = "what is to come has no past: leave out `direction` and `as_of`";
+        return Err(Problem::invalid(detail));
+    }
+    if call.text("limit").is_some() || call.text("wait_ms").is_some() {
+        return Err(Problem::invalid(
+            "a stream of events has no end: leave out `limit`, `wait_ms`",
+        ));
+    }
+    Ok(())
+}
+
+async fn follow_stream(call: &Call, access: Access, read: Read) -> Result<Response, Problem> {
+    check_follow(call, &read)?;
+    let lineage = access.head()?.lineage;
+    let mut from = None;
+    let start = match (last_event_id(call, lineage)?, read.from) {
+        (Some(last), _) => Start::After(last),
+        (None, From::Revision(revision)) => {
+            from = Some(revision);
+            let (access, read) = (access.clone(), read.clone().limit(1));
+            let first = blocking(move || access.read(read)?.into_iter().next().transpose()).await?;
+            first.map_or(Start::Beginning, |event| Start::At(event.position()))
+        }
+        (None, _) => Start::Beginning,
+    };
+    let subscribe =
+        Subscribe { stream: read.stream, start, filter: read.filter, ..Subscribe::default() };
+    let feed = Feed::open(access, subscribe)?;
+    Ok(sse::answer(&call.http.door, feed, lineage, from))
+}
+
+fn follow_log(
+    call: &Call,
+    access: Access,
+    read: &Read,
+    lineage: Lineage,
+) -> Result<Response, Problem> {
+    check_follow(call, read)?;
+    let start = match (last_event_id(call, lineage)?, read.from) {
+        (Some(last), _) => Start::After(last),
+        (None, From::Position(position)) => Start::At(position),
+        (None, From::Time(_)) => {
+            let detail = "`from_time` and what is to come: read to find the position, then follow";
+            return Err(Problem::new(ErrorCode::INVALID, detail));
+        }
+        (None, _) => Start::Beginning,
+    };
+    let filter = read.filter.clone();
+    let subscribe = Subscribe { start, filter, system: read.system, ..Subscribe::default() };
+    Ok(sse::answer(&call.http.door, Feed::open(access, subscribe)?, lineage, None))
+}

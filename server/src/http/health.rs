@@ -1,0 +1,37 @@
+//! Whether the server is there, and what it offers.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::call::{Call, json};
+use super::openapi;
+use super::problem::Problem;
+
+/// How the server is.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename = "Health")]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// The version that runs.
+    version: &'static str,
+}
+
+const HEALTH: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+
+/// `GET /healthz`: the process answers.
+pub(crate) async fn alive(_: Call) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &HEALTH))
+}
+
+/// `GET /readyz`: it has recovered, and is not ending. Before, and after, nobody listens here; while it
+/// ends, every request is refused.
+pub(crate) async fn ready(_: Call) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &HEALTH))
+}
+
+/// `GET /openapi.json`
+pub(crate) async fn openapi(_: Call) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, openapi::document()))
+}

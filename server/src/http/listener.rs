@@ -1,0 +1,155 @@
+//! The socket of HTTP: its limits, TLS, and connections as they come.
+
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use nexus_node::config::Certificate;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::door::Door;
+use crate::options::Options;
+use crate::server::StartError;
+
+/// A connection that has not agreed on TLS after so long is closed.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// A head that is not complete after so long ends its connection.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a head.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Fields of a head.
+const HEADERS_MAX: usize = 64;
+/// Requests of one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 256;
+/// A quiet HTTP/2 connection is asked so often whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long nobody is let in after the system had no room for one more.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where HTTP is spoken: bound, and not served yet.
+pub(crate) struct Bound {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Binds the socket. In dev mode it speaks plain HTTP; it is on loopback then.
+pub(crate) fn bind(options: &Options) -> Result<Bound, StartError> {
+    let address = options.listen;
+    let failed = |source| StartError::Listen { address, source };
+    let listener = StdListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = TcpListener::from_std(listener).map_err(failed)?;
+    let tls = if options.dev { None } else { Some(acceptor(&options.certificate)?) };
+    Ok(Bound { listener, tls })
+}
+
+fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, StartError> {
+    let bad = |why: rustls::Error| StartError::Certificate(why.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(bad)?
+        .with_no_client_auth()
+        .with_single_cert(certificate.chain.clone(), certificate.key.clone_key())
+        .map_err(bad)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+impl Bound {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Takes connections until it is dropped.
+    pub(crate) async fn listen(self, router: Router, door: Arc<Door>) {
+        let builder = Arc::new(builder());
+        loop {
+            let (stream, from) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // One that was gone before it was taken concerns nobody; else there is no room.
+                    tracing::debug!(%error, "a connection was not taken");
+                    tokio::time::sleep(NO_ROOM_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&door.connections).try_acquire_owned() else {
+                tracing::debug!(%from, "a connection was refused: there are too many");
+                continue;
+            };
+            // Answers are short, and are waited for.
+            let _ = stream.set_nodelay(true);
+            let (router, tls) = (router.clone(), self.tls.clone());
+            let (door, builder) = (Arc::clone(&door), Arc::clone(&builder));
+            tokio::spawn(async move {
+                serve(stream, tls, &builder, router, &door).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).expect("a head is small"))
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE);
+    builder
+}
+
+async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    builder: &Builder<TokioExecutor>,
+    router: Router,
+    door: &Door,
+) {
+    match tls {
+        None => requests(stream, builder, router, door).await,
+        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
+            Ok(Ok(stream)) => requests(stream, builder, router, door).await,
+            Ok(Err(why)) => tracing::debug!(%why, "a connection did not agree on TLS"),
+            Err(_) => tracing::debug!("a connection took too long to agree on TLS"),
+        },
+    }
+}
+
+/// Serves the requests of a connection, until it ends or the server does.
+async fn requests<S>(stream: S, builder: &Builder<TokioExecutor>, router: Router, door: &Door)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = TowerToHyperService::new(router);
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = door.closing() => {
+            // What was asked for is answered; nothing more is taken.
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(why) = ended {
+        tracing::debug!(%why, "a connection ended");
+    }
+}

@@ -1,0 +1,161 @@
+//! The HTTP door: JSON over HTTP/1.1 and HTTP/2, with TLS unless the server is in dev mode.
+//!
+//! Each operation is a line of the table in `routes`, from which the router and the document at
+//! `/openapi.json` are made. A request is authenticated before anything of it is looked at but its
+//! head; then its parameters and its body are checked and bounded, and a handler of the node answers.
+
+mod append;
+mod body;
+mod bulk;
+mod call;
+mod chunks;
+mod events;
+mod health;
+mod hosts;
+pub(crate) mod listener;
+mod namespaces;
+mod openapi;
+mod pages;
+mod problem;
+mod route;
+mod routes;
+mod snapshots;
+mod sse;
+mod streams;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, on};
+use nexus_node::Principal;
+use nexus_protocol::ErrorCode;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
+
+use crate::door::Door;
+use crate::options::HttpOptions;
+use crate::server::StartError;
+use call::Call;
+use problem::Problem;
+use route::Route;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Http {
+    pub(crate) door: Arc<Door>,
+    pub(crate) limits: HttpOptions,
+}
+
+/// The router of all operations.
+///
+/// # Errors
+/// When a configured origin is none.
+pub(crate) fn router(door: Arc<Door>, limits: HttpOptions) -> Result<Router, StartError> {
+    let cors = hosts::cors(&limits.cors_origins)?;
+    let http = Arc::new(Http { door, limits });
+    let mut router = Router::new();
+    for route in routes::ROUTES {
+        router = router.route(route.path, method_router(route, &http));
+    }
+    router = pages::add(router);
+    let compressed = DefaultPredicate::new().and(NotForContentType::const_new(call::NDJSON));
+    let dev = http.door.dev;
+    let router = router
+        .method_not_allowed_fallback(async || {
+            let detail = "this method is not for this path: /openapi.json says which are";
+            Problem::new(ErrorCode::METHOD_NOT_ALLOWED, detail)
+        })
+        .fallback(async || {
+            let detail = "there is nothing at this path: /openapi.json says what there is";
+            Problem::new(ErrorCode::NOT_FOUND, detail)
+        })
+        .layer(CompressionLayer::new().compress_when(compressed))
+        .layer(axum::middleware::from_fn(move |request, next| hosts::check(dev, request, next)));
+    Ok(match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    })
+}
+
+fn method_router(route: &'static Route, http: &Arc<Http>) -> MethodRouter {
+    let http = Arc::clone(http);
+    on(
+        route.method.filter(),
+        async move |path: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
+            serve(route, http, path, request).await.unwrap_or_else(IntoResponse::into_response)
+        },
+    )
+}
+
+/// Answers one request.
+async fn serve(
+    route: &'static Route,
+    http: Arc<Http>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let principal = match route.open {
+        true => Principal::nobody(),
+        false => principal(&http.door, request.headers())?,
+    };
+    let requests = Arc::clone(&http.door.requests);
+    let under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
+    if *http.door.closing.borrow() {
+        return Err(Problem::new(ErrorCode::UNAVAILABLE, "the server is shutting down"));
+    }
+    let path = path.map_err(|_| Problem::invalid("the path is not UTF-8"))?;
+    let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let limit = http.limits.request_time;
+    let call = Call::new(http, Arc::new(principal), route, path, request)?;
+    let answer = (route.handler)(call);
+    let answer = within(limit, route, answer).await;
+    // What is answered piece by piece has no time limit, and counts as under way on its own.
+    drop(under_way);
+    answer
+}
+
+async fn within(
+    limit: Duration,
+    route: &Route,
+    answer: impl Future<Output = Result<Response, Problem>>,
+) -> Result<Response, Problem> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer,
+        Err(_) if route.method == route::Method::Get => Err(Problem::new(
+            ErrorCode::UNAVAILABLE,
+            format!("there was no answer within {} s", limit.as_secs()),
+        )),
+        Err(_) => Err(Problem::new(
+            ErrorCode::OUTCOME_UNKNOWN,
+            format!(
+                "there was no answer within {} s: it may have happened; send it again with the same \
+                 event ids, or the same Idempotency-Key",
+                limit.as_secs()
+            ),
+        )),
+    }
+}
+
+/// Who asks: by a token, which stands in a header and never in an address.
+fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let unauthenticated = |reason: String| Problem::new(ErrorCode::UNAUTHENTICATED, reason);
+    let token = match headers.get(header::AUTHORIZATION) {
+        None => None,
+        Some(value) => {
+            let (scheme, token) =
+                value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                let reason = "header `Authorization` is not `Bearer TOKEN`";
+                return Err(unauthenticated(reason.to_owned()));
+            }
+            Some(token.trim())
+        }
+    };
+    door.identify(token).map_err(unauthenticated)
+}

@@ -1,0 +1,260 @@
+//! Errors as RFC 9457 problems, with the stable codes of `docs/errors/`.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nexus_node::{NoAccess, Refusal};
+use nexus_protocol::json::ExpectedJson;
+use nexus_protocol::{
+    AppendError, Clause, Conflict, ErrorCode, EventJsonError, Invalid, InvalidName, ReadError,
+    Retry,
+};
+use serde_json::{Map, Value, json};
+
+/// The media type of problems.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request is not answered with what it asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) code: ErrorCode,
+    detail: Cow<'static, str>,
+    /// What a program needs besides.
+    fields: Map<String, Value>,
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), fields: Map::new(), retry_after: None }
+    }
+
+    /// The request cannot be right.
+    pub(crate) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::INVALID, detail)
+    }
+
+    /// A header or body of the request is of a kind that is not taken here.
+    pub(crate) fn unsupported(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::UNSUPPORTED_MEDIA, detail)
+    }
+
+    /// A body that is over its limit, in bytes.
+    pub(crate) fn too_large(max: usize) -> Self {
+        let detail = format!("the body has more than {max} bytes, the limit: split it");
+        Self::new(ErrorCode::TOO_LARGE, detail)
+    }
+
+    /// All memory for requests is in use.
+    pub(crate) fn no_memory() -> Self {
+        let detail = "all memory for requests is in use: try again in a moment";
+        Self::new(ErrorCode::OVERLOADED, detail).retry_after(Some(Duration::from_secs(1)))
+    }
+
+    fn retry_after(mut self, after: Option<Duration>) -> Self {
+        self.retry_after = after;
+        self
+    }
+
+    /// Says which line of a body it is about.
+    pub(crate) fn of_line(mut self, number: u64) -> Self {
+        self.detail = format!("line {number}: {}", self.detail).into();
+        self.with("line", number)
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn with_conflict(self, conflict: &Conflict) -> Self {
+        let positions: Vec<_> = conflict.positions.iter().map(|it| it.get()).collect();
+        let problem = self.with("positions", positions);
+        match &conflict.clause {
+            Clause::Stream { stream, expected, found } => problem
+                .with("clause", "stream")
+                .with("stream", stream.as_str())
+                .with("expected", json!(ExpectedJson(*expected)))
+                .with("current_revision", found.head().map(|revision| revision.get())),
+            Clause::Boundary => problem.with("clause", "boundary"),
+            Clause::Absent => problem.with("clause", "absent"),
+            Clause::Ids { stored, given } => {
+                problem.with("clause", "ids").with("stored", *stored).with("given", *given)
+            }
+        }
+    }
+
+    /// Its JSON.
+    pub(crate) fn json(&self) -> Value {
+        let code = self.code.to_string();
+        let mut problem = json!({
+            "type": format!("/errors/{code}"),
+            "title": title(self.code),
+            "status": self.code.status,
+            "detail": self.detail,
+            "code": code,
+            "name": self.code.name,
+        });
+        if let Some(problem) = problem.as_object_mut() {
+            problem.extend(self.fields.clone());
+        }
+        problem
+    }
+}
+
+/// A summary that does not change from one occurrence to the next.
+fn title(code: ErrorCode) -> &'static str {
+    match code.name {
+        "invalid" => "The request cannot be right",
+        "unauthenticated" => "Nobody knows who asks",
+        "denied" => "The caller may not do this",
+        "not_found" => "What is asked for is not there",
+        "method_not_allowed" => "This cannot be done with that",
+        "too_slow" => "The request did not arrive in time",
+        "too_large" => "Something is over its limit",
+        "unsupported_media" => "The request is of a kind that is not taken here",
+        "conflict" => "Something stands in the way",
+        "id_reused" => "An event id is stored already, with other content",
+        "stream_deleted" => "The stream is deleted for good",
+        "below_retention" => "What is asked about is no longer kept",
+        "lineage_changed" => "The token belongs to an earlier history of the log",
+        "rate_limited" => "The caller asks for more than it may have",
+        "overloaded" => "The server has too much to do",
+        "poisoned" => "The log takes nothing until it is opened again",
+        "outcome_unknown" => "The append may be stored, or may not be",
+        "corruption" => "Bytes on disk are not what was written",
+        _ => "The server cannot do this now",
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code.status);
+        let mut response = Response::new(Body::from(self.json().to_string()));
+        *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.code == ErrorCode::UNAUTHENTICATED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(self.code.status, 429 | 503) {
+            // Whole seconds, and at least one: at once would be no relief.
+            let after = self.retry_after.unwrap_or(Duration::from_secs(1));
+            let seconds = after.as_millis().div_ceil(1000).max(1);
+            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+fn after(retry: Retry) -> Option<Duration> {
+    match retry {
+        Retry::After(after) => Some(after),
+        _ => None,
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        let problem = Self::new(error.code(), error.to_string()).retry_after(after(error.retry()));
+        match &error {
+            AppendError::Conflict(conflict) => problem.with_conflict(conflict),
+            AppendError::IdReused { id, position } => {
+                problem.with("id", id.to_string()).with("position", position.get())
+            }
+            AppendError::Deleted { stream } => problem.with("stream", stream.as_str()),
+            _ => problem,
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let problem = Self::new(error.code(), error.to_string()).retry_after(after(error.retry()));
+        match &error {
+            ReadError::Deleted { stream } => problem.with("stream", stream.as_str()),
+            ReadError::LineageChanged { given, current } => {
+                problem.with("given", given.get()).with("current", current.get())
+            }
+            ReadError::Corruption { position, resume_at, .. } => problem
+                .with("position", position.get())
+                .with("resume_at", resume_at.map(|position| position.get())),
+            _ => problem,
+        }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::invalid(invalid.to_string())
+    }
+}
+
+impl From<InvalidName> for Problem {
+    fn from(invalid: InvalidName) -> Self {
+        Self::invalid(invalid.to_string())
+    }
+}
+
+impl From<EventJsonError> for Problem {
+    fn from(error: EventJsonError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        ReadError::from(refusal).into()
+    }
+}
+
+impl From<NoAccess> for Problem {
+    fn from(refused: NoAccess) -> Self {
+        refused.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_protocol::{ExpectedRevision, Position, Revision, StreamState};
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_says_which_clause_and_what_is_there() {
+        let conflict = Conflict {
+            clause: Clause::Stream {
+                stream: "order-1".to_owned(),
+                expected: ExpectedRevision::Exact(Revision::new(3)),
+                found: StreamState::At(Revision::new(4)),
+            },
+            positions: vec![Position::new(9)],
+        };
+        let problem = Problem::from(AppendError::Conflict(Box::new(conflict)));
+        let json = problem.json();
+        assert_eq!((&json["code"], &json["name"]), (&json!("NX2001"), &json!("conflict")));
+        assert_eq!((&json["clause"], &json["stream"]), (&json!("stream"), &json!("order-1")));
+        assert_eq!((&json["expected"], &json["current_revision"]), (&json!(3), &json!(4)));
+        assert_eq!(json["positions"], json!([9]));
+        assert_eq!(problem.into_response().status(), StatusCode::PRECONDITION_FAILED);
+    }
+
+    #[test]
+    fn who_comes_too_early_is_told_when_to_come_again() {
+        let retry_after = Duration::from_millis(1200);
+        let response = Problem::from(AppendError::Overloaded { waited_ms: 5, retry_after });
+        let response = response.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+    }
+
+    #[test]
+    fn each_code_has_a_title_of_its_own() {
+        let titles: std::collections::BTreeSet<_> = ErrorCode::ALL.map(title).into();
+        assert_eq!(titles.len(), ErrorCode::ALL.len());
+    }
+}

@@ -1,0 +1,111 @@
+//! Server-sent events: what is there, then what comes, until the client goes.
+//!
+//! An event is a message without a name, so that a page's `onmessage` gets it; markers have names. Every
+//! id is LINEAGE-POSITION: a client that comes back sends the last in `Last-Event-ID`, and goes on
+//! after it without a gap or a repeat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use nexus_protocol::{EventJson, Lineage, ReadError, Revision, SubscriptionItem};
+use serde_json::json;
+
+use super::call::EVENT_STREAM;
+use super::chunks::{self, Chunks};
+use super::events::token;
+use super::problem::Problem;
+use crate::door::Door;
+use crate::feed::Feed;
+
+/// A quiet stream says so often that it is there. It is also looked whether the client still may read.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a client waits before it comes back, in milliseconds.
+const RETRY_MS: u32 = 1000;
+/// Events that are looked for at a time.
+const EVENTS_MAX: u64 = 1024;
+
+/// Answers with what a feed gives; of the first events of a stream, those from a revision on.
+pub(crate) fn answer(
+    door: &Arc<Door>,
+    feed: Feed,
+    lineage: Lineage,
+    from: Option<Revision>,
+) -> Response {
+    let closing = door.closing();
+    chunks::answer(EVENT_STREAM, door, async move |chunks| {
+        if !chunks.send(Bytes::from(format!("retry: {RETRY_MS}\n\n"))).await {
+            return;
+        }
+        let ended = tokio::select! {
+            ended = deliver(feed, &chunks, lineage, from) => ended,
+            () = closing => Some(ReadError::Closed),
+            () = chunks.closed() => None,
+        };
+        if let Some(error) = ended {
+            let problem = Problem::from(error).json();
+            chunks.send(Bytes::from(format!("event: error\ndata: {problem}\n\n"))).await;
+        }
+    })
+}
+
+/// Delivers until nobody reads (`None`), or it cannot go on.
+async fn deliver(
+    mut feed: Feed,
+    chunks: &Chunks,
+    lineage: Lineage,
+    from: Option<Revision>,
+) -> Option<ReadError> {
+    let access = feed.access().clone();
+    loop {
+        let items = {
+            let mut next = std::pin::pin!(feed.next(EVENTS_MAX));
+            loop {
+                tokio::select! {
+                    items = &mut next => break items,
+                    () = tokio::time::sleep(KEEP_ALIVE) => {
+                        if let Err(error) = access.may_still_read() {
+                            return Some(error);
+                        }
+                        if !chunks.send(Bytes::from_static(b": still here\n\n")).await {
+                            return None;
+                        }
+                    }
+                }
+            }
+        };
+        let items = match items {
+            Ok(items) => items,
+            Err(error) => return Some(error),
+        };
+        let mut out = Vec::new();
+        items.iter().for_each(|item| write(item, lineage, from, &mut out));
+        if !out.is_empty() && !chunks.send(Bytes::from(out)).await {
+            return None;
+        }
+    }
+}
+
+fn write(item: &SubscriptionItem, lineage: Lineage, from: Option<Revision>, out: &mut Vec<u8>) {
+    let (name, position) = match item {
+        SubscriptionItem::Event(event) => {
+            if from.is_some_and(|from| event.revision() < from) {
+                return;
+            }
+            out.extend_from_slice(
+                format!("id: {}\ndata: ", token(lineage, event.position())).as_bytes(),
+            );
+            let written = serde_json::to_writer(&mut *out, &EventJson::from(event));
+            written.expect("an event has a JSON form");
+            out.extend_from_slice(b"\n\n");
+            return;
+        }
+        SubscriptionItem::CaughtUp { position } => ("caught_up", *position),
+        SubscriptionItem::FellBehind { position } => ("fell_behind", *position),
+        SubscriptionItem::Checkpoint { position } => ("checkpoint", Some(*position)),
+    };
+    let data = json!({ "position": position });
+    let id = position.map_or_else(String::new, |it| format!("id: {}\n", token(lineage, it)));
+    out.extend_from_slice(format!("{id}event: {name}\ndata: {data}\n\n").as_bytes());
+}
