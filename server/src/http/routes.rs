@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator};
 use super::call::{EVENT_STREAM, JSON, NDJSON};
 use super::route::Kind::{Filter, Flag, Number, Text, Time, Word};
 use super::route::{Answer, Content, Method, Parameter, Route};
-use super::{append, events, health, namespaces, snapshots, streams, tokens};
+use super::{append, events, health, namespaces, snapshots, socket, streams, tokens};
 
 const NAMESPACE: &[Parameter] =
     &[Parameter::new("namespace", Text, "The namespace; `default` where it is not said.")];
@@ -198,6 +198,18 @@ pub(crate) const ROUTES: &[Route] = &[
         group: "read",
         answers: &[answer(200, "The event.", body![JSON EventJson<'_>])],
         handler: handler!(events::by_id),
+        ..ROUTE
+    },
+    Route {
+        path: "/v1/ws",
+        id: "watch",
+        about: "A WebSocket, subprotocol `nexus.v1`: any number of channels with events as they come. Who \
+                asks is known by the header, or by a first frame within 5 s.",
+        group: "read",
+        open: true,
+        answers: &[answer(101, "Frames follow.", &[])],
+        problems: &[401, 404],
+        handler: handler!(socket::upgrade),
         ..ROUTE
     },
     Route {
