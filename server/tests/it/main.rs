@@ -5,5 +5,6 @@
 mod conformance;
 mod enemies;
 mod resume;
+mod sockets;
 mod stores;
 mod trust;

@@ -16,6 +16,8 @@ use tokio::runtime::Runtime;
 pub(crate) struct Running {
     pub(crate) runtime: Runtime,
     server: Option<Server>,
+    node: Node,
+    dev: bool,
     certificates: Arc<TempDir>,
 }
 
@@ -31,11 +33,13 @@ impl Running {
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
         let options = Options::new(certificate).listen(address).dev(dev);
+        let node = Node::over(engine).unwrap();
         let server = {
             let _entered = runtime.enter();
-            Server::start(Node::over(engine).unwrap(), options).unwrap()
+            Server::start(node.clone(), options).unwrap()
         };
-        Self { runtime, server: Some(server), certificates: Arc::clone(certificates) }
+        let certificates = Arc::clone(certificates);
+        Self { runtime, server: Some(server), node, dev, certificates }
     }
 
     /// Over this engine, and nobody without a token is let in.
@@ -55,6 +59,31 @@ impl Running {
     /// What it shows to prove who it is.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         Certificate::of_data_dir(self.certificates.path()).unwrap().chain.remove(0)
+    }
+
+    /// Whether everybody is let in, and HTTP is plain.
+    pub(crate) fn is_dev(&self) -> bool {
+        self.dev
+    }
+
+    /// The node behind the doors.
+    pub(crate) fn node(&self) -> Node {
+        self.node.clone()
+    }
+
+    /// Where it speaks HTTP.
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().http_address()
+    }
+
+    /// TLS that trusts its certificate, and nothing else.
+    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
