@@ -7,6 +7,8 @@ pub mod notify;
 mod options;
 mod quic;
 mod server;
+mod tls;
 
 pub use options::Options;
 pub use server::{Server, StartError};
+pub use tls::BadCertificate;

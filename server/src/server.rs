@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_node::Node;
-use nexus_node::config::Fingerprint;
+use nexus_node::config::{Certificate, Fingerprint};
 
 use crate::options::Options;
 use crate::quic::{Door, listener};
+use crate::tls::{BadCertificate, ShownCertificate};
 
 /// A server: it runs until it is shut down, or dropped.
 #[derive(Debug)]
 pub struct Server {
     endpoint: quinn::Endpoint,
     door: Arc<Door>,
-    fingerprint: Fingerprint,
+    certificate: Arc<ShownCertificate>,
     quic: SocketAddr,
     listening: tokio::task::JoinHandle<()>,
 }
@@ -40,8 +41,8 @@ pub enum StartError {
         address: SocketAddr,
     },
     /// The certificate cannot be used.
-    #[error("cannot use the certificate: {0}")]
-    Certificate(String),
+    #[error(transparent)]
+    Certificate(#[from] BadCertificate),
 }
 
 impl Server {
@@ -53,15 +54,16 @@ impl Server {
         if options.dev && !options.listen.ip().is_loopback() {
             return Err(StartError::DevNotOnLoopback { address: options.listen });
         }
-        let fingerprint = options.certificate.fingerprint();
         let door = Arc::new(Door::new(node, &options));
-        let endpoint = listener::bind(options)?;
+        let reset = listener::reset_key(&options.certificate);
+        let certificate = ShownCertificate::new(options.certificate)?;
+        let endpoint = listener::bind(options.listen, &certificate, reset)?;
         let quic = endpoint.local_addr().map_err(|source| StartError::Listen {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             source,
         })?;
         let listening = tokio::spawn(listener::listen(endpoint.clone(), Arc::clone(&door)));
-        Ok(Self { endpoint, door, fingerprint, quic, listening })
+        Ok(Self { endpoint, door, certificate, quic, listening })
     }
 
     /// Where it speaks QUIC.
@@ -69,9 +71,21 @@ impl Server {
         self.quic
     }
 
-    /// What a client pins.
+    /// What a client pins now.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.certificate.fingerprint()
+    }
+
+    /// Shows this certificate to connections that come from now on, at every door; those that are there
+    /// go on. Answers with what a client pins.
+    ///
+    /// # Errors
+    /// When it cannot be used, or its key is another's: the one before stays.
+    pub fn reload_certificate(
+        &self,
+        certificate: Certificate,
+    ) -> Result<Fingerprint, BadCertificate> {
+        self.certificate.replace(certificate)
     }
 
     /// Takes no more connections, lets what was asked for be answered for at most `grace`, and closes
