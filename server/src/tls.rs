@@ -95,7 +95,59 @@ impl ResolvesServerCert for ShownCertificate {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{
+        ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection,
+    };
+
     use super::*;
+
+    /// A whole handshake, and what a server says after it.
+    fn shake_hands(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Result<(), Error> {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+        while client.wants_write() || server.wants_write() {
+            let (mut there, mut back) = (Vec::new(), Vec::new());
+            while client.wants_write() {
+                client.write_tls(&mut there).unwrap();
+            }
+            let mut there = there.as_slice();
+            while !there.is_empty() {
+                server.read_tls(&mut there).unwrap();
+                server.process_new_packets()?;
+            }
+            while server.wants_write() {
+                server.write_tls(&mut back).unwrap();
+            }
+            let mut back = back.as_slice();
+            while !back.is_empty() {
+                client.read_tls(&mut back).unwrap();
+                client.process_new_packets()?;
+            }
+        }
+        assert!(!client.is_handshaking() && !server.is_handshaking());
+        Ok(())
+    }
+
+    #[test]
+    fn a_client_that_comes_again_sees_the_new_certificate() {
+        let first = Certificate::temporary().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(first.chain[0].clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = ClientConfig::builder_with_provider(provider);
+        let client = client.with_safe_default_protocol_versions().unwrap();
+        // It would resume its session if it could.
+        let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
+        let shown = ShownCertificate::new(first).unwrap();
+        let server = Arc::new(shown.config(&[]).unwrap());
+        shake_hands(&server, &client).unwrap();
+        shake_hands(&server, &client).unwrap();
+        shown.replace(Certificate::temporary().unwrap()).unwrap();
+        let refused = shake_hands(&server, &client).unwrap_err();
+        assert!(matches!(refused, Error::InvalidCertificate(_)), "{refused}");
+    }
 
     #[test]
     fn a_certificate_that_cannot_be_used_replaces_none() {

@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod conformance;
+mod certificates;
 mod enemies;
 mod resume;
 mod stores;
