@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::ConfigError;
 use super::files::{read, write_secret};
 use super::settings::Tls;
-use super::ConfigError;
 
 /// Folder of a data directory that holds the certificate.
 pub const TLS_DIR: &str = "tls";

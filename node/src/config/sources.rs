@@ -213,8 +213,9 @@ impl Loaded {
         let Settings { listen, dev, tls, .. } = &self.settings;
         if *dev && !listen.ip().is_loopback() {
             let source = self.source("listen");
-            let wrong =
-                format!("lets everybody in, and `listen` ({source}) is {listen}, no loopback address");
+            let wrong = format!(
+                "lets everybody in, and `listen` ({source}) is {listen}, no loopback address"
+            );
             add("dev", wrong, "leave it out, or listen on 127.0.0.1");
         }
         match (&tls.certificate, &tls.key) {
@@ -236,7 +237,9 @@ fn strange(environment: &HashMap<OsString, OsString>) -> Vec<String> {
     let tables = || KEYS.iter().filter_map(|key| Some(key.path.split_once('.')?.0));
     let known = |name: &str| KEYS.iter().any(|key| key.variable() == name);
     let like = |name: &str| {
-        tables().any(|table| name.strip_prefix(&variable_of(table)).is_some_and(|rest| rest.starts_with('_')))
+        tables().any(|table| {
+            name.strip_prefix(&variable_of(table)).is_some_and(|rest| rest.starts_with('_'))
+        })
     };
     let names = environment.keys().filter_map(|name| name.to_str());
     let mut strange: Vec<String> =

@@ -80,7 +80,8 @@ pub(crate) fn bind(
     reset: ring::hmac::Key,
 ) -> Result<Endpoint, StartError> {
     let tls = certificate.config(&[ALPN])?;
-    let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
+    let crypto =
+        QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
     UdpSocket::bind(address)

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
-mod conformance;
 mod certificates;
+mod conformance;
 mod enemies;
 mod resume;
 mod stores;

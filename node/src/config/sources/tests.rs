@@ -85,7 +85,10 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
         ("grace_s = -1", &["`grace_s`", "is -1", "seconds from 0 to 3600"]),
         ("grace_s = 1.5", &["`grace_s`", "is 1.5", "a whole number"]),
         ("grace_s = 1979-05-27", &["`grace_s`", "a whole number"]),
-        ("lisen = 'x'", &["`lisen`", "is not a setting: there are listen, dev, grace_s, tls, limits"]),
+        (
+            "lisen = 'x'",
+            &["`lisen`", "is not a setting: there are listen, dev, grace_s, tls, limits"],
+        ),
         ("limits = 5", &["`limits`", "is 5", "write [limits]", "connections_max"]),
         ("[limits]\nconnections = 5", &["`limits.connections`", "there are connections_max"]),
         ("[limits]\nconnections_max = 0", &["`limits.connections_max`", "from 1 to 1000000"]),
@@ -190,6 +193,8 @@ fn every_setting_has_a_key_and_a_row_of_the_reference() {
             assert!(row.contains(&format!("{least} to {most}")), "{row}");
         }
     }
-    let of_none = rows.iter().find(|row| !KEYS.iter().any(|key| row.contains(&format!("| `{}` |", key.path))));
+    let of_none = rows
+        .iter()
+        .find(|row| !KEYS.iter().any(|key| row.contains(&format!("| `{}` |", key.path))));
     assert_eq!(of_none, None, "the reference has a row of no setting");
 }

@@ -1,0 +1,33 @@
+//! `nexus completions`: what a shell needs to complete command lines.
+
+use crate::exit::Failure;
+use crate::output::Output;
+
+/// Prints a script with which a shell completes commands and options
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  nexus completions bash > ~/.local/share/bash-completion/completions/nexus
+  nexus completions zsh > ~/.zfunc/_nexus
+  nexus completions fish > ~/.config/fish/completions/nexus.fish
+
+zsh looks in the folders of its fpath: add `fpath+=~/.zfunc` before `compinit` in ~/.zshrc.")]
+pub(crate) struct Args {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+/// Runs the command; `line` is the whole command line.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn run(
+    args: &Args,
+    line: &mut clap::Command,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, line, "nexus", &mut script);
+    output.text(&String::from_utf8_lossy(&script))?;
+    output.flush()
+}
