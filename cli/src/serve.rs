@@ -53,13 +53,14 @@ struct Ready<'a> {
 /// When the directory cannot be opened, or the address cannot be had.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let dir = place.dir()?;
-    let Loaded { settings, .. } = args.flags.read(Some(dir))?;
+    let loaded = args.flags.read(Some(dir))?;
+    let settings = &loaded.settings;
     let node = Node::open(dir)?;
     if !settings.dev && node.has_no_tokens() {
         make_first_token(&node, dir)?;
     }
     let files = CertificateFiles::of(&settings.tls, dir)?;
-    let certificate = files.load()?;
+    let certificate = files.load().map_err(|error| bad_certificate(&loaded, &error))?;
     let fingerprint = certificate.fingerprint();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
@@ -71,7 +72,10 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         .limits(&settings.limits);
     runtime.block_on(async {
         let mut interruptions = Interruptions::new()?;
-        let server = Server::start(node, options)?;
+        let server = Server::start(node, options).map_err(|error| match error {
+            StartError::Certificate(error) => bad_certificate(&loaded, &error),
+            error => error.into(),
+        })?;
         announce(&server, dir, fingerprint, output)?;
         notify::ready();
         interruptions.next(|| reload(&server, &files)).await;
@@ -130,6 +134,16 @@ fn reload(server: &Server, files: &CertificateFiles) {
         Ok(fingerprint) => notice(format_args!("shows the certificate {fingerprint} from now on")),
         Err(why) => tracing::error!("the certificate stays the one it was: {why}"),
     }
+}
+
+/// A certificate that is set and cannot be used is a wrong setting, and says where it is set.
+fn bad_certificate(loaded: &Loaded, error: &dyn std::error::Error) -> Failure {
+    if loaded.settings.tls.certificate.is_none() {
+        return Failure::failed(described(error));
+    }
+    let (certificate, key) = (loaded.source("tls.certificate"), loaded.source("tls.key"));
+    Failure::usage(described(error))
+        .at(format_args!("`tls.certificate` ({certificate}) and `tls.key` ({key})"))
 }
 
 /// Signals that ask the process to end, or to read its certificate again.

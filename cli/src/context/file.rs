@@ -53,6 +53,10 @@ fn path() -> Option<PathBuf> {
     Some(folder.join("nexus").join("contexts.toml"))
 }
 
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 impl Contexts {
     /// Those of this user; none where there is no file.
     ///
@@ -66,7 +70,8 @@ impl Contexts {
         let shown = path.display();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            // A service whose home is no folder has none.
+            Err(error) if is_missing(&error) => return Ok(Self::default()),
             Err(error) => return Err(Failure::failed(format!("cannot read {shown}: {error}"))),
         };
         // What toml says of a value may repeat it, and it may be a token: only the line is said.

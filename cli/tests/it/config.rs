@@ -71,6 +71,28 @@ fn what_cannot_be_is_refused_by_all_commands_alike() {
 }
 
 #[test]
+fn a_certificate_that_cannot_be_used_is_a_wrong_setting() {
+    let folder = Folder::new();
+    let make = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        folder.file(&format!("{name}.pem"), made.cert.pem());
+        folder.file(&format!("{name}-key.pem"), made.signing_key.serialize_pem());
+    };
+    make("a");
+    make("b");
+    let check = |certificate: &str, key: &str, parts: &[&str]| {
+        let text = format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+        let file = folder.file("nexus.toml", text);
+        let ran = folder.run(&["serve", "--listen", "127.0.0.1:0", "--config", &file]);
+        ran.fails(2, &[&["`tls.certificate`", "`tls.key`", &file], parts].concat());
+    };
+    check("a.pem", "none.pem", &["cannot read", "none.pem"]);
+    check("a-key.pem", "a-key.pem", &["a-key.pem is not a PEM file with certificates"]);
+    check("a.pem", "a.pem", &["a.pem is not a PEM file with a private key"]);
+    check("a.pem", "b-key.pem", &["give both files of one certificate"]);
+}
+
+#[test]
 fn a_server_is_what_the_file_of_its_directory_says() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path("data")).unwrap();

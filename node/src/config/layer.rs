@@ -94,7 +94,8 @@ impl Layer {
                 let (key, source) = (path.clone(), self.source(&path));
                 problems.push(Problem { key, source, wrong, right });
             };
-            match (Key::of(&path), value) {
+            // A quoted name with a dot is one name, and not that of a key in a table.
+            match (Key::of(&path).filter(|_| !name.contains('.')), value) {
                 // What nothing is set to stays as it is.
                 (Some(_), Value::Empty(..)) => {}
                 (Some(key), value) if key.kind.takes(value) => {}

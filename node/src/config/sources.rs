@@ -197,7 +197,11 @@ impl Loaded {
         })
     }
 
-    fn source(&self, path: &str) -> Source {
+    /// Where a setting is from, by its path.
+    ///
+    /// # Panics
+    /// When it is no setting.
+    pub fn source(&self, path: &str) -> Source {
         let metadata = self.figment.find_metadata(path).expect("every value is of a layer");
         let keys: Vec<&str> = path.split('.').collect();
         source_of(&metadata.name, metadata.interpolate(&Profile::Default, &keys))

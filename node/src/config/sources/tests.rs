@@ -89,6 +89,7 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
             "lisen = 'x'",
             &["`lisen`", "is not a setting: there are listen, dev, grace_s, tls, limits"],
         ),
+        ("'limits.connections_max' = 5", &["`limits.connections_max`", "is not a setting"]),
         ("limits = 5", &["`limits`", "is 5", "write [limits]", "connections_max"]),
         ("[limits]\nconnections = 5", &["`limits.connections`", "there are connections_max"]),
         ("[limits]\nconnections_max = 0", &["`limits.connections_max`", "from 1 to 1000000"]),
