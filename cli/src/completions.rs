@@ -17,17 +17,19 @@ pub(crate) struct Args {
     shell: clap_complete::Shell,
 }
 
+/// The command line without what is hidden from people.
+fn shown(line: &clap::Command) -> clap::Command {
+    let commands = line.get_subcommands().filter(|command| !command.is_hide_set());
+    clap::Command::new("nexus").args(line.get_arguments()).subcommands(commands)
+}
+
 /// Runs the command; `line` is the whole command line.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn run(
-    args: &Args,
-    line: &mut clap::Command,
-    output: &mut Output,
-) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, line: &clap::Command, output: &mut Output) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, line, "nexus", &mut script);
+    clap_complete::generate(args.shell, &mut shown(line), "nexus", &mut script);
     output.text(&String::from_utf8_lossy(&script))?;
     output.flush()
 }

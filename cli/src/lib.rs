@@ -211,7 +211,7 @@ impl Command {
             Self::Token(placed) => token::run(&placed.command, place, output),
             Self::Ctx(command) => context::run(command, place, output),
             Self::Config(placed) => config::run(&placed.command, place, output),
-            Self::Completions(args) => completions::run(args, &mut Line::command(), output),
+            Self::Completions(args) => completions::run(args, &Line::command(), output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
             Self::Serve(placed) => serve::run(&placed.args, place, output),

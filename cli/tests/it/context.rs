@@ -156,6 +156,8 @@ fn shells_complete_every_command() {
         for word in ["append", "completions", "ctx", "tombstone", "grace-s"] {
             assert!(script.contains(word), "{shell} does not know {word}");
         }
+        let hidden = ["as soon as it is acknowledged", "__load"];
+        assert!(!hidden.iter().any(|of_load| script.contains(of_load)), "{shell}");
     }
     finish(bare().args(["completions", "ed"]), b"").fails(2, &["bash", "zsh", "fish"]);
     let bash = finish(bare().args(["completions", "bash"]), b"").done();
