@@ -235,10 +235,11 @@ fn refuse_foreign(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     if disk.metadata(&dir.join(NAMESPACES_DIR))?.is_some() {
         return Ok(());
     }
-    // What an opening that was interrupted leaves, and what a file system has at its root.
+    // What an opening that was interrupted leaves, what a file system has at its root, and what is put
+    // there before a server starts for the first time: its settings, its certificate.
     let is_ours = |name: &str| {
         name == LOCK_FILE
-            || name == "lost+found"
+            || ["lost+found", "nexus.toml", "tls"].contains(&name)
             || name.starts_with(io::DISK_FILE)
             || (name.starts_with("measure-") && name.ends_with(".tmp"))
     };

@@ -17,14 +17,11 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Connects; NEXUS_TOKEN says who asks.
+    /// Connects.
     ///
     /// # Errors
     /// When the address cannot be right, or no server takes the connection.
-    pub(crate) fn connect(mut address: Address) -> Result<Self, Failure> {
-        if let Some(token) = std::env::var("NEXUS_TOKEN").ok().filter(|token| !token.is_empty()) {
-            address = address.token(token.trim());
-        }
+    pub(crate) fn connect(address: Address) -> Result<Self, Failure> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build();
         let runtime =

@@ -200,8 +200,6 @@ fn no_answer(server: &str, limit: Duration) -> ConnectError {
     ConnectError::NotReachable { server: server.to_owned(), why }
 }
 
-/// TLS alerts of a certificate that is not trusted, as QUIC numbers them (RFC 9001, 4.8).
-const CERTIFICATE_ALERTS: std::ops::RangeInclusive<u64> = 0x12a..=0x131;
 /// All TLS alerts.
 const ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
 
@@ -209,12 +207,8 @@ fn not_connected(server: &str, error: &quinn::ConnectionError) -> ConnectError {
     let server = server.to_owned();
     match error {
         quinn::ConnectionError::TransportError(error)
-            if CERTIFICATE_ALERTS.contains(&u64::from(error.code)) =>
+            if let Some(why) = tls::why_not_trusted(u64::from(error.code), &error.reason) =>
         {
-            let why = format!(
-                "its certificate is not the one that was pinned, or not vouched for by the CA ({error}): \
-                 compare the fingerprint with what the server printed when it started"
-            );
             ConnectError::NotTrusted { server, why }
         }
         quinn::ConnectionError::TransportError(error)

@@ -1,6 +1,7 @@
 //! Servers over memory, each in a runtime of its own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +30,26 @@ impl Running {
     }
 
     fn listen(engine: Engine, address: SocketAddr, certificates: &Arc<TempDir>, dev: bool) -> Self {
+        let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
+        Self::show(engine, address, certificates, certificate, dev)
+    }
+
+    /// Over memory, showing this certificate.
+    pub(crate) fn showing(certificate: Certificate) -> Self {
+        let certificates = Arc::new(tempfile::tempdir().unwrap());
+        let address = ([127, 0, 0, 1], 0).into();
+        Self::show(Engine::in_memory(), address, &certificates, certificate, true)
+    }
+
+    fn show(
+        engine: Engine,
+        address: SocketAddr,
+        certificates: &Arc<TempDir>,
+        certificate: Certificate,
+        dev: bool,
+    ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
-        let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
         let options = Options::new(certificate).listen(address).dev(dev);
         let node = Node::over(engine).unwrap();
         let server = {
@@ -87,7 +105,18 @@ impl Running {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.server.as_ref().unwrap().quic_address()
+        self.server().quic_address()
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    /// A file beside its certificate.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.certificates.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// Over memory.
@@ -97,8 +126,7 @@ impl Running {
 
     /// Where it is reached.
     pub(crate) fn url(&self) -> String {
-        let server = self.server.as_ref().unwrap();
-        format!("nexus://{}?fingerprint={}", server.quic_address(), server.fingerprint())
+        format!("nexus://{}?fingerprint={}", self.address(), self.server().fingerprint())
     }
 
     /// A client of it, on its runtime.
