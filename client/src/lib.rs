@@ -16,6 +16,7 @@ mod client;
 mod connection;
 mod error;
 mod packets;
+pub mod raw;
 mod read;
 mod retry;
 mod subscribe;

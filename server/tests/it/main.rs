@@ -5,6 +5,7 @@
 mod certificates;
 mod conformance;
 mod enemies;
+mod raw;
 mod resume;
 mod sockets;
 mod stores;
