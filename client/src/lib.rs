@@ -14,16 +14,20 @@ mod ask;
 mod batches;
 mod client;
 mod connection;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 mod packets;
 mod read;
+mod remote;
 mod retry;
 mod subscribe;
 mod tls;
+mod trace;
 
 pub use address::Address;
 pub use append::PendingAppend;
 pub use client::{Client, connect};
-pub use error::ConnectError;
+pub use error::{CloseError, ConnectError};
 pub use read::Events;
 pub use subscribe::Subscription;

@@ -62,6 +62,12 @@ impl Place {
             (None, None) => std::env::var("NEXUS_SERVER").ok().filter(|server| !server.is_empty()),
         };
         let mut address = server.map(|server| server.parse::<Address>()).transpose()?;
+        if let Some(embedded) = address.as_ref().filter(|address| address.is_embedded()) {
+            return Err(Failure::usage(format!(
+                "{embedded} is no server: name a server as in --server nexus://HOST:PORT, or the \
+                 directory as in --data DIR"
+            )));
+        }
         if let (Some(there), Some(namespace)) = (&mut address, &namespace) {
             *there = there.clone().with_namespace(namespace);
         }
@@ -229,10 +235,7 @@ impl Store {
             }
             Reach::There(remote) => {
                 // What still reads from it goes on to its end.
-                if let Some(remote) = Arc::into_inner(remote) {
-                    remote.close();
-                }
-                Ok(())
+                Arc::into_inner(remote).map_or(Ok(()), Remote::close)
             }
         }
     }
