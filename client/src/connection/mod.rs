@@ -12,7 +12,7 @@ use nexus_protocol::ReadError;
 use nexus_protocol::wire::{
     Failure, Hello, PROTOCOL, PROTOCOL_OLDEST, PacketKind, Welcome, encode_packet,
 };
-use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig};
+use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
 use tokio::sync::{Mutex, watch};
 use tracing::Instrument;
 
@@ -29,10 +29,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// So often it is asked whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// What a server may send on one stream before it is read.
+/// What a server may send on one stream before it is read (I8). There is no smaller bound for all streams
+/// of a connection: readers that stop would use it up, and whoever reads on would wait for them.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-/// The same of all streams of a connection.
-const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 /// Why a server that wants a token did not get the one there is.
 const TOKEN_HELD_BACK: &str = "a token is needed, and is only sent to a server that is known: add \
@@ -204,7 +203,7 @@ fn transport() -> TransportConfig {
         .max_concurrent_uni_streams(0_u32.into())
         .datagram_receive_buffer_size(None)
         .stream_receive_window(STREAM_WINDOW.into())
-        .receive_window(CONNECTION_WINDOW.into())
+        .receive_window(VarInt::MAX)
         .send_window(SEND_WINDOW)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("some seconds fit")));

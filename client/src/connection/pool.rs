@@ -1,11 +1,11 @@
 //! [`Pool`]: the connections of a client, and who is on which.
 //!
-//! What shares a connection shares its window, and the processor time of the one task that drives it: a
-//! reader that stops, or a long read, holds up whoever is beside it. So the first half of the
-//! connections is for what is short, sessions of appends and questions, and the rest for reads and
-//! subscriptions; a client with one connection has everything on it. Within its half each goes where
-//! fewest are, and stays there: a session is on one connection at a time, so that its appends keep their
-//! order. A connection is made when the first that needs it comes.
+//! What shares a connection shares its congestion window, and the processor time of the one task that
+//! drives it: a long read slows down whoever is beside it. So the first half of the connections is for
+//! what is short, sessions of appends and questions, and the rest for reads and subscriptions; a client
+//! with one connection has everything on it. Within its half each goes where fewest are, and stays
+//! there: a session is on one connection at a time, so that its appends keep their order. A connection
+//! is made when the first that needs it comes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -4,6 +4,9 @@
 
 mod conformance;
 mod enemies;
+mod lost_answers;
+mod pool;
+mod relay;
 mod resume;
 mod stores;
 mod trust;
