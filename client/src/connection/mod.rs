@@ -139,9 +139,16 @@ impl Link {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let endpoint = Endpoint::client((any, 0).into()).map_err(|why| failed(why.to_string()))?;
-        let connecting = endpoint.connect_with(self.config.clone(), to, host_of(server));
-        let connecting = connecting.map_err(|why| failed(why.to_string()))?;
+        // In a task of its own: the connection outlives whoever needs it first, and its driver would keep
+        // the span open that it was made in.
+        let (config, host) = (self.config.clone(), host_of(server).to_owned());
+        let began = tokio::spawn(async move {
+            let endpoint = Endpoint::client((any, 0).into()).map_err(|why| why.to_string())?;
+            let connecting = endpoint.connect_with(config, to, &host);
+            connecting.map(|connecting| (endpoint, connecting)).map_err(|why| why.to_string())
+        });
+        let began = began.await.unwrap_or_else(|why| Err(why.to_string()));
+        let (endpoint, connecting) = began.map_err(failed)?;
         let connection = connecting.await.map_err(|why| not_connected(server, &why))?;
         self.greet(&connection, server).await?;
         Ok(Live { connection, _endpoint: endpoint })
