@@ -78,8 +78,9 @@ fn list_there(remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     let columns = [text("NAMESPACE"), number("EVENTS"), number("STREAMS")];
     let mut listing = output.list("namespaces", &columns);
     for name in remote.wait(remote.client.namespaces())? {
-        let stats =
-            remote.of_namespace(&NamespaceName::new(&name).map_err(ReadError::from)?)?.stats()?;
+        let there =
+            remote.client.in_namespace(&NamespaceName::new(&name).map_err(ReadError::from)?);
+        let stats = remote.wait(there.stats())?;
         let (events, streams) = (stats.events, stats.streams);
         let json = NamespaceJson { namespace: &name, events, streams };
         listing.push(&json, || vec![name.clone(), events.to_string(), streams.to_string()])?;
@@ -90,8 +91,7 @@ fn list_there(remote: &Remote, output: &mut Output) -> Result<(), Failure> {
 fn create_there(name: &NamespaceName, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     let there = remote.wait(remote.client.namespaces())?;
     let created = !there.iter().any(|there| there == name.as_str());
-    let other = remote.of_namespace(name)?;
-    other.create_namespace()?;
+    remote.wait(remote.client.in_namespace(name).create_namespace())?;
     print_created(name, created, output)
 }
 

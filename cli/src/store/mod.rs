@@ -13,7 +13,7 @@ use nexus_protocol::{
     StreamList, StreamState, Subscribe, SubscriptionItem,
 };
 
-pub(crate) use place::{Given, Place};
+pub(crate) use place::{Given, Place, server_address};
 pub(crate) use remote::Remote;
 
 use crate::exit::Failure;
@@ -124,10 +124,7 @@ impl Store {
             }
             Reach::There(remote) => {
                 // What still reads from it goes on to its end.
-                if let Some(remote) = Arc::into_inner(remote) {
-                    remote.close();
-                }
-                Ok(())
+                Arc::into_inner(remote).map_or(Ok(()), Remote::close)
             }
         }
     }

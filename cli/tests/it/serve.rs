@@ -118,6 +118,9 @@ fn commands_do_the_same_over_a_server() {
     let nobody = "nexus://127.0.0.1:1?timeout_ms=100";
     let nobody = finish(bare().args(["--server", nobody, "stats"]), b"");
     assert_eq!(nobody.code, 5, "{}", nobody.stderr);
+    let embedded = finish(bare().args(["--server", "file:///data", "stats"]), b"");
+    assert_eq!(embedded.code, 2, "{}", embedded.stderr);
+    assert!(embedded.stderr.contains("directory as in --data DIR"), "{}", embedded.stderr);
     let locked = folder.run(&["stats"]);
     assert_eq!(locked.code, 5, "{}", locked.stderr);
 }

@@ -5,6 +5,9 @@
 mod certificates;
 mod conformance;
 mod enemies;
+mod lost_answers;
+mod pool;
+mod relay;
 mod resume;
 mod sockets;
 mod stores;
