@@ -20,7 +20,7 @@ use crate::frame::{ChainDigest, LogOffset};
 use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{MANIFEST_FILE, Manifest, Sealed, SegmentEntry};
 use crate::node_state::{Cut, NodeStateFile};
-use crate::segment::window::Window;
+use crate::segment::window::{Window, write_again};
 use crate::segment::{
     Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader,
 };
@@ -162,10 +162,9 @@ pub(crate) fn recover(
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
     if mode == Recovery::Write {
         let vouched = follow.vouched.max(node_state.state().durable_end);
-        let ends = left.iter().map(|(_, sealed)| sealed.end_bytes).chain([end.offset_bytes]);
         assert_eq!(left.len() + 1, used, "each segment with a frame has an end");
-        for (segment, end) in open[..used].iter().zip(ends) {
-            make_durable(segment, vouched, end)?;
+        for segment in left.iter().map(|(segment, _)| segment).chain([&start.active]) {
+            make_durable(segment, vouched)?;
         }
         disk.sync_dir(&dir.join(SEGMENTS_DIR))?;
         disk.sync_dir(dir)?;
@@ -180,17 +179,17 @@ pub(crate) fn recover(
 /// What a killed process wrote and did not sync is whole in the page cache only. So is what a sync
 /// failed to write, and that the cache takes for clean: no later sync writes it. What no later frame
 /// and no node-state vouches for is therefore written again, the same bytes over themselves.
-fn make_durable(segment: &OpenSegment, vouched: LogOffset, end: u64) -> DiskResult<()> {
+fn make_durable(segment: &Segment, vouched: LogOffset) -> Result<(), LogError> {
     let from = match segment.entry.number.cmp(&vouched.segment) {
-        std::cmp::Ordering::Less => end,
+        std::cmp::Ordering::Less => u64::MAX,
         std::cmp::Ordering::Equal => vouched.offset_bytes,
         std::cmp::Ordering::Greater => HEADER_BLOCK_BYTES,
     };
-    let from = from - from % ALIGNMENT as u64;
-    if !crate::planted::is("unvouched-frames-not-written-again") {
-        crate::segment::window::write_again(&segment.file, from, end)?;
+    if from < u64::MAX && !crate::planted::is("unvouched-frames-not-written-again") {
+        write_again(segment, from)?;
     }
-    segment.file.sync()
+    let file = segment.log_file().expect("an open segment is written");
+    Ok(file.sync()?)
 }
 
 /// A cut that a crash interrupted is finished before anything is read, where anything may be written.

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nexus_protocol::Corruption;
+use nexus_protocol::{Corruption, CorruptionKind};
 
+use super::frames::kind_of;
+use super::{FrameSlot, HEADER_BLOCK_BYTES, Segment};
 use crate::error::LogError;
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES, Unknown};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskError, DiskFile, DiskResult, align_up};
@@ -102,6 +104,12 @@ impl Window {
         &mut self,
         offset: u64,
     ) -> DiskResult<Result<(FrameHeader, Bytes), FrameError>> {
+        let whole = self.whole_frame(offset)?;
+        Ok(whole.map(|(header, frame)| (header, frame.slice(HEADER_BYTES..))))
+    }
+
+    /// The same, as header and all bytes but the padding.
+    fn whole_frame(&mut self, offset: u64) -> DiskResult<Result<(FrameHeader, Bytes), FrameError>> {
         let head = self.get(offset, ALIGNMENT)?;
         if head.is_empty() {
             return Ok(Err(FrameError::Blank));
@@ -116,8 +124,7 @@ impl Window {
         if frame.len() < length {
             return Ok(Err(FrameError::Body));
         }
-        let body = frame.slice(HEADER_BYTES..);
-        Ok(header.check_body(&body).map(|()| (header, body)))
+        Ok(header.check_body(&frame[HEADER_BYTES..]).map(|()| (header, frame)))
     }
 
     /// Why the frame at `offset` cannot be read, where the disk is what is wrong with it: the first such
@@ -186,18 +193,46 @@ impl Window {
     }
 }
 
-/// Writes the bytes from `from` to `to` of a log file over themselves, both aligned. Not durable until
-/// synced.
-pub(crate) fn write_again(file: &Arc<dyn DiskFile>, from: u64, to: u64) -> DiskResult<()> {
-    assert!(io::is_aligned(from) && io::is_aligned(to), "frames begin and end at blocks");
-    let mut at = from;
-    while at < to {
-        let left = usize::try_from(to - at).unwrap_or(usize::MAX);
-        let mut buffer = AlignedBuffer::zeroed(left.min(WINDOW_BYTES));
-        io::read_exact_at(&**file, buffer.as_mut_slice(), at)?;
-        io::write_blocks_at(&**file, buffer.as_slice(), at)?;
-        at += buffer.as_slice().len() as u64;
+/// Writes the frames of an open segment over themselves, from the first that ends behind `from` on. Not
+/// durable until synced.
+///
+/// They are read once more for it: only what checks again, and is what a scan found there, is written
+/// (I5). The padding is zeros, whatever is read there.
+///
+/// # Errors
+/// The disk says no, or gives something else than before: then nothing of that frame is written.
+pub(crate) fn write_again(segment: &Segment, from: u64) -> Result<(), LogError> {
+    let table = segment.frames().expect("an open segment has frames");
+    let file = segment.log_file().expect("an open segment is written");
+    let ends_before = (0..table.slots.len()).take_while(|slot| table.end_of(*slot) <= from).count();
+    // Frames without events, which are in no slot, may stand between.
+    let mut at = ends_before.checked_sub(1).map_or(HEADER_BLOCK_BYTES, |slot| table.end_of(slot));
+    let mut slots = table.slots[ends_before..].iter().peekable();
+    let mut window = Window::new(Arc::clone(file))?;
+    while at < table.end_bytes {
+        let (header, frame) = match window.whole_frame(at)? {
+            Ok(read) => read,
+            Err(error) => return Err(LogError::corrupt(file.path(), at, kind_of(error))),
+        };
+        let next_slot = slots.peek().map_or(table.end_bytes, |slot| slot.offset_bytes);
+        let end = at + header.padded_bytes();
+        let holds = header.local.salt == segment.entry.salt
+            && match slots.next_if(|slot| slot.offset_bytes == at) {
+                Some(slot) => FrameSlot::of(at, &header) == Some(*slot),
+                None => FrameSlot::of(at, &header).is_none() && end <= next_slot,
+            };
+        if !holds {
+            let kind = CorruptionKind::Malformed("frame: another was there before".into());
+            return Err(LogError::corrupt(file.path(), at, kind));
+        }
+        if end > from {
+            let mut buffer = AlignedBuffer::zeroed(align_up(frame.len()));
+            buffer.as_mut_slice()[..frame.len()].copy_from_slice(&frame);
+            io::write_blocks_at(&**file, buffer.as_slice(), at)?;
+        }
+        at = end;
     }
-    assert!(at == to.max(from), "all of it was written, and nothing else");
+    assert_eq!(at, table.end_bytes, "whole frames were written, and nothing else");
+    assert!(slots.next().is_none(), "each frame of events was come by");
     Ok(())
 }

@@ -11,8 +11,10 @@ use nexus_engine::io::sim::{CrashOptions, CrashPoints, Fault};
 use nexus_protocol::{Append, AppendError, Read};
 
 use crate::history::{Line, numbered};
-use crate::stores::{SHAPE, Store};
+use crate::stores::{SHAPE, Store, corruption, segment};
 use crate::workload::{DIR, SECOND, Slow};
+
+const BLOCK: u64 = 4096;
 
 fn one(number: u64) -> Append {
     Append::to("s-1").event(numbered(number, 300))
@@ -169,5 +171,40 @@ fn a_namespace_whose_name_was_not_made_durable_is_so_once_it_is_opened() {
         let crashed = SHAPE.open(&store.disk.durable_image());
         let found = crashed.namespace(SECOND).map(|namespace| namespace.read(Read::all()));
         assert_eq!(found.unwrap().into_iter().map(Result::unwrap).count(), 1, "{nth}");
+    }
+}
+
+/// Opens what a killed process left, while the `nth` read of the segment gives one wrong bit; the last
+/// frame, of which that is, is vouched for by nothing. Answers whether that was refused.
+fn misread(nth: u64, at: u64) -> Option<bool> {
+    let mut store = Store::new();
+    store.fill(6, 300);
+    let (disk, _) = store.killed();
+    let whole = disk.read_back(segment(1));
+    disk.schedule(Fault::read(nth).at(segment(1)).flipping(at));
+    let refused = match SHAPE.options(&disk).open(DIR) {
+        Ok(_) => false,
+        Err(error) => {
+            let corruption = corruption(&error).unwrap_or_else(|| panic!("{error}"));
+            assert_eq!((&*corruption.file, corruption.offset_bytes), (&*segment(1), 7 * BLOCK));
+            true
+        }
+    };
+    let left = disk.read_back(segment(1));
+    let start = usize::try_from(7 * BLOCK).unwrap();
+    assert_eq!(left[..start], whole[..start], "read {nth}, byte {at}");
+    // Misread at first it is as a frame that a crash tore, which is cut.
+    let is_cut = left[start..].iter().all(|byte| *byte == 0);
+    assert!(left[start..] == whole[start..] || (is_cut && !refused), "read {nth}, byte {at}");
+    (disk.faults_struck() > 0).then_some(refused)
+}
+
+#[test]
+fn what_is_misread_is_not_written_over_what_was_acknowledged() {
+    // The position in the header, the record, and the padding, which is zeros whatever is read.
+    for (byte, wanted) in [(20, 1), (300, 1), (4000, 0)] {
+        let at = 7 * BLOCK + byte;
+        let refused = (1..).map_while(|nth| misread(nth, at)).filter(|refused| *refused).count();
+        assert_eq!(refused, wanted, "byte {byte}");
     }
 }
