@@ -192,6 +192,10 @@ fn make_durable(segment: &Segment, vouched: LogOffset) -> Result<(), LogError> {
     Ok(file.sync()?)
 }
 
+/// What is wrong with a node-state whose cut the log went on behind.
+pub(crate) const STALE_CUT: &str =
+    "cut: the log went on behind it, so that node-state is older than the log";
+
 /// A cut that a crash interrupted is finished before anything is read, where anything may be written.
 /// A reader finishes none, and sees nothing behind it: where that is, is answered.
 fn finish_cut(
@@ -200,11 +204,9 @@ fn finish_cut(
     mode: Recovery,
 ) -> Result<Option<LogOffset>, LogError> {
     let Some(recorded) = node_state.state().cut else { return Ok(None) };
-    if went_on_behind(recorded, open)? {
+    if went_on_behind(recorded, open, mode)? {
         if !node_state.may_be_reset() {
-            return Err(node_state.contradicted(
-                "cut: the log went on behind it, so that node-state is older than the log",
-            ));
+            return Err(node_state.contradicted(STALE_CUT));
         }
         if mode == Recovery::Write {
             node_state.update(|state| state.cut = None)?;
@@ -221,22 +223,33 @@ fn finish_cut(
 
 /// Whether the log went on after a cut was done: the record of it is older than the log, and to obey
 /// it would be to zero what was acknowledged since. A log that went on for one frame only does not
-/// show it; such a frame has nothing that vouches for it.
-fn went_on_behind(cut: Cut, open: &[OpenSegment]) -> Result<bool, LogError> {
+/// show it; such a frame has nothing that vouches for it. Nor does one of which it is not known what was
+/// durable when the cut was decided: frames that are cut may have been.
+fn went_on_behind(cut: Cut, open: &[OpenSegment], mode: Recovery) -> Result<bool, LogError> {
     let Some(first) = open.iter().position(|it| it.entry.number == cut.at.segment) else {
         // Nothing of a sealed segment is ever cut.
         return Ok(true);
     };
     for segment in open[first..].iter().filter(|it| it.fenced.is_none()) {
-        let is_cut = segment.entry.number == cut.at.segment;
-        let from = if is_cut { cut.at.offset_bytes } else { HEADER_BLOCK_BYTES };
-        let from = from.next_multiple_of(ALIGNMENT as u64);
-        let mut window = Window::new(Arc::clone(&segment.file))?;
-        if durable_end_behind(&mut window, segment.entry.salt, from)? > cut.until {
+        // Nothing is left out: what is behind the cut is what is asked.
+        let mut window = window_of(segment, None, mode)?;
+        if went_on_in(&mut window, &segment.entry, cut)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The same, as one segment says.
+pub(crate) fn went_on_in(
+    window: &mut Window,
+    segment: &SegmentEntry,
+    cut: Cut,
+) -> Result<bool, LogError> {
+    match (cut.start_in(segment.number), cut.until) {
+        (Some(from), Some(until)) => Ok(durable_end_behind(window, segment.salt, from)? > until),
+        _ => Ok(false),
+    }
 }
 
 /// The bytes of a segment that are not to be cut.
