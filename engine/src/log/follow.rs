@@ -9,6 +9,7 @@ use nexus_protocol::{RecordedEvent, Timestamp};
 
 use crate::error::LogError;
 use crate::frame::{ChainDigest, EntryId, FrameError, FrameHeader, LogOffset, digest};
+use crate::io::ALIGNMENT;
 use crate::manifest::Sealed;
 use crate::segment::window::Window;
 use crate::segment::{FrameSlot, FrameTable, HEADER_BLOCK_BYTES};
@@ -127,10 +128,11 @@ pub(crate) fn scan_until(
 pub(crate) fn resync(
     window: &mut Window,
     salt: u64,
-    offset: u64,
+    mut offset: u64,
     next_position: u64,
 ) -> Result<Option<(u64, FrameHeader, Bytes)>, LogError> {
-    for (at, _) in window.headers_from(offset, salt)? {
+    while let Some((at, _)) = window.next_header(offset, salt)? {
+        offset = at + ALIGNMENT as u64;
         if let Ok((header, body)) = window.frame(at)?
             && header.replicated.first_position >= next_position
         {

@@ -82,6 +82,13 @@ impl Window {
         let mut done = 0;
         for block in buffer.chunks_mut(ALIGNMENT) {
             let at = offset + done as u64;
+            let left = usize::try_from(self.len_bytes.saturating_sub(at)).unwrap_or(usize::MAX);
+            if self.unreadable.as_ref().is_some_and(|noted| noted.contains_key(&at)) {
+                // A disk takes seconds to give a bad block up: it is asked once.
+                block.fill(0);
+                done += block.len().min(left);
+                continue;
+            }
             done += match (io::read_full_at(&*self.file, block, at), &mut self.unreadable) {
                 (Ok(got), _) if got < block.len() => return Ok(done + got),
                 (Ok(got), _) => got,
@@ -89,8 +96,7 @@ impl Window {
                     // What a read that failed left there is not what was written.
                     block.fill(0);
                     unreadable.insert(at, error);
-                    let left = usize::try_from(self.len_bytes.saturating_sub(at));
-                    block.len().min(left.unwrap_or(usize::MAX))
+                    block.len().min(left)
                 }
                 (Err(_), None) if at >= want => break,
                 (Err(error), None) => return Err(error),
@@ -165,10 +171,26 @@ impl Window {
         salt: u64,
     ) -> Result<Vec<(u64, FrameHeader)>, LogError> {
         let mut found = Vec::new();
+        while let Some((at, header)) = self.next_header(offset, salt)? {
+            found.push((at, header));
+            offset = at + ALIGNMENT as u64;
+        }
+        Ok(found)
+    }
+
+    /// The first of them.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn next_header(
+        &mut self,
+        mut offset: u64,
+        salt: u64,
+    ) -> Result<Option<(u64, FrameHeader)>, LogError> {
         while offset < self.len_bytes {
             let block = self.get(offset, ALIGNMENT)?;
             match FrameHeader::decode(&block) {
-                Ok(header) if header.local.salt == salt => found.push((offset, header)),
+                Ok(header) if header.local.salt == salt => return Ok(Some((offset, header))),
                 Err(FrameError::Unknown(unknown)) if FrameHeader::salt_of(&block) == Some(salt) => {
                     return Err(self.newer(offset, unknown));
                 }
@@ -176,7 +198,7 @@ impl Window {
             }
             offset += ALIGNMENT as u64;
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// End of the last block from `offset` on that holds anything but zeros.
@@ -235,4 +257,31 @@ pub(crate) fn write_again(segment: &Segment, from: u64) -> Result<(), LogError> 
     assert_eq!(at, table.end_bytes, "whole frames were written, and nothing else");
     assert!(slots.next().is_none(), "each frame of events was come by");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::io::{Disk, FileKind, OpenMode, SimDisk};
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_asked_for_once() {
+        let (disk, path) = (SimDisk::default(), Path::new("/file"));
+        let file = disk.open(path, OpenMode::Create, FileKind::Plain).unwrap();
+        io::write_all_at(&*file, &[1; 40 * ALIGNMENT], 0).unwrap();
+        disk.fail_reads(path, 0..40 * ALIGNMENT as u64);
+        let mut window = Window::around_damage(file).unwrap();
+        let reads = |window: &mut Window, block: u64| {
+            let before = disk.trace().read_count();
+            let bytes = window.get(block * ALIGNMENT as u64, ALIGNMENT).unwrap();
+            assert_eq!(bytes, ZEROS[..], "what cannot be read is as zeros");
+            disk.trace().read_count() - before
+        };
+        // The rest of the file, at once and then block by block; and so once more from the start.
+        assert_eq!(reads(&mut window, 20), 1 + 20);
+        assert_eq!(reads(&mut window, 0), 1 + 20);
+        assert_eq!(window.unreadable.map(|noted| noted.len()), Some(40));
+    }
 }
