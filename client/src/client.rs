@@ -146,6 +146,18 @@ impl Client {
         }
     }
 
+    /// Deletes the namespace that this client is bound to, for good, with all its events. Whoever uses it
+    /// is told that it is not there.
+    ///
+    /// # Errors
+    /// As [`AppendError`] says; `Unknown` where it may be deleted.
+    pub async fn delete_namespace(&self) -> Result<(), AppendError> {
+        match self.change(Operation::DeleteNamespace, Bytes::new()).await? {
+            Answer::Done => Ok(()),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
     /// Makes a token: what it is revoked by, and the token itself, which is shown this once.
     ///
     /// # Errors

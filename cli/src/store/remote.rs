@@ -84,6 +84,10 @@ impl OfNamespace<'_> {
     pub(crate) fn create_namespace(&self) -> Result<(), AppendError> {
         self.remote.wait(self.client.create_namespace())
     }
+
+    pub(crate) fn delete_namespace(&self) -> Result<(), AppendError> {
+        self.remote.wait(self.client.delete_namespace())
+    }
 }
 
 impl From<ConnectError> for Failure {
