@@ -36,6 +36,11 @@ impl Namespace {
         &self.name
     }
 
+    /// Whether it was deleted, or is about to be: this handle is of no use any more.
+    pub fn is_deleted(&self) -> bool {
+        self.committer.log.is_ended()
+    }
+
     /// Identity of the log.
     pub fn log_id(&self) -> LogId {
         self.committer.log.log_id

@@ -150,6 +150,7 @@ fn handles_that_are_left_answer_that_the_store_was_closed() {
     let foreign = seams.frames_after(first).unwrap();
     assert!(frames > first && !foreign.is_empty());
     store.engine.delete_namespace(SECOND).unwrap();
+    assert!(second.is_deleted() && !store.engine.is_deleted());
     let before = store.disk.op_count();
     check_closed(&second);
     seams.append_frames(&foreign, |_| ()).unwrap_err();

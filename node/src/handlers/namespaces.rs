@@ -32,7 +32,8 @@ impl Node {
     }
 
     /// Deletes a namespace for good, with all its events. Blocks until that is durable. Whoever still
-    /// holds an [`Access`](crate::Access) to it is answered that the store is closed.
+    /// holds an [`Access`](crate::Access) to it is answered that there is no such namespace, or, of what
+    /// was under way, that the store is closed.
     ///
     /// # Errors
     /// `Denied` when the principal may not manage namespaces, `NotFound` when there is none of that name,
@@ -87,9 +88,10 @@ mod tests {
             assert!(matches!(refused, AppendError::Invalid(_)), "{name}: {refused}");
         }
         node.delete_namespace(&operator, "audit").unwrap();
-        let closed = access.append(append()).unwrap().wait().unwrap_err();
-        assert_eq!(closed, AppendError::Unavailable(Unavailable::Closed));
-        assert_eq!(access.head().unwrap_err(), ReadError::Closed);
+        let gone = access.append(append()).unwrap_err();
+        assert!(matches!(gone, AppendError::NotFound { .. }), "{gone}");
+        let gone = access.head().unwrap_err();
+        assert!(matches!(gone, ReadError::NotFound { .. }), "{gone}");
         assert!(node.access(Principal::local(), "audit").is_err());
         let refused = node.delete_namespace(&operator, "audit").unwrap_err();
         assert!(matches!(refused, AppendError::NotFound { .. }), "{refused}");
