@@ -214,6 +214,16 @@ impl Client {
         self.asked("create namespace", created).await
     }
 
+    /// Deletes the namespace that this client is bound to, for good, with all its events. Whoever uses it
+    /// is told that it is not there.
+    ///
+    /// # Errors
+    /// As [`AppendError`] says; `Unknown` where it may be deleted.
+    pub async fn delete_namespace(&self) -> Result<(), AppendError> {
+        let deleted = async { reach!(self, there => there.delete_namespace().await) };
+        self.asked("delete namespace", deleted).await
+    }
+
     /// Makes a token: what it is revoked by, and the token itself, which is shown this once. One that is
     /// made in a data directory is good for a server that opens it later.
     ///

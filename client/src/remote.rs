@@ -122,6 +122,13 @@ impl Remote {
         }
     }
 
+    pub(crate) async fn delete_namespace(&self) -> Result<(), AppendError> {
+        match self.change(Operation::DeleteNamespace, Bytes::new()).await? {
+            Answer::Done => Ok(()),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
     pub(crate) async fn create_token(
         &self,
         name: &str,

@@ -104,6 +104,14 @@ fn commands_do_the_same_over_a_server() {
     assert_eq!(serving.json(&["namespace", "create", "audit"])["created"], true);
     assert_eq!(serving.json(&["namespace", "list"])["namespaces"].as_array().unwrap().len(), 2);
     assert_eq!(serving.json(&["--namespace", "audit", "stats"])["events"], 0);
+    let delete = ["namespace", "delete", "audit"];
+    finish(serving.command().args(delete), b"audit\n").fails(2, &["for good", "pass --yes"]);
+    let deleted = serving.json(&["namespace", "delete", "audit", "--yes"]);
+    assert_eq!((&deleted["namespace"], &deleted["deleted"]), (&"audit".into(), &true.into()));
+    finish(serving.command().args(delete).arg("--yes"), b"").fails(1, &["no namespace \"audit\""]);
+    let default = ["namespace", "delete", "default", "--yes"];
+    finish(serving.command().args(default), b"").fails(2, &["there must be"]);
+    assert_eq!(serving.json(&["namespace", "list"])["namespaces"].as_array().unwrap().len(), 1);
     let exported = serving.done(&["export"]);
     assert_eq!(lines(&exported).len(), 1);
     let again = Folder::new();

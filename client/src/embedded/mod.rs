@@ -149,6 +149,11 @@ impl Embedded {
         self.change_node(move |node, principal| node.create_namespace(principal, &name)).await
     }
 
+    pub(crate) async fn delete_namespace(&self) -> Result<(), AppendError> {
+        let name = Arc::clone(&self.namespace);
+        self.change_node(move |node, principal| node.delete_namespace(principal, &name)).await
+    }
+
     pub(crate) async fn create_token(
         &self,
         name: &str,

@@ -351,6 +351,18 @@ pub(crate) const ROUTES: &[Route] = &[
         ..ROUTE
     },
     Route {
+        method: Method::Delete,
+        path: "/v1/namespaces/{name}",
+        id: "deleteNamespace",
+        about: "Deletes a namespace for good, with all its events; `default` stays.",
+        group: "operate",
+        query: &[],
+        answers: &[answer(204, "It is deleted.", &[])],
+        problems: &[504],
+        handler: handler!(namespaces::delete),
+        ..ROUTE
+    },
+    Route {
         path: "/v1/tokens",
         id: "listTokens",
         about: "Lists the tokens that hold, without their secrets.",
