@@ -12,6 +12,8 @@ use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::http::Http;
+
 /// A server, and the runtime that runs it.
 pub(crate) struct Running {
     pub(crate) runtime: Runtime,
@@ -23,14 +25,24 @@ impl Running {
     /// Over this engine.
     pub(crate) fn over(engine: Engine) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
-        Self::listen(engine, ([127, 0, 0, 1], 0).into(), &certificates, true)
+        Self::listen(engine, &certificates, |options| options.dev(true))
     }
 
-    fn listen(engine: Engine, address: SocketAddr, certificates: &Arc<TempDir>, dev: bool) -> Self {
+    /// Over this engine, with other limits.
+    pub(crate) fn with(engine: Engine, change: impl FnOnce(Options) -> Options) -> Self {
+        let certificates = Arc::new(tempfile::tempdir().unwrap());
+        Self::listen(engine, &certificates, change)
+    }
+
+    fn listen(
+        engine: Engine,
+        certificates: &Arc<TempDir>,
+        change: impl FnOnce(Options) -> Options,
+    ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
-        let options = Options::new(certificate).listen(address).dev(dev);
+        let options = change(Options::new(certificate));
         let server = {
             let _entered = runtime.enter();
             Server::start(Node::over(engine).unwrap(), options).unwrap()
@@ -41,7 +53,7 @@ impl Running {
     /// Over this engine, and nobody without a token is let in.
     pub(crate) fn guarded(engine: Engine) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
-        Self::listen(engine, ([127, 0, 0, 1], 0).into(), &certificates, false)
+        Self::listen(engine, &certificates, |options| options)
     }
 
     /// Goes, and comes back at the same address, with the same certificate.
@@ -49,7 +61,7 @@ impl Running {
         let server = self.server.take().unwrap();
         let address = server.quic_address();
         let _ = self.runtime.block_on(server.shut_down(Duration::from_secs(5)));
-        Self::listen(open(), address, &self.certificates, true)
+        Self::listen(open(), &self.certificates, |options| options.dev(true).listen(address))
     }
 
     /// What it shows to prove who it is.
@@ -59,6 +71,16 @@ impl Running {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.as_ref().unwrap().quic_address()
+    }
+
+    /// Where it speaks HTTP.
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().http_address()
+    }
+
+    /// A client that speaks HTTP.
+    pub(crate) fn http(&self) -> Http {
+        Http::new(self.http_address())
     }
 
     /// Over memory.
