@@ -8,8 +8,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use nexus_node::{Access, EventsIter};
 use nexus_protocol::{
-    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError,
-    RecordedEvent, Revision, Start, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
+    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, RecordedEvent,
+    Revision, Start, StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
 };
 use serde::Serialize;
 
@@ -77,6 +77,8 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
     }
     only_followed(&call)?;
     if call.wants(NDJSON) {
+        let asked = access.clone();
+        check_there(&blocking(move || asked.stream_info(&stream)).await?)?;
         return lines(&call, access, read).await;
     }
     let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
@@ -85,10 +87,7 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         Ok((page, access.stream_info(&stream)?))
     })
     .await?;
-    if info.state == StreamState::Missing {
-        let stream = info.stream.as_str();
-        return Err(ReadError::NotFound { what: format!("stream {stream:?}") }.into());
-    }
+    check_there(&info)?;
     let head_revision = info.state.head().map(Revision::get);
     let next = page.next.as_ref().map(|event| event.revision().get());
     let answer = StreamPage { events: raw(&page.events), next, head_revision };
@@ -97,6 +96,15 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         response.headers_mut().insert(header::ETAG, etag(revision));
     }
     Ok(response)
+}
+
+/// Refuses what never had an event.
+fn check_there(info: &StreamInfo) -> Result<(), ReadError> {
+    if info.state == StreamState::Missing {
+        let stream = info.stream.as_str();
+        return Err(ReadError::NotFound { what: format!("stream {stream:?}") });
+    }
+    Ok(())
 }
 
 /// `GET /v1/events`
@@ -218,7 +226,8 @@ fn direction(call: &Call) -> Result<Direction, Problem> {
 fn from(call: &Call, lineage: Lineage) -> Result<From, Problem> {
     let revision = call.parsed("from")?.map(From::Revision);
     let at = call.text("from_position");
-    let at = at.map(|text| position("query parameter `from_position`", text, lineage)).transpose()?;
+    let at =
+        at.map(|text| position("query parameter `from_position`", text, lineage)).transpose()?;
     let time = call.parsed::<Timestamp>("from_time")?.map(From::Time);
     let mut given = [revision, at.map(From::Position), time].into_iter().flatten();
     let from = given.next().unwrap_or_default();

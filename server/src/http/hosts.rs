@@ -62,7 +62,9 @@ pub(crate) struct Hosts {
 
 /// Lets a request through, unless the server is in dev mode and a page from elsewhere asks.
 pub(crate) async fn check(hosts: Arc<Hosts>, request: Request, next: Next) -> Response {
-    if hosts.dev && let Err(detail) = hosts.is_local(&request) {
+    if hosts.dev
+        && let Err(detail) = hosts.is_local(&request)
+    {
         return Problem::new(ErrorCode::DENIED, detail).into_response();
     }
     next.run(request).await
@@ -76,7 +78,7 @@ impl Hosts {
         let host = request.uri().authority().map(Authority::as_str).or_else(|| text(header::HOST));
         if !host.is_some_and(is_loopback) {
             return Err(
-                "a server in dev mode is asked by a name of this machine only: use 127.0.0.1"
+                "a server in dev mode is asked by a name of this machine only: use 127.0.0.1",
             );
         }
         let origin = text(header::ORIGIN);

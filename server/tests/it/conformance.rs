@@ -28,8 +28,7 @@ fn over_http(style: Style, speak: fn(Http) -> Http) -> usize {
     let servers = RefCell::new(Vec::new());
     let cases = event_store::run_all(|| {
         let running = Running::in_memory();
-        let store =
-            HttpStore::new(speak(running.http()), running.runtime.handle().clone(), style);
+        let store = HttpStore::new(speak(running.http()), running.runtime.handle().clone(), style);
         servers.borrow_mut().push(running);
         store
     });

@@ -57,10 +57,15 @@ impl Running {
     }
 
     /// Goes, and comes back at the same address, with the same certificate.
-    pub(crate) fn restart(mut self, open: &impl Fn() -> Engine) -> Self {
+    pub(crate) fn restart(self, open: &impl Fn() -> Engine) -> Self {
+        self.restart_within(Duration::from_secs(5), open)
+    }
+
+    /// The same, with so much time for what is under way.
+    pub(crate) fn restart_within(mut self, grace: Duration, open: &impl Fn() -> Engine) -> Self {
         let server = self.server.take().unwrap();
         let address = server.quic_address();
-        let _ = self.runtime.block_on(server.shut_down(Duration::from_secs(5)));
+        let _ = self.runtime.block_on(server.shut_down(grace));
         Self::listen(open(), &self.certificates, |options| options.dev(true).listen(address))
     }
 

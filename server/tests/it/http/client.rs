@@ -159,7 +159,10 @@ impl Http {
 
     /// Sends a request; the answer's body is still to come. The connection of one that is read to its end
     /// is kept by [`Ask::send`] only.
-    async fn request(&self, request: Request<Payload>) -> Result<(Response<Incoming>, Sender), Lost> {
+    async fn request(
+        &self,
+        request: Request<Payload>,
+    ) -> Result<(Response<Incoming>, Sender), Lost> {
         let mut request = request;
         loop {
             let kept = self.kept();

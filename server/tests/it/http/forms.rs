@@ -236,7 +236,9 @@ fn conflict(problem: &Value) -> Conflict {
         "ids" => Clause::Ids { stored: size("stored"), given: size("given") },
         "stream" => Clause::Stream {
             stream: text(problem, "stream"),
-            expected: serde_json::from_value::<ExpectedJson>(problem["expected"].clone()).unwrap().0,
+            expected: serde_json::from_value::<ExpectedJson>(problem["expected"].clone())
+                .unwrap()
+                .0,
             found: state(&text(problem, "current_state"), number(problem, "current_revision")),
         },
         other => panic!("no clause: {other}"),

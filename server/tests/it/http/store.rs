@@ -76,7 +76,11 @@ impl HttpStore {
 
     async fn append_answer(&self, ask: Ask) -> Result<Answer, AppendError> {
         let answer = self.send(ask).await.map_err(not_reachable)?;
-        if answer.status.is_success() { Ok(answer) } else { Err(forms::append_error(&answer.json())) }
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            Err(forms::append_error(&answer.json()))
+        }
     }
 
     async fn delete(
@@ -245,11 +249,15 @@ async fn lines(http: &Http, read: &Read, items: &Items<RecordedEvent>) -> Result
     }
     let ask = http.get(query.path(&path)).header("accept", "application/x-ndjson");
     let answer = ask.open().await.map_err(unavailable)?;
+    if answer.status() == StatusCode::NOT_FOUND && read.stream.is_some() {
+        return Ok(());
+    }
     let is_there = answer.status().is_success();
     let mut lines = Lines::new(answer.into_body());
     if !is_there {
         use http_body_util::BodyExt as _;
-        let body = lines.into_body().collect().await.map_err(|why| unavailable(Lost(why.to_string())))?;
+        let body =
+            lines.into_body().collect().await.map_err(|why| unavailable(Lost(why.to_string())))?;
         return Err(forms::read_error(&serde_json::from_slice(&body.to_bytes()).unwrap()));
     }
     while let Some(line) = lines.next().await.map_err(unavailable)? {
