@@ -23,6 +23,25 @@ const AS_OF: Parameter = Parameter::new(
 );
 const DIRECTION: Parameter =
     Parameter::new("direction", Word(&["forwards", "backwards"]), "Which way to read.");
+const FROM_POSITION: Parameter = Parameter::new(
+    "from_position",
+    Text,
+    "The first position, as a number or as LINEAGE-POSITION.",
+);
+const FROM_TIME: Parameter = Parameter::new("from_time", Time, "The first time of recording.");
+/// What a stream of server-sent events may be asked besides.
+pub(crate) const FOLLOW: &[Parameter] = &[
+    Parameter::new(
+        "start",
+        Word(&["beginning", "end"]),
+        "Of server-sent events: `end` begins with what is appended from now on.",
+    ),
+    Parameter::new(
+        "checkpoint_every",
+        Number,
+        "Of server-sent events: a checkpoint comes once so many positions were passed; 1,024 by default.",
+    ),
+];
 const FILTER: &[Parameter] = &[
     Parameter::new("type", Text, "Events of this type, or another that is named.").repeated(),
     Parameter::new("category", Text, "Events of streams of this category, or another.").repeated(),
@@ -139,8 +158,16 @@ pub(crate) const ROUTES: &[Route] = &[
                 with `Accept: text/event-stream` what is there and what comes.",
         group: "read",
         query: &[
-            &[Parameter::new("from", Number, "The first revision."), LIMIT, DIRECTION, AS_OF],
+            &[
+                Parameter::new("from", Number, "The first revision."),
+                FROM_POSITION,
+                FROM_TIME,
+                LIMIT,
+                DIRECTION,
+                AS_OF,
+            ],
             FILTER,
+            FOLLOW,
             NAMESPACE,
         ],
         headers: &[LAST_EVENT_ID],
@@ -161,12 +188,8 @@ pub(crate) const ROUTES: &[Route] = &[
         group: "read",
         query: &[
             &[
-                Parameter::new(
-                    "from_position",
-                    Text,
-                    "The first position, as a number or as LINEAGE-POSITION.",
-                ),
-                Parameter::new("from_time", Time, "The first time of recording."),
+                FROM_POSITION,
+                FROM_TIME,
                 LIMIT,
                 DIRECTION,
                 AS_OF,
@@ -179,6 +202,7 @@ pub(crate) const ROUTES: &[Route] = &[
                 ),
             ],
             FILTER,
+            FOLLOW,
             NAMESPACE,
         ],
         headers: &[LAST_EVENT_ID],
@@ -297,6 +321,11 @@ pub(crate) const ROUTES: &[Route] = &[
             &[
                 Parameter::new("fold_version", Number, "The version of the fold; 0 by default."),
                 Parameter::new("upcaster_hash", Text, "Hexadecimal; 0 by default."),
+                Parameter::new(
+                    "as_of",
+                    Text,
+                    "With `latest`: of a past state, `position:N` or `revision:N`.",
+                ),
             ],
             NAMESPACE,
         ],
