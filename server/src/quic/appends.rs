@@ -8,9 +8,9 @@ use nexus_node::PendingAppend;
 use nexus_protocol::wire::{AppendAnswer, PacketKind, WireError, decode_append, encode_packet};
 use nexus_protocol::{AppendError, Appended, Invalid};
 use quinn::SendStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
-use super::packets::{Broken, PacketReader, Received};
+use super::packets::{Broken, Held, PacketReader, Received};
 use super::session::{self, Accessed, Request, Session};
 
 /// Answers in one packet at most, and what they may come to: one that names a thousand streams has some
@@ -23,9 +23,10 @@ type Answer = Result<Appended, AppendError>;
 /// An append that is not answered yet, and the memory that is counted for it.
 struct InFlight {
     state: State,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Option<Held>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")]
 enum State {
     Ready(Box<Answer>),
     Pending(PendingAppend),
@@ -33,8 +34,8 @@ enum State {
 
 /// Serves a session of appends until the client ends it.
 pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
-    let Request { reader, send } = request;
-    let opened = access.map_err(|refused| refused.0.into());
+    let Request { asked, reader, send } = request;
+    let opened = access.map_err(|refused| session.no_access(&asked, refused));
     // Asked before anything of an append is looked at, and again for each.
     let access = match opened.and_then(|access| access.may_append().map(|()| access)) {
         Ok(access) => access,
@@ -43,15 +44,18 @@ pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
     let _ = send.set_priority(session::PRIORITY_ANSWERS);
     let (submitted, answered) = mpsc::channel(session.door.appends_in_flight_max.max(1) as usize);
     let closing = session.door.closing.subscribe();
-    tokio::join!(submit(access, reader, submitted, closing), answer(answered, send));
+    let not_one = |error: &AppendError| session.log(&asked, error);
+    tokio::join!(submit(access, reader, submitted, closing, not_one), answer(answered, send));
 }
 
-/// Submits appends as they arrive; stops at the first that is not one, and when the server closes.
+/// Submits appends as they arrive; stops at the first that is not one, which `not_one` is told, and when
+/// the server closes.
 async fn submit(
     access: Access,
     mut reader: PacketReader,
     submitted: mpsc::Sender<InFlight>,
     mut closing: tokio::sync::watch::Receiver<bool>,
+    not_one: impl Fn(&AppendError),
 ) {
     loop {
         let received = tokio::select! {
@@ -75,6 +79,7 @@ async fn submit(
             },
             Err(why) => {
                 let error = Invalid::Request(why.to_string()).into();
+                not_one(&error);
                 (State::Ready(Box::new(Err(error))), None, true)
             }
         };

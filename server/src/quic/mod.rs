@@ -39,8 +39,8 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(node: Node, options: &Options) -> Self {
         Self {
+            memory: Memory::new(options.request_bytes_max, node.telemetry()),
             node,
-            memory: Memory::new(options.request_bytes_max),
             connections: Arc::new(Semaphore::new(options.connections_max)),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
             appends_in_flight_max: options.appends_in_flight_max,

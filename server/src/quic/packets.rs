@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nexus_node::telemetry::{HeldBytes, Telemetry};
 use nexus_protocol::wire::{Packet, PacketDecoder, PacketHeader, PacketKind, WireError};
 use quinn::RecvStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,19 +36,29 @@ pub(crate) enum Broken {
 pub(crate) struct Memory {
     kib: Arc<Semaphore>,
     kib_max: u32,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Memory that is held for a request until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _place: OwnedSemaphorePermit,
+    _counted: HeldBytes,
 }
 
 impl Memory {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize, telemetry: &Arc<Telemetry>) -> Self {
         let kib_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).clamp(1, 1 << 28);
-        Self { kib: Arc::new(Semaphore::new(kib_max as usize)), kib_max }
+        let kib = Arc::new(Semaphore::new(kib_max as usize));
+        Self { kib, kib_max, telemetry: Arc::clone(telemetry) }
     }
 
     /// Waits for memory for a packet; the largest gets all there is.
-    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+    async fn take(&self, bytes: usize) -> Held {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.kib_max);
         let taken = Arc::clone(&self.kib).acquire_many_owned(kib).await;
-        taken.expect("the semaphore is never closed")
+        let place = taken.expect("the semaphore is never closed");
+        Held { _place: place, _counted: self.telemetry.hold(bytes) }
     }
 }
 
@@ -55,7 +66,7 @@ impl Memory {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) packet: Packet,
-    pub(crate) memory: Option<OwnedSemaphorePermit>,
+    pub(crate) memory: Option<Held>,
 }
 
 /// Receives packets of one stream.

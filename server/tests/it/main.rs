@@ -6,4 +6,5 @@ mod conformance;
 mod enemies;
 mod resume;
 mod stores;
+mod telemetry;
 mod trust;

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 /// A server, and the runtime that runs it.
 pub(crate) struct Running {
     pub(crate) runtime: Runtime,
+    pub(crate) node: Node,
     server: Option<Server>,
     certificates: Arc<TempDir>,
 }
@@ -31,11 +32,12 @@ impl Running {
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
         let options = Options::new(certificate).listen(address).dev(dev);
+        let node = Node::over(engine).unwrap();
         let server = {
             let _entered = runtime.enter();
-            Server::start(Node::over(engine).unwrap(), options).unwrap()
+            Server::start(node.clone(), options).unwrap()
         };
-        Self { runtime, server: Some(server), certificates: Arc::clone(certificates) }
+        Self { runtime, node, server: Some(server), certificates: Arc::clone(certificates) }
     }
 
     /// Over this engine, and nobody without a token is let in.
