@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::exit::Failure;
 use crate::output::{Facts, Output, notice};
 use crate::store::Place;
+use crate::telemetry::{self, Telling};
 
 /// Serves a data directory over QUIC, until it is interrupted
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     /// How long requests may take to end when it is interrupted, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     grace_s: u64,
+    #[command(flatten)]
+    telemetry: telemetry::Args,
 }
 
 /// What is printed once it is ready.
@@ -54,8 +57,21 @@ struct Ready<'a> {
 /// # Errors
 /// When the directory cannot be opened, or the address cannot be had.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    let mut telling = Telling::start(&args.telemetry)?;
+    let served = serve(args, place, output, &mut telling);
+    telling.end();
+    served
+}
+
+fn serve(
+    args: &Args,
+    place: &Place,
+    output: &mut Output,
+    telling: &mut Telling,
+) -> Result<(), Failure> {
     let dir = place.dir()?;
     let node = Node::open(dir)?;
+    telling.watch(&node);
     if !args.dev && node.has_no_tokens() {
         make_first_token(&node, dir)?;
     }

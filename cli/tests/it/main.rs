@@ -13,3 +13,4 @@ mod kill;
 mod nexus;
 mod round_trip;
 mod serve;
+mod telemetry;

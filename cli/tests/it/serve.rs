@@ -16,14 +16,31 @@ use tokio::task::JoinHandle;
 use crate::nexus::{Folder, bare, finish, lines};
 
 /// A server that is killed with the test.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     ready: Value,
 }
 
 impl Serving {
     fn start(folder: &Folder, args: &[&str]) -> Self {
+        Self::start_with(folder, args, &[])
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_with(folder: &Folder, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = folder.command();
+        command.envs(variables.iter().copied());
+        Self::run(command, args)
+    }
+
+    /// With its log in this file.
+    pub(crate) fn start_logging(folder: &Folder, args: &[&str], log: std::fs::File) -> Self {
+        let mut command = folder.command();
+        command.stderr(log);
+        Self::run(command, args)
+    }
+
+    fn run(mut command: Command, args: &[&str]) -> Self {
         command.args(["serve", "--output", "json"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -41,12 +58,12 @@ impl Serving {
         format!("nexus://{}", self.ready["quic"].as_str().unwrap())
     }
 
-    fn pinned(&self) -> String {
+    pub(crate) fn pinned(&self) -> String {
         format!("{}?fingerprint={}", self.url(), self.ready["fingerprint"].as_str().unwrap())
     }
 
     /// The binary, as a client of it.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = bare();
         command.arg("--server").arg(self.url());
         command
