@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::exit::Failure;
 use crate::output::{Facts, Output, notice};
 use crate::store::Place;
-use crate::telemetry::{self, Telling};
+use crate::telemetry::{TelemetryArgs, Telling};
 
 /// Serves a data directory over QUIC, until it is interrupted
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     grace_s: u64,
     #[command(flatten)]
-    telemetry: telemetry::Args,
+    telemetry: TelemetryArgs,
 }
 
 /// What is printed once it is ready.

@@ -2,6 +2,7 @@
 
 mod metrics;
 mod otlp;
+mod sender;
 
 use clap::ValueEnum;
 use nexus_node::Node;
@@ -17,7 +18,7 @@ use otlp::{Endpoint, Exporter};
 
 /// What a server logs and exports.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct TelemetryArgs {
     /// How logs are written to standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: LogFormat,
@@ -52,7 +53,7 @@ impl Telling {
     ///
     /// # Errors
     /// When there can be no exporter.
-    pub(crate) fn start(args: &Args) -> Result<Self, Failure> {
+    pub(crate) fn start(args: &TelemetryArgs) -> Result<Self, Failure> {
         let exporter = args.otlp_endpoint.as_ref().map(Exporter::new).transpose()?;
         let traces = exporter.as_ref().map(|exporter| {
             let requests = Targets::new().with_target(REQUEST_SPANS, LevelFilter::DEBUG);

@@ -9,27 +9,25 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use nexus_node::{Node, Principal};
 use nexus_protocol::TraceContext;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider,
 };
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_http::Request;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::metrics;
+use super::sender::Sender;
 use crate::exit::Failure;
 
 /// The name that a server goes by in traces and metrics.
 pub(super) const SERVICE: &str = "nexus";
 /// A collector has so long to take a batch.
-const SEND_TIME_MAX: Duration = Duration::from_secs(10);
-/// Largest answer of a collector that is looked at, in bytes.
-const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+pub(super) const SEND_TIME_MAX: Duration = Duration::from_secs(10);
 /// Metrics are sent so often, unless the variable says otherwise, in milliseconds.
 const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 const INTERVAL_MS: u64 = 60_000;
@@ -57,34 +55,10 @@ impl Endpoint {
     fn path(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
-}
 
-/// Sends what is exported.
-#[derive(Clone, Debug)]
-struct Sender(ureq::Agent);
-
-impl Sender {
-    fn new() -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(SEND_TIME_MAX))
-            .http_status_as_error(false)
-            .build();
-        Self(config.into())
-    }
-
-    fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ureq::Error> {
-        let answer = self.0.run(request.map(|bytes| bytes.to_vec()))?;
-        let (head, mut body) = answer.into_parts();
-        let bytes = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
-        Ok(Response::from_parts(head, bytes.into()))
-    }
-}
-
-#[async_trait]
-impl HttpClient for Sender {
-    /// Blocks: it runs on the exporter's own thread.
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        Ok(self.send(request)?)
+    /// Whether the way there is by TLS.
+    fn is_secret(&self) -> bool {
+        self.0.starts_with("https://")
     }
 }
 
@@ -98,7 +72,7 @@ pub(super) struct Exporter {
 
 impl Exporter {
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, Failure> {
-        let sender = Sender::new();
+        let sender = Sender::new(endpoint.is_secret())?;
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(sender.clone())

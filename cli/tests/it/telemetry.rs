@@ -137,6 +137,7 @@ fn what_is_no_filter_and_no_collector_is_said() {
     for (flag, value, why) in [
         ("--log-level", "nexus_node=loud", "use error, warn, info, or debug"),
         ("--otlp-endpoint", "collector:4318", "http://HOST:4318"),
+        ("--otlp-endpoint", "https://collector:4318", "OTEL_EXPORTER_OTLP_CERTIFICATE is not set"),
     ] {
         let wrong = finish(folder.command().args(["serve", flag, value]), b"");
         assert_eq!(wrong.code, 2);
