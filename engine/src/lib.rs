@@ -38,5 +38,6 @@ pub use nexus_protocol::{Explain, Stats, StreamList};
 pub use node_state::Vote;
 pub use options::Options;
 pub use read::{Events, EventsIter};
+pub use stats::{DURATION_BOUNDS_US, DurationHistogram, Durations};
 pub use subscribe::{LiveEvents, LiveEventsIter, Subscription};
 pub use verify::{VerifyProgress, VerifyReport, verify, verify_on};

@@ -23,7 +23,21 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(folder: &Folder, args: &[&str]) -> Self {
-        Self::spawn(folder.command(), args)
+        Self::start_with(folder, args, &[])
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_with(folder: &Folder, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = folder.command();
+        command.envs(variables.iter().copied());
+        Self::spawn(command, args)
+    }
+
+    /// With its log in this file.
+    pub(crate) fn start_logging(folder: &Folder, args: &[&str], log: std::fs::File) -> Self {
+        let mut command = folder.command();
+        command.stderr(log);
+        Self::spawn(command, args)
     }
 
     pub(crate) fn spawn(mut command: Command, args: &[&str]) -> Self {
@@ -49,7 +63,7 @@ impl Serving {
     }
 
     /// The binary, as a client of it.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = bare();
         command.arg("--server").arg(self.url());
         command

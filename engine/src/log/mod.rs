@@ -31,6 +31,7 @@ use crate::io::Disk;
 use crate::manifest::Sealed;
 use crate::segment::frames::Want;
 use crate::segment::{Chunk, Content, Segment, blocks, frames};
+use crate::stats::DurationHistogram;
 use crate::watermark::Watermark;
 
 /// Segments in order of their positions.
@@ -51,6 +52,8 @@ pub(crate) struct Log {
     durable: AtomicU64,
     /// Every position below it is committed: what readers see.
     pub(crate) committed: Arc<Watermark>,
+    /// How long frames took to become durable.
+    pub(crate) syncs: DurationHistogram,
     /// A write or sync failed (I7). Raised before `committed` closes.
     poisoned: AtomicBool,
     /// Somebody deletes the namespace: nothing is read or written any more.
@@ -149,6 +152,7 @@ impl Log {
             tail: Tail::default(),
             durable: AtomicU64::new(durable),
             committed: Arc::new(Watermark::new(durable)),
+            syncs: DurationHistogram::default(),
             poisoned: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             catalog: Mutex::new(catalog),

@@ -168,3 +168,22 @@ fn a_replay_of_a_large_append_reads_runs_of_records() {
     let reads = disk.trace().read_count() - before;
     assert!(reads < EVENTS / 4, "{reads} reads");
 }
+
+#[test]
+fn each_frame_counts_once_in_how_long_the_disk_took() {
+    let engine = Engine::in_memory();
+    let before = engine.sync_durations();
+    for number in 0..3 {
+        engine.append(Append::to("s").event(event(number))).wait().unwrap();
+        let after = engine.sync_durations();
+        assert_eq!(
+            after.count(),
+            before.count() + number + 1,
+            "each is awaited, so each is a frame"
+        );
+    }
+    // What is refused reaches no disk.
+    let refused = engine.append(Append::to("s").no_stream().event(event(9))).wait();
+    assert!(refused.is_err());
+    assert_eq!(engine.sync_durations().count(), before.count() + 3);
+}

@@ -6,6 +6,7 @@ use nexus_protocol::{AppendError, Invalid, NamespaceName, ReadError, Unavailable
 use crate::guard::Action;
 use crate::node::Node;
 use crate::principal::Principal;
+use crate::telemetry::{Context, Operation};
 
 impl Node {
     /// The names of all namespaces, sorted.
@@ -13,8 +14,8 @@ impl Node {
     /// # Errors
     /// When the principal may not monitor.
     pub fn namespaces(&self, principal: &Principal) -> Result<Vec<String>, ReadError> {
-        self.guard(principal, Action::Monitor, "")?;
-        Ok(self.engine().namespaces())
+        let context = Context::new(Operation::Namespaces, "", &principal.id);
+        self.observe(principal, Action::Monitor, &context, || Ok(self.engine().namespaces()))
     }
 
     /// Creates a namespace; one that exists stays as it is. Blocks until that is durable.
@@ -22,13 +23,21 @@ impl Node {
     /// # Errors
     /// When the principal may not manage namespaces, the name is not one, or the disk says no.
     pub fn create_namespace(&self, principal: &Principal, name: &str) -> Result<(), AppendError> {
-        NamespaceName::new(name)?;
-        self.guard(principal, Action::ManageNamespaces, name)?;
-        match self.engine().create_namespace(name) {
-            Ok(_) => Ok(()),
-            Err(OpenError::Invalid(why)) => Err(Invalid::Request(why).into()),
-            Err(error) => Err(AppendError::Unavailable(Unavailable::CannotGrow(error.to_string()))),
-        }
+        let named = NamespaceName::new(name);
+        // What is no name is not repeated in the log.
+        let shown = if named.is_ok() { name } else { "" };
+        let context = Context::new(Operation::CreateNamespace, shown, &principal.id);
+        let create = || {
+            named?;
+            match self.engine().create_namespace(name) {
+                Ok(_) => Ok(()),
+                Err(OpenError::Invalid(why)) => Err(Invalid::Request(why).into()),
+                Err(error) => {
+                    Err(AppendError::Unavailable(Unavailable::CannotGrow(error.to_string())))
+                }
+            }
+        };
+        self.observe(principal, Action::ManageNamespaces, &context, create)
     }
 
     /// Deletes a namespace for good, with all its events. Blocks until that is durable. Whoever still
@@ -40,21 +49,30 @@ impl Node {
     /// `Invalid` of `default` and of what is no name, which the node's own is none of, and `Unknown` when
     /// the disk says no: then it is there as it was, or goes with the next start.
     pub fn delete_namespace(&self, principal: &Principal, name: &str) -> Result<(), AppendError> {
-        NamespaceName::new(name)?;
-        self.guard(principal, Action::ManageNamespaces, name)?;
-        self.engine().delete_namespace(name).map_err(|error| match error {
-            DeleteNamespaceError::Name(name) => name.into(),
-            DeleteNamespaceError::Missing { name } => {
-                AppendError::NotFound { what: format!("namespace {name:?}") }
-            }
-            DeleteNamespaceError::ReadOnly => AppendError::Unavailable(Unavailable::ReadOnly),
-            DeleteNamespaceError::Closed => AppendError::Unavailable(Unavailable::Closed),
-            DeleteNamespaceError::Disk { .. } => {
-                tracing::error!(%error, namespace = name, "a namespace was not deleted");
-                AppendError::Unknown
-            }
-            other => Invalid::Request(other.to_string()).into(),
-        })
+        let named = NamespaceName::new(name);
+        let shown = if named.is_ok() { name } else { "" };
+        let context = Context::new(Operation::DeleteNamespace, shown, &principal.id);
+        let delete = || {
+            named?;
+            self.engine().delete_namespace(name).map_err(not_deleted)
+        };
+        self.observe(principal, Action::ManageNamespaces, &context, delete)
+    }
+}
+
+fn not_deleted(error: DeleteNamespaceError) -> AppendError {
+    match error {
+        DeleteNamespaceError::Name(name) => name.into(),
+        DeleteNamespaceError::Missing { name } => {
+            AppendError::NotFound { what: format!("namespace {name:?}") }
+        }
+        DeleteNamespaceError::ReadOnly => AppendError::Unavailable(Unavailable::ReadOnly),
+        DeleteNamespaceError::Closed => AppendError::Unavailable(Unavailable::Closed),
+        DeleteNamespaceError::Disk { .. } => {
+            tracing::error!(%error, "a namespace was not deleted");
+            AppendError::Unknown
+        }
+        other => Invalid::Request(other.to_string()).into(),
     }
 }
 

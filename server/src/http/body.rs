@@ -8,10 +8,9 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use nexus_protocol::ErrorCode;
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::Problem;
-use crate::door::{Door, Memory};
+use crate::door::{Door, Held, Memory};
 use crate::options::HttpOptions;
 
 /// How long a request waits for memory.
@@ -23,7 +22,7 @@ const STEP_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    memory: Vec<OwnedSemaphorePermit>,
+    memory: Vec<Held>,
 }
 
 impl Received {
@@ -128,7 +127,7 @@ pub(crate) struct Lines {
     ended: bool,
     memory: Memory,
     /// What is counted for `begun`, where that is long.
-    counted: Option<(usize, OwnedSemaphorePermit)>,
+    counted: Option<(usize, Held)>,
 }
 
 impl Lines {
@@ -208,7 +207,14 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let limits = HttpOptions { body_bytes_max: bytes_max, ..HttpOptions::default() };
-            let mut lines = Lines::new(Body::from(text), &limits, Memory::new(1 << 20));
+            let mut lines = Lines::new(
+                Body::from(text),
+                &limits,
+                Memory::new(
+                    1 << 20,
+                    nexus_node::Node::over(nexus_node::Engine::in_memory()).unwrap().telemetry(),
+                ),
+            );
             let mut found = Vec::new();
             loop {
                 match lines.next().await {

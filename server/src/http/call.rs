@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nexus_node::{Access, Node, Principal};
-use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName};
+use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName, TraceContext};
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -115,7 +115,10 @@ impl Call {
 
     /// The namespace, as who asks may use it.
     pub(crate) fn access(&self) -> Result<Access, Problem> {
-        Ok(self.node().access(Arc::clone(&self.principal), self.namespace())?)
+        let access = self.node().access(Arc::clone(&self.principal), self.namespace())?;
+        let name = HeaderName::from_static("traceparent");
+        let trace = self.parts.headers.get(name).and_then(|trace| trace.to_str().ok());
+        Ok(access.traced(trace.and_then(TraceContext::of_request)))
     }
 
     /// A piece of the path.

@@ -12,4 +12,5 @@ mod relay;
 mod resume;
 mod sockets;
 mod stores;
+mod telemetry;
 mod trust;

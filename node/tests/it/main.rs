@@ -1,0 +1,4 @@
+//! Behaviour of a node through its public API.
+
+mod metrics;
+mod tracing;
