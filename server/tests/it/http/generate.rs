@@ -71,7 +71,8 @@ pub(crate) fn value(random: &mut Random, document: &Value, schema: &Value, depth
     }
     for name in ["anyOf", "oneOf"] {
         if let Some(options) = schema[name].as_array() {
-            return value(random, document, &options[random.below(options.len())], depth);
+            let option = &options[random.below(options.len())];
+            return value(random, document, option, depth);
         }
     }
     let kind = match &schema["type"] {
