@@ -136,6 +136,8 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "data_base64" | "metadata_base64" | "state_base64" => json!("e30="),
         "traceparent" => json!(TRACEPARENT),
         "role" => json!("reader"),
+        "fold_version" => json!(0),
+        "upcaster_hash" => json!("0"),
         _ => return None,
     })
 }
