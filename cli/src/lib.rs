@@ -7,6 +7,9 @@
 
 mod append;
 mod bench;
+mod completions;
+mod config;
+mod context;
 mod demo;
 mod doctor;
 mod event;
@@ -37,14 +40,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser};
 use nexus_protocol::NamespaceName;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::Failure;
 use crate::output::{Format, Output};
-use crate::store::Place;
+use crate::store::{Given, Place};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +56,8 @@ Examples:
   nexus --data ./data read order-1
   nexus --data ./data tail --output ndjson
 
---data stands before the command or behind it, and NEXUS_DATA stands for it.
+--data stands before the command or behind it, and NEXUS_DATA stands for it. `nexus ctx` keeps servers
+by name, so that neither --server nor a token need be given.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 conflict, 4 denied, 5 not reachable.
 NEXUS_LOG=error|warn|info|debug|trace says how much is logged on standard error.";
 
@@ -72,7 +76,10 @@ struct Line {
     /// The server, instead of a directory; NEXUS_SERVER where neither is named, NEXUS_TOKEN says who asks
     #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
-    /// The namespace; that of the URL, or else `default`, unless given
+    /// The context: a server that `nexus ctx add` keeps; NEXUS_CONTEXT or the current one unless given
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// The namespace; that of the context or URL, or else `default`, unless given
     #[arg(
         long,
         global = true,
@@ -130,6 +137,13 @@ enum Command {
     /// Makes, lists, and revokes tokens
     #[command(after_help = "Example:\n  nexus --data ./data token list")]
     Token(PlacedNoun<token::Command>),
+    /// Keeps servers by name, with who asks them
+    #[command(subcommand, after_help = "Example:\n  nexus ctx list")]
+    Ctx(context::Command),
+    /// Shows and checks the settings of a server
+    #[command(after_help = "Example:\n  nexus --data ./data config show")]
+    Config(PlacedNoun<config::Command>),
+    Completions(completions::Args),
     Import(Placed<import::Args>),
     Export(Placed<export::Args>),
     Stats(Placed<stats::Args>),
@@ -145,7 +159,8 @@ impl Command {
     /// The data directory that is named behind the command.
     fn dir(&self) -> Option<&PathBuf> {
         match self {
-            Self::Append(_) | Self::Bench(_) => None,
+            Self::Append(_) | Self::Bench(_) | Self::Ctx(_) | Self::Completions(_) => None,
+            Self::Config(placed) => placed.data.as_ref(),
             Self::Demo(placed) => placed.data.as_ref(),
             Self::Read(placed) => placed.data.as_ref(),
             Self::Tail(placed) => placed.data.as_ref(),
@@ -165,6 +180,23 @@ impl Command {
         }
     }
 
+    /// Whether it goes to a server where one is current: all that is not about a directory alone.
+    fn may_go_to_a_server(&self) -> bool {
+        !matches!(
+            self,
+            Self::Demo(_)
+                | Self::NodeState(_)
+                | Self::Ctx(_)
+                | Self::Config(_)
+                | Self::Completions(_)
+                | Self::Serve(_)
+                | Self::Verify(_)
+                | Self::Doctor(_)
+                | Self::Bench(_)
+                | Self::Load(_)
+        )
+    }
+
     fn run(&self, place: &Place, output: &mut Output) -> Result<(), Failure> {
         match self {
             Self::Demo(placed) => demo::run(&placed.args, place, output),
@@ -177,6 +209,9 @@ impl Command {
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),
+            Self::Ctx(command) => context::run(command, place, output),
+            Self::Config(placed) => config::run(&placed.command, place, output),
+            Self::Completions(args) => completions::run(args, &Line::command(), output),
             Self::Import(placed) => import::run(&placed.args, place, output),
             Self::Export(placed) => export::run(&placed.args, place, output),
             Self::Serve(placed) => serve::run(&placed.args, place, output),
@@ -227,9 +262,14 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error>
 pub fn main() -> ExitCode {
     let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     start_log();
-    let named = line.command.dir().or(line.data.as_ref()).cloned();
+    let given = Given {
+        dir: line.command.dir().or(line.data.as_ref()).cloned(),
+        server: line.server,
+        context: line.context,
+        namespace: line.namespace,
+    };
     let mut output = Output::stdout(line.output);
-    let place = Place::named(named, line.server, line.namespace);
+    let place = Place::named(given, line.command.may_go_to_a_server());
     match place.and_then(|place| line.command.run(&place, &mut output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -243,8 +283,6 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-
-    use clap::CommandFactory;
 
     use super::*;
 
@@ -274,8 +312,12 @@ mod tests {
             let help = command.render_help().to_string();
             assert!(help.contains("Example"), "{words} has no example:\n{help}");
             // Of `append` it is the event's, and its help says where the directory is named.
-            let placed = words == "nexus bench" || help.contains("--data <");
-            assert!(placed, "{words} does not say where data is:\n{help}");
+            let placeless = ["nexus bench", "nexus completions", "nexus ctx"];
+            let placed = placeless.iter().any(|noun| words.starts_with(noun));
+            assert!(
+                placed || help.contains("--data <"),
+                "{words} does not say where data is:\n{help}"
+            );
             let about = command.get_about().expect(&words).to_string();
             // `snapshot list` and the like say it of their own things.
             assert!(abouts.insert(about.clone()), "{words} is another command: {about}");

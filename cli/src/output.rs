@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
@@ -40,9 +41,17 @@ pub(crate) fn notice(message: fmt::Arguments<'_>) {
 /// Whether nobody reads standard output any more: the other end of a pipe was closed, or the terminal
 /// hung up. Writing would say so too, but a command that waits writes nothing.
 pub(crate) fn reader_is_gone() -> bool {
-    let out = io::stdout();
+    is_at_end(&io::stdout())
+}
+
+/// Whether the terminal that messages go to hung up.
+pub(crate) fn terminal_is_gone() -> bool {
+    is_at_end(&io::stderr())
+}
+
+fn is_at_end(out: &impl AsFd) -> bool {
     // Nothing is asked for: errors and hang-ups are always answered.
-    let mut watched = [PollFd::new(&out, PollFlags::empty())];
+    let mut watched = [PollFd::new(out, PollFlags::empty())];
     let gone = PollFlags::ERR | PollFlags::HUP;
     match poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
         Ok(_) => watched.iter().any(|fd| fd.revents().intersects(gone)),

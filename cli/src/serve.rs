@@ -1,17 +1,18 @@
 //! `nexus serve`: the engine as a service.
 
-use std::net::SocketAddr;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::config::{Certificate, ConfigError, Fingerprint};
+use nexus_node::config::{CertificateFiles, ConfigError, Fingerprint, Loaded};
 use nexus_node::{FirstTokenError, Node, NodeError, Principal};
 use nexus_server::{Options, Server, StartError, notify};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config::Flags;
 use crate::exit::Failure;
-use crate::output::{Facts, Output, notice};
+use crate::output::{Facts, Output, notice, terminal_is_gone};
 use crate::store::Place;
 
 /// Serves a data directory over QUIC and HTTP, until it is interrupted
@@ -21,23 +22,20 @@ Examples:
   nexus --data ./data serve --dev
   nexus --data ./data serve --listen 0.0.0.0:7420
   nexus --data ./data serve --dev --listen 127.0.0.1:0 --output json
+  nexus --data ./data serve --config /etc/nexus.toml
 
 With --dev whoever reaches it may do everything, and it listens on loopback only. Without, a token is
 needed: the first start makes one for the administrator, in DIR/admin-token. Clients pin the
 fingerprint that it prints: nexus://HOST:PORT?fingerprint=sha256:…
 
+Flags go before NEXUS_… variables, those before the settings file, that before the defaults:
+`nexus config show` says what holds. SIGHUP reads the files of the certificate again.
+
 The first interruption lets what was asked for be answered; the second ends it at once. What was
 acknowledged is on disk either way.")]
 pub(crate) struct Args {
-    /// Let everybody in, on loopback only
-    #[arg(long)]
-    dev: bool,
-    /// Where to listen: QUIC on this UDP port, HTTP on the same TCP port; port 0 takes free ones
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7420")]
-    listen: SocketAddr,
-    /// How long requests may take to end when it is interrupted, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
-    grace_s: u64,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// What is printed once it is ready.
@@ -56,32 +54,41 @@ struct Ready<'a> {
 /// When the directory cannot be opened, or the address cannot be had.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let dir = place.dir()?;
+    let loaded = args.flags.read(Some(dir))?;
+    let settings = &loaded.settings;
     let node = Node::open(dir)?;
-    if !args.dev && node.has_no_tokens() {
+    if !settings.dev && node.has_no_tokens() {
         make_first_token(&node, dir)?;
     }
-    let certificate = Certificate::of_data_dir(dir)?;
+    let files = CertificateFiles::of(&settings.tls, dir)?;
+    let certificate = files.load().map_err(|error| bad_certificate(&loaded, &error))?;
     let fingerprint = certificate.fingerprint();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::failed(format!("no threads are left: {error}")))?;
-    let grace = Duration::from_secs(args.grace_s);
+    let grace = Duration::from_secs(settings.grace_s);
+    let options = Options::new(certificate)
+        .listen(settings.listen)
+        .dev(settings.dev)
+        .limits(&settings.limits);
     runtime.block_on(async {
         let mut interruptions = Interruptions::new()?;
-        let server =
-            Server::start(node, Options::new(certificate).listen(args.listen).dev(args.dev))?;
+        let server = Server::start(node, options).map_err(|error| match error {
+            StartError::Certificate(error) => bad_certificate(&loaded, &error),
+            error => error.into(),
+        })?;
         // In dev mode HTTP is plain.
-        let scheme = if args.dev { "http" } else { "https" };
+        let scheme = if settings.dev { "http" } else { "https" };
         announce(&server, dir, scheme, fingerprint, output)?;
         notify::ready();
-        interruptions.next().await;
+        interruptions.next(|| reload(&server, &files)).await;
         notify::stopping();
         notice(format_args!("ending: what was asked for is answered first (again: at once)"));
         tokio::select! {
             closed = server.shut_down(grace) => {
                 closed.map_err(|error| Failure::failed(error.to_string()))
             }
-            () = interruptions.next() => {
+            () = interruptions.next(|| ()) => {
                 // What was acknowledged is on disk; the next start recovers.
                 std::process::exit(1)
             }
@@ -124,10 +131,35 @@ fn make_first_token(node: &Node, dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Signals that ask the process to end.
+/// Shows the certificate that the files hold now; if they hold none, the one before stays.
+fn reload(server: &Server, files: &CertificateFiles) {
+    let loaded = files.load().map_err(|error| described(&error));
+    let shown = loaded.and_then(|certificate| {
+        server.reload_certificate(certificate).map_err(|error| described(&error))
+    });
+    match shown {
+        Ok(fingerprint) => notice(format_args!("shows the certificate {fingerprint} from now on")),
+        Err(why) => tracing::error!("the certificate stays the one it was: {why}"),
+    }
+}
+
+/// A certificate that is set and cannot be used is a wrong setting, and says where it is set.
+fn bad_certificate(loaded: &Loaded, error: &dyn std::error::Error) -> Failure {
+    if loaded.settings.tls.certificate.is_none() {
+        return Failure::failed(described(error));
+    }
+    let (certificate, key) = (loaded.source("tls.certificate"), loaded.source("tls.key"));
+    Failure::usage(described(error))
+        .at(format_args!("`tls.certificate` ({certificate}) and `tls.key` ({key})"))
+}
+
+/// Signals that ask the process to end, or to read its certificate again.
 struct Interruptions {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
+    /// Whether it was started on a terminal: it ends with that.
+    on_terminal: bool,
 }
 
 impl Interruptions {
@@ -139,13 +171,22 @@ impl Interruptions {
         Ok(Self {
             interrupt: of(SignalKind::interrupt())?,
             terminate: of(SignalKind::terminate())?,
+            hang_up: of(SignalKind::hangup())?,
+            on_terminal: std::io::stderr().is_terminal(),
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+    /// Waits until it shall end; meanwhile reloads as often as it is asked to.
+    async fn next(&mut self, reload: impl Fn()) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hang_up.recv() => match self.on_terminal && terminal_is_gone() {
+                    true => return,
+                    false => reload(),
+                },
+            }
         }
     }
 }
@@ -181,7 +222,7 @@ impl From<StartError> for Failure {
 }
 
 /// An error with what is behind it.
-fn described(error: &dyn std::error::Error) -> String {
+pub(crate) fn described(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

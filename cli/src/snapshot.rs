@@ -1,5 +1,6 @@
 //! `nexus snapshot`: the snapshots that are kept of a stream.
 
+use nexus_protocol::json::SnapshotInfoJson;
 use nexus_protocol::{EventJson, Position, Read, RecordedEvent, Revision, SnapshotInfo};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -47,33 +48,12 @@ pub(crate) struct ShowArgs {
     revision: Option<u64>,
 }
 
-/// A snapshot as JSON.
-#[derive(Debug, Serialize)]
-struct SnapshotJson {
-    revision: u64,
-    position: u64,
-    fold_version: u32,
-    /// In hexadecimal: not every program reads such numbers whole.
-    upcaster_hash: String,
-}
-
-impl From<&SnapshotInfo> for SnapshotJson {
-    fn from(info: &SnapshotInfo) -> Self {
-        Self {
-            revision: info.revision.get(),
-            position: info.position.get(),
-            fold_version: info.fold.fold_version,
-            upcaster_hash: format!("{:016x}", info.fold.upcaster_hash),
-        }
-    }
-}
-
 /// A snapshot with its state.
 #[derive(Debug, Serialize)]
 struct StateJson<'a> {
     stream: &'a str,
     #[serde(flatten)]
-    snapshot: &'a SnapshotJson,
+    snapshot: &'a SnapshotInfoJson,
     content_type: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'a RawValue>,
@@ -99,13 +79,13 @@ fn list(snapshots: &[SnapshotInfo], output: &mut Output) -> Result<(), Failure> 
         [number("REVISION"), number("POSITION"), number("FOLD VERSION"), number("UPCASTER HASH")];
     let mut listing = output.list("snapshots", &columns);
     for info in snapshots {
-        let json = SnapshotJson::from(info);
+        let json = SnapshotInfoJson::from(info);
         let cells = || {
             vec![
                 json.revision.to_string(),
                 json.position.to_string(),
                 json.fold_version.to_string(),
-                json.upcaster_hash.clone(),
+                json.upcaster_hash.to_string(),
             ]
         };
         listing.push(&json, cells)?;
@@ -130,7 +110,7 @@ fn show(store: &Store, args: &ShowArgs, output: &mut Output) -> Result<(), Failu
     };
     let event = event_at(store, info.position)?;
     let event = EventJson::from(&event);
-    let snapshot = SnapshotJson::from(info);
+    let snapshot = SnapshotInfoJson::from(info);
     let json = StateJson {
         stream: &args.stream,
         snapshot: &snapshot,

@@ -1,6 +1,6 @@
 //! `nexus stats`: how much there is.
 
-use serde::Serialize;
+use nexus_protocol::json::StatsJson;
 
 use crate::exit::Failure;
 use crate::output::{Facts, Output};
@@ -23,24 +23,6 @@ pub(crate) struct Args {
     system: bool,
 }
 
-/// Counts of a namespace as JSON.
-#[derive(Debug, Serialize)]
-struct StatsJson<'a> {
-    namespace: &'a str,
-    events: u64,
-    streams: u64,
-    system_events: u64,
-    system_streams: u64,
-    head_position: Option<u64>,
-    segments: u64,
-    bytes: u64,
-    compressed_segments: u64,
-    /// Damaged ones, which are not served.
-    fenced_segments: u64,
-    log_id: String,
-    lineage: u32,
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -52,20 +34,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         stats.events += stats.system_events;
         stats.streams += stats.system_streams;
     }
-    let json = StatsJson {
-        namespace: place.namespace.as_str(),
-        events: stats.events,
-        streams: stats.streams,
-        system_events: stats.system_events,
-        system_streams: stats.system_streams,
-        head_position: stats.head_position.map(nexus_protocol::Position::get),
-        segments: stats.segments,
-        bytes: stats.bytes,
-        compressed_segments: stats.compressed_segments,
-        fenced_segments: stats.fenced_segments,
-        log_id: stats.log_id.to_string(),
-        lineage: stats.lineage.get(),
-    };
+    let json = StatsJson::new(place.namespace.as_str(), &stats);
     let (events, streams) = match args.system {
         true => ("events, the system's too", "streams, the system's too"),
         false => ("users' events", "users' streams"),

@@ -1,7 +1,8 @@
 //! `nexus stream`: what streams there are, and how long their events are kept.
 
 use nexus_engine::StreamList;
-use nexus_protocol::{Revision, StreamChange, StreamInfo, StreamState};
+use nexus_protocol::json::StreamInfoJson;
+use nexus_protocol::{Revision, StreamChange, StreamInfo};
 use serde::Serialize;
 
 use crate::append::Expected;
@@ -168,45 +169,6 @@ fn parse_age(value: &str) -> Result<Limit, String> {
     count.checked_mul(seconds).map(Some).ok_or_else(what)
 }
 
-/// A stream as JSON.
-#[derive(Debug, Serialize)]
-struct StreamJson<'a> {
-    stream: &'a str,
-    state: &'static str,
-    head_revision: Option<u64>,
-    first_revision: u64,
-    events: u64,
-    last_position: Option<u64>,
-    max_count: Option<u64>,
-    max_age_s: Option<u64>,
-    truncate_before: Option<u64>,
-}
-
-impl<'a> From<&'a StreamInfo> for StreamJson<'a> {
-    fn from(info: &'a StreamInfo) -> Self {
-        Self {
-            stream: info.stream.as_str(),
-            state: state(info.state),
-            head_revision: info.state.head().map(Revision::get),
-            first_revision: info.floor.get(),
-            events: info.event_count(),
-            last_position: info.last_position.map(nexus_protocol::Position::get),
-            max_count: info.limits.max_count,
-            max_age_s: info.limits.max_age_s,
-            truncate_before: info.limits.truncate_before.map(Revision::get),
-        }
-    }
-}
-
-fn state(state: StreamState) -> &'static str {
-    match state {
-        StreamState::Missing => "missing",
-        StreamState::At(_) => "active",
-        StreamState::Deleted(_) => "deleted",
-        StreamState::Tombstoned => "tombstoned",
-    }
-}
-
 /// Runs a command of the noun.
 ///
 /// # Errors
@@ -269,7 +231,7 @@ pub(crate) fn list(args: &ListArgs, place: &Place, output: &mut Output) -> Resul
         left -= page.len();
         after = page.last().map(|info| info.stream.to_string());
         for info in &page {
-            listing.push(&StreamJson::from(info), || cells(info))?;
+            listing.push(&StreamInfoJson::from(info), || cells(info))?;
         }
     }
     listing.end(after.filter(|_| more))?;
@@ -280,7 +242,7 @@ fn cells(info: &StreamInfo) -> Vec<String> {
     let or_none = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
     vec![
         info.stream.to_string(),
-        state(info.state).to_owned(),
+        StreamInfoJson::from(info).state.to_owned(),
         info.event_count().to_string(),
         or_none(info.state.head().map(Revision::get)),
         or_none(info.last_position.map(nexus_protocol::Position::get)),
@@ -288,7 +250,7 @@ fn cells(info: &StreamInfo) -> Vec<String> {
 }
 
 fn print(info: &StreamInfo, output: &mut Output) -> Result<(), Failure> {
-    let json = StreamJson::from(info);
+    let json = StreamInfoJson::from(info);
     let facts = Facts::new()
         .with("stream", json.stream)
         .with("state", json.state)
@@ -302,23 +264,6 @@ fn print(info: &StreamInfo, output: &mut Output) -> Result<(), Failure> {
     output.one(&json, &facts)
 }
 
-/// Truncating beyond what is there would hide events that are yet to come, and cannot be taken back.
-fn check_truncation(before: Revision, info: &StreamInfo) -> Result<(), Failure> {
-    let next = info.state.head().map_or(Revision::ZERO, Revision::next);
-    if before <= next {
-        return Ok(());
-    }
-    let stream = info.stream.as_str();
-    let there = match info.state.head() {
-        Some(head) => format!("the newest revision of stream {stream:?} is {head}"),
-        None => format!("stream {stream:?} has no events"),
-    };
-    Err(Failure::usage(format!(
-        "{there}: truncating before revision {before} would hide events that are yet to come, for \
-         good; name at most {next}, which hides all there are"
-    )))
-}
-
 fn set(
     stream: &str,
     change: StreamChange,
@@ -326,9 +271,6 @@ fn set(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let store = Store::open_existing(place)?;
-    if let Some(before) = change.truncate_before {
-        check_truncation(before, &store.stream_info(stream)?)?;
-    }
     let info = store.set_stream(stream, change).map_err(Failure::of_change)?;
     print(&info, output)?;
     store.close()

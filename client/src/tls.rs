@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -41,6 +44,43 @@ pub(crate) fn config(trust: &Trust, alpn: &[u8]) -> Result<rustls::ClientConfig,
     };
     config.alpn_protocols = vec![alpn.to_vec()];
     Ok(config)
+}
+
+/// Why a server's certificate was not trusted, and what to do; `None`: that was not what failed. The
+/// code is the TLS alert as QUIC numbers it (RFC 9001, 4.8), the reason what rustls says.
+pub(crate) fn why_not_trusted(code: u64, reason: &str) -> Option<String> {
+    let alert = u8::try_from(code.checked_sub(0x100)?).ok()?;
+    let why = match AlertDescription::from(alert) {
+        AlertDescription::CertificateExpired if reason.contains("not valid yet") => {
+            "its certificate is not valid yet: look at the clocks of this machine and the server's"
+                .to_owned()
+        }
+        AlertDescription::CertificateExpired => {
+            "its certificate has expired: give the server a new one, which it reads on SIGHUP; if that \
+             was done, look at the clock of this machine"
+                .to_owned()
+        }
+        AlertDescription::BadCertificate if reason.contains("not valid for") => format!(
+            "its certificate is for another host ({reason}): connect by a name that it is for, or give \
+             the server a certificate for this one"
+        ),
+        AlertDescription::AccessDenied => "its certificate is not the one that was pinned: compare the \
+                                           fingerprint with what the server printed when it started, \
+                                           or logged when it read a new one"
+            .to_owned(),
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => format!(
+            "its certificate is not vouched for by the CA ({reason}): name the file of the CA that \
+             signed it, as in ?ca=FILE"
+        ),
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateUnknown => {
+            format!("its certificate cannot be used ({reason}): give the server another one")
+        }
+        _ => return None,
+    };
+    Some(why)
 }
 
 /// Trusts one certificate by its digest; with none, whatever a loopback address shows. Either way the

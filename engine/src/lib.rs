@@ -30,7 +30,7 @@ mod verify;
 mod watermark;
 
 pub use commit::{LocalReplicator, PendingAppend, ReplicatedFrame, Replicator, SeamError, Seams};
-pub use engine::{CloseError, Engine};
+pub use engine::{CloseError, DeleteNamespaceError, Engine, foreign_entry};
 pub use error::OpenError;
 pub use frame::{ChainDigest, EntryId, LogOffset, Proposal};
 pub use namespace::Namespace;

@@ -11,6 +11,8 @@ pub mod notify;
 mod options;
 mod quic;
 mod server;
+mod tls;
 
 pub use options::{HttpOptions, Options};
 pub use server::{Server, StartError};
+pub use tls::BadCertificate;

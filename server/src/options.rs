@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use nexus_node::config::Certificate;
+use nexus_node::config::{Certificate, Limits};
 
 /// Where a server listens, and what it takes.
 #[derive(Debug)]
@@ -62,16 +62,16 @@ impl Default for HttpOptions {
 }
 
 impl Options {
-    /// Loopback, on a free port, with these limits: 10,000 connections, 1,024 appends in flight in a
-    /// session, and 256 MiB of requests.
+    /// Loopback, on a free port, with the limits that [`Limits::default`] says.
     pub fn new(certificate: Certificate) -> Self {
+        let limits = Limits::default();
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             certificate,
             dev: false,
-            connections_max: 10_000,
-            appends_in_flight_max: 1024,
-            request_bytes_max: 256 * 1024 * 1024,
+            connections_max: limits.connections_max,
+            appends_in_flight_max: limits.appends_in_flight_max,
+            request_bytes_max: limits.request_bytes_max,
             http: HttpOptions::default(),
         }
     }
@@ -87,6 +87,15 @@ impl Options {
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// Within these limits.
+    #[must_use]
+    pub fn limits(mut self, limits: &Limits) -> Self {
+        self.connections_max = limits.connections_max;
+        self.appends_in_flight_max = limits.appends_in_flight_max;
+        self.request_bytes_max = limits.request_bytes_max;
         self
     }
 }

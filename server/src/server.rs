@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_node::Node;
-use nexus_node::config::Fingerprint;
+use nexus_node::config::{Certificate, Fingerprint};
 
 use crate::door::Door;
 use crate::http;
 use crate::options::Options;
 use crate::quic::listener;
+use crate::tls::{BadCertificate, ShownCertificate};
 
 /// A server: it runs until it is shut down, or dropped.
 #[derive(Debug)]
 pub struct Server {
     endpoint: quinn::Endpoint,
     door: Arc<Door>,
-    fingerprint: Fingerprint,
+    certificate: Arc<ShownCertificate>,
     quic: SocketAddr,
     http: SocketAddr,
     listening: [tokio::task::JoinHandle<()>; 2],
@@ -49,8 +50,8 @@ pub enum StartError {
         origin: String,
     },
     /// The certificate cannot be used.
-    #[error("cannot use the certificate: {0}")]
-    Certificate(String),
+    #[error(transparent)]
+    Certificate(#[from] BadCertificate),
 }
 
 impl Server {
@@ -62,20 +63,23 @@ impl Server {
         if options.dev && !options.listen.ip().is_loopback() {
             return Err(StartError::DevNotOnLoopback { address: options.listen });
         }
-        let fingerprint = options.certificate.fingerprint();
         let door = Arc::new(Door::new(node, &options));
         let router = http::router(Arc::clone(&door), options.http.clone())?;
-        let bound = http::listener::bind(&options)?;
+        let reset = listener::reset_key(&options.certificate);
+        let certificate = ShownCertificate::new(options.certificate)?;
         let address = options.listen;
         let failed = |source| StartError::Listen { address, source };
+        // In dev mode HTTP is plain; it is on loopback then.
+        let tls = if options.dev { None } else { Some(&certificate) };
+        let bound = http::listener::bind(address, tls, &options.http)?;
         let http = bound.address().map_err(failed)?;
-        let endpoint = listener::bind(options)?;
+        let endpoint = listener::bind(address, &certificate, reset)?;
         let quic = endpoint.local_addr().map_err(failed)?;
         let listening = [
             tokio::spawn(listener::listen(endpoint.clone(), Arc::clone(&door))),
             tokio::spawn(bound.listen(router, Arc::clone(&door))),
         ];
-        Ok(Self { endpoint, door, fingerprint, quic, http, listening })
+        Ok(Self { endpoint, door, certificate, quic, http, listening })
     }
 
     /// Where it speaks QUIC.
@@ -88,9 +92,21 @@ impl Server {
         self.http
     }
 
-    /// What a client pins.
+    /// What a client pins now.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.certificate.fingerprint()
+    }
+
+    /// Shows this certificate to connections that come from now on, at every door; those that are there
+    /// go on. Answers with what a client pins.
+    ///
+    /// # Errors
+    /// When it cannot be used, or its key is another's: the one before stays.
+    pub fn reload_certificate(
+        &self,
+        certificate: Certificate,
+    ) -> Result<Fingerprint, BadCertificate> {
+        self.certificate.replace(certificate)
     }
 
     /// Takes no more connections, lets what was asked for be answered for at most `grace`, and closes

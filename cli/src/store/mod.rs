@@ -1,132 +1,23 @@
 //! The one place where commands meet a log: in a data directory, or behind a server.
 
+mod place;
 mod remote;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_client::Address;
 use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options};
 use nexus_protocol::{
     Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, Explain,
-    Head, NamespaceName, Read, ReadError, RecordedEvent, SnapshotInfo, Stats, StreamChange,
-    StreamInfo, StreamList, StreamState, Subscribe, SubscriptionItem,
+    Head, Read, ReadError, RecordedEvent, SnapshotInfo, Stats, StreamChange, StreamInfo,
+    StreamList, StreamState, Subscribe, SubscriptionItem,
 };
 
+pub(crate) use place::{Given, Place, server_address};
 pub(crate) use remote::Remote;
 
 use crate::exit::Failure;
 use crate::import::{Row, Standing, Target};
-
-/// Which log a command works on.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The data directory, where one was named.
-    pub(crate) dir: Option<PathBuf>,
-    /// Whether the command line named it, and not the environment.
-    pub(crate) named: bool,
-    /// The server, where one was named and no directory; its namespace is this place's.
-    pub(crate) server: Option<Address>,
-    /// The namespace.
-    pub(crate) namespace: NamespaceName,
-}
-
-impl Place {
-    /// The directory that the command line names, or else the environment.
-    pub(crate) fn of(named: Option<PathBuf>, namespace: NamespaceName) -> Self {
-        let is_named = named.is_some();
-        let of_environment = || std::env::var_os("NEXUS_DATA").filter(|dir| !dir.is_empty());
-        let dir = named.or_else(|| of_environment().map(PathBuf::from));
-        Self { dir, named: is_named, server: None, namespace }
-    }
-
-    /// What the command line names, or else the environment: a directory or a server.
-    ///
-    /// # Errors
-    /// When the command line names both.
-    pub(crate) fn named(
-        dir: Option<PathBuf>,
-        server: Option<String>,
-        namespace: Option<NamespaceName>,
-    ) -> Result<Self, Failure> {
-        let is_named = server.is_some();
-        let server = match (&dir, server) {
-            (Some(_), Some(_)) => {
-                return Err(Failure::usage(
-                    "--data and --server are both given: name the directory, or the server",
-                ));
-            }
-            (Some(_), None) => None,
-            (None, Some(server)) => Some(server),
-            (None, None) => std::env::var("NEXUS_SERVER").ok().filter(|server| !server.is_empty()),
-        };
-        let mut address = server.map(|server| server.parse::<Address>()).transpose()?;
-        if let (Some(there), Some(namespace)) = (&mut address, &namespace) {
-            *there = there.clone().with_namespace(namespace);
-        }
-        let name = address.as_ref().map_or(NamespaceName::DEFAULT, Address::namespace);
-        let namespace = match namespace {
-            Some(namespace) => namespace,
-            None => NamespaceName::new(name).expect("an address has a namespace"),
-        };
-        let place = Self::of(dir, namespace);
-        Ok(match is_named {
-            true => Self { dir: None, named: true, server: address, ..place },
-            false => Self { server: address, ..place },
-        })
-    }
-
-    /// For commands that look at all namespaces: one that is named has to be there all the same. The
-    /// engine is not asked, since it may be what does not open.
-    ///
-    /// # Errors
-    /// When there is none of that name.
-    pub(crate) fn check_namespace(&self) -> Result<(), Failure> {
-        let all = self.dir()?.join("namespaces");
-        let is_default = self.namespace.as_str() == NamespaceName::DEFAULT;
-        let Ok(entries) = std::fs::read_dir(&all) else { return Ok(()) };
-        if is_default || all.join(self.namespace.as_str()).is_dir() {
-            return Ok(());
-        }
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let names: Vec<String> = names.filter(|name| NamespaceName::new(name).is_ok()).collect();
-        Err(self.no_namespace(&names))
-    }
-
-    fn no_namespace(&self, there: &[String]) -> Failure {
-        let dir = self.dir.as_deref().unwrap_or(Path::new("")).display();
-        Failure::usage(format!(
-            "there is no namespace {:?} in {dir}: name one of those there are ({}), or create it with \
-             `nexus namespace create {}`",
-            self.namespace.as_str(),
-            there.join(", "),
-            self.namespace,
-        ))
-    }
-
-    /// The directory, where the command line names it.
-    pub(crate) fn named_dir(&self) -> Option<&PathBuf> {
-        self.dir.as_ref().filter(|_| self.named)
-    }
-
-    /// The data directory.
-    ///
-    /// # Errors
-    /// When none was named.
-    pub(crate) fn dir(&self) -> Result<&PathBuf, Failure> {
-        self.dir.as_ref().ok_or_else(|| match &self.server {
-            Some(_) => Failure::usage(
-                "this command works on a data directory, and not over a server: run it where the \
-                 directory is, as in `nexus --data DIR …`",
-            ),
-            None => Failure::usage(
-                "no data directory and no server is named: give one, as in `nexus --data DIR …` or \
-                 `nexus --server nexus://HOST:PORT …`, or set NEXUS_DATA or NEXUS_SERVER",
-            ),
-        })
-    }
-}
 
 /// An open log.
 pub(crate) struct Store {
@@ -200,7 +91,11 @@ impl Store {
     /// # Errors
     /// When the address cannot be right, or nobody takes the connection.
     pub(crate) fn connect(place: &Place) -> Result<Option<Remote>, Failure> {
-        place.server.clone().map(Remote::connect).transpose()
+        let remote = place.server.clone().map(Remote::connect).transpose();
+        remote.map_err(|failure| match &place.context {
+            Some(name) => failure.and(format_args!("that is the server of context {name}")),
+            None => failure,
+        })
     }
 
     /// What is known of a stream that is there, or was, or has limits before it has events.
@@ -229,10 +124,7 @@ impl Store {
             }
             Reach::There(remote) => {
                 // What still reads from it goes on to its end.
-                if let Some(remote) = Arc::into_inner(remote) {
-                    remote.close();
-                }
-                Ok(())
+                Arc::into_inner(remote).map_or(Ok(()), Remote::close)
             }
         }
     }

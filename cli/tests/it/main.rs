@@ -6,6 +6,8 @@
 mod bad_input;
 mod bench;
 mod commands;
+mod config;
+mod context;
 mod damage;
 mod demo;
 mod import;

@@ -113,9 +113,13 @@ impl Ran {
 /// The binary, without a data directory.
 pub(crate) fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
-    for name in ["NEXUS_DATA", "NEXUS_LOG", "NEXUS_SERVER", "NEXUS_TOKEN"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NEXUS_") {
+            command.env_remove(name);
+        }
     }
+    // No context of whoever runs the tests.
+    command.env("XDG_CONFIG_HOME", "/dev/null/nowhere");
     command
 }
 

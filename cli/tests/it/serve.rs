@@ -16,14 +16,17 @@ use tokio::task::JoinHandle;
 use crate::nexus::{Folder, bare, finish, lines};
 
 /// A server that is killed with the test.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Serving {
-    fn start(folder: &Folder, args: &[&str]) -> Self {
-        let mut command = folder.command();
+    pub(crate) fn start(folder: &Folder, args: &[&str]) -> Self {
+        Self::spawn(folder.command(), args)
+    }
+
+    pub(crate) fn spawn(mut command: Command, args: &[&str]) -> Self {
         command.args(["serve", "--output", "json"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -33,15 +36,15 @@ impl Serving {
         Self { child, ready }
     }
 
-    fn dev(folder: &Folder) -> Self {
+    pub(crate) fn dev(folder: &Folder) -> Self {
         Self::start(folder, &["--dev", "--listen", "127.0.0.1:0"])
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nexus://{}", self.ready["quic"].as_str().unwrap())
     }
 
-    fn pinned(&self) -> String {
+    pub(crate) fn pinned(&self) -> String {
         format!("{}?fingerprint={}", self.url(), self.ready["fingerprint"].as_str().unwrap())
     }
 
@@ -101,6 +104,14 @@ fn commands_do_the_same_over_a_server() {
     assert_eq!(serving.json(&["namespace", "create", "audit"])["created"], true);
     assert_eq!(serving.json(&["namespace", "list"])["namespaces"].as_array().unwrap().len(), 2);
     assert_eq!(serving.json(&["--namespace", "audit", "stats"])["events"], 0);
+    let delete = ["namespace", "delete", "audit"];
+    finish(serving.command().args(delete), b"audit\n").fails(2, &["for good", "pass --yes"]);
+    let deleted = serving.json(&["namespace", "delete", "audit", "--yes"]);
+    assert_eq!((&deleted["namespace"], &deleted["deleted"]), (&"audit".into(), &true.into()));
+    finish(serving.command().args(delete).arg("--yes"), b"").fails(1, &["no namespace \"audit\""]);
+    let default = ["namespace", "delete", "default", "--yes"];
+    finish(serving.command().args(default), b"").fails(2, &["there must be"]);
+    assert_eq!(serving.json(&["namespace", "list"])["namespaces"].as_array().unwrap().len(), 1);
     let exported = serving.done(&["export"]);
     assert_eq!(lines(&exported).len(), 1);
     let again = Folder::new();
@@ -115,6 +126,9 @@ fn commands_do_the_same_over_a_server() {
     let nobody = "nexus://127.0.0.1:1?timeout_ms=100";
     let nobody = finish(bare().args(["--server", nobody, "stats"]), b"");
     assert_eq!(nobody.code, 5, "{}", nobody.stderr);
+    let embedded = finish(bare().args(["--server", "file:///data", "stats"]), b"");
+    assert_eq!(embedded.code, 2, "{}", embedded.stderr);
+    assert!(embedded.stderr.contains("directory as in --data DIR"), "{}", embedded.stderr);
     let locked = folder.run(&["stats"]);
     assert_eq!(locked.code, 5, "{}", locked.stderr);
 }
@@ -157,6 +171,57 @@ fn who_has_no_token_is_not_let_in() {
     let serving = Serving::start(&folder, &["--listen", "127.0.0.1:0"]);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), admin);
     run(Some(&admin), &serving.pinned(), &["stats"]).done();
+}
+
+#[test]
+fn a_hang_up_reads_the_certificate_again() {
+    let folder = Folder::new();
+    let make = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        folder.file(&format!("{name}.pem"), made.cert.pem());
+        folder.file(&format!("{name}-key.pem"), made.signing_key.serialize_pem());
+    };
+    let put = |name: &str, file: &str| {
+        std::fs::copy(folder.path(&format!("{name}.pem")), folder.path(file)).unwrap();
+    };
+    make("old");
+    make("new");
+    put("old", "server.pem");
+    put("old-key", "server-key.pem");
+    let settings = "listen = \"127.0.0.1:0\"\ndev = true\n[tls]\ncertificate = \"server.pem\"\n\
+                    key = \"server-key.pem\"";
+    let settings = folder.file("nexus.toml", settings);
+    let mut command = folder.command();
+    command.stderr(Stdio::piped());
+    let mut serving = Serving::spawn(command, &["--config", &settings]);
+    let mut said = BufReader::new(serving.child.stderr.take().unwrap()).lines();
+    let stats = |url: &str| finish(bare().args(["--server", url, "stats"]), b"");
+    let old = serving.pinned();
+    stats(&old).done();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let connected = runtime.block_on(nexus_client::connect(&old)).unwrap();
+    // Half of a new certificate is none: the old one stays, and the server says why.
+    put("new", "server.pem");
+    serving.signal("HUP");
+    let line = said.next().unwrap().unwrap();
+    assert!(line.contains("stays the one it was") && line.contains("both files"), "{line}");
+    stats(&old).done();
+    std::fs::remove_file(folder.path("server-key.pem")).unwrap();
+    serving.signal("HUP");
+    let line = said.next().unwrap().unwrap();
+    assert!(line.contains("cannot read") && line.contains("server-key.pem"), "{line}");
+    put("new-key", "server-key.pem");
+    serving.signal("HUP");
+    let line = said.next().unwrap().unwrap();
+    let fingerprint = line.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap();
+    let new = format!("{}?fingerprint={fingerprint}", serving.url());
+    assert_ne!(new, old);
+    stats(&new).done();
+    stats(&old).fails(4, &["is not trusted", "compare the fingerprint"]);
+    let event = EventData::json("Counted", &1).unwrap();
+    runtime.block_on(connected.append(Append::to("a").event(event))).unwrap();
+    serving.signal("TERM");
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

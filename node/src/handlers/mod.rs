@@ -46,7 +46,11 @@ impl Access {
     }
 
     fn guard(&self, action: Action) -> Result<&Namespace, Refusal> {
-        self.node.guard(&self.principal, action, self.namespace.name())?;
+        let name = self.namespace.name();
+        self.node.guard(&self.principal, action, name)?;
+        if self.namespace.is_deleted() {
+            return Err(Refusal::NoNamespace { name: name.to_owned() });
+        }
         Ok(&self.namespace)
     }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nexus_node::{Access, Node, Principal};
 use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName};
@@ -26,7 +27,8 @@ pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 pub(crate) struct Call {
     pub(crate) http: Arc<Http>,
     pub(crate) principal: Arc<Principal>,
-    pub(crate) headers: HeaderMap,
+    /// The head of the request.
+    pub(crate) parts: Parts,
     path: Vec<(String, String)>,
     query: Vec<(String, String)>,
     /// In a lock, since a body can be sent to another thread and not shared.
@@ -98,7 +100,7 @@ impl Call {
                 return Err(Problem::invalid(detail));
             }
         }
-        Ok(Self { http, principal, headers: parts.headers, path, query, body: Mutex::new(body) })
+        Ok(Self { http, principal, parts, path, query, body: Mutex::new(body) })
     }
 
     /// The node that is asked.
@@ -192,7 +194,7 @@ impl Call {
 
     /// A header as text.
     pub(crate) fn header(&self, name: &HeaderName) -> Result<Option<&str>, Problem> {
-        let mut values = self.headers.get_all(name).iter();
+        let mut values = self.parts.headers.get_all(name).iter();
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {
             let detail = format!("header `{name}` is given twice: leave one out");
@@ -206,7 +208,7 @@ impl Call {
 
     /// Whether the answer is wanted in this form, named before any other that there is.
     pub(crate) fn wants(&self, media_type: &str) -> bool {
-        let accept = self.headers.get_all(header::ACCEPT).iter();
+        let accept = self.parts.headers.get_all(header::ACCEPT).iter();
         let mut ranges =
             accept.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
         let first = ranges.find_map(|range| {
@@ -239,7 +241,7 @@ impl Call {
     /// Receives the body.
     pub(crate) async fn receive(&mut self) -> Result<body::Received, Problem> {
         let body = self.take_body();
-        body::receive(body, &self.headers, &self.http.limits, &self.http.door).await
+        body::receive(body, &self.parts.headers, &self.http.limits, &self.http.door).await
     }
 
     /// The body, to be received piece by piece.

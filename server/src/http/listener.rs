@@ -1,6 +1,6 @@
 //! The socket of HTTP: its limits, TLS, and connections as they come.
 
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use nexus_node::config::Certificate;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::door::Door;
-use crate::options::{HttpOptions, Options};
+use crate::options::HttpOptions;
 use crate::server::StartError;
+use crate::tls::ShownCertificate;
 
 /// Bytes of a head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -50,33 +50,24 @@ impl From<&HttpOptions> for Limits {
     }
 }
 
-/// Binds the socket. In dev mode it speaks plain HTTP; it is on loopback then.
-pub(crate) fn bind(options: &Options) -> Result<Bound, StartError> {
-    let address = options.listen;
+/// Binds the socket; without a certificate it speaks plain HTTP.
+pub(crate) fn bind(
+    address: SocketAddr,
+    certificate: Option<&Arc<ShownCertificate>>,
+    options: &HttpOptions,
+) -> Result<Bound, StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = StdListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let listener = TcpListener::from_std(listener).map_err(failed)?;
-    let tls = if options.dev { None } else { Some(acceptor(&options.certificate)?) };
-    Ok(Bound { listener, tls, limits: (&options.http).into() })
-}
-
-fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, StartError> {
-    let bad = |why: rustls::Error| StartError::Certificate(why.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(bad)?
-        .with_no_client_auth()
-        .with_single_cert(certificate.chain.clone(), certificate.key.clone_key())
-        .map_err(bad)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let config = certificate.map(|it| it.config(&[b"h2", b"http/1.1"])).transpose()?;
+    let tls = config.map(|config| TlsAcceptor::from(Arc::new(config)));
+    Ok(Bound { listener, tls, limits: options.into() })
 }
 
 impl Bound {
     /// Where it listens.
-    pub(crate) fn address(&self) -> std::io::Result<std::net::SocketAddr> {
+    pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 

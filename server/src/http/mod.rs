@@ -20,6 +20,7 @@ mod problem;
 mod route;
 mod routes;
 mod snapshots;
+mod socket;
 mod sse;
 mod streams;
 mod tokens;

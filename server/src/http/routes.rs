@@ -10,7 +10,7 @@ use schemars::{Schema, SchemaGenerator};
 use super::call::{EVENT_STREAM, JSON, NDJSON};
 use super::route::Kind::{Filter, Flag, Number, Text, Time, Word};
 use super::route::{Answer, Content, Method, Parameter, Route};
-use super::{append, events, health, namespaces, snapshots, streams, tokens};
+use super::{append, events, health, namespaces, snapshots, socket, streams, tokens};
 
 const NAMESPACE: &[Parameter] =
     &[Parameter::new("namespace", Text, "The namespace; `default` where it is not said.")];
@@ -225,6 +225,18 @@ pub(crate) const ROUTES: &[Route] = &[
         ..ROUTE
     },
     Route {
+        path: "/v1/ws",
+        id: "watch",
+        about: "A WebSocket, subprotocol `nexus.v1`: any number of channels with events as they come. Who \
+                asks is known by the header, or by a first frame within 5 s.",
+        group: "read",
+        open: true,
+        answers: &[answer(101, "Frames follow.", &[])],
+        problems: &[401, 404],
+        handler: handler!(socket::upgrade),
+        ..ROUTE
+    },
+    Route {
         path: "/v1/head",
         id: "readHead",
         about: "Says where the log ends.",
@@ -365,6 +377,18 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
         problems: &[504],
         handler: handler!(namespaces::create),
+        ..ROUTE
+    },
+    Route {
+        method: Method::Delete,
+        path: "/v1/namespaces/{name}",
+        id: "deleteNamespace",
+        about: "Deletes a namespace for good, with all its events; `default` stays.",
+        group: "operate",
+        query: &[],
+        answers: &[answer(204, "It is deleted.", &[])],
+        problems: &[504],
+        handler: handler!(namespaces::delete),
         ..ROUTE
     },
     Route {

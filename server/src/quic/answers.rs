@@ -31,6 +31,10 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
             let created = node.create_namespace(&principal, &namespace);
             created.map(|()| plain(&Answer::Done)).map_err(append)
         }
+        Operation::DeleteNamespace => {
+            let deleted = node.delete_namespace(&principal, &namespace);
+            deleted.map(|()| plain(&Answer::Done)).map_err(append)
+        }
         Operation::Tokens => {
             let tokens = node.list_tokens(&principal).map_err(read);
             tokens.map(|all| plain(&Answer::Tokens(all.iter().map(token_head).collect())))

@@ -1,6 +1,6 @@
 //! The socket: its limits, and connections as they come.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::session;
 use crate::door::Door;
-use crate::options::Options;
 use crate::server::StartError;
+use crate::tls::ShownCertificate;
 
 /// Code that a connection is closed with when the server goes.
 pub(crate) const SHUTTING_DOWN: VarInt = VarInt::from_u32(1);
@@ -36,14 +36,18 @@ const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 /// Handshakes under way above which an address must prove that it is real.
 const HANDSHAKES_UNPROVEN_MAX: usize = 256;
 
-/// A server that comes back tells clients of the one before that their connections are gone (RFC 9000,
-/// 10.3), or they would find out by silence. So the key of resets stays the same, made from the
-/// certificate's; and a connection's id is taken as it comes, since the server before gave it.
-fn endpoint_config(certificate: &Certificate) -> EndpointConfig {
+/// The key of resets. A server that comes back tells clients of the one before that their connections are
+/// gone (RFC 9000, 10.3), or they would find out by silence. So it stays the same, made from the key of the
+/// certificate that the server starts with. Where that was replaced meanwhile, they do find out by silence.
+pub(crate) fn reset_key(certificate: &Certificate) -> ring::hmac::Key {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(b"nexus stateless reset");
     context.update(certificate.key.secret_der());
-    let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, context.finish().as_ref());
+    ring::hmac::Key::new(ring::hmac::HMAC_SHA256, context.finish().as_ref())
+}
+
+/// A connection's id is taken as it comes, since the server before may have given it.
+fn endpoint_config(reset: ring::hmac::Key) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(reset));
     config.cid_generator(|| Box::new(RandomIds(SystemRandom::new())));
     config
@@ -71,23 +75,20 @@ impl ConnectionIdGenerator for RandomIds {
 }
 
 /// Binds the socket.
-pub(crate) fn bind(options: Options) -> Result<Endpoint, StartError> {
-    let endpoint = endpoint_config(&options.certificate);
-    let bad = |why: &dyn std::fmt::Display| StartError::Certificate(why.to_string());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|why| bad(&why))?
-        .with_no_client_auth()
-        .with_single_cert(options.certificate.chain, options.certificate.key)
-        .map_err(|why| bad(&why))?;
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let crypto = QuicServerConfig::try_from(tls).map_err(|why| bad(&why))?;
+pub(crate) fn bind(
+    address: SocketAddr,
+    certificate: &Arc<ShownCertificate>,
+    reset: ring::hmac::Key,
+) -> Result<Endpoint, StartError> {
+    let tls = certificate.config(&[ALPN])?;
+    let crypto =
+        QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
-    let address = options.listen;
     UdpSocket::bind(address)
-        .and_then(|socket| Endpoint::new(endpoint, Some(config), socket, Arc::new(TokioRuntime)))
+        .and_then(|socket| {
+            Endpoint::new(endpoint_config(reset), Some(config), socket, Arc::new(TokioRuntime))
+        })
         .map_err(|source| StartError::Listen { address, source })
 }
 

@@ -2,9 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
+mod certificates;
 mod conformance;
 mod enemies;
 mod http;
+mod lost_answers;
+mod pool;
+mod relay;
 mod resume;
+mod sockets;
 mod stores;
 mod trust;

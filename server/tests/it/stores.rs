@@ -1,6 +1,7 @@
 //! Servers over memory, each in a runtime of its own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::http::Http;
 pub(crate) struct Running {
     pub(crate) runtime: Runtime,
     server: Option<Server>,
+    node: Node,
+    dev: bool,
     certificates: Arc<TempDir>,
 }
 
@@ -39,15 +42,33 @@ impl Running {
         certificates: &Arc<TempDir>,
         change: impl FnOnce(Options) -> Options,
     ) -> Self {
+        let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
+        Self::show(engine, certificates, certificate, change)
+    }
+
+    /// Over memory, showing this certificate.
+    pub(crate) fn showing(certificate: Certificate) -> Self {
+        let certificates = Arc::new(tempfile::tempdir().unwrap());
+        Self::show(Engine::in_memory(), &certificates, certificate, |options| options.dev(true))
+    }
+
+    fn show(
+        engine: Engine,
+        certificates: &Arc<TempDir>,
+        certificate: Certificate,
+        change: impl FnOnce(Options) -> Options,
+    ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
-        let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
         let options = change(Options::new(certificate));
+        let dev = options.dev;
+        let node = Node::over(engine).unwrap();
         let server = {
             let _entered = runtime.enter();
-            Server::start(Node::over(engine).unwrap(), options).unwrap()
+            Server::start(node.clone(), options).unwrap()
         };
-        Self { runtime, server: Some(server), certificates: Arc::clone(certificates) }
+        let certificates = Arc::clone(certificates);
+        Self { runtime, server: Some(server), node, dev, certificates }
     }
 
     /// Over this engine, and nobody without a token is let in.
@@ -74,13 +95,44 @@ impl Running {
         Certificate::of_data_dir(self.certificates.path()).unwrap().chain.remove(0)
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.server.as_ref().unwrap().quic_address()
+    /// Whether everybody is let in, and HTTP is plain.
+    pub(crate) fn is_dev(&self) -> bool {
+        self.dev
+    }
+
+    /// The node behind the doors.
+    pub(crate) fn node(&self) -> Node {
+        self.node.clone()
     }
 
     /// Where it speaks HTTP.
     pub(crate) fn http_address(&self) -> SocketAddr {
         self.server.as_ref().unwrap().http_address()
+    }
+
+    /// TLS that trusts its certificate, and nothing else.
+    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server().quic_address()
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    /// A file beside its certificate.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.certificates.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// A client that speaks HTTP.
@@ -95,8 +147,7 @@ impl Running {
 
     /// Where it is reached.
     pub(crate) fn url(&self) -> String {
-        let server = self.server.as_ref().unwrap();
-        format!("nexus://{}?fingerprint={}", server.quic_address(), server.fingerprint())
+        format!("nexus://{}?fingerprint={}", self.address(), self.server().fingerprint())
     }
 
     /// A client of it, on its runtime.

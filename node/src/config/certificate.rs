@@ -1,15 +1,17 @@
-//! Files of a node that are not the log's: the certificate it shows, and the first token.
+//! The certificate that a node shows to prove who it is.
 //!
 //! A node without a configured certificate makes one at its first start, in `DIR/tls/`, signed by
 //! itself. Clients trust it by its fingerprint, the SHA-256 of its DER form.
 
 use std::fmt;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::ConfigError;
+use super::files::{read, write_secret};
+use super::settings::Tls;
 
 /// Folder of a data directory that holds the certificate.
 pub const TLS_DIR: &str = "tls";
@@ -36,32 +38,50 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Why a file of the configuration cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file could not be read or written.
-    #[error("cannot {action} {}", path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A file holds no certificate, or no key.
-    #[error("{} is not a PEM file with {wanted}: {why}", path.display())]
-    NotPem {
-        /// Which file.
-        path: PathBuf,
-        /// What it should hold.
-        wanted: &'static str,
-        /// What is wrong.
-        why: String,
-    },
-    /// None could be made.
-    #[error("cannot make a certificate: {0}")]
-    Make(String),
+/// The two files of a certificate. They are read when the server starts, and again when it is told to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM: the chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// PEM: the key of the first certificate.
+    pub key: PathBuf,
+}
+
+impl CertificateFiles {
+    /// Those that the settings name, or else those in the data directory, which are made when there are
+    /// none.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn of(tls: &Tls, dir: &Path) -> Result<Self, ConfigError> {
+        match (&tls.certificate, &tls.key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Self { certificate: certificate.clone(), key: key.clone() })
+            }
+            _ => Self::of_data_dir(dir),
+        }
+    }
+
+    /// Those in a data directory; made when there are none.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn of_data_dir(dir: &Path) -> Result<Self, ConfigError> {
+        let dir = dir.join(TLS_DIR);
+        let files = Self { certificate: dir.join(CERTIFICATE_FILE), key: dir.join(KEY_FILE) };
+        if !files.key.exists() || !files.certificate.exists() {
+            make(&dir, &files)?;
+        }
+        Ok(files)
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are not PEM.
+    pub fn load(&self) -> Result<Certificate, ConfigError> {
+        Certificate::load(&self.certificate, &self.key)
+    }
 }
 
 impl Certificate {
@@ -70,12 +90,7 @@ impl Certificate {
     /// # Errors
     /// When the files cannot be read or written, or are not PEM.
     pub fn of_data_dir(dir: &Path) -> Result<Self, ConfigError> {
-        let dir = dir.join(TLS_DIR);
-        let (chain, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
-        if !key.exists() || !chain.exists() {
-            make(&dir, &chain, &key)?;
-        }
-        Self::load(&chain, &key)
+        CertificateFiles::of_data_dir(dir)?.load()
     }
 
     /// One that lives as long as the process: for servers over memory.
@@ -119,47 +134,21 @@ impl Certificate {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let failed = |source| ConfigError::File { action: "read", path: path.to_owned(), source };
-    std::fs::read(path).map_err(failed)
-}
-
 fn self_signed() -> Result<rcgen::CertifiedKey<rcgen::KeyPair>, ConfigError> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     rcgen::generate_simple_self_signed(names).map_err(|why| ConfigError::Make(why.to_string()))
 }
 
 /// Makes a certificate. The key is written last: where it is, the certificate is whole.
-fn make(dir: &Path, chain: &Path, key: &Path) -> Result<(), ConfigError> {
+fn make(dir: &Path, files: &CertificateFiles) -> Result<(), ConfigError> {
     let made = self_signed()?;
     std::fs::create_dir_all(dir).map_err(|source| ConfigError::File {
         action: "create the folder",
         path: dir.to_owned(),
         source,
     })?;
-    write_secret(chain, made.cert.pem().as_bytes())?;
-    write_secret(key, made.signing_key.serialize_pem().as_bytes())
-}
-
-/// File of a data directory that holds the first token, until somebody takes it away.
-pub const ADMIN_TOKEN_FILE: &str = "admin-token";
-
-/// Keeps the administrator's first token where only the owner of the directory can read it.
-pub(crate) fn write_admin_token(dir: &Path, token: &str) -> Result<PathBuf, ConfigError> {
-    let path = dir.join(ADMIN_TOKEN_FILE);
-    write_secret(&path, format!("{token}\n").as_bytes())?;
-    Ok(path)
-}
-
-/// Writes a file that only its owner may read: whole, or not at all.
-fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
-    let failed = |source| ConfigError::File { action: "write", path: path.to_owned(), source };
-    let draft = path.with_extension("new");
-    let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&draft, path).map_err(failed)
+    write_secret(&files.certificate, made.cert.pem().as_bytes())?;
+    write_secret(&files.key, made.signing_key.serialize_pem().as_bytes())
 }
 
 #[cfg(test)]

@@ -1,0 +1,120 @@
+//! [`KEYS`]: every setting by its name, and what it may be. Messages, variables, and the reference page
+//! follow from this list.
+
+use std::net::SocketAddr;
+
+use figment::value::Value;
+
+/// A setting: `listen`, or `limits.connections_max` for a key of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name, with that of its table and a dot before it.
+    pub path: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+}
+
+/// What a setting may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number within bounds, both inclusive.
+    Number {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+        /// What it counts.
+        unit: &'static str,
+    },
+    /// `ADDRESS:PORT` of this machine.
+    Address,
+    /// The path of a file; in a settings file it is seen from that file's folder.
+    File,
+}
+
+const fn number(path: &'static str, least: u64, most: u64, unit: &'static str) -> Key {
+    Key { path, kind: Kind::Number { least, most, unit } }
+}
+
+/// Every setting, in the order in which they are shown.
+pub const KEYS: &[Key] = &[
+    Key { path: "listen", kind: Kind::Address },
+    Key { path: "dev", kind: Kind::Switch },
+    number("grace_s", 0, 3600, "seconds"),
+    Key { path: "tls.certificate", kind: Kind::File },
+    Key { path: "tls.key", kind: Kind::File },
+    number("limits.connections_max", 1, 1_000_000, "connections"),
+    number("limits.appends_in_flight_max", 1, 65_536, "appends"),
+    // The most is what the server can count, in KiB.
+    number("limits.request_bytes_max", 1 << 20, 1 << 38, "bytes"),
+];
+
+impl Key {
+    /// The key of this path, if it is one.
+    pub(super) fn of(path: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// Whether there are keys in a table of this path.
+    pub(super) fn is_table(path: &str) -> bool {
+        KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// The variable that sets it: `NEXUS_LIMITS_CONNECTIONS_MAX`.
+    pub fn variable(&self) -> String {
+        variable_of(self.path)
+    }
+}
+
+/// The variable of a path.
+pub(super) fn variable_of(path: &str) -> String {
+    format!("NEXUS_{}", path.to_ascii_uppercase().replace('.', "_"))
+}
+
+/// The flag of a path, for those that have one: `--grace-s`.
+pub(super) fn flag_of(path: &str) -> String {
+    format!("--{}", path.replace(['.', '_'], "-"))
+}
+
+impl Kind {
+    /// What to write, said to people.
+    pub fn wanted(self) -> String {
+        match self {
+            Self::Switch => "true or false".to_owned(),
+            Self::Number { least, most, unit } => {
+                format!("a whole number of {unit} from {least} to {most}")
+            }
+            Self::Address => {
+                "ADDRESS:PORT of this machine, as in \"127.0.0.1:7420\" or \"[::]:7420\"".to_owned()
+            }
+            Self::File => "the path of a file".to_owned(),
+        }
+    }
+
+    /// Whether a value is such a one.
+    pub(super) fn takes(self, value: &Value) -> bool {
+        match self {
+            Self::Switch => value.to_bool().is_some(),
+            Self::Number { least, most, .. } => {
+                let number = value.to_u128().or_else(|| value.to_i128()?.try_into().ok());
+                number.is_some_and(|number| (least.into()..=most.into()).contains(&number))
+            }
+            Self::Address => value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
+            Self::File => value.as_str().is_some_and(|text| !text.is_empty()),
+        }
+    }
+
+    /// The value that a text of the environment stands for; text that stands for none stays what it is,
+    /// and is refused like the same in a file.
+    pub(super) fn read(self, text: &str) -> Value {
+        let text = text.trim();
+        match self {
+            Self::Switch => text.parse::<bool>().ok().map(Value::from),
+            Self::Number { .. } => text.parse::<u64>().ok().map(Value::from),
+            Self::Address | Self::File => None,
+        }
+        .unwrap_or_else(|| Value::from(text))
+    }
+}

@@ -1,0 +1,50 @@
+//! What a node is told from outside: its settings, the certificate it shows, and the first token.
+//!
+//! [`Settings`] is what can be set, [`KEYS`] says what each key may be, and [`Sources`] reads them from a
+//! file, the environment, and flags. Is not: the log's files, nor what a client is told.
+//!
+//! No setting is a secret: what is secret is in a file of its own, which a setting names.
+
+mod certificate;
+mod files;
+mod keys;
+mod layer;
+mod settings;
+mod sources;
+
+use std::path::PathBuf;
+
+pub use certificate::{Certificate, CertificateFiles, Fingerprint, TLS_DIR};
+pub use files::ADMIN_TOKEN_FILE;
+pub(crate) use files::write_admin_token;
+pub use keys::{KEYS, Key, Kind};
+pub use settings::{Limits, Settings, Tls};
+pub use sources::{Loaded, Problem, SETTINGS_FILE, Setting, SettingsError, Source, Sources};
+
+/// Why a file of the configuration cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file holds no certificate, or no key.
+    #[error("{} is not a PEM file with {wanted}: {why}", path.display())]
+    NotPem {
+        /// Which file.
+        path: PathBuf,
+        /// What it should hold.
+        wanted: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// None could be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(String),
+}

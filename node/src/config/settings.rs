@@ -1,0 +1,70 @@
+//! [`Settings`]: what can be set of a server, and what holds where nothing is.
+//!
+//! A new setting is a field here, a line of [`KEYS`](super::KEYS), and a row of
+//! `docs/reference/configuration.md`; a test holds the three together. Files, variables, the two
+//! `nexus config` commands, and messages follow from them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What can be set of a server. [`Settings::default`] holds where nothing is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Lets everybody in, on loopback only.
+    pub dev: bool,
+    /// How long requests may take to end when the server is told to stop, in seconds.
+    pub grace_s: u64,
+    /// What it shows to prove who it is.
+    pub tls: Tls,
+    /// What it takes.
+    pub limits: Limits,
+}
+
+/// What a server shows to prove who it is: both files, or the one of the data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the chain, the server's own certificate first.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the key of the first certificate.
+    pub key: Option<PathBuf>,
+}
+
+/// What a server takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Connections at a time; whoever comes after is refused.
+    pub connections_max: usize,
+    /// Appends of one session that may be unanswered.
+    pub appends_in_flight_max: u32,
+    /// Bytes of requests that are being received or answered, of all connections together.
+    pub request_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 7420).into(),
+            dev: false,
+            grace_s: 10,
+            tls: Tls::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            appends_in_flight_max: 1024,
+            request_bytes_max: 256 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! [`Sources`]: where settings come from. Flags go before the environment, that before the file, and
+//! that before the defaults.
+//!
+//! Each source is checked by itself, so that what is wrong in one is said even where another overrides
+//! it, and all that is wrong is said at once. What is merged is then known to be right.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::value::Dict;
+use figment::{Figment, Profile};
+use serde::Serialize;
+
+use super::ConfigError;
+use super::keys::{KEYS, Key, variable_of};
+use super::layer::{Layer, dict_of, source_of};
+use super::settings::Settings;
+
+/// File of a data directory with the settings of its server, where no other is named.
+pub const SETTINGS_FILE: &str = "nexus.toml";
+
+/// Where settings come from.
+#[derive(Debug, Default)]
+pub struct Sources {
+    file: Option<PathBuf>,
+    environment: HashMap<OsString, OsString>,
+    flags: Dict,
+}
+
+/// Where a setting is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing sets it.
+    Default,
+    /// This file.
+    File(PathBuf),
+    /// The environment variable of this name.
+    Variable(String),
+    /// The flag of this name.
+    Flag(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// Something that is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting.
+    pub key: String,
+    /// Where it stands.
+    pub source: Source,
+    /// What is wrong.
+    pub wrong: String,
+    /// What would be right.
+    pub right: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, source, wrong, right } = self;
+        write!(f, "`{key}` ({source}) {wrong}: {right}")
+    }
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    /// The file is not TOML.
+    #[error("{} is not TOML, at line {line}: {why}", path.display())]
+    NotToml {
+        /// Which file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// Settings that cannot be; all of them.
+    #[error("{}", listed(.0))]
+    Wrong(Vec<Problem>),
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// A setting as it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Which one.
+    pub key: &'static Key,
+    /// Its value, as JSON would say it; null where nothing holds.
+    pub value: serde_json::Value,
+    /// Where it is from.
+    pub source: Source,
+}
+
+/// Settings, and where each is from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What holds.
+    pub settings: Settings,
+    /// Variables that look like settings and are none, so that nobody waits for what they say.
+    pub strange_variables: Vec<String>,
+    figment: Figment,
+}
+
+impl Sources {
+    /// Nothing but the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This file, which must be there.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// The file of a data directory, if it is there.
+    #[must_use]
+    pub fn file_of_data_dir(mut self, dir: &Path) -> Self {
+        let path = dir.join(SETTINGS_FILE);
+        // What is there and cannot be looked at is an error when it is read.
+        if !matches!(path.try_exists(), Ok(false)) {
+            self.file = Some(path);
+        }
+        self
+    }
+
+    /// These variables; an empty one says nothing.
+    #[must_use]
+    pub fn environment(mut self, all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        self.environment = all.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        self
+    }
+
+    /// These flags: something with fields like those of [`Settings`], of which what is not given is
+    /// left out.
+    ///
+    /// # Panics
+    /// When it is nothing with fields.
+    #[must_use]
+    pub fn flags(mut self, flags: &impl Serialize) -> Self {
+        self.flags = dict_of(flags);
+        self
+    }
+
+    /// Reads and checks all of them.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or something that is set cannot be.
+    pub fn read(self) -> Result<Loaded, SettingsError> {
+        let mut layers = vec![Layer::defaults()];
+        if let Some(path) = &self.file {
+            layers.push(Layer::file(path)?);
+        }
+        layers.push(Layer::environment(&self.environment));
+        layers.push(Layer::flags(self.flags));
+        let problems: Vec<_> = layers.iter().flat_map(Layer::problems).collect();
+        if !problems.is_empty() {
+            return Err(SettingsError::Wrong(problems));
+        }
+        let figment = layers.into_iter().fold(Figment::new(), Figment::merge);
+        let settings = figment.extract().expect("what is checked fits the settings");
+        let strange_variables = strange(&self.environment);
+        let loaded = Loaded { settings, strange_variables, figment };
+        match loaded.contradictions() {
+            problems if problems.is_empty() => Ok(loaded),
+            problems => Err(SettingsError::Wrong(problems)),
+        }
+    }
+}
+
+impl Loaded {
+    /// Every setting, with where it is from.
+    pub fn all(&self) -> impl Iterator<Item = Setting> {
+        KEYS.iter().map(|key| {
+            let value = self.figment.find_value(key.path).expect("every key has a value");
+            let value = serde_json::to_value(&value).expect("a setting can be written as JSON");
+            Setting { key, value, source: self.source(key.path) }
+        })
+    }
+
+    /// Where a setting is from, by its path.
+    ///
+    /// # Panics
+    /// When it is no setting.
+    pub fn source(&self, path: &str) -> Source {
+        let metadata = self.figment.find_metadata(path).expect("every value is of a layer");
+        let keys: Vec<&str> = path.split('.').collect();
+        source_of(&metadata.name, metadata.interpolate(&Profile::Default, &keys))
+    }
+
+    /// Settings that are right alone, and not together.
+    fn contradictions(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut add = |key: &str, wrong: String, right: &str| {
+            let (key, source) = (key.to_owned(), self.source(key));
+            problems.push(Problem { key, source, wrong, right: right.to_owned() });
+        };
+        let Settings { listen, dev, tls, .. } = &self.settings;
+        if *dev && !listen.ip().is_loopback() {
+            let source = self.source("listen");
+            let wrong = format!(
+                "lets everybody in, and `listen` ({source}) is {listen}, no loopback address"
+            );
+            add("dev", wrong, "leave it out, or listen on 127.0.0.1");
+        }
+        match (&tls.certificate, &tls.key) {
+            (Some(_), None) => {
+                add("tls.certificate", "has no key".to_owned(), "set `tls.key` too");
+            }
+            (None, Some(_)) => {
+                add("tls.key", "has no certificate".to_owned(), "set `tls.certificate` too");
+            }
+            _ => {}
+        }
+        problems
+    }
+}
+
+/// Variables that begin like those of a table, and are none of them. They are no error: others may set
+/// variables of such names for reasons of their own.
+fn strange(environment: &HashMap<OsString, OsString>) -> Vec<String> {
+    let tables = || KEYS.iter().filter_map(|key| Some(key.path.split_once('.')?.0));
+    let known = |name: &str| KEYS.iter().any(|key| key.variable() == name);
+    let like = |name: &str| {
+        tables().any(|table| {
+            name.strip_prefix(&variable_of(table)).is_some_and(|rest| rest.starts_with('_'))
+        })
+    };
+    let names = environment.keys().filter_map(|name| name.to_str());
+    let mut strange: Vec<String> =
+        names.filter(|name| like(name) && !known(name)).map(str::to_owned).collect();
+    strange.sort();
+    strange
+}
+
+#[cfg(test)]
+mod tests;

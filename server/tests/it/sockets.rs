@@ -1,0 +1,214 @@
+//! The WebSocket: channels with credit, resumed by tokens.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use nexus_client::Client;
+use nexus_node::Engine;
+use nexus_protocol::{Append, EventData};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::stores::Running;
+
+/// More than anything here takes, where it does not fail.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a socket runs over: TCP, or TLS over it.
+trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<P: AsyncRead + AsyncWrite + Send + Unpin> Pipe for P {}
+
+struct Socket(WebSocketStream<Box<dyn Pipe>>);
+
+impl Socket {
+    async fn try_open(running: &Running, headers: &[(&str, &str)]) -> Result<Self, Error> {
+        let address = running.http_address();
+        let mut request = format!("ws://{address}/v1/ws").into_client_request().unwrap();
+        for (name, value) in headers {
+            let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let stream = TcpStream::connect(address).await.unwrap();
+        let pipe: Box<dyn Pipe> = match running.is_dev() {
+            true => Box::new(stream),
+            false => {
+                let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+                let tls = tokio_rustls::TlsConnector::from(running.tls());
+                Box::new(tls.connect(name, stream).await.unwrap())
+            }
+        };
+        let (socket, _) = tokio_tungstenite::client_async(request, pipe).await?;
+        Ok(Self(socket))
+    }
+
+    async fn open(running: &Running) -> Self {
+        Self::try_open(running, &[("sec-websocket-protocol", "nexus.v1")]).await.unwrap()
+    }
+
+    async fn say(&mut self, frame: Value) {
+        self.0.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    /// The next frame; `None`: the server closed.
+    async fn hear(&mut self) -> Option<Value> {
+        loop {
+            let message = tokio::time::timeout(LIMIT, self.0.next()).await.expect("in time");
+            match message? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(_) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// The next frame of this kind; markers before it are passed over.
+    async fn hear_of(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.hear().await.expect("the socket is open");
+            if frame["frame"] == kind {
+                return frame;
+            }
+            assert_ne!(frame["frame"], "error", "{frame}");
+        }
+    }
+}
+
+async fn append(client: &Client, stream: &str, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let event = EventData::json("Counted", &number).unwrap();
+        client.append(Append::to(stream).event(event)).await.unwrap();
+    }
+}
+
+#[test]
+fn channels_deliver_within_their_credit_and_go_on_after_their_token() {
+    let running = Running::in_memory();
+    let client = running.client();
+    running.runtime.block_on(async {
+        append(&client, "a-1", 0..5).await;
+        append(&client, "b-1", 5..6).await;
+        let mut socket = Socket::open(&running).await;
+        let channel = json!({"kind": "category", "category": "a"});
+        socket.say(json!({"op": "open", "id": 7, "channel": channel, "credit": 2})).await;
+        for number in 0..2 {
+            let frame = socket.hear_of("event").await;
+            assert_eq!((&frame["id"], &frame["event"]["data"]), (&json!(7), &json!(number)));
+        }
+        // Another channel is not held up by the one that has no credit.
+        let other = json!({"kind": "stream", "stream": "b-1"});
+        socket.say(json!({"op": "open", "id": "other", "channel": other})).await;
+        let frame = socket.hear_of("event").await;
+        assert_eq!((&frame["id"], &frame["event"]["data"]), (&json!("other"), &json!(5)));
+        assert_eq!(socket.hear_of("caught_up").await["id"], "other");
+        socket.say(json!({"op": "credit", "id": 7, "events": 2})).await;
+        for number in 2..4 {
+            let frame = socket.hear_of("event").await;
+            assert_eq!(frame["event"]["data"], number);
+            assert_eq!(frame["token"], format!("1-{number}"));
+        }
+        drop(socket);
+        let mut socket = Socket::open(&running).await;
+        socket.say(json!({"op": "open", "id": 1, "channel": channel, "resume": "1-3"})).await;
+        assert_eq!(socket.hear_of("event").await["event"]["data"], 4);
+        socket.hear_of("caught_up").await;
+        append(&client, "a-2", 6..7).await;
+        assert_eq!(socket.hear_of("event").await["event"]["data"], 6);
+    });
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_the_socket_goes_on() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let mut socket = Socket::open(&running).await;
+        let stream = json!({"kind": "stream", "stream": "a"});
+        socket.say(json!({"op": "open", "id": 1, "channel": stream, "credit": 0})).await;
+        let wrong = [
+            (json!({"op": "open", "id": 1, "channel": stream}), "is open"),
+            (json!({"op": "open", "id": 2, "channel": {"kind": "saga"}}), "unknown variant"),
+            (json!({"op": "open", "id": 2, "channel": stream, "resume": "2-1"}), "lineage"),
+            (json!({"op": "open", "id": 2, "channel": stream, "resume": "x"}), "not a position"),
+            (json!({"op": "credit", "id": 2, "events": 1}), "no channel of this id"),
+            (json!({"op": "close", "id": 2}), "no channel of this id"),
+            (json!({"op": "ack", "id": 2}), "unknown variant"),
+            (json!({"op": "auth", "token": "t"}), "known already"),
+        ];
+        for (frame, why) in wrong {
+            let id = frame.get("id").cloned().unwrap_or(Value::Null);
+            socket.say(frame).await;
+            let said = socket.hear().await.unwrap();
+            assert_eq!((&said["frame"], &said["id"]), (&json!("error"), &id));
+            let detail = said["problem"]["detail"].as_str().unwrap();
+            assert!(detail.contains(why), "{detail}");
+        }
+        socket.say(json!({"op": "close", "id": 1})).await;
+        assert_eq!(socket.hear().await.unwrap(), json!({"frame": "closed", "id": 1}));
+        for id in 0..256 {
+            socket.say(json!({"op": "open", "id": id, "channel": stream, "credit": 0})).await;
+        }
+        socket.say(json!({"op": "open", "id": 256, "channel": stream, "credit": 0})).await;
+        assert_eq!(socket.hear().await.unwrap()["problem"]["name"], "too_large");
+        socket.0.send(Message::binary(vec![1])).await.unwrap();
+        assert_eq!(socket.hear().await, None, "frames are text");
+    });
+}
+
+#[test]
+fn who_asks_is_known_by_the_first_frame_and_until_the_token_ends() {
+    let running = Running::guarded(Engine::in_memory());
+    let local = nexus_node::Principal::local;
+    let node = running.node();
+    let token = node.create_token(&local(), "watcher", nexus_node::Role::Reader, None).unwrap();
+    running.runtime.block_on(async {
+        let mut socket = Socket::open(&running).await;
+        socket.say(json!({"op": "auth", "token": "not one"})).await;
+        assert_eq!(socket.hear().await, None);
+        let mut socket = Socket::open(&running).await;
+        socket.say(json!({"op": "credit", "id": 1, "events": 1})).await;
+        assert_eq!(socket.hear().await, None, "nothing is done before");
+        let mut silent = Socket::open(&running).await;
+
+        let mut socket = Socket::open(&running).await;
+        socket.say(json!({"op": "auth", "token": token.token})).await;
+        let all = json!({"kind": "filter"});
+        socket.say(json!({"op": "open", "id": 1, "channel": all})).await;
+        socket.hear_of("caught_up").await;
+        node.revoke_token(&local(), &token.info.id).unwrap();
+        let access = node.access(local(), "default").unwrap();
+        let event = EventData::json("Counted", &1).unwrap();
+        access.append(Append::to("a").event(event)).unwrap().await.unwrap();
+        let last = socket.hear().await.unwrap();
+        assert_eq!((&last["frame"], &last["id"]), (&json!("revoked"), &json!(1)));
+        assert_eq!(last["problem"]["name"], "unauthenticated");
+        assert_eq!(silent.hear().await, None, "who says nothing is let go");
+    });
+}
+
+#[test]
+fn what_is_no_web_socket_of_ours_is_refused() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let refused =
+            async |headers: &[(&str, &str)]| match Socket::try_open(&running, headers).await {
+                Err(Error::Http(response)) => {
+                    let body = response.body().clone().unwrap_or_default();
+                    (response.status().as_u16(), String::from_utf8(body).unwrap())
+                }
+                Err(other) => panic!("{other}"),
+                Ok(_) => panic!("it was let in"),
+            };
+        let (status, body) = refused(&[]).await;
+        assert!(status == 400 && body.contains("ask for nexus.v1"), "{status} {body}");
+        let other = refused(&[("sec-websocket-protocol", "nexus.v2")]).await;
+        assert_eq!(other.0, 400);
+        let page = [("origin", "http://evil.example"), ("sec-websocket-protocol", "nexus.v1")];
+        assert_eq!(refused(&page).await.0, 403, "a page from elsewhere");
+        let bearer = [("authorization", "Bearer x"), ("sec-websocket-protocol", "nexus.v1")];
+        assert_eq!(refused(&bearer).await.0, 401);
+    });
+}
