@@ -167,7 +167,13 @@ async fn requests<S>(
         // While it is open which version of HTTP comes, and in HTTP/2 between requests, no head is late.
         () = never_asks(head_time, &asked) => {
             served.as_mut().graceful_shutdown();
-            served.await
+            let ended = tokio::time::timeout(head_time, &mut served).await;
+            match ended {
+                Ok(ended) => ended,
+                // It asked in the last moment, and is answered.
+                Err(_) if asked.load(Ordering::Relaxed) => served.await,
+                Err(_) => return tracing::debug!("a connection never asked for anything"),
+            }
         }
     };
     if let Err(why) = ended {

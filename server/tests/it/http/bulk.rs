@@ -70,7 +70,7 @@ fn a_line_that_is_none_ends_it_and_what_was_before_stays() {
     running.runtime.block_on(async {
         let http = running.http();
         for bad in
-            ["{\"appends\":", "[]", "{\"appends\":[{\"stream\":\"a\",\"event\":[]}]}", "\u{fffd}"]
+            ["{\"appends\":", "7", "{\"appends\":[{\"stream\":\"a\",\"event\":[]}]}", "\u{fffd}"]
         {
             let before = count(&http).await;
             let mut lines = Vec::new();

@@ -8,7 +8,7 @@ use nexus_node::{Engine, Node, Principal, Role};
 use nexus_protocol::{EventStore as _, Subscribe, SubscriptionItem};
 use nexus_testing::executor::{block_on, next};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::client::{Http, Message, Messages};

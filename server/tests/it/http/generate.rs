@@ -71,7 +71,8 @@ pub(crate) fn value(random: &mut Random, document: &Value, schema: &Value, depth
     }
     for name in ["anyOf", "oneOf"] {
         if let Some(options) = schema[name].as_array() {
-            return value(random, document, &options[random.below(options.len())], depth);
+            let option = &options[random.below(options.len())];
+            return value(random, document, option, depth);
         }
     }
     let kind = match &schema["type"] {
@@ -135,6 +136,8 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "data_base64" | "metadata_base64" | "state_base64" => json!("e30="),
         "traceparent" => json!(TRACEPARENT),
         "role" => json!("reader"),
+        "fold_version" => json!(0),
+        "upcaster_hash" => json!("0"),
         _ => return None,
     })
 }

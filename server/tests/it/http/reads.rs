@@ -206,7 +206,7 @@ fn what_is_not_asked_right_is_refused() {
             ("/v1/streams/a/snapshots/latest?as_of=recorded:2026-01-01T00:00:00Z", 400, "invalid"),
             ("/v1/streams?limit=1001", 400, "invalid"),
             ("/v1/nothing", 404, "not_found"),
-            ("/v1/streams//events", 404, "not_found"),
+            ("/v1/streams//events", 400, "invalid"),
             ("/healthz?x=1", 400, "invalid"),
         ];
         for (path, status, name) in table {

@@ -1,7 +1,7 @@
 //! [`HttpStore`]: a server over HTTP as an `EventStore`, so that it can be held to the contract.
 //!
-//! Two things cannot be asked of it as such, and are answered here. An empty name has no place in a path,
-//! and is refused before it is sent. What a delete or a snapshot wrote is answered by its position: the
+//! Two things cannot be asked of it as such, and are answered here. An empty name is no last piece of a
+//! path, and is refused before it is sent. What a delete or a snapshot wrote is answered by its position: the
 //! revision in the system's own stream is not said.
 
 use std::pin::Pin;
@@ -12,8 +12,9 @@ use hyper::{Method, StatusCode};
 use nexus_protocol::names::check_stream_name;
 use nexus_protocol::{
     Append, AppendError, Appended, Direction, EventId, EventStore, ExpectedRevision, FoldIdentity,
-    From, Head, Lineage, Position, Read, ReadError, RecordedEvent, Revision, Snapshot, SnapshotAt,
-    SnapshotInfo, Start, StreamChange, StreamInfo, Subscribe, SubscriptionItem, Unavailable,
+    From, Head, InvalidName, Lineage, Position, Read, ReadError, RecordedEvent, Revision, Snapshot,
+    SnapshotAt, SnapshotInfo, Start, StreamChange, StreamInfo, Subscribe, SubscriptionItem,
+    Unavailable,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -89,7 +90,7 @@ impl HttpStore {
         expected: ExpectedRevision,
         query: &str,
     ) -> Result<Appended, AppendError> {
-        check_stream_name(stream)?;
+        last_piece(stream)?;
         let ask = self.http.ask(Method::DELETE, format!("{}{query}", path_of(stream, "")));
         let ask = match expected {
             ExpectedRevision::Any => ask,
@@ -106,6 +107,11 @@ impl HttpStore {
 fn wrote(position: Option<u64>) -> Appended {
     let position = position.map(Position::new);
     Appended { positions: position.zip(position), streams: Vec::new(), replayed: false }
+}
+
+/// Refuses a name that is no last piece of a path.
+fn last_piece(name: &str) -> Result<(), InvalidName> {
+    if name.is_empty() { check_stream_name(name) } else { Ok(()) }
 }
 
 fn path_of(stream: &str, rest: &str) -> String {
@@ -351,11 +357,9 @@ impl EventStore for HttpStore {
     fn read(&self, read: Read) -> Self::ReadStream {
         let (http, style) = (self.http.clone(), self.style);
         Delivered::by(&self.runtime, async move |items| {
-            let checked = read.stream.as_deref().map(check_stream_name).transpose();
-            let ended = match (checked, style) {
-                (Err(name), _) => Err(name.into()),
-                (Ok(_), Style::Pages) => pages(&http, &read, &items).await,
-                (Ok(_), Style::Lines) => lines(&http, &read, &items).await,
+            let ended = match style {
+                Style::Pages => pages(&http, &read, &items).await,
+                Style::Lines => lines(&http, &read, &items).await,
             };
             if let Err(error) = ended {
                 let _ = items.send(Err(error)).await;
@@ -366,11 +370,6 @@ impl EventStore for HttpStore {
     fn subscribe(&self, subscribe: Subscribe) -> Self::Subscription {
         let http = self.http.clone();
         Delivered::by(&self.runtime, async move |items| {
-            if subscribe.stream.as_deref() == Some("") {
-                let error = check_stream_name("").unwrap_err().into();
-                let _ = items.send(Err(error)).await;
-                return;
-            }
             follow(http, subscribe, items).await;
         })
     }
@@ -391,7 +390,7 @@ impl EventStore for HttpStore {
     }
 
     async fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
-        check_stream_name(stream)?;
+        last_piece(stream)?;
         match self.read_answer(self.http.get(path_of(stream, ""))).await {
             Ok(answer) => Ok(forms::stream_info(&answer.json())),
             Err(ReadError::NotFound { .. }) => Ok(forms::missing(stream)),
@@ -404,7 +403,7 @@ impl EventStore for HttpStore {
         stream: &str,
         change: StreamChange,
     ) -> Result<StreamInfo, AppendError> {
-        check_stream_name(stream)?;
+        last_piece(stream)?;
         let ask = self.http.ask(Method::PATCH, path_of(stream, "")).json(&forms::change(&change));
         Ok(forms::stream_info(&self.append_answer(ask).await?.json()))
     }
@@ -438,7 +437,6 @@ impl EventStore for HttpStore {
         at: SnapshotAt,
         fold: FoldIdentity,
     ) -> Result<Option<Snapshot>, ReadError> {
-        check_stream_name(stream)?;
         let mut query = Parameters::default();
         query.set("fold_version", fold.fold_version);
         query.set("upcaster_hash", format!("{:x}", fold.upcaster_hash));
@@ -459,7 +457,6 @@ impl EventStore for HttpStore {
     }
 
     async fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
-        check_stream_name(stream)?;
         let json = self.read_answer(self.http.get(path_of(stream, "/snapshots"))).await?.json();
         let list = json["snapshots"].as_array().unwrap().iter();
         let list = list.map(|one| SnapshotInfo {
