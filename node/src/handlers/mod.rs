@@ -40,6 +40,15 @@ impl Access {
         self.namespace.name()
     }
 
+    /// The same for the namespace that has this name now, where the one this is of was deleted and
+    /// another made since: for what goes on for long.
+    pub fn anew(&self) -> Option<Self> {
+        if !self.namespace.is_deleted() {
+            return None;
+        }
+        self.node.access(Arc::clone(&self.principal), self.namespace()).ok()
+    }
+
     /// Who uses it.
     pub fn principal(&self) -> &Principal {
         &self.principal

@@ -48,7 +48,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
 
 /// Submits appends as they arrive; stops at the first that is not one, and when the server closes.
 async fn submit(
-    access: Access,
+    mut access: Access,
     mut reader: PacketReader,
     submitted: mpsc::Sender<InFlight>,
     mut closing: tokio::sync::watch::Receiver<bool>,
@@ -68,6 +68,9 @@ async fn submit(
             Err(Broken::Wire(why)) => Err(why),
             Err(broken) => Err(WireError::Malformed(broken.to_string())),
         };
+        if let Some(anew) = access.anew() {
+            access = anew;
+        }
         let (state, memory, ends) = match decoded {
             Ok((append, memory)) => match access.append(append) {
                 Ok(pending) => (placed(pending).await, memory, false),
