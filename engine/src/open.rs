@@ -94,6 +94,7 @@ pub(crate) fn delete(
     data_dir: &Path,
     name: &NamespaceName,
 ) -> Result<(), LogError> {
+    assert_ne!(name.as_str(), NamespaceName::DEFAULT, "an engine stands for it");
     let namespaces = data_dir.join(NAMESPACES_DIR);
     let dir = namespaces.join(format!(".{name}{DELETED_SUFFIX}"));
     remove_folder(disk, &dir)?;

@@ -206,6 +206,7 @@ impl Subscription {
                 // Where nothing matches there is a place to start after all the same.
                 Ok(Step::Paused(position)) => {
                     assert!(position > self.checkpointed, "a pause leads on");
+                    assert!(self.next <= position, "and passes nothing twice");
                     self.next = position;
                     if position >= checkpoint_at {
                         return Some(Ok(self.checkpoint()));

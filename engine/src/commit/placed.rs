@@ -83,6 +83,7 @@ impl View for Placed<'_> {
                 .map_err(|fault| AppendError::Corruption(fault.corruption))?,
         };
         let index = chunk.find(position).expect("a chunk holds what was asked for");
+        assert_eq!(chunk.position(index), position, "the chunk was found by this position");
         self.chunk.replace(Some(Arc::clone(&chunk)));
         chunk
             .record(index)

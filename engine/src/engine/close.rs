@@ -65,7 +65,10 @@ impl Shared {
             Ok(result) => result.clone(),
             Err(_) => Err(CloseError::not_cleanly("who closed it panicked")),
         };
-        *self.closing.state.lock().expect(HELD) = State::Closed(result);
+        let mut state = self.closing.state.lock().expect(HELD);
+        assert!(matches!(*state, State::By(closer) if closer == me), "one closes, and only once");
+        *state = State::Closed(result);
+        drop(state);
         self.closing.ended.notify_all();
         (true, closed.unwrap_or_else(|panic| resume_unwind(panic)))
     }
@@ -79,6 +82,7 @@ impl Shared {
         parts.signals.commit.raise();
         parts.signals.space.raise();
         let mut panicked = false;
+        assert!(parts.stop.load(Ordering::Acquire), "no thread goes on");
         for thread in self.take_threads() {
             thread.thread().unpark();
             if thread.thread().id() != std::thread::current().id() {

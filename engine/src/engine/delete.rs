@@ -72,6 +72,7 @@ impl Engine {
         let claimed = claimed.unwrap_or(Err(DeleteNamespaceError::Closed))?;
         // Whoever writes beside the commit path ends; who comes later finds that the log has ended.
         parts.wait_for_writing();
+        assert!(claimed.log.is_ended(), "who claims a log ends it");
         claimed.queue.close();
         // Foreign code runs here, those who are woken: no lock is held.
         claimed.end();

@@ -115,6 +115,7 @@ pub(crate) fn next_inside(
         slot.first_position + (block_end - table).div_ceil(4)
     });
     let next = behind.max(position + 1);
+    assert!(next > position, "going on leads on");
     (next < slot.first_position + count).then_some(next)
 }
 

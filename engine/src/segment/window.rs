@@ -187,6 +187,7 @@ impl Window {
         mut offset: u64,
         salt: u64,
     ) -> Result<Option<(u64, FrameHeader)>, LogError> {
+        assert!(io::is_aligned(offset), "frames begin at blocks");
         while offset < self.len_bytes {
             let block = self.get(offset, ALIGNMENT)?;
             match FrameHeader::decode(&block) {

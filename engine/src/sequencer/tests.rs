@@ -1,3 +1,5 @@
+//! Decisions over a log that a test lays out by itself, and counts the looks at.
+
 use std::cell::Cell;
 
 use nexus_protocol::limits::{ID_WINDOW_EVENTS, ID_WINDOW_US};

@@ -56,6 +56,16 @@ impl Access {
         self.namespace.name()
     }
 
+    /// The same for the namespace that has this name now, where the one this is of was deleted and
+    /// another made since: for what goes on for long.
+    pub fn anew(&self) -> Option<Self> {
+        if !self.namespace.is_deleted() {
+            return None;
+        }
+        let anew = self.node.access(Arc::clone(&self.scope.principal), self.namespace()).ok();
+        anew.map(|anew| anew.traced(self.trace))
+    }
+
     /// Who uses it.
     pub fn principal(&self) -> &Principal {
         &self.scope.principal

@@ -34,7 +34,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
 /// Submits appends as they arrive; stops at the first that is not one, which `not_one` is told, and when
 /// the server closes.
 async fn submit(
-    access: Access,
+    mut access: Access,
     mut reader: PacketReader,
     submitted: mpsc::Sender<InFlight>,
     mut closing: tokio::sync::watch::Receiver<bool>,
@@ -55,6 +55,9 @@ async fn submit(
             Err(Broken::Wire(why)) => Err(why),
             Err(broken) => Err(WireError::Malformed(broken.to_string())),
         };
+        if let Some(anew) = access.anew() {
+            access = anew;
+        }
         let (in_flight, ends) = match decoded {
             Ok((append, memory)) => {
                 (InFlight::submit(&access, append, memory.into_iter().collect()).await, false)

@@ -77,6 +77,11 @@ fn a_namespace_that_is_deleted_is_gone_for_all() {
         client.create_namespace().await.unwrap();
         other.append(append()).await.unwrap();
         assert_eq!(client.stats().await.unwrap().events, 1);
+        // Made anew before anything was asked between: a session goes on in what is there.
+        client.delete_namespace().await.unwrap();
+        client.create_namespace().await.unwrap();
+        other.append(append()).await.unwrap();
+        assert_eq!(client.stats().await.unwrap().events, 1);
         let default = nexus_client::connect(&running.url()).await.unwrap();
         let error = default.delete_namespace().await.unwrap_err();
         assert!(matches!(error, AppendError::Invalid(_)), "{error}");
