@@ -82,6 +82,10 @@ pub struct PendingAppend {
 }
 
 /// Who answers.
+#[cfg_attr(
+    feature = "embedded",
+    expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")
+)]
 enum Answering {
     /// A session with a server, or whoever refused it.
     Session(Pin<Box<dyn Future<Output = Answer> + Send>>),

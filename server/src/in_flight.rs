@@ -20,6 +20,7 @@ pub(crate) struct InFlight {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")]
 enum State {
     Ready(Box<Answer>),
     Pending(PendingAppend),

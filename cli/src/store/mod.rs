@@ -250,6 +250,7 @@ impl Store {
 }
 
 /// An append under way.
+#[expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")]
 pub(crate) enum Pending {
     Here(nexus_engine::PendingAppend),
     There(Arc<Remote>, nexus_client::PendingAppend),

@@ -20,6 +20,8 @@ use super::{Http, body};
 pub(crate) const JSON: &str = "application/json";
 /// The media type of a JSON value a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The media type of text.
+pub(crate) const PLAIN: &str = "text/plain";
 /// The media type of server-sent events.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 

@@ -10,6 +10,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use nexus_node::telemetry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -86,6 +87,7 @@ impl Bound {
                 }
             };
             let Ok(place) = Arc::clone(&door.connections).try_acquire_owned() else {
+                door.node.telemetry().connection_refused(telemetry::Door::Http);
                 tracing::debug!(%from, "a connection was refused: there are too many");
                 continue;
             };
@@ -94,6 +96,7 @@ impl Bound {
             let (router, tls) = (router.clone(), self.tls.clone());
             let (door, builder) = (Arc::clone(&door), Arc::clone(&builder));
             tokio::spawn(async move {
+                let _open = door.node.telemetry().connection_opened(telemetry::Door::Http);
                 serve(stream, tls, limits, &builder, router, &door).await;
                 drop(place);
             });

@@ -92,7 +92,11 @@ fn method_router(route: &'static Route, http: &Arc<Http>) -> MethodRouter {
     on(
         route.method.filter(),
         async move |path: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
-            serve(route, http, path, request).await.unwrap_or_else(IntoResponse::into_response)
+            let door = Arc::clone(&http.door);
+            serve(route, http, path, request).await.unwrap_or_else(|problem| {
+                problem.log(door.node.telemetry());
+                problem.into_response()
+            })
         },
     )
 }

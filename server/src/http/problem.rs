@@ -1,16 +1,18 @@
 //! Errors as RFC 9457 problems, with the stable codes of `docs/errors/`.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use nexus_node::telemetry::{Coded, Context, Operation, Telemetry};
 use nexus_node::{NoAccess, Refusal};
 use nexus_protocol::json::{ExpectedJson, state_word};
 use nexus_protocol::{
-    AppendError, Clause, Conflict, ErrorCode, EventJsonError, Invalid, InvalidName, ReadError,
-    Retry,
+    AppendError, Clause, Conflict, ErrorCode, EventJsonError, Invalid, InvalidName, Position,
+    ReadError, Retry,
 };
 use serde_json::{Map, Value, json};
 
@@ -25,11 +27,13 @@ pub(crate) struct Problem {
     /// What a program needs besides.
     fields: Map<String, Value>,
     retry_after: Option<Duration>,
+    /// Whether a handler of the node has answered it, which logs it.
+    logged: bool,
 }
 
 impl Problem {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), fields: Map::new(), retry_after: None }
+        Self { code, detail: detail.into(), fields: Map::new(), retry_after: None, logged: false }
     }
 
     /// The request cannot be right.
@@ -52,6 +56,18 @@ impl Problem {
     pub(crate) fn no_memory() -> Self {
         let detail = "all memory for requests is in use: try again in a moment";
         Self::new(ErrorCode::OVERLOADED, detail).retry_after(Some(Duration::from_secs(1)))
+    }
+
+    /// Logs it, where no handler of the node did.
+    pub(crate) fn log(&self, telemetry: &Telemetry) {
+        if !self.logged {
+            telemetry.log_error(&Context::new(Operation::Access, "", ""), self);
+        }
+    }
+
+    fn of_handler(mut self) -> Self {
+        self.logged = true;
+        self
     }
 
     fn retry_after(mut self, after: Option<Duration>) -> Self {
@@ -175,9 +191,37 @@ fn after(retry: Retry) -> Option<Duration> {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Coded for Problem {
+    fn error_code(&self) -> ErrorCode {
+        self.code
+    }
+
+    fn position(&self) -> Option<Position> {
+        None
+    }
+
+    fn stream(&self) -> Option<&str> {
+        None
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
 impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Self {
-        let problem = Self::new(error.code(), error.to_string()).retry_after(after(error.retry()));
+        let problem = Self::new(error.code(), error.to_string())
+            .of_handler()
+            .retry_after(after(error.retry()));
         match &error {
             AppendError::Invalid(invalid) => problem.with_invalid(invalid),
             AppendError::TooLarge(large) => {
@@ -196,7 +240,9 @@ impl From<AppendError> for Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        let problem = Self::new(error.code(), error.to_string()).retry_after(after(error.retry()));
+        let problem = Self::new(error.code(), error.to_string())
+            .of_handler()
+            .retry_after(after(error.retry()));
         match &error {
             ReadError::Invalid(invalid) => problem.with_invalid(invalid),
             ReadError::Deleted { stream } => problem.with("stream", stream.as_str()),
@@ -231,7 +277,7 @@ impl From<EventJsonError> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        ReadError::from(refusal).into()
+        Self { logged: false, ..ReadError::from(refusal).into() }
     }
 }
 

@@ -7,7 +7,7 @@ use nexus_protocol::json::{
 };
 use schemars::{Schema, SchemaGenerator};
 
-use super::call::{EVENT_STREAM, JSON, NDJSON};
+use super::call::{EVENT_STREAM, JSON, NDJSON, PLAIN};
 use super::route::Kind::{Filter, Flag, Number, Text, Time, Word};
 use super::route::{Answer, Content, Method, Parameter, Route};
 use super::{append, events, health, namespaces, snapshots, socket, streams, tokens};
@@ -446,6 +446,16 @@ pub(crate) const ROUTES: &[Route] = &[
         query: &[],
         answers: &[answer(200, "It is ready.", body![JSON health::Health])],
         handler: handler!(health::ready),
+        ..ROUTE
+    },
+    Route {
+        path: "/metrics",
+        id: "metrics",
+        about: "The metrics of the node, for Prometheus.",
+        group: "operate",
+        query: &[],
+        answers: &[answer(200, "The metrics.", body![PLAIN String])],
+        handler: handler!(health::metrics),
         ..ROUTE
     },
     Route {
