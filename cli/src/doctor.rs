@@ -177,9 +177,17 @@ fn data(dir: &Path) -> (Check, bool) {
             let status = if closed.is_ok() { Status::Ok } else { Status::Warn };
             (status, format!("opens; {events} events in namespace default"), true)
         }
-        Err(error @ OpenError::NotFound { .. }) => match holds_other_things(dir) {
-            true => (Status::Fail, format!("{error}; it holds other things"), false),
-            false => (Status::Ok, error.to_string(), true),
+        // What the engine would refuse to make a data directory is no place to measure in either.
+        Err(error @ OpenError::NotFound { .. }) => match nexus_engine::foreign_entry(dir) {
+            Ok(Some(holds)) => {
+                let error = OpenError::NotEmpty { dir: dir.to_owned(), holds };
+                (Status::Fail, error.to_string(), false)
+            }
+            Ok(None) => (Status::Ok, error.to_string(), true),
+            Err(OpenError::Disk(why)) if why.kind() == std::io::ErrorKind::NotFound => {
+                (Status::Ok, error.to_string(), true)
+            }
+            Err(error) => (Status::Fail, error.to_string(), false),
         },
         Err(error @ OpenError::Locked { .. }) => (Status::Warn, error.to_string(), false),
         Err(error) => (Status::Fail, error.to_string(), false),
@@ -187,14 +195,6 @@ fn data(dir: &Path) -> (Check, bool) {
     let wanted = "a log that opens, or an empty directory";
     let remedy = "do as found says; `nexus verify` names all damage";
     (Check { name: "data", status, found, wanted, remedy }, usable)
-}
-
-/// Whether a directory without a log is somebody else's: nothing is to be written there.
-fn holds_other_things(dir: &Path) -> bool {
-    let ours = [io::DISK_FILE, "lock", "lost+found"];
-    std::fs::read_dir(dir).is_ok_and(|mut entries| {
-        entries.any(|entry| entry.is_ok_and(|e| ours.iter().all(|name| e.file_name() != *name)))
-    })
 }
 
 fn free_space(dir: &Path) -> Check {

@@ -66,6 +66,24 @@ struct Hole {
     message: String,
 }
 
+impl Hole {
+    /// What is lost is added to its message when it is known how far it goes.
+    fn new(from: Position, to: Option<u64>, corruption: &Corruption) -> Self {
+        Self {
+            from_position: from.get(),
+            to_position: to,
+            file: corruption.file.clone(),
+            offset_bytes: corruption.offset_bytes,
+            message: corruption.to_string(),
+        }
+    }
+
+    /// Whether another begins where this one ends, and is named by the same file.
+    fn goes_on_in(&self, next: &Self) -> bool {
+        self.to_position == Some(next.from_position) && self.file == next.file
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -130,6 +148,7 @@ fn export(
     let system = args.filter.system || filter.names_system();
     let as_of = resolved(store, args.as_of)?;
     let mut next = Some(args.from);
+    let mut open: Option<Hole> = None;
     let bar = bar(store, args);
     while let Some(from) = next.take() {
         let read = Read { system, as_of, ..Read::all() };
@@ -140,6 +159,7 @@ fn export(
             match event {
                 Ok(event) if !wanted(&event) => {}
                 Ok(event) => {
+                    close(&mut exported, open.take(), &bar);
                     serde_json::to_writer(&mut *out, &EventJson::from(&event))
                         .map_err(|error| cannot(error.into()))?;
                     out.write_all(b"\n").map_err(&cannot)?;
@@ -151,25 +171,38 @@ fn export(
                         // Going on must lead on.
                         next = position.next().get().max(from.saturating_add(1)).into();
                     }
-                    let hole = hole(position, next, &corruption);
-                    bar.suspend(|| notice(format_args!("{}", hole.message)));
-                    exported.holes.push(hole);
+                    let new = Hole::new(position, next, &corruption);
+                    match &mut open {
+                        Some(open) if open.goes_on_in(&new) => open.to_position = new.to_position,
+                        _ => close(&mut exported, open.replace(new), &bar),
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
+    close(&mut exported, open.take(), &bar);
     bar.finish_and_clear();
     // What came after the last event that is left is in no read's way.
     if exported.holes.last().is_none_or(|hole| hole.to_position.is_some())
         && let Some(corruption) = store.lost_end()
     {
         let from = store.head()?.position.map_or(Position::ZERO, Position::next);
-        let hole = hole(from, None, &corruption);
-        notice(format_args!("{}", hole.message));
-        exported.holes.push(hole);
+        close(&mut exported, Some(Hole::new(from, None, &corruption)), &bar);
     }
     Ok(exported)
+}
+
+/// Names a hole, once it is known how far it goes.
+fn close(exported: &mut Exported, hole: Option<Hole>, bar: &ProgressBar) {
+    let Some(mut hole) = hole else { return };
+    let from = hole.from_position;
+    hole.message.push_str(&match hole.to_position {
+        Some(to) => format!("; the events at positions {from} to {} are lost", to - 1),
+        None => format!("; the events from position {from} on are lost"),
+    });
+    bar.suspend(|| notice(format_args!("{}", hole.message)));
+    exported.holes.push(hole);
 }
 
 /// A past state by its last position, which is found once and not again behind each damage.
@@ -196,20 +229,6 @@ fn bar(store: &Store, args: &Args) -> ProgressBar {
     let head = store.head().ok().and_then(|head| head.position);
     let bar = ProgressBar::new(head.map_or(0, Position::get));
     bar.with_style(style.expect("the template is fixed"))
-}
-
-fn hole(from: Position, to: Option<u64>, corruption: &Corruption) -> Hole {
-    let range = match to {
-        Some(to) => format!("the events at positions {from} to {} are lost", to.saturating_sub(1)),
-        None => format!("the events from position {from} on are lost"),
-    };
-    Hole {
-        from_position: from.get(),
-        to_position: to,
-        file: corruption.file.clone(),
-        offset_bytes: corruption.offset_bytes,
-        message: format!("{corruption}; {range}"),
-    }
 }
 
 /// A file that takes its name when it is complete. What is no file (a device, a pipe) is written to as

@@ -29,6 +29,7 @@ mod stats;
 mod store;
 mod stream;
 mod tail;
+mod telemetry;
 mod token;
 mod verify;
 
@@ -261,7 +262,10 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error>
 /// Runs the command line of this process, and answers its exit code.
 pub fn main() -> ExitCode {
     let line = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    start_log();
+    // A server is told by flags how it logs.
+    if !matches!(line.command, Command::Serve(_)) {
+        start_log();
+    }
     let given = Given {
         dir: line.command.dir().or(line.data.as_ref()).cloned(),
         server: line.server,

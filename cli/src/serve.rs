@@ -14,6 +14,7 @@ use crate::config::Flags;
 use crate::exit::Failure;
 use crate::output::{Facts, Output, notice, terminal_is_gone};
 use crate::store::Place;
+use crate::telemetry::{TelemetryArgs, Telling};
 
 /// Serves a data directory over QUIC and HTTP, until it is interrupted
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,8 @@ acknowledged is on disk either way.")]
 pub(crate) struct Args {
     #[command(flatten)]
     flags: Flags,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 }
 
 /// What is printed once it is ready.
@@ -53,10 +56,23 @@ struct Ready<'a> {
 /// # Errors
 /// When the directory cannot be opened, or the address cannot be had.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    let mut telling = Telling::start(&args.telemetry)?;
+    let served = serve(args, place, output, &mut telling);
+    telling.end();
+    served
+}
+
+fn serve(
+    args: &Args,
+    place: &Place,
+    output: &mut Output,
+    telling: &mut Telling,
+) -> Result<(), Failure> {
     let dir = place.dir()?;
     let loaded = args.flags.read(Some(dir))?;
     let settings = &loaded.settings;
     let node = Node::open(dir)?;
+    telling.watch(&node);
     if !settings.dev && node.has_no_tokens() {
         make_first_token(&node, dir)?;
     }

@@ -264,23 +264,6 @@ fn print(info: &StreamInfo, output: &mut Output) -> Result<(), Failure> {
     output.one(&json, &facts)
 }
 
-/// Truncating beyond what is there would hide events that are yet to come, and cannot be taken back.
-fn check_truncation(before: Revision, info: &StreamInfo) -> Result<(), Failure> {
-    let next = info.state.head().map_or(Revision::ZERO, Revision::next);
-    if before <= next {
-        return Ok(());
-    }
-    let stream = info.stream.as_str();
-    let there = match info.state.head() {
-        Some(head) => format!("the newest revision of stream {stream:?} is {head}"),
-        None => format!("stream {stream:?} has no events"),
-    };
-    Err(Failure::usage(format!(
-        "{there}: truncating before revision {before} would hide events that are yet to come, for \
-         good; name at most {next}, which hides all there are"
-    )))
-}
-
 fn set(
     stream: &str,
     change: StreamChange,
@@ -288,9 +271,6 @@ fn set(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let store = Store::open_existing(place)?;
-    if let Some(before) = change.truncate_before {
-        check_truncation(before, &store.stream_info(stream)?)?;
-    }
     let info = store.set_stream(stream, change).map_err(Failure::of_change)?;
     print(&info, output)?;
     store.close()

@@ -15,11 +15,13 @@ use nexus_protocol::{Append, AppendError, Appended, EventId, Unavailable};
 use quinn::SendStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tracing::Span;
 
-use crate::ask::{of_read, open_packet, open_stream};
-use crate::connection::{Deadline, Link};
+use crate::ask::{of_read, open_stream};
+use crate::connection::{Deadline, Seat};
 use crate::packets::{Broken, PacketReader};
 use crate::retry::Backoff;
+use crate::trace;
 
 /// KiB of appends that are not answered; whoever comes after waits.
 const WAITING_KIB_MAX: u32 = 64 * 1024;
@@ -74,7 +76,46 @@ pub(crate) struct Appender {
 /// An append under way. It was submitted when it was made: dropping it does not cancel it. Only where
 /// too much is under way already is it submitted when it is awaited.
 #[must_use = "the append is under way, but its answer says whether it happened"]
-pub struct PendingAppend(Pin<Box<dyn Future<Output = Answer> + Send>>);
+pub struct PendingAppend {
+    answer: Answering,
+    span: Span,
+}
+
+/// Who answers.
+#[cfg_attr(
+    feature = "embedded",
+    expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")
+)]
+enum Answering {
+    /// A session with a server, or whoever refused it.
+    Session(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    /// The engine of this process.
+    #[cfg(feature = "embedded")]
+    Engine(nexus_node::PendingAppend),
+}
+
+impl PendingAppend {
+    /// One that a session answers.
+    fn session(answer: impl Future<Output = Answer> + Send + 'static) -> Self {
+        Self { answer: Answering::Session(Box::pin(answer)), span: Span::none() }
+    }
+
+    /// One that is answered already.
+    pub(crate) fn refused(error: AppendError) -> Self {
+        Self::session(std::future::ready(Err(error)))
+    }
+
+    /// One that the engine answers.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn engine(pending: nexus_node::PendingAppend) -> Self {
+        Self { answer: Answering::Engine(pending), span: Span::none() }
+    }
+
+    /// Within this span, which learns of the answer.
+    pub(crate) fn within(self, span: Span) -> Self {
+        Self { span, ..self }
+    }
+}
 
 impl std::fmt::Debug for PendingAppend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -86,17 +127,25 @@ impl Future for PendingAppend {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        self.0.as_mut().poll(context)
+        let Self { answer, span } = &mut *self;
+        let _entered = span.enter();
+        let answer = std::task::ready!(match answer {
+            Answering::Session(answer) => answer.as_mut().poll(context),
+            #[cfg(feature = "embedded")]
+            Answering::Engine(pending) => Pin::new(pending).poll(context),
+        });
+        trace::appended(span, &answer);
+        Poll::Ready(answer)
     }
 }
 
 impl Appender {
     /// Starts the session's task; it ends when all appenders are gone and all is answered.
-    pub(crate) fn start(link: Arc<Link>) -> Self {
+    pub(crate) fn start(seat: Seat) -> Self {
         let (jobs, received) = mpsc::unbounded_channel();
-        let timeout = link.address.timeout;
-        let runtime = link.runtime.clone();
-        runtime.spawn(run(link, received));
+        let timeout = seat.timeout();
+        let runtime = seat.runtime().clone();
+        runtime.spawn(run(seat, received));
         let places = Arc::new(Semaphore::new(WAITING_KIB_MAX as usize));
         Self { jobs, places, timeout, runtime }
     }
@@ -105,7 +154,7 @@ impl Appender {
         give_ids(&mut append);
         let packet = match encode_append(&append) {
             Ok(packet) => packet,
-            Err(error) => return PendingAppend(Box::pin(std::future::ready(Err(error)))),
+            Err(error) => return PendingAppend::refused(error),
         };
         let kib = u32::try_from(packet.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let kib = kib.clamp(1, WAITING_KIB_MAX);
@@ -113,11 +162,11 @@ impl Appender {
         match Arc::clone(&self.places).try_acquire_many_owned(kib) {
             Ok(place) => {
                 let answered = self.submit(packet, until, place);
-                PendingAppend(Box::pin(async move { answered?.await.unwrap_or(Err(closed())) }))
+                PendingAppend::session(async move { answered?.await.unwrap_or(Err(closed())) })
             }
             Err(_) => {
                 let this = self.clone();
-                PendingAppend(Box::pin(async move {
+                PendingAppend::session(async move {
                     let place = Arc::clone(&this.places).acquire_many_owned(kib);
                     let Some(place) = until.limit_on(&this.runtime, place).await else {
                         let waited_ms = u64::try_from(this.timeout.as_millis()).unwrap_or(u64::MAX);
@@ -126,7 +175,7 @@ impl Appender {
                     };
                     let place = place.expect("the semaphore is never closed");
                     this.submit(packet, until, place)?.await.unwrap_or(Err(closed()))
-                }))
+                })
             }
         }
     }
@@ -206,7 +255,7 @@ impl Waiting {
     }
 }
 
-async fn run(link: Arc<Link>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+async fn run(seat: Seat, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let waiting = Waiting::default();
     let mut backoff = Backoff::default();
     loop {
@@ -218,13 +267,13 @@ async fn run(link: Arc<Link>, mut jobs: mpsc::UnboundedReceiver<Job>) {
         }
         let late = not_reachable(&"it does not answer yet");
         let connection = tokio::select! {
-            connection = link.connection() => connection,
+            connection = seat.connection() => connection,
             () = tell_late(&waiting, &late) => unreachable!("it goes on"),
         };
         let unsent = match connection {
             Ok(connection) => {
-                let packet = open_packet(&link, Operation::Append, &[], false)
-                    .expect("a namespace's name fits");
+                let packet =
+                    seat.open(Operation::Append, &[], false).expect("a namespace's name fits");
                 match open_stream(&connection, packet).await {
                     Ok((send, reader)) => {
                         let ended = session(&waiting, &mut jobs, send, reader).await;

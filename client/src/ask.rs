@@ -1,37 +1,14 @@
 //! Questions with one short answer.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 pub(crate) use nexus_protocol::wire::Packet;
-use nexus_protocol::wire::{Answer, Failure, Open, Operation, PacketKind, try_encode_packet};
-use nexus_protocol::{AppendError, Invalid, ReadError};
+use nexus_protocol::wire::{Answer, Failure, Operation, PacketKind};
+use nexus_protocol::{AppendError, ReadError};
 use quinn::SendStream;
 
-use crate::connection::{Deadline, Link};
+use crate::connection::{Deadline, Seat};
 use crate::packets::{Broken, PacketReader};
 use crate::retry::Backoff;
-
-/// The first packet of a stream.
-///
-/// # Errors
-/// When the request is larger than any that a server takes.
-pub(crate) fn open_packet(
-    link: &Link,
-    operation: Operation,
-    payload: &[u8],
-    answered: bool,
-) -> Result<Bytes, Invalid> {
-    let ms = u32::try_from(link.address.timeout.as_millis()).unwrap_or(u32::MAX);
-    let open = Open {
-        namespace: link.address.namespace.clone(),
-        deadline_ms: answered.then_some(ms),
-        traceparent: None,
-        operation,
-    };
-    try_encode_packet(PacketKind::Open, &open, payload)
-        .map_err(|why| Invalid::Request(format!("it is larger than any server takes: {why}")))
-}
 
 /// Opens a stream with its first packet.
 pub(crate) async fn open_stream(
@@ -44,12 +21,12 @@ pub(crate) async fn open_stream(
 }
 
 /// Asks a question that may be asked twice; tries again until the client's time is up.
-pub(crate) async fn ask(link: Arc<Link>, operation: Operation) -> Result<Packet, ReadError> {
-    let packet = open_packet(&link, operation, &[], true)?;
-    let until = Deadline::after(link.address.timeout);
+pub(crate) async fn ask(seat: Seat, operation: Operation) -> Result<Packet, ReadError> {
+    let packet = seat.open(operation, &[], true)?;
+    let until = Deadline::after(seat.timeout());
     let mut backoff = Backoff::default();
     loop {
-        let reason = match until.limit(once(&link, packet.clone())).await {
+        let reason = match until.limit(once(&seat, packet.clone())).await {
             Some(Ok(packet)) => match failure_of(packet)? {
                 Ok(packet) => return Ok(packet),
                 Err(Failure::Read(failure)) => match ReadError::from(failure) {
@@ -61,7 +38,7 @@ pub(crate) async fn ask(link: Arc<Link>, operation: Operation) -> Result<Packet,
             Some(Err(Once::Reach(error))) if error.may_pass() => error.for_read(),
             Some(Err(Once::Reach(error))) => return Err(error.for_read()),
             Some(Err(Once::Broken(broken))) => lost(&broken),
-            None => return Err(too_slow(&link)),
+            None => return Err(too_slow(&seat)),
         };
         if until.is_over() {
             return Err(reason);
@@ -72,15 +49,15 @@ pub(crate) async fn ask(link: Arc<Link>, operation: Operation) -> Result<Packet,
 
 /// Asks for a change, which is not asked for twice once it may have reached the server.
 pub(crate) async fn change(
-    link: Arc<Link>,
+    seat: Seat,
     operation: Operation,
     payload: Bytes,
 ) -> Result<Packet, AppendError> {
-    let packet = open_packet(&link, operation, &payload, true)?;
-    let until = Deadline::after(link.address.timeout);
+    let packet = seat.open(operation, &payload, true)?;
+    let until = Deadline::after(seat.timeout());
     let mut backoff = Backoff::default();
     loop {
-        match until.limit(once(&link, packet.clone())).await {
+        match until.limit(once(&seat, packet.clone())).await {
             Some(Ok(packet)) => {
                 return match failure_of(packet).map_err(|_| AppendError::Unknown)? {
                     Ok(packet) => Ok(packet),
@@ -105,8 +82,8 @@ enum Once {
     Broken(Broken),
 }
 
-async fn once(link: &Link, packet: Bytes) -> Result<Packet, Once> {
-    let connection = link.connection().await.map_err(Once::Reach)?;
+async fn once(seat: &Seat, packet: Bytes) -> Result<Packet, Once> {
+    let connection = seat.connection().await.map_err(Once::Reach)?;
     let opened = open_stream(&connection, packet).await;
     let (mut send, mut reader) = opened.map_err(Once::Broken)?;
     let _ = send.finish();
@@ -151,7 +128,7 @@ pub(crate) fn lost(broken: &Broken) -> ReadError {
     ReadError::Unavailable { reason: broken.to_string() }
 }
 
-fn too_slow(link: &Link) -> ReadError {
-    let ms = link.address.timeout.as_millis();
+fn too_slow(seat: &Seat) -> ReadError {
+    let ms = seat.timeout().as_millis();
     ReadError::Unavailable { reason: format!("no answer within {ms} ms") }
 }

@@ -1,116 +1,192 @@
-//! [`Client`]: a namespace of a server.
+//! [`Client`]: a namespace, wherever it is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use nexus_protocol::wire::{Answer, Operation, PacketKind, SnapshotHead, TokenHead, decode_items};
+use nexus_protocol::wire::TokenHead;
 use nexus_protocol::{
-    Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head, Read,
-    ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo,
-    StreamList, StreamName, Subscribe, SubscriptionItem,
+    Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head,
+    NamespaceName, Read, ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats,
+    StreamChange, StreamInfo, StreamList, Subscribe,
 };
 use tokio::runtime::Handle;
+use tracing::{Instrument, Span};
 
-use crate::address::Address;
-use crate::append::{Appender, PendingAppend};
-use crate::ask::{self, answer_of, of_read, protocol};
-use crate::connection::{Deadline, Link};
-use crate::error::ConnectError;
+use crate::address::{Address, At};
+use crate::append::PendingAppend;
+#[cfg(feature = "embedded")]
+use crate::embedded::Embedded;
+use crate::error::{CloseError, ConnectError};
 use crate::read::Events;
-use crate::retry::Backoff;
+use crate::remote::Remote;
 use crate::subscribe::Subscription;
+use crate::trace::{self, Coded};
 
-/// A namespace of a server. Cheap to clone; clones share a connection, and their appends its order.
+/// A namespace: of a server, of a data directory, or of a store in memory. Cheap to clone; clones share
+/// connections, and a session: their appends are decided in the order they were made in.
 #[derive(Clone, Debug)]
 pub struct Client {
-    link: Arc<Link>,
-    appender: Appender,
+    address: Arc<Address>,
+    reach: Reach,
 }
 
-/// Connects to a server, within the time that the connection string allows. Call it within a tokio
-/// runtime: that runs the connection from then on.
+/// Where it is.
+#[derive(Clone, Debug)]
+enum Reach {
+    Remote(Remote),
+    #[cfg(feature = "embedded")]
+    Embedded(Embedded),
+}
+
+/// The same call of whatever is there.
+macro_rules! reach {
+    ($client:expr, $there:ident => $call:expr) => {
+        match &$client.reach {
+            Reach::Remote($there) => $call,
+            #[cfg(feature = "embedded")]
+            Reach::Embedded($there) => $call,
+        }
+    };
+}
+
+/// Connects to a server, within the time that the connection string allows, or opens a store in this
+/// process: [`Address`] says how to write which. Call it within a tokio runtime: that runs the
+/// connections from then on, and what waits for a disk.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # #[cfg(feature = "embedded")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use nexus_protocol::{Append, EventData};
 ///
-/// let client = nexus_client::connect("nexus://127.0.0.1:7420/default").await?;
+/// // Or nexus://127.0.0.1:7420/default, or file:///var/lib/nexus.
+/// let client = nexus_client::connect("memory:").await?;
 /// let placed = EventData::json("OrderPlaced", &serde_json::json!({"total_cents": 250}))?;
 /// client.append(Append::to("order-1").no_stream().event(placed)).await?;
+/// client.close().await?;
 /// # Ok(())
 /// # }
+/// # #[cfg(not(feature = "embedded"))]
+/// # fn main() {}
 /// ```
 ///
 /// # Errors
-/// When the string cannot be right, or no server takes the connection.
+/// When the string cannot be right, no server takes the connection, or the store does not open.
 pub async fn connect(address: &str) -> Result<Client, ConnectError> {
     Client::connect(address.parse()?).await
 }
 
 impl Client {
-    /// Connects to a server, within the time that the address allows.
+    /// Connects, as [`connect`] does.
     ///
     /// # Errors
-    /// When no server takes the connection.
+    /// When no server takes the connection, or the store does not open.
     pub async fn connect(address: Address) -> Result<Self, ConnectError> {
-        let link = Arc::new(Link::new(address, Handle::current())?);
-        let until = Deadline::after(link.address.timeout);
-        let mut backoff = Backoff::default();
-        loop {
-            match link.connection().await {
-                Ok(_) => break,
-                Err(error) if !error.may_pass() => return Err(error),
-                Err(error) if until.is_over() => return Err(error),
-                Err(_) => backoff.wait().await,
+        let runtime = Handle::current();
+        let reach = match &address.at {
+            At::Servers(servers) => {
+                let servers = servers.clone();
+                let remote = Remote::connect(servers, address.namespace(), &address, runtime);
+                Reach::Remote(remote.await?)
             }
-        }
-        let appender = Appender::start(Arc::clone(&link));
-        Ok(Self { link, appender })
+            At::Directory(_) | At::Memory => open(&address, runtime).await?,
+        };
+        Ok(Self { address: Arc::new(address), reach })
     }
 
-    /// Where it is connected to.
+    /// Where it is connected to, and to which namespace.
     pub fn address(&self) -> &Address {
-        &self.link.address
+        &self.address
     }
 
-    /// Closes the connection at once. What is under way, and whatever is asked for after, goes on with a
-    /// new one.
-    pub async fn close(&self) {
-        let link = Arc::clone(&self.link);
-        let _ = self.link.runtime.spawn(async move { link.close().await }).await;
+    /// Another namespace of the same store, with a session of its own: on the same connections, and,
+    /// of a store in this process, the way to reach a second one. Whether there is one of that name is
+    /// told by what is asked of it; [`Client::create_namespace`] creates it.
+    #[must_use]
+    pub fn in_namespace(&self, name: &NamespaceName) -> Self {
+        let address = self.address.as_ref().clone().with_namespace(name);
+        let reach = match &self.reach {
+            Reach::Remote(remote) => Reach::Remote(remote.session(name.as_str())),
+            #[cfg(feature = "embedded")]
+            Reach::Embedded(embedded) => Reach::Embedded(embedded.in_namespace(name.as_str())),
+        };
+        Self { address: Arc::new(address), reach }
+    }
+
+    /// The same namespace with a session of its own, on the connection with the fewest: its appends are
+    /// in order among themselves, and wait for none of other sessions.
+    #[must_use]
+    pub fn session(&self) -> Self {
+        let reach = match &self.reach {
+            Reach::Remote(remote) => Reach::Remote(remote.session(self.address.namespace())),
+            #[cfg(feature = "embedded")]
+            Reach::Embedded(embedded) => Reach::Embedded(embedded.clone()),
+        };
+        Self { address: Arc::clone(&self.address), reach }
+    }
+
+    /// Connections to servers that were made since [`connect`]; more than the address allows at a time
+    /// where some have broken. 0 of a store in this process.
+    pub fn connections_made(&self) -> u64 {
+        match &self.reach {
+            Reach::Remote(remote) => remote.connections_made(),
+            #[cfg(feature = "embedded")]
+            Reach::Embedded(_) => 0,
+        }
+    }
+
+    /// Breaks the connections, for instance because this machine has changed its network. What is under
+    /// way goes on with new ones. Does nothing to a store in this process.
+    pub async fn reconnect(&self) {
+        match &self.reach {
+            Reach::Remote(remote) => remote.reconnect().await,
+            #[cfg(feature = "embedded")]
+            Reach::Embedded(_) => {}
+        }
+    }
+
+    /// Closes the connections, or the store in this process, for all clones and sessions. What is asked
+    /// for after is answered that the store is closed; an append that a server has got and not answered,
+    /// that its outcome is unknown: await answers first.
+    ///
+    /// # Errors
+    /// When the end of a store in this process could not be noted: nothing is lost, but its next start
+    /// reads more.
+    pub async fn close(&self) -> Result<(), CloseError> {
+        match &self.reach {
+            Reach::Remote(remote) => {
+                remote.close().await;
+                Ok(())
+            }
+            #[cfg(feature = "embedded")]
+            Reach::Embedded(embedded) => embedded.close().await,
+        }
     }
 
     /// Submits an append. Durable when it is answered.
     pub fn append(&self, append: Append) -> PendingAppend {
-        self.appender.append(append)
+        let span = trace::append(self.address.namespace(), &append);
+        reach!(self, there => there.append(append)).within(span)
     }
 
     /// Reads events; nothing is asked for before it is polled.
     pub fn read(&self, read: Read) -> Events {
-        Events::new(Arc::clone(&self.link), read)
+        let span = trace::read(self.address.namespace(), &read);
+        reach!(self, there => there.read(read, span))
     }
 
     /// Delivers what is there and what comes; nothing is asked for before it is polled.
     pub fn subscribe(&self, subscribe: Subscribe) -> Subscription {
-        Subscription::new(Arc::clone(&self.link), subscribe)
+        let span = trace::subscribe(self.address.namespace(), &subscribe);
+        reach!(self, there => there.subscribe(subscribe, span))
     }
 
-    /// Streams by name, at most as many as the server gives in one answer: go on after the last.
+    /// Streams by name, at most as many as the store gives in one answer: go on after the last.
     ///
     /// # Errors
     /// As [`ReadError`] says.
     pub async fn streams(&self, list: StreamList) -> Result<Vec<StreamInfo>, ReadError> {
-        let StreamList { prefix, category, after, limit, deleted, system } = list;
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let operation = Operation::Streams { prefix, category, after, limit, deleted, system };
-        match self.ask(operation).await? {
-            Answer::Streams(streams) => streams
-                .into_iter()
-                .map(|head| head.try_into().map_err(|why| protocol(&format!("{why}"))))
-                .collect(),
-            _ => Err(protocol("another answer")),
-        }
+        self.asked("streams", async { reach!(self, there => there.streams(list).await) }).await
     }
 
     /// How much there is.
@@ -118,10 +194,7 @@ impl Client {
     /// # Errors
     /// As [`ReadError`] says.
     pub async fn stats(&self) -> Result<Stats, ReadError> {
-        match self.ask(Operation::Stats).await? {
-            Answer::Stats(stats) => Ok(stats.into()),
-            _ => Err(protocol("another answer")),
-        }
+        self.asked("stats", async { reach!(self, there => there.stats().await) }).await
     }
 
     /// The names of all namespaces, sorted.
@@ -129,10 +202,7 @@ impl Client {
     /// # Errors
     /// As [`ReadError`] says.
     pub async fn namespaces(&self) -> Result<Vec<String>, ReadError> {
-        match self.ask(Operation::Namespaces).await? {
-            Answer::Namespaces(names) => Ok(names),
-            _ => Err(protocol("another answer")),
-        }
+        self.asked("namespaces", async { reach!(self, there => there.namespaces().await) }).await
     }
 
     /// Creates the namespace that this client is bound to; one that exists stays as it is.
@@ -140,13 +210,22 @@ impl Client {
     /// # Errors
     /// As [`AppendError`] says.
     pub async fn create_namespace(&self) -> Result<(), AppendError> {
-        match self.change(Operation::CreateNamespace, Bytes::new()).await? {
-            Answer::Done => Ok(()),
-            _ => Err(AppendError::Unknown),
-        }
+        let created = async { reach!(self, there => there.create_namespace().await) };
+        self.asked("create namespace", created).await
     }
 
-    /// Makes a token: what it is revoked by, and the token itself, which is shown this once.
+    /// Deletes the namespace that this client is bound to, for good, with all its events. Whoever uses it
+    /// is told that it is not there.
+    ///
+    /// # Errors
+    /// As [`AppendError`] says; `Unknown` where it may be deleted.
+    pub async fn delete_namespace(&self) -> Result<(), AppendError> {
+        let deleted = async { reach!(self, there => there.delete_namespace().await) };
+        self.asked("delete namespace", deleted).await
+    }
+
+    /// Makes a token: what it is revoked by, and the token itself, which is shown this once. One that is
+    /// made in a data directory is good for a server that opens it later.
     ///
     /// # Errors
     /// As [`AppendError`] says.
@@ -156,17 +235,8 @@ impl Client {
         role: &str,
         ttl: Option<Duration>,
     ) -> Result<(TokenHead, String), AppendError> {
-        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        let (name, role) = (name.to_owned(), role.to_owned());
-        let operation = Operation::CreateToken { name, role, ttl_ms };
-        let packet = self.change_packet(operation, Bytes::new()).await?;
-        match answer_of(&packet).map_err(of_read)? {
-            Answer::Token(head) => {
-                let token = String::from_utf8(packet.payload.into());
-                Ok((head, token.map_err(|_| AppendError::Unknown)?))
-            }
-            _ => Err(AppendError::Unknown),
-        }
+        let made = async { reach!(self, there => there.create_token(name, role, ttl).await) };
+        self.asked("create token", made).await
     }
 
     /// The tokens that hold, without their secrets.
@@ -174,10 +244,7 @@ impl Client {
     /// # Errors
     /// As [`ReadError`] says.
     pub async fn tokens(&self) -> Result<Vec<TokenHead>, ReadError> {
-        match self.ask(Operation::Tokens).await? {
-            Answer::Tokens(tokens) => Ok(tokens),
-            _ => Err(protocol("another answer")),
-        }
+        self.asked("tokens", async { reach!(self, there => there.tokens().await) }).await
     }
 
     /// Makes a token worthless, also for those who were let in with it.
@@ -185,53 +252,34 @@ impl Client {
     /// # Errors
     /// As [`AppendError`] says.
     pub async fn revoke_token(&self, id: &str) -> Result<(), AppendError> {
-        let operation = Operation::RevokeToken { id: id.to_owned() };
-        match self.change(operation, Bytes::new()).await? {
-            Answer::Done => Ok(()),
-            _ => Err(AppendError::Unknown),
+        let revoked = async { reach!(self, there => there.revoke_token(id).await) };
+        self.asked("revoke token", revoked).await
+    }
+
+    /// Asks within a span, which learns of a failure.
+    async fn asked<T, E: Coded>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let span: Span = trace::ask(self.address.namespace(), operation);
+        let answer = answer.instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            trace::failed(&span, error);
         }
-    }
-
-    async fn ask_packet(&self, operation: Operation) -> Result<ask::Packet, ReadError> {
-        let asked = self.link.runtime.spawn(ask::ask(Arc::clone(&self.link), operation));
-        asked.await.unwrap_or(Err(ReadError::Closed))
-    }
-
-    async fn ask(&self, operation: Operation) -> Result<Answer, ReadError> {
-        answer_of(&self.ask_packet(operation).await?)
-    }
-
-    async fn change(&self, operation: Operation, payload: Bytes) -> Result<Answer, AppendError> {
-        answer_of(&self.change_packet(operation, payload).await?).map_err(of_read)
-    }
-
-    async fn change_packet(
-        &self,
-        operation: Operation,
-        payload: Bytes,
-    ) -> Result<ask::Packet, AppendError> {
-        let link = Arc::clone(&self.link);
-        let asked = self.link.runtime.spawn(ask::change(link, operation, payload));
-        asked.await.unwrap_or(Err(AppendError::Unknown))
-    }
-
-    async fn delete(
-        &self,
-        stream: &str,
-        expected: ExpectedRevision,
-        tombstone: bool,
-    ) -> Result<Appended, AppendError> {
-        let expected = expected.into();
-        let operation = Operation::DeleteStream { stream: stream.to_owned(), expected, tombstone };
-        appended(self.change(operation, Bytes::new()).await?)
+        answer
     }
 }
 
-fn appended(answer: Answer) -> Result<Appended, AppendError> {
-    match answer {
-        Answer::Appended(head) => head.try_into().map_err(|_| AppendError::Unknown),
-        _ => Err(AppendError::Unknown),
-    }
+#[cfg(feature = "embedded")]
+async fn open(address: &Address, runtime: Handle) -> Result<Reach, ConnectError> {
+    Ok(Reach::Embedded(Embedded::open(address, runtime).await?))
+}
+
+#[cfg(not(feature = "embedded"))]
+#[expect(clippy::unused_async, reason = "with the feature it waits for the disk")]
+async fn open(address: &Address, _: Handle) -> Result<Reach, ConnectError> {
+    Err(ConnectError::NotBuiltIn { given: address.to_string() })
 }
 
 impl EventStore for Client {
@@ -251,23 +299,17 @@ impl EventStore for Client {
     }
 
     async fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
-        let packet = self.ask_packet(Operation::Event { id: *id.as_bytes() }).await?;
-        if packet.kind != PacketKind::Items {
-            return Err(protocol("a packet that has no event"));
-        }
-        let items = decode_items(&packet.payload).map_err(|why| protocol(&why.to_string()))?;
-        Ok(items.into_iter().find_map(SubscriptionItem::event))
+        self.asked("event by id", async { reach!(self, there => there.event_by_id(id).await) })
+            .await
     }
 
     async fn head(&self) -> Result<Head, ReadError> {
-        self.ask(Operation::Head).await?.into_head().ok_or_else(|| protocol("another answer"))
+        self.asked("head", async { reach!(self, there => there.head().await) }).await
     }
 
     async fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
-        match self.ask(Operation::Stream { stream: stream.to_owned() }).await? {
-            Answer::Stream(head) => head.try_into().map_err(|why| protocol(&format!("{why}"))),
-            _ => Err(protocol("another answer")),
-        }
+        self.asked("stream info", async { reach!(self, there => there.stream_info(stream).await) })
+            .await
     }
 
     async fn set_stream(
@@ -275,10 +317,8 @@ impl EventStore for Client {
         stream: &str,
         change: StreamChange,
     ) -> Result<StreamInfo, AppendError> {
-        match self.change(Operation::set_stream(stream, change), Bytes::new()).await? {
-            Answer::Stream(head) => head.try_into().map_err(|_| AppendError::Unknown),
-            _ => Err(AppendError::Unknown),
-        }
+        let set = async { reach!(self, there => there.set_stream(stream, change).await) };
+        self.asked("set stream", set).await
     }
 
     async fn delete_stream(
@@ -286,7 +326,9 @@ impl EventStore for Client {
         stream: &str,
         expected: ExpectedRevision,
     ) -> Result<Appended, AppendError> {
-        self.delete(stream, expected, false).await
+        let done =
+            async { reach!(self, there => there.delete_stream(stream, expected, false).await) };
+        self.asked("delete stream", done).await
     }
 
     async fn tombstone_stream(
@@ -294,12 +336,14 @@ impl EventStore for Client {
         stream: &str,
         expected: ExpectedRevision,
     ) -> Result<Appended, AppendError> {
-        self.delete(stream, expected, true).await
+        let done =
+            async { reach!(self, there => there.delete_stream(stream, expected, true).await) };
+        self.asked("tombstone stream", done).await
     }
 
     async fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
-        let head = SnapshotHead::from(&snapshot);
-        appended(self.change(Operation::SaveSnapshot(head), snapshot.state).await?)
+        let saved = async { reach!(self, there => there.save_snapshot(snapshot).await) };
+        self.asked("save snapshot", saved).await
     }
 
     async fn load_snapshot(
@@ -308,25 +352,12 @@ impl EventStore for Client {
         at: SnapshotAt,
         fold: FoldIdentity,
     ) -> Result<Option<Snapshot>, ReadError> {
-        let packet = self.ask_packet(Operation::load_snapshot(stream, at, fold)).await?;
-        let head = match answer_of(&packet)? {
-            Answer::Snapshot(Some(head)) => head,
-            Answer::Snapshot(None) => return Ok(None),
-            _ => return Err(protocol("another answer")),
-        };
-        Ok(Some(Snapshot {
-            stream: StreamName::new(&head.stream).map_err(|why| protocol(&why.to_string()))?,
-            revision: head.info().revision,
-            fold: head.fold(),
-            content_type: head.content_type,
-            state: packet.payload,
-        }))
+        let loaded = async { reach!(self, there => there.load_snapshot(stream, at, fold).await) };
+        self.asked("load snapshot", loaded).await
     }
 
     async fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
-        match self.ask(Operation::Snapshots { stream: stream.to_owned() }).await? {
-            Answer::Snapshots(kept) => Ok(kept.iter().map(SnapshotHead::info).collect()),
-            _ => Err(protocol("another answer")),
-        }
+        let listed = async { reach!(self, there => there.list_snapshots(stream).await) };
+        self.asked("list snapshots", listed).await
     }
 }

@@ -1,6 +1,8 @@
 //! [`ConnectError`]: why there is no connection, and what that means for what was asked.
 
-use nexus_protocol::{AppendError, ReadError, Unavailable};
+use std::time::Duration;
+
+use nexus_protocol::{AppendError, ReadError, Retry, Unavailable};
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,12 +59,38 @@ pub enum ConnectError {
         /// This client's newest.
         ours: u16,
     },
+    /// A store in this process was asked for, and this client was built without one.
+    #[error(
+        "{given} is a store in this process, and this client was built without one: turn on the \
+         feature `embedded` of the crate nexus-client, or name a server (nexus://HOST:PORT)"
+    )]
+    NotBuiltIn {
+        /// What was asked for.
+        given: String,
+    },
+    /// The store in this process does not open.
+    #[error("cannot open the store: {why}")]
+    NotOpen {
+        /// Why, and what to do.
+        why: String,
+    },
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
 }
 
 impl ConnectError {
+    /// Whether it may be otherwise later.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::NotReachable { .. } => Retry::After(Duration::from_secs(1)),
+            _ => Retry::Never,
+        }
+    }
+
     /// Whether it may be otherwise in a moment.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::NotReachable { .. })
+        self.retry() != Retry::Never
     }
 
     /// What that means for an append that the server has not got.
@@ -71,6 +99,7 @@ impl ConnectError {
             Self::Unauthenticated { reason } => {
                 AppendError::Unauthenticated { reason: reason.clone() }
             }
+            Self::Closed => AppendError::Unavailable(Unavailable::Closed),
             other => AppendError::Unavailable(Unavailable::NotReachable(other.to_string())),
         }
     }
@@ -81,7 +110,14 @@ impl ConnectError {
             Self::Unauthenticated { reason } => {
                 ReadError::Unauthenticated { reason: reason.clone() }
             }
+            Self::Closed => ReadError::Closed,
             other => ReadError::Unavailable { reason: other.to_string() },
         }
     }
 }
+
+/// A store in this process was closed, but its end could not be noted: nothing is lost, but the next
+/// start reads more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CloseError(pub(crate) String);

@@ -1,12 +1,28 @@
-//! The native client of Nexus: an [`EventStore`](nexus_protocol::EventStore) that is elsewhere.
+//! The client of Nexus: an [`EventStore`](nexus_protocol::EventStore) behind a server, in a directory, or
+//! in memory, with the same API.
 //!
-//! [`connect`] gives a [`Client`], bound to a namespace. It keeps a connection, makes a new one when
-//! that breaks, and repeats what is safe to repeat: reads and subscriptions go on behind the last
-//! event they delivered, with no gap and no duplicate; appends are sent again with the same event
-//! ids, so that the server stores them once.
+//! [`connect`] gives a [`Client`], bound to a namespace; [`Address`] says how to name one. Of a server it
+//! keeps a few connections, makes new ones when they break, and repeats what is safe to repeat: reads and
+//! subscriptions go on behind the last event they delivered, with no gap and no duplicate; appends are
+//! sent again with the same event ids, so that the server stores them once. A store in this process needs
+//! the feature `embedded`.
 //!
-//! Its futures and streams work on any executor; the connection itself lives on the tokio runtime
-//! that [`connect`] was called in.
+//! Its futures and streams work on any executor; connections, and what waits for a disk, live on the
+//! tokio runtime that [`connect`] was called in.
+//!
+//! # Examples
+//!
+//! In `client/examples/`; each runs on `memory:`, or on the store it is given, as in
+//! `cargo run -p nexus-client --example append --features embedded -- nexus://127.0.0.1:7420`:
+//!
+//! | example | calls |
+//! |---|---|
+//! | `append` | [`Client::append`] |
+//! | `read` | [`Client::read`], [`event_by_id`](nexus_protocol::EventStore::event_by_id), [`Events::explain`] |
+//! | `subscribe` | [`Client::subscribe`] |
+//! | `streams` | [`Client::streams`], [`stream_info`](nexus_protocol::EventStore::stream_info), [`set_stream`](nexus_protocol::EventStore::set_stream), [`delete_stream`](nexus_protocol::EventStore::delete_stream), [`tombstone_stream`](nexus_protocol::EventStore::tombstone_stream) |
+//! | `snapshots` | [`save_snapshot`](nexus_protocol::EventStore::save_snapshot), [`load_snapshot`](nexus_protocol::EventStore::load_snapshot), [`list_snapshots`](nexus_protocol::EventStore::list_snapshots) |
+//! | `store` | [`connect`], [`Client::in_namespace`], [`Client::create_namespace`], [`Client::namespaces`], [`Client::session`], [`head`](nexus_protocol::EventStore::head), [`Client::stats`], [`Client::create_token`], [`Client::tokens`], [`Client::revoke_token`], [`Client::reconnect`], [`Client::connections_made`], [`Client::close`] |
 
 mod address;
 mod append;
@@ -14,17 +30,21 @@ mod ask;
 mod batches;
 mod client;
 mod connection;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 mod packets;
 pub mod raw;
 mod read;
+mod remote;
 mod retry;
 mod subscribe;
 mod tls;
+mod trace;
 
 pub use address::Address;
 pub use append::PendingAppend;
 pub use client::{Client, connect};
-pub use error::ConnectError;
+pub use error::{CloseError, ConnectError};
 pub use read::Events;
 pub use subscribe::Subscription;

@@ -11,12 +11,14 @@ use nexus_protocol::{
     SubscriptionItem,
 };
 use tokio::sync::mpsc;
+use tracing::{Instrument, Span};
 
-use crate::ask::{lost, open_packet, open_stream, protocol};
+use crate::ask::{lost, open_stream, protocol};
 use crate::batches::{Batch, Batches};
-use crate::connection::{Deadline, Link};
+use crate::connection::{Deadline, Pool, Seat};
 use crate::packets::Broken;
 use crate::retry::Backoff;
+use crate::trace::Delivering;
 
 /// Batches that are read ahead.
 const AHEAD: usize = 4;
@@ -25,21 +27,44 @@ const AHEAD: usize = 4;
 #[derive(Debug)]
 pub struct Events {
     state: State,
-    explain: Arc<Mutex<Option<Explain>>>,
+    explain: Explained,
+    delivering: Delivering,
 }
+
+/// What the store looked at, once that is known.
+pub(crate) type Explained = Arc<Mutex<Option<Explain>>>;
 
 #[derive(Debug)]
 enum State {
-    New(Arc<Link>, Box<Read>),
+    New {
+        pool: Arc<Pool>,
+        namespace: Arc<str>,
+        read: Box<Read>,
+    },
     Open(Batches<RecordedEvent>),
+    #[cfg(feature = "embedded")]
+    Embedded(crate::embedded::Reading),
 }
 
 impl Events {
-    pub(crate) fn new(link: Arc<Link>, read: Read) -> Self {
-        Self { state: State::New(link, Box::new(read)), explain: Arc::default() }
+    /// Of a server.
+    pub(crate) fn of_server(pool: Arc<Pool>, namespace: Arc<str>, read: Read, span: Span) -> Self {
+        let state = State::New { pool, namespace, read: Box::new(read) };
+        Self { state, explain: Arc::default(), delivering: Delivering::new(span) }
     }
 
-    /// What the server looked at; known when all events were delivered.
+    /// Of the engine of this process.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn of_engine(
+        reading: impl FnOnce(Explained) -> crate::embedded::Reading,
+        span: Span,
+    ) -> Self {
+        let explain = Explained::default();
+        let state = State::Embedded(reading(Arc::clone(&explain)));
+        Self { state, explain, delivering: Delivering::new(span) }
+    }
+
+    /// What the store looked at; known when all events were delivered.
     pub fn explain(&self) -> Option<Explain> {
         self.explain.lock().expect("no panic while it is kept").clone()
     }
@@ -49,18 +74,28 @@ impl Stream for Events {
     type Item = Result<RecordedEvent, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let State::New(link, read) = &self.state {
+        let Self { state, explain, delivering } = &mut *self;
+        let span = delivering.span.clone();
+        let _entered = span.enter();
+        if let State::New { pool, namespace, read } = state {
             let (sender, batches) = mpsc::channel(AHEAD);
-            let (link, read, explain) =
-                (Arc::clone(link), (**read).clone(), Arc::clone(&self.explain));
-            let runtime = link.runtime.clone();
-            runtime.spawn(run(link, read, sender, explain));
-            self.state = State::Open(Batches::of(batches));
+            let (seat, read) = (pool.seat_for_long(namespace), (**read).clone());
+            let reading = run(seat, read, sender, Arc::clone(explain));
+            pool.runtime().spawn(reading.instrument(span.clone()));
+            *state = State::Open(Batches::of(batches));
         }
-        match &mut self.state {
+        let next = std::task::ready!(match state {
             State::Open(batches) => batches.poll_next(context),
-            State::New(..) => unreachable!("it was just opened"),
+            #[cfg(feature = "embedded")]
+            State::Embedded(reading) => reading.poll_next(context),
+            State::New { .. } => unreachable!("it was just opened"),
+        });
+        match &next {
+            Some(Ok(_)) => delivering.event(),
+            Some(Err(error)) => delivering.failed(error),
+            None => {}
         }
+        Poll::Ready(next)
     }
 }
 
@@ -73,17 +108,17 @@ enum End {
 }
 
 async fn run(
-    link: Arc<Link>,
+    seat: Seat,
     read: Read,
     sender: mpsc::Sender<Batch<RecordedEvent>>,
-    explain: Arc<Mutex<Option<Explain>>>,
+    explain: Explained,
 ) {
     let mut progress = Progress { read, more: true };
     let mut backoff = Backoff::default();
-    let mut until = Deadline::after(link.address.timeout);
+    let mut until = Deadline::after(seat.timeout());
     loop {
         let before = progress.read.clone();
-        let ended = attempt(&link, &mut progress, &sender, &explain).await;
+        let ended = attempt(&seat, &mut progress, &sender, &explain).await;
         let error = match ended {
             Ok(End::Done) => return,
             Ok(End::Again(error)) => error,
@@ -94,7 +129,7 @@ async fn run(
             }
         };
         if progress.read != before {
-            (backoff, until) = (Backoff::default(), Deadline::after(link.address.timeout));
+            (backoff, until) = (Backoff::default(), Deadline::after(seat.timeout()));
         }
         if until.is_over() {
             let _ = sender.send(Err(error)).await;
@@ -109,18 +144,18 @@ async fn run(
 }
 
 async fn attempt(
-    link: &Link,
+    seat: &Seat,
     progress: &mut Progress,
     sender: &mpsc::Sender<Batch<RecordedEvent>>,
     explain: &Mutex<Option<Explain>>,
 ) -> Result<End, ReadError> {
-    let connecting = Deadline::after(link.address.timeout).limit(link.connection());
-    let connection = match connecting.await.unwrap_or_else(|| Err(link.no_connection())) {
+    let connecting = Deadline::after(seat.timeout()).limit(seat.connection());
+    let connection = match connecting.await.unwrap_or_else(|| Err(seat.no_connection())) {
         Ok(connection) => connection,
         Err(error) if error.may_pass() => return Ok(End::Again(error.for_read())),
         Err(error) => return Err(error.for_read()),
     };
-    let packet = open_packet(link, Operation::Read((&progress.read).into()), &[], false)?;
+    let packet = seat.open(Operation::Read((&progress.read).into()), &[], false)?;
     let (mut send, mut reader) = match open_stream(&connection, packet).await {
         Ok(opened) => opened,
         Err(broken) => return Ok(End::Again(lost(&broken))),

@@ -16,12 +16,14 @@ use nexus_protocol::wire::{
 use nexus_protocol::{Position, ReadError, Start, Subscribe, SubscriptionItem};
 use quinn::SendStream;
 use tokio::sync::{Notify, mpsc};
+use tracing::{Instrument, Span};
 
-use crate::ask::{lost, open_packet, open_stream, protocol};
+use crate::ask::{lost, open_stream, protocol};
 use crate::batches::{Batch, Batches};
-use crate::connection::{Deadline, Link};
+use crate::connection::{Deadline, Pool, Seat};
 use crate::packets::{Broken, PacketReader};
 use crate::retry::Backoff;
+use crate::trace::Delivering;
 
 /// Events that may be received and not yet taken.
 const CREDIT: u64 = 4096;
@@ -36,12 +38,19 @@ const AHEAD: usize = 64;
 pub struct Subscription {
     state: State,
     taken: Arc<Taken>,
+    delivering: Delivering,
 }
 
 #[derive(Debug)]
 enum State {
-    New(Arc<Link>, Box<Subscribe>),
+    New {
+        pool: Arc<Pool>,
+        namespace: Arc<str>,
+        subscribe: Box<Subscribe>,
+    },
     Open(Batches<SubscriptionItem>),
+    #[cfg(feature = "embedded")]
+    Embedded(crate::embedded::Watching),
 }
 
 /// Events that were taken, and who wants to know.
@@ -51,19 +60,32 @@ struct Taken {
     portion: Notify,
 }
 
+impl Taken {
+    fn event(&self) {
+        let events = self.events.fetch_add(1, Ordering::Relaxed) + 1;
+        if events.is_multiple_of(PORTION) {
+            self.portion.notify_one();
+        }
+    }
+}
+
 impl Subscription {
-    pub(crate) fn new(link: Arc<Link>, subscribe: Subscribe) -> Self {
-        let state = State::New(link, Box::new(subscribe));
-        Self { state, taken: Arc::default() }
+    /// Of a server.
+    pub(crate) fn of_server(
+        pool: Arc<Pool>,
+        namespace: Arc<str>,
+        subscribe: Subscribe,
+        span: Span,
+    ) -> Self {
+        let state = State::New { pool, namespace, subscribe: Box::new(subscribe) };
+        Self { state, taken: Arc::default(), delivering: Delivering::new(span) }
     }
 
-    fn take(&self, item: &SubscriptionItem) {
-        if let SubscriptionItem::Event(_) = item {
-            let events = self.taken.events.fetch_add(1, Ordering::Relaxed) + 1;
-            if events.is_multiple_of(PORTION) {
-                self.taken.portion.notify_one();
-            }
-        }
+    /// Of the engine of this process.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn of_engine(watching: crate::embedded::Watching, span: Span) -> Self {
+        let state = State::Embedded(watching);
+        Self { state, taken: Arc::default(), delivering: Delivering::new(span) }
     }
 }
 
@@ -71,22 +93,34 @@ impl Stream for Subscription {
     type Item = Result<SubscriptionItem, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let State::New(link, subscribe) = &self.state {
+        let Self { state, taken, delivering } = &mut *self;
+        let span = delivering.span.clone();
+        let _entered = span.enter();
+        if let State::New { pool, namespace, subscribe } = state {
             let (sender, batches) = mpsc::channel(AHEAD);
-            let runtime = link.runtime.clone();
-            runtime.spawn(run(Task {
-                link: Arc::clone(link),
+            let delivered = run(Task {
+                seat: pool.seat_for_long(namespace),
                 place: Place { subscribe: (**subscribe).clone(), live: false, known: false },
                 sender,
-                taken: Arc::clone(&self.taken),
+                taken: Arc::clone(taken),
                 received: 0,
-            }));
-            self.state = State::Open(Batches::of(batches));
+            });
+            pool.runtime().spawn(delivered.instrument(span.clone()));
+            *state = State::Open(Batches::of(batches));
         }
-        let State::Open(batches) = &mut self.state else { unreachable!("it was just opened") };
-        let next = std::task::ready!(batches.poll_next(context));
-        if let Some(Ok(item)) = &next {
-            self.take(item);
+        let next = std::task::ready!(match state {
+            State::Open(batches) => batches.poll_next(context),
+            #[cfg(feature = "embedded")]
+            State::Embedded(watching) => watching.poll_next(context),
+            State::New { .. } => unreachable!("it was just opened"),
+        });
+        match &next {
+            Some(Ok(SubscriptionItem::Event(_))) => {
+                taken.event();
+                delivering.event();
+            }
+            Some(Err(error)) => delivering.failed(error),
+            _ => {}
         }
         Poll::Ready(next)
     }
@@ -140,7 +174,7 @@ impl Place {
 }
 
 struct Task {
-    link: Arc<Link>,
+    seat: Seat,
     place: Place,
     sender: mpsc::Sender<Batch<SubscriptionItem>>,
     taken: Arc<Taken>,
@@ -150,7 +184,7 @@ struct Task {
 
 async fn run(mut task: Task) {
     let mut backoff = Backoff::default();
-    let first = Deadline::after(task.link.address.timeout);
+    let first = Deadline::after(task.seat.timeout());
     loop {
         let received = task.received;
         let error = match task.attempt().await {
@@ -190,7 +224,7 @@ impl Task {
 
     /// Delivers until the connection breaks: what to say if it does not come back. An error is final.
     async fn attempt(&mut self) -> Result<ReadError, ReadError> {
-        let connection = match self.link.connection().await {
+        let connection = match self.seat.connection().await {
             Ok(connection) => connection,
             Err(error) if error.may_pass() => return Ok(error.for_read()),
             Err(error) => return Err(error.for_read()),
@@ -198,7 +232,7 @@ impl Task {
         let credit = CREDIT - self.held();
         let head = u32::try_from(credit).expect("credit is small");
         let head = SubscribeHead::new(&self.place.subscribe, head);
-        let packet = open_packet(&self.link, Operation::Subscribe(head), &[], false)?;
+        let packet = self.seat.open(Operation::Subscribe(head), &[], false)?;
         match open_stream(&connection, packet).await {
             Ok((send, reader)) => self.deliver(send, reader, credit).await,
             Err(broken) => Ok(lost(&broken)),

@@ -1,25 +1,31 @@
 //! [`Engine`]: a data directory that is open.
 
+mod close;
 mod default;
+mod delete;
+mod directory;
 mod threads;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 
 use nexus_protocol::NamespaceName;
 
 use crate::commit::{Committer, Signals};
 use crate::error::{LogError, OpenError};
-use crate::io::{self, Disk, DiskLock, LockHolder, MemoryDisk};
+use crate::io::{Disk, DiskLock, MemoryDisk};
 use crate::namespace::Namespace;
 use crate::open::{self, NAMESPACES_DIR};
 use crate::options::Options;
 
-/// Name of the lock file in a data directory.
-pub(crate) const LOCK_FILE: &str = "lock";
+pub use close::CloseError;
+use close::Closing;
+pub use delete::DeleteNamespaceError;
+pub use directory::foreign_entry;
+pub(crate) use directory::take_lock;
 
 /// A data directory that is open: all its namespaces. Cheap to clone; the last clone closes it.
 ///
@@ -51,6 +57,9 @@ pub struct Engine {
 pub(crate) struct Shared {
     parts: Arc<Parts>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Those of these threads, also when they have ended.
+    own_threads: Vec<ThreadId>,
+    closing: Closing,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
 }
 
@@ -62,24 +71,12 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) signals: Signals,
     namespaces: RwLock<BTreeMap<String, Arc<Committer>>>,
-    /// Held while a namespace is created: the list is not, so that nobody else waits for the disk.
+    /// Held while a namespace is created or deleted: the list is not, so that nobody else waits for the disk.
     creating: Mutex<()>,
     /// Held for reading by whoever writes beside the commit path, and never while foreign code runs.
     /// Closing waits for them: the lock of the directory is given back when nothing writes any more.
     writing: RwLock<()>,
     stop: AtomicBool,
-}
-
-/// Why an engine did not close cleanly, or what was due could not be done. What was acknowledged is
-/// durable all the same.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct CloseError(String);
-
-impl CloseError {
-    fn not_cleanly(why: &str) -> Self {
-        Self(format!("the data directory is closed, but not cleanly: {why}"))
-    }
 }
 
 impl Engine {
@@ -104,7 +101,7 @@ impl Engine {
     }
 
     pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self, OpenError> {
-        let disk = prepare_dir(dir, &options)?;
+        let disk = directory::prepare(dir, &options)?;
         let lock = take_lock(&*disk, dir, options.read_only)?;
         let signals = Signals::default();
         let namespaces = open_all(&disk, dir, &options, &signals)?;
@@ -118,8 +115,11 @@ impl Engine {
             writing: RwLock::new(()),
             stop: AtomicBool::new(false),
         });
+        let threads = threads::start(&parts);
         let shared = Arc::new(Shared {
-            threads: Mutex::new(threads::start(&parts)),
+            own_threads: threads.iter().map(|thread| thread.thread().id()).collect(),
+            threads: Mutex::new(threads),
+            closing: Closing::default(),
             lock: Mutex::new(lock),
             parts,
         });
@@ -173,8 +173,14 @@ impl Engine {
     fn create_or_open(&self, name: &NamespaceName) -> Result<(), OpenError> {
         let parts = &self.shared.parts;
         let _one = parts.creating.lock().expect("no panic while a namespace is created");
-        if parts.read_namespaces().contains_key(name.as_str()) {
-            return Ok(());
+        if let Some(there) = parts.read_namespaces().get(name.as_str()) {
+            let deleted = || {
+                OpenError::Invalid(format!(
+                    "namespace {:?} is being deleted: create it once that is done",
+                    name.as_str()
+                ))
+            };
+            return if there.log.is_ended() { Err(deleted()) } else { Ok(()) };
         }
         let from_log = |error: LogError| OpenError::from_log(error, &parts.dir);
         open::create(&*parts.disk, &parts.dir, name, &parts.options).map_err(from_log)?;
@@ -202,103 +208,7 @@ impl Engine {
     /// # Errors
     /// When the end could not be noted: nothing is lost, but the next start reads more.
     pub fn close(self) -> Result<(), CloseError> {
-        self.shared.close()
-    }
-}
-
-/// Chooses the disk, and makes sure that a directory stands there.
-fn prepare_dir(dir: &Path, options: &Options) -> Result<Arc<dyn Disk>, OpenError> {
-    let plain: Arc<dyn Disk> = match &options.disk {
-        Some(disk) => Arc::clone(disk),
-        None => io::open_disk(io::Backend::PortableBuffered)?,
-    };
-    match plain.metadata(dir)? {
-        Some(found) if !found.is_dir => {
-            return Err(OpenError::NotADirectory { dir: dir.to_owned() });
-        }
-        Some(_) if options.create && !options.read_only => refuse_foreign(&*plain, dir)?,
-        Some(_) => {}
-        None if options.create && !options.read_only => create_dirs(&*plain, dir)?,
-        None => return Err(OpenError::NotFound { dir: dir.to_owned() }),
-    }
-    match (&options.disk, options.backend) {
-        (Some(_), _) => Ok(plain),
-        (None, Some(backend)) => Ok(io::open_disk(backend)?),
-        (None, None) if options.read_only => Ok(plain),
-        (None, None) => Ok(io::auto_disk(dir)?.0),
-    }
-}
-
-/// A folder that holds other things is not made a data directory: a mistyped path would mix a log with
-/// somebody's files.
-fn refuse_foreign(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
-    if disk.metadata(&dir.join(NAMESPACES_DIR))?.is_some() {
-        return Ok(());
-    }
-    // What an opening that was interrupted leaves, what a file system has at its root, and what is put
-    // there before a server starts for the first time: its settings, its certificate.
-    let is_ours = |name: &str| {
-        name == LOCK_FILE
-            || ["lost+found", "nexus.toml", "tls"].contains(&name)
-            || name.starts_with(io::DISK_FILE)
-            || (name.starts_with("measure-") && name.ends_with(".tmp"))
-    };
-    match disk.list(dir)?.into_iter().find(|entry| !is_ours(&entry.name)) {
-        Some(entry) => Err(OpenError::NotEmpty { dir: dir.to_owned(), holds: entry.name }),
-        None => Ok(()),
-    }
-}
-
-fn create_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
-    if let Some(parent) = dir.parent()
-        && !parent.as_os_str().is_empty()
-        && disk.metadata(parent)?.is_none()
-    {
-        create_dirs(disk, parent)?;
-    }
-    disk.create_dir(dir)?;
-    Ok(())
-}
-
-/// Makes the name of the data directory durable: without it a crash of the machine takes all that
-/// was acknowledged inside. An earlier process may have created the directory and got no further.
-fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
-    if crate::planted::is("data-directory-not-synced") {
-        return Ok(());
-    }
-    for parent in dir.ancestors().skip(1) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        match disk.sync_dir(parent) {
-            // A folder that may not be opened was not created here.
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => break,
-            synced => synced?,
-        }
-    }
-    Ok(())
-}
-
-/// The lock of a directory; only one that is read, and was never open, has none to take.
-pub(crate) fn take_lock(
-    disk: &dyn Disk,
-    dir: &Path,
-    read_only: bool,
-) -> Result<Option<Box<dyn DiskLock>>, OpenError> {
-    let path = dir.join(LOCK_FILE);
-    let locked = match read_only {
-        true => disk.lock_to_read(&path),
-        false => disk.lock(&path).map(Some),
-    };
-    match locked {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            let holder = error.source.get_ref().and_then(|why| why.downcast_ref());
-            let owner = match holder {
-                Some(LockHolder::Us) => format!(" (process {}, this one)", std::process::id()),
-                Some(LockHolder::Process(pid)) => format!(" (process {pid})"),
-                Some(LockHolder::Unknown) | None => String::new(),
-            };
-            Err(OpenError::Locked { dir: dir.to_owned(), owner })
-        }
-        locked => Ok(locked?),
+        self.shared.close().1
     }
 }
 
@@ -311,22 +221,15 @@ fn open_all(
 ) -> Result<BTreeMap<String, Arc<Committer>>, OpenError> {
     let from_log = |error: LogError| OpenError::from_log(error, dir);
     let root = dir.join(NAMESPACES_DIR);
-    let list = || -> Result<Vec<String>, OpenError> {
-        if disk.metadata(&root)?.is_none() {
-            return Ok(Vec::new());
-        }
-        let entries = disk.list(&root)?.into_iter().filter(|entry| entry.is_dir);
-        Ok(entries.map(|entry| entry.name).filter(|name| NamespaceName::is_folder(name)).collect())
-    };
-    let mut names = list()?;
+    let mut names = directory::namespaces(&**disk, dir)?;
     if names.is_empty() {
         if !options.create || options.read_only {
             return Err(OpenError::NotFound { dir: dir.to_owned() });
         }
-        sync_names(&**disk, dir)?;
+        directory::sync_names(&**disk, dir)?;
         let default = NamespaceName::new(NamespaceName::DEFAULT)?;
         open::create(&**disk, dir, &default, options).map_err(from_log)?;
-        names = list()?;
+        names = directory::namespaces(&**disk, dir)?;
     }
     if !options.read_only {
         // A creation may have been killed just before it made the name durable.
@@ -340,6 +243,9 @@ fn open_all(
         }
         opened.insert(name, Arc::new(namespace.committer));
     }
+    if !options.read_only {
+        directory::remove_leftovers(&**disk, dir)?;
+    }
     Ok(opened)
 }
 
@@ -352,16 +258,30 @@ impl Parts {
         self.read_namespaces().values().cloned().collect()
     }
 
+    /// Waits for all that write beside the commit path now.
+    fn wait_for_writing(&self) {
+        drop(self.writing.write().expect("nothing is done while it is held for writing"));
+    }
+
     /// Does what writes beside the commit path, unless the engine was closed meanwhile.
     fn while_open<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let _writing = self.writing.read().expect("nothing is done while it is held for writing");
         (!self.stop.load(Ordering::Acquire)).then(work)
     }
 
+    /// The same for what writes one log, unless that was deleted meanwhile.
+    fn while_open_of<T>(&self, committer: &Committer, work: impl FnOnce() -> T) -> Option<T> {
+        self.while_open(|| (!committer.log.is_ended()).then(work)).flatten()
+    }
+
     fn maintain(&self) -> Result<(), CloseError> {
         for committer in self.committers() {
             crate::retain::age_out(&committer, committer.now());
-            let done = self.while_open(|| self.maintain_all_of(&committer));
+            let work = || match committer.log.is_ended() {
+                true => Ok(()),
+                false => self.maintain_all_of(&committer),
+            };
+            let done = self.while_open(work);
             let done = done.ok_or_else(|| CloseError("the engine was closed".to_owned()))?;
             done.map_err(|error| CloseError(crate::error::describe(&error)))?;
         }
@@ -393,49 +313,7 @@ impl Shared {
         &self.parts.options
     }
 
-    /// Ends all that writes, in order, and only then gives the lock of the directory back.
-    fn close(&self) -> Result<(), CloseError> {
-        let parts = &self.parts;
-        let first = !parts.stop.swap(true, Ordering::AcqRel);
-        // Whoever writes beside the commit path ends; a namespace that is being created is among them.
-        drop(parts.writing.write().expect("nothing is done while it is held for writing"));
-        let committers = parts.committers();
-        committers.iter().for_each(|committer| committer.queue.close());
-        parts.signals.commit.raise();
-        parts.signals.space.raise();
-        let threads = std::mem::take(
-            &mut *self.threads.lock().expect("no panic while threads are taken out"),
-        );
-        for thread in threads {
-            thread.thread().unpark();
-            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-                // What it left in flight nobody knows: the lock stays until the engine is dropped.
-                return Err(CloseError::not_cleanly("a thread of the engine panicked"));
-            }
-        }
-        if !first {
-            return Ok(());
-        }
-        parts.signals.commit.listened.store(false, Ordering::Release);
-        let mut result = Ok(());
-        for committer in &committers {
-            let end = committer.stop();
-            committer.log.committed.close();
-            if !committer.is_read_only() {
-                let noted = committer.log.note_durable_end(end);
-                let not_noted = |e: LogError| CloseError::not_cleanly(&crate::error::describe(&e));
-                result = result.and(noted.map_err(not_noted));
-            }
-        }
-        drop(self.lock.lock().expect("no panic while the lock is given back").take());
-        result
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::warn!(%error, "closed on drop");
-        }
+    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.threads.lock().expect("no panic while threads are taken out"))
     }
 }

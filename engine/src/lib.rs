@@ -30,7 +30,7 @@ mod verify;
 mod watermark;
 
 pub use commit::{LocalReplicator, PendingAppend, ReplicatedFrame, Replicator, SeamError, Seams};
-pub use engine::{CloseError, Engine};
+pub use engine::{CloseError, DeleteNamespaceError, Engine, foreign_entry};
 pub use error::OpenError;
 pub use frame::{ChainDigest, EntryId, LogOffset, Proposal};
 pub use namespace::Namespace;
@@ -38,5 +38,6 @@ pub use nexus_protocol::{Explain, Stats, StreamList};
 pub use node_state::Vote;
 pub use options::Options;
 pub use read::{Events, EventsIter};
+pub use stats::{DURATION_BOUNDS_US, DurationHistogram, Durations};
 pub use subscribe::{LiveEvents, LiveEventsIter, Subscription};
 pub use verify::{VerifyProgress, VerifyReport, verify, verify_on};

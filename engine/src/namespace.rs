@@ -16,6 +16,7 @@ use crate::engine::{Engine, Shared};
 use crate::read::{self, Events};
 use crate::segment::frames::Want;
 use crate::sequencer::{Context, PreparedAppend};
+use crate::stats::Durations;
 use crate::subscribe::{self, Subscription};
 
 /// One log: a namespace of an open engine. Cheap to clone.
@@ -34,6 +35,11 @@ impl Namespace {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it was deleted, or is about to be: this handle is of no use any more.
+    pub fn is_deleted(&self) -> bool {
+        self.committer.log.is_ended()
     }
 
     /// Identity of the log.
@@ -90,6 +96,7 @@ impl Namespace {
     /// # Errors
     /// When what has to be looked at is damaged.
     pub fn event_by_id(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
+        self.committer.log.refuse_ended()?;
         let bound = self.committer.log.committed.get();
         let mut cursor = read::Cursor::new(Arc::clone(&self.committer.log));
         let fingerprint = crate::index::keys::id_fingerprint(id);
@@ -132,23 +139,26 @@ impl Namespace {
     /// What is known of a stream; of one that never was, that it is missing.
     ///
     /// # Errors
-    /// When it is not a stream's name.
+    /// When it is not a stream's name, or the namespace was deleted.
     pub fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
+        self.committer.log.refuse_ended()?;
         crate::streams::info(&self.committer, stream)
     }
 
     /// Streams by name.
     ///
     /// # Errors
-    /// None today; a remote store has some.
+    /// When the namespace was deleted; a remote store has more.
     pub fn streams(&self, list: &StreamList) -> Result<Vec<StreamInfo>, ReadError> {
+        self.committer.log.refuse_ended()?;
         Ok(crate::streams::list(&self.committer, list))
     }
 
     /// Changes a stream's limits.
     ///
     /// # Errors
-    /// As an append's.
+    /// As an append's; `Invalid` of a truncation beyond the newest event: it would hide events that are yet
+    /// to come, and cannot be taken back.
     pub fn set_stream(
         &self,
         stream: &str,
@@ -199,6 +209,7 @@ impl Namespace {
         at: SnapshotAt,
         fold: FoldIdentity,
     ) -> Result<Option<Snapshot>, ReadError> {
+        self.committer.log.refuse_ended()?;
         crate::snapshot::load(self, stream, at, fold)
     }
 
@@ -207,12 +218,19 @@ impl Namespace {
     /// # Errors
     /// When it is not a stream's name.
     pub fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
+        self.committer.log.refuse_ended()?;
         crate::snapshot::list(self, stream)
     }
 
     /// The seams of replication: what a replication layer drives this log by.
     pub fn seams(&self) -> Seams {
         Seams::new(Arc::clone(&self.committer))
+    }
+
+    /// How long the frames of this log took from being given to the disk until they were durable, since
+    /// it was opened. It costs no more than the look.
+    pub fn sync_durations(&self) -> Durations {
+        self.committer.log.syncs.snapshot()
     }
 
     /// How much there is.
@@ -302,6 +320,7 @@ macro_rules! event_store {
             }
 
             async fn head(&self) -> Result<Head, ReadError> {
+                self.committer.log.refuse_ended()?;
                 Ok(Namespace::head(self))
             }
 

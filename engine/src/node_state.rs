@@ -7,6 +7,7 @@
 //! that was read is written again as it is: a sync that failed may have left it in the page cache
 //! alone. Both bad: the node must not vote, and goes on only when asked by name.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::error::LogError;
 use crate::fields::{FieldError, FieldReader, FieldWriter, newer_version};
 use crate::frame::{EntryId, LogOffset};
 use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
+use crate::segment::HEADER_BLOCK_BYTES;
 
 /// Name of the file in a namespace's folder.
 pub(crate) const NODE_STATE_FILE: &str = "node-state";
@@ -40,14 +42,24 @@ pub(crate) struct Cut {
     /// Everything from there on goes.
     pub(crate) at: LogOffset,
     /// What was durable when it was decided. Frames that are cut may say so; one that says more was
-    /// written after the cut was done.
-    pub(crate) until: LogOffset,
+    /// written after the cut was done. `None`: it was recorded before this was, and is not known.
+    pub(crate) until: Option<LogOffset>,
 }
 
 impl Cut {
     /// Of what was never known to be durable.
     pub(crate) fn of_torn_tail(at: LogOffset) -> Self {
-        Self { at, until: at }
+        Self { at, until: Some(at) }
+    }
+
+    /// Where the blocks of a segment begin that go; `None`: all of it stays.
+    pub(crate) fn start_in(&self, segment: u64) -> Option<u64> {
+        let from = match segment.cmp(&self.at.segment) {
+            Ordering::Less => return None,
+            Ordering::Equal => self.at.offset_bytes,
+            Ordering::Greater => HEADER_BLOCK_BYTES,
+        };
+        Some(from.next_multiple_of(ALIGNMENT as u64))
     }
 }
 
@@ -81,7 +93,8 @@ impl NodeState {
         let cut = self.cut.unwrap_or_default();
         out.u64(u64::from(self.cut.is_some())).u64(cut.at.segment).u64(cut.at.offset_bytes);
         out.u64(self.raft_floor.term).u64(self.raft_floor.index);
-        out.u64(cut.until.segment).u64(cut.until.offset_bytes);
+        let until = cut.until.unwrap_or_default();
+        out.u64(until.segment).u64(until.offset_bytes);
         out.sealed(SLOT_BYTES)
     }
 
@@ -102,7 +115,12 @@ impl NodeState {
         let at = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
         let raft_floor = EntryId { term: fields.u64()?, index: fields.u64()? };
         let until = LogOffset { segment: fields.u64()?, offset_bytes: fields.u64()? };
-        let cut = has_cut.then_some(Cut { at, until: until.max(at) });
+        // No segment has the number 0.
+        let until = (until != LogOffset::default()).then_some(until);
+        if has_cut && until.is_some_and(|until| until < at) {
+            return Err(FieldError::Malformed("cut"));
+        }
+        let cut = has_cut.then_some(Cut { at, until });
         Ok(Self { log_id, sequence, node_id, vote, committed, durable_end, cut, raft_floor })
     }
 }
@@ -290,7 +308,7 @@ mod tests {
             durable_end: LogOffset { segment: 2, offset_bytes: 8192 },
             cut: Some(Cut {
                 at: LogOffset { segment: 1, offset_bytes: 4096 },
-                until: LogOffset { segment: 2, offset_bytes: 12288 },
+                until: Some(LogOffset { segment: 2, offset_bytes: 12288 }),
             }),
             raft_floor: EntryId::default(),
         }
@@ -305,6 +323,18 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(NodeState::decode(&damaged).is_err(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn what_a_cut_is_not_known_of_stays_unknown() {
+        let at = LogOffset { segment: 1, offset_bytes: 4096 };
+        let unknown = NodeState { cut: Some(Cut { at, until: None }), ..state() };
+        let slot = unknown.encode();
+        assert_eq!(slot[144..160], [0; 16]);
+        assert_eq!(NodeState::decode(&slot), Ok(unknown));
+        let before = LogOffset { segment: 1, offset_bytes: 0 };
+        let impossible = NodeState { cut: Some(Cut { at, until: Some(before) }), ..state() };
+        assert_eq!(NodeState::decode(&impossible.encode()), Err(FieldError::Malformed("cut")));
     }
 
     #[test]

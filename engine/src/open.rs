@@ -31,6 +31,10 @@ use crate::segment::{
 
 /// Folder of the namespaces in a data directory.
 pub(crate) const NAMESPACES_DIR: &str = "namespaces";
+/// What the name of a folder ends with while its namespace is made: `.NAME.new`.
+pub(crate) const NEW_SUFFIX: &str = ".new";
+/// The same once its namespace is deleted: `.NAME.deleted`.
+pub(crate) const DELETED_SUFFIX: &str = ".deleted";
 
 /// Creates the folder of a namespace, whole or not at all: everything is made durable beside it and
 /// then renamed.
@@ -43,8 +47,8 @@ pub(crate) fn create(
     let namespaces = data_dir.join(NAMESPACES_DIR);
     disk.create_dir(&namespaces)?;
     disk.sync_dir(data_dir)?;
-    let dir = namespaces.join(format!(".{name}.new"));
-    clear(disk, &dir)?;
+    let dir = namespaces.join(format!(".{name}{NEW_SUFFIX}"));
+    remove_folder(disk, &dir)?;
     for folder in [dir.clone(), dir.join(SEGMENTS_DIR), dir.join(INDEX_DIR)] {
         disk.create_dir(&folder)?;
     }
@@ -80,8 +84,33 @@ pub(crate) fn create(
     Ok(())
 }
 
-/// Removes the files of a creation that was interrupted.
-fn clear(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+/// Deletes the folder of a namespace, whole or not at all, whatever crashes: it is renamed, that is made
+/// durable, and only then its files are removed. Nothing writes to them any more.
+///
+/// # Errors
+/// The disk says no before that is durable.
+pub(crate) fn delete(
+    disk: &dyn Disk,
+    data_dir: &Path,
+    name: &NamespaceName,
+) -> Result<(), LogError> {
+    assert_ne!(name.as_str(), NamespaceName::DEFAULT, "an engine stands for it");
+    let namespaces = data_dir.join(NAMESPACES_DIR);
+    let dir = namespaces.join(format!(".{name}{DELETED_SUFFIX}"));
+    remove_folder(disk, &dir)?;
+    disk.rename(&namespaces.join(name.as_str()), &dir)?;
+    if !crate::planted::is("deletion-not-synced") {
+        disk.sync_dir(&namespaces)?;
+    }
+    if let Err(error) = remove_folder(disk, &dir) {
+        let error = crate::error::describe(&error);
+        tracing::warn!(error, "what is left of a namespace stays until the next start");
+    }
+    Ok(())
+}
+
+/// Removes the folder of a namespace that was not made, or is deleted, with all it holds.
+pub(crate) fn remove_folder(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
     if disk.metadata(dir)?.is_none() {
         return Ok(());
     }
@@ -91,11 +120,12 @@ fn clear(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
             for inner in disk.list(&path)? {
                 disk.remove(&path.join(inner.name))?;
             }
+            disk.remove_dir(&path)?;
         } else {
             disk.remove(&path)?;
         }
     }
-    Ok(())
+    Ok(disk.remove_dir(dir)?)
 }
 
 /// Frame 0: the membership of this node alone, term 1, index 0, no position.

@@ -28,6 +28,7 @@ pub const NAMES: &[&str] = &[
     "held-answers-released-on-cut",
     "poison-forgotten",
     "unvouched-frames-not-written-again",
+    "deletion-not-synced",
 ];
 
 /// Whether the bug of this name is switched on.

@@ -1,6 +1,10 @@
-//! How much there is.
+//! How much there is, and how long the disk takes.
+
+mod durations;
 
 use nexus_protocol::Stats;
+
+pub use durations::{DURATION_BOUNDS_US, DurationHistogram, Durations};
 
 use crate::namespace::Namespace;
 

@@ -7,7 +7,8 @@
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, ExpectedRevision, Invalid, JSON, META_DELETED,
     META_PREFIX, META_SET, META_TOMBSTONED, MetaData, Position, ReadError, Retry, Revision,
-    StreamChange, StreamInfo, StreamLimits, StreamList, StreamName, StreamState, names,
+    StreamChange, StreamInfo, StreamLimits, StreamList, StreamName, StreamState, Unavailable,
+    names,
 };
 
 use crate::commit::Committer;
@@ -109,6 +110,7 @@ pub(crate) fn set(
     }
     checked_user_stream(stream)?;
     change_stream(namespace, stream, META_SET, |info| {
+        check_truncation(change.truncate_before, info)?;
         let limits = StreamLimits {
             max_count: change.max_count.unwrap_or(info.limits.max_count),
             max_age_s: change.max_age_s.unwrap_or(info.limits.max_age_s),
@@ -117,6 +119,22 @@ pub(crate) fn set(
         Ok((ExpectedRevision::Any, MetaData { floor: info.floor, limits }))
     })?;
     info(&namespace.committer, stream).map_err(|_| AppendError::Unknown)
+}
+
+/// Truncating beyond what is there would hide events that are yet to come, and cannot be taken back.
+fn check_truncation(before: Option<Revision>, info: &StreamInfo) -> Result<(), AppendError> {
+    let next = info.state.head().map_or(Revision::ZERO, Revision::next);
+    // Of a tombstone the append says what it is.
+    let Some(before) = before.filter(|it| *it > next && info.state != StreamState::Tombstoned)
+    else {
+        return Ok(());
+    };
+    let why = format!(
+        "truncating stream {:?} before revision {before} would hide events that are yet to come, for \
+         good: name at most {next}, which hides all there are",
+        info.stream.as_str(),
+    );
+    Err(Invalid::Request(why).into())
 }
 
 pub(crate) fn delete(
@@ -168,6 +186,9 @@ fn change_stream(
     compute: impl Fn(&StreamInfo) -> Result<(ExpectedRevision, MetaData), AppendError>,
 ) -> Result<Appended, AppendError> {
     let mut last = AppendError::Unknown;
+    if namespace.committer.log.is_ended() {
+        return Err(AppendError::Unavailable(Unavailable::Closed));
+    }
     for _ in 0..TRIES {
         let seen = info(&namespace.committer, stream).map_err(|_| AppendError::Unknown)?;
         let (expected, data) = compute(&seen)?;

@@ -25,6 +25,8 @@ use crate::watermark::{Wait, WaiterSlot, Watermark};
 const CHECKPOINT_EVERY: u64 = 1024;
 /// A live reader that is so many positions behind is told.
 const FELL_BEHIND: u64 = 4096;
+/// Positions that one poll looks at without finding anything, at most: others run on the same thread.
+const POLL_POSITIONS: u64 = 1024;
 
 /// A subscription. It ends with an error, such as that the store was closed, or when it is dropped.
 pub struct Subscription {
@@ -125,7 +127,7 @@ impl Subscription {
 
     fn next_until(&mut self, until: &Until) -> Option<Result<SubscriptionItem, ReadError>> {
         loop {
-            if let Some(item) = self.next_there(until) {
+            if let Some(item) = self.next_there(until, None) {
                 return Some(item);
             }
             if self.failed {
@@ -159,11 +161,16 @@ impl Subscription {
 
     /// The next item if there is one now.
     pub fn try_next(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
-        self.next_there(&Until { deadline: None, there: 0 })
+        self.next_there(&Until { deadline: None, there: 0 }, None)
     }
 
-    /// The next item of what is committed; gives up where nothing was found and the time is up.
-    fn next_there(&mut self, until: &Until) -> Option<Result<SubscriptionItem, ReadError>> {
+    /// The next item of what is committed; gives up where nothing was found and the time is up, or all
+    /// below `stop_at` was looked at.
+    fn next_there(
+        &mut self,
+        until: &Until,
+        stop_at: Option<u64>,
+    ) -> Option<Result<SubscriptionItem, ReadError>> {
         if let Some(item) = self.ready.pop_front() {
             return Some(item);
         }
@@ -171,14 +178,21 @@ impl Subscription {
             return None;
         }
         loop {
+            let checkpoint_at = self.checkpointed.saturating_add(self.checkpoint_every);
+            if self.has_reached(stop_at) {
+                return None;
+            }
             let Some((reader, bound)) = &mut self.reader else {
+                if let Err(closed) = self.log.refuse_ended() {
+                    return Some(self.fail(closed));
+                }
                 if let Some(item) = self.open_reader() {
                     return Some(Ok(item));
                 }
                 self.reader.as_ref()?;
                 continue;
             };
-            match reader.next_before(self.checkpointed.saturating_add(self.checkpoint_every)) {
+            match reader.next_before(checkpoint_at.min(stop_at.unwrap_or(u64::MAX))) {
                 Ok(Step::Event(event)) => {
                     let position = event.position().get();
                     assert!(self.next <= position && position < *bound, "in order, and no repeat");
@@ -192,8 +206,11 @@ impl Subscription {
                 // Where nothing matches there is a place to start after all the same.
                 Ok(Step::Paused(position)) => {
                     assert!(position > self.checkpointed, "a pause leads on");
+                    assert!(self.next <= position, "and passes nothing twice");
                     self.next = position;
-                    return Some(Ok(self.checkpoint()));
+                    if position >= checkpoint_at {
+                        return Some(Ok(self.checkpoint()));
+                    }
                 }
                 Ok(Step::End) => {
                     let bound = *bound;
@@ -213,6 +230,10 @@ impl Subscription {
                 Err(error) => return Some(self.fail(error)),
             }
         }
+    }
+
+    fn has_reached(&self, stop_at: Option<u64>) -> bool {
+        stop_at.is_some_and(|stop_at| self.next >= stop_at)
     }
 
     /// Opens the next stretch, if there is one; otherwise says, once, that all was delivered.
@@ -255,12 +276,19 @@ impl Stream for Subscription {
     type Item = Result<SubscriptionItem, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Who waits for what is that far away finds nothing to look at.
+        let stop_at = self.next.checked_add(POLL_POSITIONS);
+        let for_ever = Until { deadline: None, there: 0 };
         loop {
-            if let Some(item) = self.try_next() {
+            if let Some(item) = self.next_there(&for_ever, stop_at) {
                 return Poll::Ready(Some(item));
             }
             if self.failed {
                 return Poll::Ready(None);
+            }
+            if self.has_reached(stop_at) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
             let this = &mut *self;
             match this.waiter.poll_beyond(this.next, context.waker()) {

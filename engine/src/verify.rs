@@ -14,9 +14,9 @@ use crate::error::{LogError, OpenError, corruption};
 use crate::frame::{FrameError, LogOffset, digest};
 use crate::io::{self, ALIGNMENT, Disk, DiskFile, FileKind, OpenMode};
 use crate::log::follow::{Follow, Scanned, durable_end_behind, resync, scan};
-use crate::log::recover::{open_file, split};
+use crate::log::recover::{STALE_CUT, open_file, split, went_on_in};
 use crate::manifest::{MANIFEST_FILE, Manifest, SegmentEntry, SegmentLayout};
-use crate::node_state::{NODE_STATE_FILE, NodeStateFile};
+use crate::node_state::{Cut, NODE_STATE_FILE, NodeStateFile};
 use crate::open::NAMESPACES_DIR;
 use crate::segment::frames::kind_of;
 use crate::segment::window::Window;
@@ -110,6 +110,9 @@ pub fn verify_on(
     Ok(check.report)
 }
 
+/// A segment that is not sealed.
+type OpenWindow<'e> = (Window, PathBuf, &'e SegmentEntry);
+
 struct Check<'a> {
     report: VerifyReport,
     total: u64,
@@ -120,14 +123,14 @@ impl Check<'_> {
     fn namespace(&mut self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), LogError> {
         let manifest = Manifest::load(&**disk, dir)?;
         let node_state = NodeStateFile::open(&**disk, dir, OpenMode::Read, manifest.log_id, None)
-            .map(|file| file.state().durable_end);
-        let durable = match node_state {
-            Ok(durable) => durable,
+            .map(|file| *file.state());
+        let (durable, cut) = match node_state {
+            Ok(state) => (state.durable_end, state.cut),
             Err(newer @ LogError::NewerFormat { .. }) => return Err(newer),
             Err(damage) => {
                 let path = dir.join(NODE_STATE_FILE);
                 self.report.errors.push(damage.into_corruption(&path, 0));
-                LogOffset::default()
+                (LogOffset::default(), None)
             }
         };
         let (sealed, open) = split(&manifest);
@@ -142,7 +145,11 @@ impl Check<'_> {
         }
         let follow =
             sealed.last().and_then(|e| e.sealed.as_ref()).map_or(Follow::START, Follow::after);
-        self.open_segments(disk, dir, manifest.log_id, open, (follow, durable))
+        let mut windows = self.open_windows(disk, dir, manifest.log_id, open)?;
+        if let Some(cut) = cut {
+            self.apply_cut(dir, open, &mut windows, cut)?;
+        }
+        self.open_segments(&mut windows, follow, durable)
     }
 
     fn damaged(&mut self, dir: &Path, entry: &SegmentEntry, error: LogError) {
@@ -248,6 +255,9 @@ impl Check<'_> {
                 let (header, body) = match window.frame(at)? {
                     Ok((header, _)) if header.local.salt != salt => break FrameError::Header,
                     Ok(frame) => frame,
+                    Err(FrameError::Unknown(unknown)) if window.salt_at(at)? == Some(salt) => {
+                        return Err(window.newer(at, unknown));
+                    }
                     Err(why) => break why,
                 };
                 next_position = header.replicated.next_position();
@@ -266,18 +276,15 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The segments that are not sealed, as recovery would follow them.
-    fn open_segments(
+    /// Opens the segments that are not sealed, those that can be.
+    fn open_windows<'e>(
         &mut self,
         disk: &Arc<dyn Disk>,
         dir: &Path,
         log_id: LogId,
-        open: &[SegmentEntry],
-        (mut follow, mut durable): (Follow, LogOffset),
-    ) -> Result<(), LogError> {
+        open: &'e [SegmentEntry],
+    ) -> Result<Vec<OpenWindow<'e>>, LogError> {
         let mut windows = Vec::with_capacity(open.len());
-        let mut end: Option<(LogOffset, usize, FrameError)> = None;
-        let mut torn = 0;
         for entry in open {
             let path = dir.join(SEGMENTS_DIR).join(entry.file_name());
             self.step();
@@ -286,26 +293,63 @@ impl Check<'_> {
                     SegmentHeader::check(&*file, entry, log_id)?;
                     Ok(Window::around_damage(file)?)
                 });
-            let mut window = match opened {
-                Ok(window) => window,
+            match opened {
+                Ok(window) => windows.push((window, path, entry)),
                 Err(newer @ LogError::NewerFormat { .. }) => return Err(newer),
-                Err(damage) => {
-                    self.damaged(dir, entry, damage);
-                    continue;
-                }
-            };
+                Err(damage) => self.damaged(dir, entry, damage),
+            }
+        }
+        Ok(windows)
+    }
+
+    /// What a cut that was interrupted leaves is all that there is, and the rest is cut at the next start;
+    /// unless the log went on behind it, which recovery refuses.
+    fn apply_cut(
+        &mut self,
+        dir: &Path,
+        open: &[SegmentEntry],
+        windows: &mut Vec<OpenWindow<'_>>,
+        cut: Cut,
+    ) -> Result<(), LogError> {
+        let mut stale = open.iter().all(|entry| entry.number != cut.at.segment);
+        for (window, _, entry) in windows.iter_mut() {
+            stale = stale || went_on_in(window, entry, cut)?;
+        }
+        if stale {
+            let kind = CorruptionKind::Malformed(STALE_CUT.into());
+            self.report.errors.push(corruption(&dir.join(NODE_STATE_FILE), 0, kind));
+            return Ok(());
+        }
+        for (window, _, entry) in windows.iter_mut() {
+            let Some(from) = cut.start_in(entry.number) else { continue };
+            self.report.torn_bytes += window.written_end(from)?.map_or(0, |written| written - from);
+            window.end_at(from);
+        }
+        windows.retain(|(_, _, entry)| entry.number <= cut.at.segment);
+        Ok(())
+    }
+
+    /// The segments that are not sealed, as recovery would follow them.
+    fn open_segments(
+        &mut self,
+        windows: &mut [OpenWindow<'_>],
+        mut follow: Follow,
+        mut durable: LogOffset,
+    ) -> Result<(), LogError> {
+        let mut end: Option<(LogOffset, usize, FrameError)> = None;
+        let mut torn = 0;
+        for (index, (window, _, entry)) in windows.iter_mut().enumerate() {
             let events = &mut self.report.events;
             let mut count = |scanned: Scanned<'_>| *events += scanned.events.len() as u64;
             let from = HEADER_BLOCK_BYTES;
-            let (at, why) = scan(&mut window, entry.salt, from, &mut follow, &mut count)?;
+            let (at, why) = scan(window, entry.salt, from, &mut follow, &mut count)?;
             if at > HEADER_BLOCK_BYTES || end.is_none() {
                 let here = LogOffset { segment: entry.number, offset_bytes: at };
-                end = Some((here, windows.len(), why));
+                end = Some((here, index, why));
                 torn = 0;
             }
-            durable = durable.max(durable_end_behind(&mut window, entry.salt, at)?);
+            durable = durable.max(durable_end_behind(window, entry.salt, at)?);
             torn += window.written_end(at)?.map_or(0, |written| written - at);
-            windows.push((window, path, entry));
         }
         let Some((end, active, why)) = end else { return Ok(()) };
         let rest = windows.get_mut(active..).unwrap_or_default();
@@ -324,7 +368,7 @@ impl Check<'_> {
     /// in the others, which nothing leads to any more.
     fn damaged_end(
         &mut self,
-        rest: &mut [(Window, PathBuf, &SegmentEntry)],
+        rest: &mut [OpenWindow<'_>],
         (end, durable): (LogOffset, LogOffset),
         why: FrameError,
         next_position: u64,

@@ -15,7 +15,7 @@ pub enum Action {
     Inspect,
     /// To change a stream's limits, or to delete it.
     ManageStreams,
-    /// To create a namespace.
+    /// To create or delete a namespace.
     ManageNamespaces,
     /// To see counts of the whole node.
     Monitor,

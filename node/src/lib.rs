@@ -12,13 +12,15 @@ mod guard;
 mod handlers;
 mod node;
 mod principal;
+pub mod telemetry;
 mod tokens;
 
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
-pub use handlers::{Access, FirstTokenError, Reads, Watch};
-pub use nexus_engine::{
-    CloseError, Engine, Events, EventsIter, OpenError, PendingAppend, Subscription,
+pub use handlers::{
+    Access, Events, EventsIter, FirstTokenError, PendingAppend, Reads, Subscription, Watch,
 };
+pub use nexus_engine::{CloseError, Engine, OpenError};
 pub use node::{NoAccess, Node, NodeError};
 pub use principal::{Principal, PrincipalKind, Role, UnknownRole};
+pub use telemetry::METRICS_CONTENT_TYPE;
 pub use tokens::{NewToken, TOKENS_STREAM, TokenInfo};

@@ -9,6 +9,7 @@ use nexus_protocol::ReadError;
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
 use crate::principal::Principal;
+use crate::telemetry::Telemetry;
 use crate::tokens::{TOKENS_STREAM, Tokens};
 
 /// The parts of Nexus, assembled. Cheap to clone.
@@ -33,6 +34,7 @@ pub struct Node {
     engine: Engine,
     authorizer: Arc<dyn Authorizer>,
     tokens: Arc<Tokens>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Node {
@@ -50,7 +52,8 @@ impl Node {
     /// When the tokens in it cannot be read.
     pub fn over(engine: Engine) -> Result<Self, NodeError> {
         let tokens = Arc::new(Tokens::load(engine.clone()).map_err(NodeError::Tokens)?);
-        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens })
+        let telemetry = Arc::new(Telemetry::new());
+        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens, telemetry })
     }
 
     /// With another judge of who may do what.
@@ -72,6 +75,11 @@ impl Node {
         let found = self.engine.namespace(namespace);
         let found = found.map_err(|_| Refusal::NoNamespace { name: namespace.to_owned() })?;
         Ok(Access::new(self.clone(), found, principal.into()))
+    }
+
+    /// What the node tells about itself: a door adds what only it knows.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
     }
 
     pub(crate) fn tokens(&self) -> &Tokens {

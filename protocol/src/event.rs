@@ -4,10 +4,12 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::error::{Invalid, TooLarge};
-use crate::ids::{CausationId, CorrelationId, EventId, SchemaId, TraceContext};
+use crate::ids::{CausationId, CorrelationId, EventId, SchemaId};
 use crate::limits::{METADATA_BYTES_MAX, TAGS_MAX};
 use crate::names;
+use crate::record::RecordedEvent;
 use crate::time::Timestamp;
+use crate::trace::TraceContext;
 
 /// The content type of data made by [`EventData::json`].
 pub const JSON: &str = "application/json";
@@ -98,6 +100,24 @@ impl EventData {
     #[must_use]
     pub fn causation_id(mut self, id: CausationId) -> Self {
         self.causation_id = Some(id);
+        self
+    }
+
+    /// As part of this trace.
+    #[must_use]
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// As a consequence of another event: it belongs to what that one belongs to, is part of the same
+    /// trace, and says what caused it. What was given before stays.
+    #[must_use]
+    pub fn caused_by(mut self, cause: &RecordedEvent) -> Self {
+        let id = CausationId::from_uuid(cause.id().as_uuid());
+        self.causation_id = self.causation_id.or(Some(id));
+        self.correlation_id = self.correlation_id.or(cause.correlation_id());
+        self.trace = self.trace.or(cause.trace());
         self
     }
 

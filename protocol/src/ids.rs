@@ -208,27 +208,6 @@ impl SchemaId {
     }
 }
 
-/// A W3C trace context: what `traceparent` carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TraceContext {
-    /// The trace's 16 bytes.
-    pub trace_id: [u8; 16],
-    /// The parent span's 8 bytes.
-    pub span_id: [u8; 8],
-    /// The flags byte.
-    pub flags: u8,
-}
-
-impl fmt::Display for TraceContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("00-")?;
-        self.trace_id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        f.write_str("-")?;
-        self.span_id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        write!(f, "-{:02x}", self.flags)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ mod store;
 mod stream;
 mod subscription;
 mod time;
+mod trace;
 
 pub use append::{
     Absence, Append, Appended, Boundary, ExpectedRevision, Query, QueryItem, StreamAppend,
@@ -35,9 +36,7 @@ pub use error::{
 pub use error_code::ErrorCode;
 pub use event::{EventData, EventProblem, JSON};
 pub use filter::{Filter, FilterItem};
-pub use ids::{
-    CausationId, CorrelationId, EventId, Lineage, LogId, Position, Revision, SchemaId, TraceContext,
-};
+pub use ids::{CausationId, CorrelationId, EventId, Lineage, LogId, Position, Revision, SchemaId};
 pub use json::{EventJson, EventJsonError};
 pub use names::{InvalidName, NameProblem, NamespaceName, StreamName};
 pub use read::{AsOf, Direction, Explain, From, Read, Start, Subscribe, SubscriptionItem};
@@ -53,3 +52,4 @@ pub use stream::{
 };
 pub use subscription::{SubscriptionEvents, SubscriptionStream};
 pub use time::{Timestamp, TimestampError};
+pub use trace::{NoTraceContext, TraceContext};

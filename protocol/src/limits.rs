@@ -90,6 +90,10 @@ pub const PACKET_PAYLOAD_BYTES_MAX: usize = APPEND_BYTES_MAX + 64 * 1024;
 pub const HELLO_BYTES_MAX: usize = 16 * 1024;
 /// Most streams in one answer of a server; a longer list is asked for page by page.
 pub const STREAMS_PAGE_MAX: usize = 1000;
+/// Namespaces that metrics name, at most; of further ones only their number is told.
+pub const METRIC_NAMESPACES_MAX: usize = 256;
+/// Errors of one kind (the node's own, or callers') that are logged in a second, at most.
+pub const LOGGED_ERRORS_PER_S_MAX: u32 = 20;
 
 const _: () = assert!(FRAME_BYTES_TARGET <= APPEND_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX + 64 * 1024 <= PACKET_PAYLOAD_BYTES_MAX);

@@ -12,6 +12,10 @@ use crate::error::ReadError;
 use crate::read::SubscriptionItem;
 use crate::record::RecordedEvent;
 
+/// Markers that one poll passes over, at most: each may stand for a long stretch in which nothing
+/// matches, and others run on the same thread.
+const MARKERS_A_POLL: usize = 4;
+
 /// What every subscription can do, whichever store it is of.
 pub trait SubscriptionStream:
     Stream<Item = Result<SubscriptionItem, ReadError>> + Unpin + Sized
@@ -42,7 +46,7 @@ impl<S: SubscriptionStream> Stream for SubscriptionEvents<S> {
     type Item = Result<RecordedEvent, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
+        for _ in 0..MARKERS_A_POLL {
             match ready!(Pin::new(&mut self.0).poll_next(context)) {
                 Some(Ok(item)) => {
                     if let Some(event) = item.event() {
@@ -53,6 +57,8 @@ impl<S: SubscriptionStream> Stream for SubscriptionEvents<S> {
                 None => return Poll::Ready(None),
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

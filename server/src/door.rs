@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_node::telemetry::{HeldBytes, Telemetry};
 use nexus_node::{Node, Principal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -28,8 +29,8 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(node: Node, options: &Options) -> Self {
         Self {
+            memory: Memory::new(options.request_bytes_max, node.telemetry()),
             node,
-            memory: Memory::new(options.request_bytes_max),
             connections: Arc::new(Semaphore::new(options.connections_max)),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
             appends_in_flight_max: options.appends_in_flight_max,
@@ -74,12 +75,25 @@ impl Door {
 pub(crate) struct Memory {
     kib: Arc<Semaphore>,
     kib_max: u32,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Memory that is held for a request until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _place: OwnedSemaphorePermit,
+    _counted: HeldBytes,
 }
 
 impl Memory {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize, telemetry: &Arc<Telemetry>) -> Self {
         let kib_max = u32::try_from(bytes_max / 1024).unwrap_or(u32::MAX).clamp(1, 1 << 28);
-        Self { kib: Arc::new(Semaphore::new(kib_max as usize)), kib_max }
+        let kib = Arc::new(Semaphore::new(kib_max as usize));
+        Self { kib, kib_max, telemetry: Arc::clone(telemetry) }
+    }
+
+    fn held(&self, place: OwnedSemaphorePermit, bytes: usize) -> Held {
+        Held { _place: place, _counted: self.telemetry.hold(bytes) }
     }
 
     fn kib_of(&self, bytes: usize) -> u32 {
@@ -87,14 +101,15 @@ impl Memory {
     }
 
     /// Waits for memory for so many bytes; who asks for more than there is gets all there is.
-    pub(crate) async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+    pub(crate) async fn take(&self, bytes: usize) -> Held {
         let taken = Arc::clone(&self.kib).acquire_many_owned(self.kib_of(bytes)).await;
-        taken.expect("the semaphore is never closed")
+        self.held(taken.expect("the semaphore is never closed"), bytes)
     }
 
     /// The same where it is there now: who holds some already must not wait for more, or all might
     /// wait for each other.
-    pub(crate) fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.kib).try_acquire_many_owned(self.kib_of(bytes)).ok()
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Held> {
+        let taken = Arc::clone(&self.kib).try_acquire_many_owned(self.kib_of(bytes)).ok();
+        taken.map(|place| self.held(place, bytes))
     }
 }

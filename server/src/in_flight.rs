@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use nexus_node::{Access, PendingAppend};
 use nexus_protocol::{Append, AppendError, Appended};
-use tokio::sync::OwnedSemaphorePermit;
+
+use crate::door::Held;
 
 /// What became of an append.
 pub(crate) type Answer = Result<Appended, AppendError>;
@@ -15,10 +16,11 @@ pub(crate) type Answer = Result<Appended, AppendError>;
 #[derive(Debug)]
 pub(crate) struct InFlight {
     state: State,
-    memory: Vec<OwnedSemaphorePermit>,
+    memory: Vec<Held>,
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")]
 enum State {
     Ready(Box<Answer>),
     Pending(PendingAppend),
@@ -27,11 +29,7 @@ enum State {
 impl InFlight {
     /// Submits an append, and waits until it has its place in the queue: the next one must not overtake
     /// it.
-    pub(crate) async fn submit(
-        access: &Access,
-        append: Append,
-        memory: Vec<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(crate) async fn submit(access: &Access, append: Append, memory: Vec<Held>) -> Self {
         let state = match access.append(append) {
             Ok(pending) => placed(pending).await,
             Err(error) => State::Ready(Box::new(Err(error))),

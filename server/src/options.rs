@@ -32,16 +32,30 @@ pub struct HttpOptions {
     /// A request that is not answered after so long is told so; what goes on for long, such as a stream
     /// of events, has no such limit.
     pub request_time: Duration,
+    /// A connection that has not agreed on TLS after so long is closed.
+    pub handshake_time: Duration,
+    /// A connection whose next head is not complete after so long is closed; so is one that never asks.
+    pub head_time: Duration,
+    /// A body must be complete after so long, and each piece of one without end: memory is held for it.
+    pub body_time: Duration,
+    /// A quiet stream of server-sent events says so often that it is there; it is also looked whether the
+    /// client still may read.
+    pub keep_alive: Duration,
     /// Pages of these origins may ask, as in `https://console.example.org`. None by default.
     pub cors_origins: Vec<String>,
 }
 
 impl Default for HttpOptions {
-    /// 48 MiB, in which the largest append fits as base64; half a minute; no origin.
+    /// 48 MiB, in which the largest append fits as base64; half a minute for a request and for a body, 5 s
+    /// for TLS, 10 s for a head; a sign of life every 15 s; no origin.
     fn default() -> Self {
         Self {
             body_bytes_max: 48 * 1024 * 1024,
             request_time: Duration::from_secs(30),
+            handshake_time: Duration::from_secs(5),
+            head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(15),
             cors_origins: Vec::new(),
         }
     }

@@ -72,7 +72,7 @@ impl Server {
         let failed = |source| StartError::Listen { address, source };
         // In dev mode HTTP is plain; it is on loopback then.
         let tls = if options.dev { None } else { Some(&certificate) };
-        let bound = http::listener::bind(address, tls)?;
+        let bound = http::listener::bind(address, tls, &options.http)?;
         let http = bound.address().map_err(failed)?;
         let endpoint = listener::bind(address, &certificate, reset, ALPN)?;
         let quic = endpoint.local_addr().map_err(failed)?;

@@ -51,6 +51,7 @@ const STAGES: &[&[&str]] = &[
         "basics::",
         "seams::",
         "damage::",
+        "deleted::a_crash",
         "failed_syncs::",
         "stale_cut::",
         "fenced::",

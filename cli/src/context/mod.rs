@@ -5,14 +5,13 @@ mod file;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use nexus_client::Address;
 use serde::Serialize;
 
 pub(crate) use file::{Context, Contexts, Token};
 
 use crate::exit::Failure;
 use crate::output::{Facts, Output, notice, text};
-use crate::store::{Given, Place};
+use crate::store::{Given, Place, server_address};
 
 /// Bytes of a token: more than any server makes, and less than it listens to.
 const TOKEN_BYTES_MAX: u64 = 8192;
@@ -211,7 +210,7 @@ fn add(
             "no server is named: say which, as in `nexus ctx add {name} --server nexus://HOST:PORT`"
         ))
     })?;
-    server.parse::<Address>()?;
+    server_address(server)?;
     refuse_relative_ca(server)?;
     let context = Context {
         server: server.to_owned(),

@@ -13,7 +13,7 @@ use nexus_protocol::{
     StreamList, StreamState, Subscribe, SubscriptionItem,
 };
 
-pub(crate) use place::{Given, Place};
+pub(crate) use place::{Given, Place, server_address};
 pub(crate) use remote::Remote;
 
 use crate::exit::Failure;
@@ -124,10 +124,7 @@ impl Store {
             }
             Reach::There(remote) => {
                 // What still reads from it goes on to its end.
-                if let Some(remote) = Arc::into_inner(remote) {
-                    remote.close();
-                }
-                Ok(())
+                Arc::into_inner(remote).map_or(Ok(()), Remote::close)
             }
         }
     }
@@ -253,6 +250,7 @@ impl Store {
 }
 
 /// An append under way.
+#[expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")]
 pub(crate) enum Pending {
     Here(nexus_engine::PendingAppend),
     There(Arc<Remote>, nexus_client::PendingAppend),

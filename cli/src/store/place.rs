@@ -93,7 +93,7 @@ impl Place {
             _ => None,
         };
         let mut address = match (&server, &name) {
-            (Some(server), _) => Some(server.parse::<Address>()?),
+            (Some(server), _) => Some(server_address(server)?),
             (None, Some(name)) => Some(address_of(name, given.context.is_some())?),
             (None, None) => None,
         };
@@ -188,4 +188,19 @@ fn address_of(name: &str, is_named: bool) -> Result<Address, Failure> {
         Some(token) => address.token(token.trim()),
         None => address,
     })
+}
+
+/// An address of a server: a store in this process has no place there.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn server_address(text: &str) -> Result<Address, Failure> {
+    let address = text.parse::<Address>()?;
+    if address.is_embedded() {
+        return Err(Failure::usage(format!(
+            "{address} is no server: name a server as in --server nexus://HOST:PORT, or the \
+             directory as in --data DIR"
+        )));
+    }
+    Ok(address)
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use nexus_client::{Address, Client, ConnectError};
-use nexus_protocol::{AppendError, NamespaceName, ReadError, Stats};
 use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
@@ -22,21 +21,14 @@ impl Remote {
     /// # Errors
     /// When the address cannot be right, or no server takes the connection.
     pub(crate) fn connect(address: Address) -> Result<Self, Failure> {
+        // A command does one thing after the other.
+        let address = address.connections(1);
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::failed(format!("no threads are left: {error}")))?;
         let client = runtime.block_on(Client::connect(address))?;
         Ok(Self { client, runtime })
-    }
-
-    /// Another namespace of the same server.
-    ///
-    /// # Errors
-    /// When the server does not take another connection.
-    pub(crate) fn of_namespace(&self, name: &NamespaceName) -> Result<OfNamespace<'_>, Failure> {
-        let address = self.client.address().clone().with_namespace(name);
-        Ok(OfNamespace { remote: self, client: self.wait(Client::connect(address))? })
     }
 
     /// Waits for an answer.
@@ -62,24 +54,9 @@ impl Remote {
     }
 
     /// Says goodbye, so that the server need not find out.
-    pub(crate) fn close(self) {
-        self.runtime.block_on(self.client.close());
-    }
-}
-
-/// Another namespace of a server.
-pub(crate) struct OfNamespace<'r> {
-    remote: &'r Remote,
-    client: Client,
-}
-
-impl OfNamespace<'_> {
-    pub(crate) fn stats(&self) -> Result<Stats, ReadError> {
-        self.remote.wait(self.client.stats())
-    }
-
-    pub(crate) fn create_namespace(&self) -> Result<(), AppendError> {
-        self.remote.wait(self.client.create_namespace())
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        let closed = self.runtime.block_on(self.client.close());
+        closed.map_err(|error| Failure::failed(error.to_string()))
     }
 }
 

@@ -315,6 +315,13 @@ fn a_folder_of_other_things_is_not_made_a_data_directory() {
     std::fs::remove_file(folder.path("data/letter.txt")).unwrap();
     std::fs::create_dir(folder.path("data/lost+found")).unwrap();
     folder.file("data/lock", "");
+    // Nor is what a first start left that was killed; but a folder of somebody's by that name is one.
+    std::fs::create_dir_all(folder.path("data/namespaces/.default.new/segments")).unwrap();
+    folder.done(&["doctor"]);
+    folder.file("data/namespaces/notes.txt", "mine");
+    folder.run(&["doctor"]).fails(1, &["1 check failed"]);
+    folder.run(&append).fails(2, &["but other things", "namespaces/notes.txt"]);
+    std::fs::remove_file(folder.path("data/namespaces/notes.txt")).unwrap();
     folder.done(&append);
 }
 

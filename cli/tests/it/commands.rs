@@ -190,6 +190,31 @@ fn namespaces_are_created_and_listed() {
 }
 
 #[test]
+fn a_namespace_is_deleted_for_good_when_that_is_said() {
+    let folder = three_orders();
+    folder.done(&["namespace", "create", "audit"]);
+    folder.done(&["--namespace", "audit", "append", "a-1", "--type", "T", "--data", "1"]);
+    let delete = ["namespace", "delete", "audit"];
+    // Whatever stands on standard input: nobody has read the question.
+    finish(folder.command().args(delete), b"audit\n")
+        .fails(2, &["delete namespace \"audit\" for good", "pass --yes"]);
+    assert_eq!(folder.json(&["--namespace", "audit", "stats"])["events"], 1);
+    let deleted = folder.json(&["namespace", "delete", "audit", "--yes"]);
+    assert_eq!(deleted, json!({"namespace": "audit", "deleted": true}));
+    let left = std::fs::read_dir(folder.path("data/namespaces")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["default"]);
+    let yes = |name| ["namespace", "delete", name, "--yes"];
+    folder.refused(1, &yes("audit"), &["no namespace \"audit\"", "namespace list"]);
+    folder.refused(2, &yes("default"), &["there must be"]);
+    folder.refused(2, &yes("$system"), &["$system"]);
+    folder.json(&["namespace", "create", "audit"]);
+    assert_eq!(folder.json(&["--namespace", "audit", "stats"])["events"], 0);
+    finish(folder.command_in("nowhere").args(yes("audit")), b"").fails(1, &["no Nexus data"]);
+    assert!(!folder.path("nowhere").exists(), "nothing is made to delete something in it");
+}
+
+#[test]
 fn streams_are_listed_limited_and_deleted() {
     let folder = three_orders();
     let names = |args: &[&str]| -> Vec<String> {
@@ -233,10 +258,10 @@ fn a_stream_that_only_has_limits_is_shown() {
 #[test]
 fn a_truncation_never_hides_what_is_yet_to_come() {
     let folder = three_orders();
-    let parts = ["newest revision of stream \"order-1\" is 1", "name at most 2"];
+    let parts = ["stream \"order-1\"", "yet to come", "name at most 2"];
     folder.refused(2, &["stream", "truncate", "order-1", "--before", "3"], &parts);
     folder.refused(2, &["stream", "set", "order-1", "--truncate-before", "9"], &parts);
-    let parts = ["stream \"new\" has no events", "name at most 0"];
+    let parts = ["stream \"new\"", "name at most 0"];
     folder.refused(2, &["stream", "truncate", "new", "--before", "1"], &parts);
     folder.done(&["stream", "truncate", "order-1", "--before", "2"]);
     folder.done(&["append", "order-1", "--type", "T", "--data", "1"]);

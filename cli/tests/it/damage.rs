@@ -72,6 +72,32 @@ fn export_saves_what_is_undamaged_and_names_the_holes() {
 }
 
 #[test]
+fn damage_without_a_gap_is_one_hole() {
+    let (folder, files, before) = store_of_segments();
+    let mut bytes = std::fs::read(&files[0]).unwrap();
+    let middle = bytes.len() / 2;
+    // No record of these blocks is whole.
+    (middle..middle + 8 * 4096).step_by(40).for_each(|at| bytes[at] ^= 0x10);
+    std::fs::write(&files[0], bytes).unwrap();
+    let out = folder.path("saved.ndjson");
+    let ran = finish(folder.command().args(["--output", "json", "export", "--out"]).arg(&out), b"");
+    ran.fails(1, &["1 ranges are damaged"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let holes = report["holes"].as_array().unwrap();
+    assert_eq!(holes.len(), 1, "{holes:?}");
+    let place = |name: &str| holes[0][name].as_u64().unwrap();
+    let (from, to) = (place("from_position"), place("to_position"));
+    assert!(to - from > 8, "{holes:?}");
+    let said = format!("the events at positions {from} to {} are lost", to - 1);
+    assert!(holes[0]["message"].as_str().unwrap().ends_with(&said), "{holes:?}");
+    assert_eq!(ran.stderr.matches("are lost").count(), 1, "{}", ran.stderr);
+    let saved = lines(&std::fs::read_to_string(&out).unwrap());
+    let in_hole = |it: &&Value| (from..to).contains(&it["position"].as_u64().unwrap());
+    assert_eq!(saved.len() + before.iter().filter(in_hole).count(), before.len());
+    assert!(!saved.iter().any(|event| in_hole(&event)));
+}
+
+#[test]
 fn an_export_of_a_past_state_ends_on_a_damaged_log() {
     let (folder, before) = damaged();
     let whole = folder.run(&["export"]);

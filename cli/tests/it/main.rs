@@ -15,3 +15,4 @@ mod kill;
 mod nexus;
 mod round_trip;
 mod serve;
+mod telemetry;

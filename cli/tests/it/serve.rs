@@ -23,7 +23,21 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(folder: &Folder, args: &[&str]) -> Self {
-        Self::spawn(folder.command(), args)
+        Self::start_with(folder, args, &[])
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn start_with(folder: &Folder, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = folder.command();
+        command.envs(variables.iter().copied());
+        Self::spawn(command, args)
+    }
+
+    /// With its log in this file.
+    pub(crate) fn start_logging(folder: &Folder, args: &[&str], log: std::fs::File) -> Self {
+        let mut command = folder.command();
+        command.stderr(log);
+        Self::spawn(command, args)
     }
 
     pub(crate) fn spawn(mut command: Command, args: &[&str]) -> Self {
@@ -49,7 +63,7 @@ impl Serving {
     }
 
     /// The binary, as a client of it.
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = bare();
         command.arg("--server").arg(self.url());
         command
@@ -104,6 +118,14 @@ fn commands_do_the_same_over_a_server() {
     assert_eq!(serving.json(&["namespace", "create", "audit"])["created"], true);
     assert_eq!(serving.json(&["namespace", "list"])["namespaces"].as_array().unwrap().len(), 2);
     assert_eq!(serving.json(&["--namespace", "audit", "stats"])["events"], 0);
+    let delete = ["namespace", "delete", "audit"];
+    finish(serving.command().args(delete), b"audit\n").fails(2, &["for good", "pass --yes"]);
+    let deleted = serving.json(&["namespace", "delete", "audit", "--yes"]);
+    assert_eq!((&deleted["namespace"], &deleted["deleted"]), (&"audit".into(), &true.into()));
+    finish(serving.command().args(delete).arg("--yes"), b"").fails(1, &["no namespace \"audit\""]);
+    let default = ["namespace", "delete", "default", "--yes"];
+    finish(serving.command().args(default), b"").fails(2, &["there must be"]);
+    assert_eq!(serving.json(&["namespace", "list"])["namespaces"].as_array().unwrap().len(), 1);
     let exported = serving.done(&["export"]);
     assert_eq!(lines(&exported).len(), 1);
     let again = Folder::new();
@@ -118,6 +140,9 @@ fn commands_do_the_same_over_a_server() {
     let nobody = "nexus://127.0.0.1:1?timeout_ms=100";
     let nobody = finish(bare().args(["--server", nobody, "stats"]), b"");
     assert_eq!(nobody.code, 5, "{}", nobody.stderr);
+    let embedded = finish(bare().args(["--server", "file:///data", "stats"]), b"");
+    assert_eq!(embedded.code, 2, "{}", embedded.stderr);
+    assert!(embedded.stderr.contains("directory as in --data DIR"), "{}", embedded.stderr);
     let locked = folder.run(&["stats"]);
     assert_eq!(locked.code, 5, "{}", locked.stderr);
 }

@@ -1,26 +1,27 @@
-//! The connection: made when it is needed, kept as long as it holds, shared by all that a client does.
+//! Connections: made when they are needed, kept as long as they hold, shared by all that a client does.
 
 mod deadline;
+mod pool;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nexus_protocol::ReadError;
 use nexus_protocol::wire::{
-    ALPN, Failure, Hello, PROTOCOL, PROTOCOL_OLDEST, PacketKind, Welcome, encode_packet,
+    Failure, Hello, PROTOCOL, PROTOCOL_OLDEST, PacketKind, Welcome, encode_packet,
 };
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig};
-use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use quinn::{ClientConfig, Connection, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use tokio::sync::{Mutex, watch};
+use tracing::Instrument;
 
 pub(crate) use deadline::Deadline;
+pub(crate) use pool::{Pool, Seat};
 
-use crate::address::{Address, Trust, host_of};
+use crate::address::{Servers, Trust, host_of};
 use crate::error::ConnectError;
 use crate::packets::{Broken, PacketReader};
-use crate::tls;
 
 /// One server has so long to take a connection before the next is tried.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -28,22 +29,26 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// So often it is asked whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// What a server may send on one stream before it is read.
+/// What a server may send on one stream before it is read (I8). There is no smaller bound for all streams
+/// of a connection: readers that stop would use it up, and whoever reads on would wait for them.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-/// The same of all streams of a connection.
-const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
 const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 /// Why a server that wants a token did not get the one there is.
 const TOKEN_HELD_BACK: &str = "a token is needed, and is only sent to a server that is known: add \
                                ?fingerprint=sha256:… (the server prints it when it starts) or ?ca=FILE";
 
-/// Where a client's connection comes from.
+/// One connection of a client: made when it is needed, and again when it breaks.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) address: Address,
-    pub(crate) runtime: Handle,
+    servers: Arc<Servers>,
     config: ClientConfig,
     current: Mutex<Option<Live>>,
+    /// Turned to true when the client is closed.
+    closing: watch::Receiver<bool>,
+    /// Sessions, reads, subscriptions, and questions on it now.
+    under_way: AtomicUsize,
+    /// How often it was made.
+    made: AtomicU64,
 }
 
 /// A connection, and the socket it stands on.
@@ -54,17 +59,22 @@ struct Live {
 }
 
 impl Link {
-    pub(crate) fn new(address: Address, runtime: Handle) -> Result<Self, ConnectError> {
-        let bad = |why: String| ConnectError::Address { given: address.to_string(), why };
-        let tls = tls::config(&address.trust, ALPN).map_err(bad)?;
-        let crypto = QuicClientConfig::try_from(tls).map_err(|why| bad(why.to_string()))?;
-        let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport()));
-        Ok(Self { address, runtime, config, current: Mutex::new(None) })
+    fn new(servers: Arc<Servers>, config: ClientConfig, closing: watch::Receiver<bool>) -> Self {
+        let (current, under_way, made) = (Mutex::new(None), 0.into(), 0.into());
+        Self { servers, config, current, closing, under_way, made }
     }
 
     /// The connection that holds, or a new one. One try at each server.
-    pub(crate) async fn connection(&self) -> Result<Connection, ConnectError> {
+    async fn connection(&self) -> Result<Connection, ConnectError> {
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => Err(ConnectError::Closed),
+            connection = self.connection_of_servers() => connection,
+        }
+    }
+
+    async fn connection_of_servers(&self) -> Result<Connection, ConnectError> {
         let mut current = self.current.lock().await;
         if let Some(live) = &*current
             && live.connection.close_reason().is_none()
@@ -73,15 +83,20 @@ impl Link {
         }
         *current = None;
         let mut last = None;
-        for server in &self.address.servers {
-            match self.connect_to(server).await {
+        for server in &self.servers.hosts {
+            let span = tracing::debug_span!("connect", server);
+            match self.connect_to(server).instrument(span.clone()).await {
                 Ok(live) => {
-                    tracing::debug!(server, "connected");
+                    self.made.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(parent: &span, "connected");
                     let connection = live.connection.clone();
                     *current = Some(live);
                     return Ok(connection);
                 }
-                Err(error) => last = Some(error),
+                Err(error) => {
+                    tracing::debug!(parent: &span, %error, "not connected");
+                    last = Some(error);
+                }
             }
         }
         Err(last.expect("an address has a server"))
@@ -89,7 +104,7 @@ impl Link {
 
     /// What is said where there was no connection in time.
     pub(crate) fn no_connection(&self) -> ConnectError {
-        no_answer(&self.address.servers.join(","), self.address.timeout)
+        no_answer(&self.servers.hosts.join(","), self.servers.timeout)
     }
 
     async fn connect_to(&self, server: &str) -> Result<Live, ConnectError> {
@@ -110,12 +125,12 @@ impl Link {
 
     /// One server has so long to take a connection.
     fn limit(&self) -> Duration {
-        CONNECT_TIME_MAX.min(self.address.timeout)
+        CONNECT_TIME_MAX.min(self.servers.timeout)
     }
 
     async fn connect_at(&self, server: &str, to: SocketAddr) -> Result<Live, ConnectError> {
         let failed = |why: String| ConnectError::NotReachable { server: server.to_owned(), why };
-        if self.address.trust == Trust::Development && !to.ip().is_loopback() {
+        if self.servers.trust == Trust::Development && !to.ip().is_loopback() {
             return Err(failed(
                 "its name leads to another machine: pin its certificate".to_owned(),
             ));
@@ -124,9 +139,16 @@ impl Link {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let endpoint = Endpoint::client((any, 0).into()).map_err(|why| failed(why.to_string()))?;
-        let connecting = endpoint.connect_with(self.config.clone(), to, host_of(server));
-        let connecting = connecting.map_err(|why| failed(why.to_string()))?;
+        // In a task of its own: the connection outlives whoever needs it first, and its driver would keep
+        // the span open that it was made in.
+        let (config, host) = (self.config.clone(), host_of(server).to_owned());
+        let began = tokio::spawn(async move {
+            let endpoint = Endpoint::client((any, 0).into()).map_err(|why| why.to_string())?;
+            let connecting = endpoint.connect_with(config, to, &host);
+            connecting.map(|connecting| (endpoint, connecting)).map_err(|why| why.to_string())
+        });
+        let began = began.await.unwrap_or_else(|why| Err(why.to_string()));
+        let (endpoint, connecting) = began.map_err(failed)?;
         let connection = connecting.await.map_err(|why| not_connected(server, &why))?;
         self.greet(&connection, server).await?;
         Ok(Live { connection, _endpoint: endpoint })
@@ -138,7 +160,7 @@ impl Link {
             server: server.to_owned(),
             why: why.to_string(),
         };
-        let token = if self.holds_token_back() { None } else { self.address.token.clone() };
+        let token = if self.holds_token_back() { None } else { self.servers.token.clone() };
         let hello = Hello {
             oldest: PROTOCOL_OLDEST,
             newest: PROTOCOL,
@@ -169,11 +191,11 @@ impl Link {
 
     /// Whoever listens on loopback may be anybody: no secret is told to it.
     fn holds_token_back(&self) -> bool {
-        self.address.trust == Trust::Development && self.address.token.is_some()
+        self.servers.trust == Trust::Development && self.servers.token.is_some()
     }
 
     /// Closes the connection, if there is one; the server sees that at once.
-    pub(crate) async fn close(&self) {
+    async fn close(&self) {
         if let Some(live) = self.current.lock().await.take() {
             live.connection.close(0_u32.into(), b"the client is closed");
             live._endpoint.wait_idle().await;
@@ -189,7 +211,7 @@ pub(crate) fn transport() -> TransportConfig {
         .max_concurrent_uni_streams(0_u32.into())
         .datagram_receive_buffer_size(None)
         .stream_receive_window(STREAM_WINDOW.into())
-        .receive_window(CONNECTION_WINDOW.into())
+        .receive_window(VarInt::MAX)
         .send_window(SEND_WINDOW)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("some seconds fit")));
@@ -218,7 +240,8 @@ fn not_connected(server: &str, error: &quinn::ConnectionError) -> ConnectError {
     let server = server.to_owned();
     match error {
         quinn::ConnectionError::TransportError(error)
-            if let Some(why) = tls::why_not_trusted(u64::from(error.code), &error.reason) =>
+            if let Some(why) =
+                crate::tls::why_not_trusted(u64::from(error.code), &error.reason) =>
         {
             ConnectError::NotTrusted { server, why }
         }

@@ -93,9 +93,18 @@ impl Completion {
 
     /// Takes the answer, or leaves a waker for it.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Answer> {
+        if self.is_left(waker) {
+            return Poll::Pending;
+        }
         // Foreign code too: cloned before the lock is taken, and the old one dropped after it.
         let waker = waker.clone();
         self.take_or(Waiter::Task(waker))
+    }
+
+    /// Whether a waker of the same task was left already, and is still to be woken.
+    fn is_left(&self, waker: &Waker) -> bool {
+        let state = self.state.lock().expect("no panic while it is looked at");
+        matches!(&*state, State::Pending(Some(Waiter::Task(left))) if left.will_wake(waker))
     }
 
     /// Takes the answer, or has this thread unparked for it.
@@ -119,5 +128,45 @@ impl Completion {
         drop(state);
         drop(before);
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_was_left_is_kept() {
+        let (completion, task) = (Completion::new(), Arc::new(Counted::default()));
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(completion.poll(&waker).is_pending());
+        let held = Arc::strong_count(&task);
+        // Polled with another of the same task: what was left stays, and the other is not cloned.
+        let same = waker.clone();
+        assert!(completion.poll(&same).is_pending());
+        drop(same);
+        assert_eq!(Arc::strong_count(&task), held);
+        drop(waker);
+        // The last task that polls is the one that is woken.
+        let last = Arc::new(Counted::default());
+        assert!(completion.poll(&Waker::from(Arc::clone(&last))).is_pending());
+        let answer = Err(AppendError::Unknown);
+        let mut woken = Woken::default();
+        woken.add(completion.answer(answer));
+        woken.wake();
+        let woken = [task, last].map(|task| task.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [0, 1]);
     }
 }

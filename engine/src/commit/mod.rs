@@ -80,7 +80,7 @@ pub(crate) struct CommitState {
     /// Wall clock and boot-time clock when the log was opened, in microseconds.
     clock: (i64, u128),
     alarmed: bool,
-    /// The engine was closed: nothing is written any more.
+    /// The engine was closed, or the namespace deleted: nothing is written any more.
     stopped: bool,
     /// Who is to be woken, when the lock is given back.
     woken: Woken,
@@ -161,12 +161,19 @@ impl Committer {
 
     /// Commits what waits, for the last time: from then on nothing is written, by nobody. The queue is
     /// closed. Answers what is durable.
-    pub(crate) fn stop(&self) -> crate::frame::LogOffset {
+    fn stop(&self) -> crate::frame::LogOffset {
         while self.pump_turn() {}
         let mut state = self.lock();
         assert_eq!(state.writer.in_flight(), 0, "all that was begun has ended");
         state.stopped = true;
         state.writer.durable_end()
+    }
+
+    /// The same, and nothing more is to be waited for: subscribers end. Answers what is durable.
+    pub(crate) fn end(&self) -> crate::frame::LogOffset {
+        let end = self.stop();
+        self.log.committed.close();
+        end
     }
 
     /// Pumps until `own` is answered, if nobody else pumps. Answers whether it did.
@@ -303,7 +310,7 @@ impl Committer {
         let mut held = Vec::with_capacity(taken.len());
         let ids = LateIds::default();
         for waiting in taken {
-            let view = Placed { log: &self.log, index: &self.index, builder: &builder, ids: &ids };
+            let view = Placed::new(&self.log, &self.index, &builder, &ids);
             let result = match decide(&waiting.append, now.as_micros(), &view) {
                 Decision::Answer(answer) => answer,
                 Decision::Write(places) => {

@@ -2,6 +2,7 @@
 //! what is placed in the frame.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use nexus_protocol::{AppendError, RecordedEvent};
 
@@ -9,6 +10,7 @@ use crate::frame::FrameBuilder;
 use crate::index::Index;
 use crate::index::keys::IdFingerprint;
 use crate::log::Log;
+use crate::segment::Chunk;
 use crate::segment::frames::Want;
 use crate::sequencer::{PreparedAppend, View};
 
@@ -35,10 +37,23 @@ impl LateIds {
 
 /// A view that goes up to the last event in `builder`.
 pub(super) struct Placed<'a> {
-    pub(super) log: &'a Log,
-    pub(super) index: &'a Index,
-    pub(super) builder: &'a FrameBuilder,
-    pub(super) ids: &'a LateIds,
+    log: &'a Log,
+    index: &'a Index,
+    builder: &'a FrameBuilder,
+    ids: &'a LateIds,
+    /// What was read last: neighbours are asked for next.
+    chunk: RefCell<Option<Arc<Chunk>>>,
+}
+
+impl<'a> Placed<'a> {
+    pub(super) fn new(
+        log: &'a Log,
+        index: &'a Index,
+        builder: &'a FrameBuilder,
+        ids: &'a LateIds,
+    ) -> Self {
+        Self { log, index, builder, ids, chunk: RefCell::default() }
+    }
 }
 
 impl View for Placed<'_> {
@@ -59,9 +74,17 @@ impl View for Placed<'_> {
         if let Some(event) = self.builder.record(position) {
             return Ok(event);
         }
-        let chunk =
-            self.log.chunk(position, want).map_err(|f| AppendError::Corruption(f.corruption))?;
+        let held = self.chunk.take().filter(|chunk| chunk.find(position).is_some());
+        let chunk = match held {
+            Some(chunk) => chunk,
+            None => self
+                .log
+                .chunk(position, want)
+                .map_err(|fault| AppendError::Corruption(fault.corruption))?,
+        };
         let index = chunk.find(position).expect("a chunk holds what was asked for");
+        assert_eq!(chunk.position(index), position, "the chunk was found by this position");
+        self.chunk.replace(Some(Arc::clone(&chunk)));
         chunk
             .record(index)
             .map_err(|_| AppendError::Corruption(self.log.bad_record(position).corruption))

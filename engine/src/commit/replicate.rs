@@ -24,6 +24,8 @@ use crate::segment::window::Window;
 use crate::segment::{HEADER_BLOCK_BYTES, Segment};
 
 /// Numbers frames, and says what is committed.
+///
+/// It is called while the log is locked for a commit: it must not wait, and not call the log.
 pub trait Replicator: std::fmt::Debug + Send {
     /// The id of the frame that follows `last`.
     fn next_entry(&mut self, last: EntryId) -> EntryId;
@@ -351,7 +353,7 @@ impl Committer {
         let files: Vec<Cuttable> =
             open.iter().map(|(segment, _)| (segment.entry.number, log_file(segment))).collect();
         let mut catalog = self.log.catalog.lock().expect("no panic while the catalog is changed");
-        cut(&mut catalog.node_state, &files, Cut { at, until }, Extent::Written)?;
+        cut(&mut catalog.node_state, &files, Cut { at, until: Some(until) }, Extent::Written)?;
         drop(catalog);
         start.active.truncate_frames(start.offset_bytes, start.next_position);
         self.log.remove_segments_after(number);

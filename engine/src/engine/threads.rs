@@ -82,7 +82,7 @@ impl Parts {
                     tracing::warn!(error = %crate::error::describe(&error), "maintenance is tried again");
                 }
                 let seen = noted.entry(name).or_default();
-                self.while_open(|| note_idle(&committer, seen));
+                self.while_open_of(&committer, || note_idle(&committer, seen));
             }
         }
     }
@@ -92,7 +92,7 @@ impl Parts {
             committer.log.keep_space_ready()?;
             committer.log.seal_left()
         };
-        self.while_open(work).unwrap_or(Ok(()))
+        self.while_open_of(committer, work).unwrap_or(Ok(()))
     }
 
     /// Writes one index file or rewrites one segment; answers whether there was one.
@@ -102,7 +102,7 @@ impl Parts {
             Ok(log.write_index_file()?
                 || (self.options.compress && log.rewrite_one(self.options.frames_kept_bytes)?))
         };
-        self.while_open(work).unwrap_or(Ok(false))
+        self.while_open_of(committer, work).unwrap_or(Ok(false))
     }
 
     /// Index files and compression: nothing waits for them, so they take a quarter of one core, and

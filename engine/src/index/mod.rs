@@ -257,8 +257,10 @@ impl Index {
         }
         // A state made of deleted events is as hidden as they are.
         let Some(target) = event.stream().strip_prefix(SNAPSHOT_PREFIX) else { return true };
-        match (self.hiding_view(target, bound), effect_of(event)) {
-            (Some(view), Some(Effect::Snapshot(taken))) => view.shows_snapshot(taken.revision),
+        // Asked first: what the snapshot is of is in its metadata, which has to be parsed.
+        let Some(view) = self.hiding_view(target, bound) else { return true };
+        match effect_of(event) {
+            Some(Effect::Snapshot(taken)) => view.shows_snapshot(taken.revision),
             _ => true,
         }
     }

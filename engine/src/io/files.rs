@@ -113,6 +113,10 @@ impl<B: Backing> Disk for HostDisk<B> {
         fs::remove_file(path).map_err(|error| DiskError::new(DiskOperation::Remove, path, error))
     }
 
+    fn remove_dir(&self, dir: &Path) -> DiskResult<()> {
+        fs::remove_dir(dir).map_err(|error| DiskError::new(DiskOperation::Remove, dir, error))
+    }
+
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         File::open(dir)
             .and_then(|folder| folder.sync_all())

@@ -156,6 +156,13 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn remove_dir(&self, dir: &Path) -> DiskResult<()> {
+        let mut tree = self.tree();
+        let planned = tree.names.plan_remove_dir(dir);
+        tree.names.apply(&planned.map_err(at(DiskOperation::Remove, dir))?);
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         self.tree().names.find_folder(dir).map_err(at(DiskOperation::SyncDir, dir))?;
         Ok(())

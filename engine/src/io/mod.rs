@@ -142,6 +142,12 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// `NotFound` or as the system's.
     fn remove(&self, path: &Path) -> DiskResult<()>;
 
+    /// Removes a folder that is empty.
+    ///
+    /// # Errors
+    /// `NotFound`, `DirectoryNotEmpty`, or as the system's.
+    fn remove_dir(&self, dir: &Path) -> DiskResult<()>;
+
     /// Makes created, renamed, and removed names of a folder durable.
     ///
     /// # Errors

@@ -134,6 +134,16 @@ impl Names {
         Ok(Change { folder, name, target: None })
     }
 
+    /// The change that removes an empty folder.
+    pub(super) fn plan_remove_dir(&self, path: &Path) -> io::Result<Change> {
+        let found = self.find_folder(path)?;
+        if !self.folder(found).is_empty() {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        let (folder, name) = self.place(path)?;
+        Ok(Change { folder, name, target: None })
+    }
+
     /// The two changes of a rename, the old name first; none where both names are the same.
     pub(super) fn plan_rename(&self, from: &Path, to: &Path) -> io::Result<Vec<Change>> {
         let moved = self.find(from)?;

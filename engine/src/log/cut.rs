@@ -11,7 +11,6 @@ use crate::error::LogError;
 use crate::io::{ALIGNMENT, DiskFile};
 use crate::log::prepare::write_zeros;
 use crate::node_state::{Cut, NodeStateFile};
-use crate::segment::HEADER_BLOCK_BYTES;
 use crate::segment::window::Window;
 
 /// A segment that may be cut: its number and its file.
@@ -34,7 +33,7 @@ pub(crate) fn cut(
     extent: Extent,
 ) -> Result<u64, LogError> {
     let at = whole.at;
-    assert!(at <= whole.until, "what is kept was durable");
+    assert!(whole.until.is_none_or(|until| at <= until), "what is kept was durable");
     assert!(files.iter().any(|(number, _)| *number == at.segment), "the segment is open");
     if !crate::planted::is("cut-not-recorded") {
         node_state.update(|state| {
@@ -44,12 +43,7 @@ pub(crate) fn cut(
     }
     let mut zeroed = 0;
     for (number, file) in files {
-        let from = match number.cmp(&at.segment) {
-            std::cmp::Ordering::Less => continue,
-            std::cmp::Ordering::Equal => at.offset_bytes,
-            std::cmp::Ordering::Greater => HEADER_BLOCK_BYTES,
-        };
-        let from = from.next_multiple_of(ALIGNMENT as u64);
+        let Some(from) = whole.start_in(*number) else { continue };
         let end = match extent {
             Extent::Written => Window::new(Arc::clone(file))?.written_end(from)?,
             Extent::Whole => Some(file.len_bytes()?.next_multiple_of(ALIGNMENT as u64)),

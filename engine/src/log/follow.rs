@@ -8,7 +8,8 @@ use bytes::Bytes;
 use nexus_protocol::{RecordedEvent, Timestamp};
 
 use crate::error::LogError;
-use crate::frame::{ChainDigest, EntryId, FrameError, FrameHeader, FrameKind, LogOffset, digest};
+use crate::frame::{ChainDigest, EntryId, FrameError, FrameHeader, LogOffset, digest};
+use crate::io::ALIGNMENT;
 use crate::manifest::Sealed;
 use crate::segment::window::Window;
 use crate::segment::{FrameSlot, FrameTable, HEADER_BLOCK_BYTES};
@@ -127,10 +128,11 @@ pub(crate) fn scan_until(
 pub(crate) fn resync(
     window: &mut Window,
     salt: u64,
-    offset: u64,
+    mut offset: u64,
     next_position: u64,
 ) -> Result<Option<(u64, FrameHeader, Bytes)>, LogError> {
-    for (at, _) in window.headers_from(offset, salt)? {
+    while let Some((at, _)) = window.next_header(offset, salt)? {
+        offset = at + ALIGNMENT as u64;
         if let Ok((header, body)) = window.frame(at)?
             && header.replicated.first_position >= next_position
         {
@@ -164,15 +166,7 @@ pub(crate) fn durable_end_behind(
 /// Adds a scanned frame to a table.
 pub(crate) fn add_to_table(table: &mut FrameTable, scanned: &Scanned<'_>) {
     let header = scanned.header;
-    if header.replicated.kind == FrameKind::Events {
-        table.slots.push(FrameSlot {
-            first_position: header.replicated.first_position,
-            offset_bytes: scanned.offset_bytes,
-            stored_bytes: header.local.stored_length,
-            count: header.replicated.count,
-            recorded_at: header.replicated.recorded_at,
-        });
-    }
+    table.slots.extend(FrameSlot::of(scanned.offset_bytes, header));
     table.end_bytes = scanned.offset_bytes + header.padded_bytes();
     table.next_position = header.replicated.next_position();
 }

@@ -30,7 +30,8 @@ use crate::commit::Signal;
 use crate::io::Disk;
 use crate::manifest::Sealed;
 use crate::segment::frames::Want;
-use crate::segment::{Chunk, Content, FrameSlot, Segment, blocks, frames};
+use crate::segment::{Chunk, Content, Segment, blocks, frames};
+use crate::stats::DurationHistogram;
 use crate::watermark::Watermark;
 
 /// Segments in order of their positions.
@@ -51,8 +52,12 @@ pub(crate) struct Log {
     durable: AtomicU64,
     /// Every position below it is committed: what readers see.
     pub(crate) committed: Arc<Watermark>,
+    /// How long frames took to become durable.
+    pub(crate) syncs: DurationHistogram,
     /// A write or sync failed (I7). Raised before `committed` closes.
     poisoned: AtomicBool,
+    /// Somebody deletes the namespace: nothing is read or written any more.
+    ended: AtomicBool,
     /// Manifest and node-state: what maintenance changes.
     pub(crate) catalog: Mutex<Catalog>,
     /// Whether the file may hold an older manifest than the catalog: a save failed on the way.
@@ -147,7 +152,9 @@ impl Log {
             tail: Tail::default(),
             durable: AtomicU64::new(durable),
             committed: Arc::new(Watermark::new(durable)),
+            syncs: DurationHistogram::default(),
             poisoned: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             catalog: Mutex::new(catalog),
             manifest_unsaved: AtomicBool::new(false),
             turns: Turns::default(),
@@ -178,9 +185,27 @@ impl Log {
         self.committed.shut()
     }
 
+    /// Ends it for one who deletes the namespace; `false`: another does already.
+    pub(crate) fn claim(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the namespace is deleted, or about to be.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Refuses to read a namespace that was deleted.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) fn refuse_ended(&self) -> Result<(), ReadError> {
+        if self.is_ended() { Err(ReadError::Closed) } else { Ok(()) }
+    }
+
     /// Why there is nothing more to wait for, once `committed` is closed.
     pub(crate) fn end_of_waiting(&self) -> ReadError {
-        if self.poisoned.load(Ordering::Acquire) {
+        if self.poisoned.load(Ordering::Acquire) && !self.is_ended() {
             let at = self.committed.get().checked_sub(1).map(Position::new);
             ReadError::Poisoned { at }
         } else {
@@ -263,12 +288,10 @@ impl Log {
             return ReadFault { corruption, resume_at: next.or(next_segment) };
         }
         let next_frame = segment.frames().and_then(|table| {
-            // The other records of a large frame are read by themselves.
             let frame = table.find(position).filter(|frame| frames::is_large(&table, *frame));
-            let inside =
-                |slot: &FrameSlot| position + 1 < slot.first_position + u64::from(slot.count);
-            if frame.and_then(|frame| table.slots.get(frame)).is_some_and(inside) {
-                return Some(position + 1);
+            let inside = |slot| frames::next_inside(slot, position, corruption.as_deref());
+            if let Some(next) = frame.and_then(|frame| table.slots.get(frame)).and_then(inside) {
+                return Some(next);
             }
             let after = table.slots.partition_point(|slot| slot.first_position <= position);
             table.slots.get(after).map(|slot| slot.first_position)

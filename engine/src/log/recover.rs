@@ -20,7 +20,7 @@ use crate::frame::{ChainDigest, LogOffset};
 use crate::io::{ALIGNMENT, Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{MANIFEST_FILE, Manifest, Sealed, SegmentEntry};
 use crate::node_state::{Cut, NodeStateFile};
-use crate::segment::window::Window;
+use crate::segment::window::{Window, write_again};
 use crate::segment::{
     Content, FrameTable, HEADER_BLOCK_BYTES, SEGMENTS_DIR, Segment, SegmentFiles, SegmentHeader,
 };
@@ -162,10 +162,9 @@ pub(crate) fn recover(
     let cut_bytes = if mode == Recovery::Write { cut_tail(node_state, rest, end)? } else { 0 };
     if mode == Recovery::Write {
         let vouched = follow.vouched.max(node_state.state().durable_end);
-        let ends = left.iter().map(|(_, sealed)| sealed.end_bytes).chain([end.offset_bytes]);
         assert_eq!(left.len() + 1, used, "each segment with a frame has an end");
-        for (segment, end) in open[..used].iter().zip(ends) {
-            make_durable(segment, vouched, end)?;
+        for segment in left.iter().map(|(segment, _)| segment).chain([&start.active]) {
+            make_durable(segment, vouched)?;
         }
         disk.sync_dir(&dir.join(SEGMENTS_DIR))?;
         disk.sync_dir(dir)?;
@@ -180,18 +179,22 @@ pub(crate) fn recover(
 /// What a killed process wrote and did not sync is whole in the page cache only. So is what a sync
 /// failed to write, and that the cache takes for clean: no later sync writes it. What no later frame
 /// and no node-state vouches for is therefore written again, the same bytes over themselves.
-fn make_durable(segment: &OpenSegment, vouched: LogOffset, end: u64) -> DiskResult<()> {
+fn make_durable(segment: &Segment, vouched: LogOffset) -> Result<(), LogError> {
     let from = match segment.entry.number.cmp(&vouched.segment) {
-        std::cmp::Ordering::Less => end,
+        std::cmp::Ordering::Less => u64::MAX,
         std::cmp::Ordering::Equal => vouched.offset_bytes,
         std::cmp::Ordering::Greater => HEADER_BLOCK_BYTES,
     };
-    let from = from - from % ALIGNMENT as u64;
-    if !crate::planted::is("unvouched-frames-not-written-again") {
-        crate::segment::window::write_again(&segment.file, from, end)?;
+    if from < u64::MAX && !crate::planted::is("unvouched-frames-not-written-again") {
+        write_again(segment, from)?;
     }
-    segment.file.sync()
+    let file = segment.log_file().expect("an open segment is written");
+    Ok(file.sync()?)
 }
+
+/// What is wrong with a node-state whose cut the log went on behind.
+pub(crate) const STALE_CUT: &str =
+    "cut: the log went on behind it, so that node-state is older than the log";
 
 /// A cut that a crash interrupted is finished before anything is read, where anything may be written.
 /// A reader finishes none, and sees nothing behind it: where that is, is answered.
@@ -201,11 +204,9 @@ fn finish_cut(
     mode: Recovery,
 ) -> Result<Option<LogOffset>, LogError> {
     let Some(recorded) = node_state.state().cut else { return Ok(None) };
-    if went_on_behind(recorded, open)? {
+    if went_on_behind(recorded, open, mode)? {
         if !node_state.may_be_reset() {
-            return Err(node_state.contradicted(
-                "cut: the log went on behind it, so that node-state is older than the log",
-            ));
+            return Err(node_state.contradicted(STALE_CUT));
         }
         if mode == Recovery::Write {
             node_state.update(|state| state.cut = None)?;
@@ -222,22 +223,33 @@ fn finish_cut(
 
 /// Whether the log went on after a cut was done: the record of it is older than the log, and to obey
 /// it would be to zero what was acknowledged since. A log that went on for one frame only does not
-/// show it; such a frame has nothing that vouches for it.
-fn went_on_behind(cut: Cut, open: &[OpenSegment]) -> Result<bool, LogError> {
+/// show it; such a frame has nothing that vouches for it. Nor does one of which it is not known what was
+/// durable when the cut was decided: frames that are cut may have been.
+fn went_on_behind(cut: Cut, open: &[OpenSegment], mode: Recovery) -> Result<bool, LogError> {
     let Some(first) = open.iter().position(|it| it.entry.number == cut.at.segment) else {
         // Nothing of a sealed segment is ever cut.
         return Ok(true);
     };
     for segment in open[first..].iter().filter(|it| it.fenced.is_none()) {
-        let is_cut = segment.entry.number == cut.at.segment;
-        let from = if is_cut { cut.at.offset_bytes } else { HEADER_BLOCK_BYTES };
-        let from = from.next_multiple_of(ALIGNMENT as u64);
-        let mut window = Window::new(Arc::clone(&segment.file))?;
-        if durable_end_behind(&mut window, segment.entry.salt, from)? > cut.until {
+        // Nothing is left out: what is behind the cut is what is asked.
+        let mut window = window_of(segment, None, mode)?;
+        if went_on_in(&mut window, &segment.entry, cut)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The same, as one segment says.
+pub(crate) fn went_on_in(
+    window: &mut Window,
+    segment: &SegmentEntry,
+    cut: Cut,
+) -> Result<bool, LogError> {
+    match (cut.start_in(segment.number), cut.until) {
+        (Some(from), Some(until)) => Ok(durable_end_behind(window, segment.salt, from)? > until),
+        _ => Ok(false),
+    }
 }
 
 /// The bytes of a segment that are not to be cut.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nexus_protocol::Timestamp;
 
@@ -41,6 +42,14 @@ pub(crate) struct Completed {
     pub(crate) end: LogOffset,
 }
 
+/// A frame that was given to the disk.
+#[derive(Debug)]
+struct InFlight {
+    becomes: Completed,
+    /// When, by the clock that is never set.
+    submitted: Duration,
+}
+
 /// Appends frames.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -48,7 +57,7 @@ pub(crate) struct Writer {
     queue: Box<dyn LogWriter>,
     at: WriterStart,
     durable_end: LogOffset,
-    in_flight: VecDeque<Completed>,
+    in_flight: VecDeque<InFlight>,
     poisoned: Option<DiskError>,
 }
 
@@ -218,12 +227,14 @@ impl Writer {
             );
         }
         self.at.active.add_frame(slot, end.offset_bytes, self.at.next_position);
-        self.in_flight.push_back(Completed { entry, next_position: self.at.next_position, end });
+        let becomes = Completed { entry, next_position: self.at.next_position, end };
         let ready = self.at.active.ready_bytes.load(Ordering::Acquire);
         let capacity = self.at.active.entry.capacity_bytes;
         if ready < (end.offset_bytes + AHEAD_BYTES / 2).min(capacity) {
             self.log.ask_for_space();
         }
+        let submitted = self.log.disk.boot_time();
+        self.in_flight.push_back(InFlight { becomes, submitted });
         self.queue.submit(LogWrite { file: self.active_file(), offset_bytes: offset, bytes });
     }
 
@@ -293,7 +304,9 @@ impl Writer {
     /// # Errors
     /// The write or the sync failed: the log is poisoned.
     pub(crate) fn complete(&mut self) -> Result<Completed, DiskError> {
-        let done = self.in_flight.pop_front().expect("the caller knows that a frame is in flight");
+        let oldest =
+            self.in_flight.pop_front().expect("the caller knows that a frame is in flight");
+        let InFlight { becomes: done, submitted } = oldest;
         match self.queue.complete() {
             Err(error) if !crate::planted::is("failed-sync-ignored") => {
                 self.poisoned = Some(error.clone());
@@ -304,6 +317,7 @@ impl Writer {
                 assert!(done.next_position >= self.log.durable(), "and positions with them");
                 self.durable_end = done.end;
                 self.log.set_durable(done.next_position);
+                self.log.syncs.record(self.log.disk.boot_time().saturating_sub(submitted));
                 Ok(done)
             }
         }

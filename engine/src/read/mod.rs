@@ -91,7 +91,8 @@ pub(crate) struct Reader {
 /// Opens a read.
 pub(crate) fn open(log: &Arc<Log>, index: &Arc<Index>, read: Read) -> Events {
     let bound = log.committed.get();
-    let state = match Reader::open(log, index, read, bound) {
+    let opened = log.refuse_ended().and_then(|()| Reader::open(log, index, read, bound));
+    let state = match opened {
         Ok(Some(reader)) => State::Open(Box::new(reader)),
         Ok(None) => State::Done,
         Err(error) => State::Failed(Box::new(error)),

@@ -92,6 +92,33 @@ pub(crate) fn is_large(table: &FrameTable, frame: usize) -> bool {
     table.end_of(frame) - table.slots[frame].offset_bytes > WHOLE_FRAME_BYTES
 }
 
+/// The next position of a large frame that may be readable, where `damage` is in the way of
+/// `position`; `None`: none in this frame.
+///
+/// Other records are read by themselves. But what the disk cannot read of the offset table is in the
+/// way of all that the same block of it says where they are.
+pub(crate) fn next_inside(
+    slot: &FrameSlot,
+    position: u64,
+    damage: Option<&Corruption>,
+) -> Option<u64> {
+    assert!(position >= slot.first_position, "the position is one of the frame");
+    let count = u64::from(slot.count);
+    let table_end = slot.offset_bytes + u64::from(slot.stored_bytes);
+    let table = table_end.saturating_sub(4 * count);
+    let in_table = damage.filter(|it| {
+        matches!(it.kind, CorruptionKind::Unreadable(_))
+            && (table..table_end).contains(&it.offset_bytes)
+    });
+    let behind = in_table.map_or(0, |damage| {
+        let block_end = (damage.offset_bytes + 1).next_multiple_of(ALIGNMENT as u64);
+        slot.first_position + (block_end - table).div_ceil(4)
+    });
+    let next = behind.max(position + 1);
+    assert!(next > position, "going on leads on");
+    (next < slot.first_position + count).then_some(next)
+}
+
 fn load_once(
     segment: &Segment,
     position: u64,
@@ -261,7 +288,9 @@ fn read_part(source: &Source<'_>, from: u64, to: u64) -> Result<Bytes, Box<Corru
     let truncated = || Box::new(source.segment.damage(from, CorruptionKind::Truncated));
     if source.past_cache {
         let start = from & !(ALIGNMENT as u64 - 1);
-        let bytes = read(source, start, to.next_multiple_of(ALIGNMENT as u64))?;
+        let bytes = read(source, start, to.next_multiple_of(ALIGNMENT as u64));
+        // What was asked for is what is named, not the block around it.
+        let bytes = bytes.map_err(|it| Box::new(Corruption { offset_bytes: from, ..*it }))?;
         let skip = usize::try_from(from - start).unwrap_or(usize::MAX);
         let part = bytes.get(skip..).and_then(|rest| rest.get(..length)).ok_or_else(truncated)?;
         return Ok(bytes.slice_ref(part));

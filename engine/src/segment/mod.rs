@@ -20,6 +20,7 @@ pub(crate) use chunk::Chunk;
 pub(crate) use header::SegmentHeader;
 
 use crate::error::LogError;
+use crate::frame::{FrameHeader, FrameKind};
 use crate::io::{Disk, DiskFile, DiskResult, FileKind, OpenMode};
 use crate::manifest::{Sealed, SegmentEntry, SegmentLayout};
 
@@ -36,6 +37,20 @@ pub(crate) struct FrameSlot {
     /// Events in it.
     pub(crate) count: u32,
     pub(crate) recorded_at: Timestamp,
+}
+
+impl FrameSlot {
+    /// That of the frame at an offset; `None`: it has no events.
+    pub(crate) fn of(offset_bytes: u64, header: &FrameHeader) -> Option<Self> {
+        let replicated = &header.replicated;
+        (replicated.kind == FrameKind::Events).then_some(Self {
+            first_position: replicated.first_position,
+            offset_bytes,
+            stored_bytes: header.local.stored_length,
+            count: replicated.count,
+            recorded_at: replicated.recorded_at,
+        })
+    }
 }
 
 /// Where the frames of a segment stand, in order.

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nexus_protocol::Corruption;
+use nexus_protocol::{Corruption, CorruptionKind};
 
+use super::frames::kind_of;
+use super::{FrameSlot, HEADER_BLOCK_BYTES, Segment};
 use crate::error::LogError;
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES, Unknown};
 use crate::io::{self, ALIGNMENT, AlignedBuffer, DiskError, DiskFile, DiskResult, align_up};
@@ -80,6 +82,13 @@ impl Window {
         let mut done = 0;
         for block in buffer.chunks_mut(ALIGNMENT) {
             let at = offset + done as u64;
+            let left = usize::try_from(self.len_bytes.saturating_sub(at)).unwrap_or(usize::MAX);
+            if self.unreadable.as_ref().is_some_and(|noted| noted.contains_key(&at)) {
+                // A disk takes seconds to give a bad block up: it is asked once.
+                block.fill(0);
+                done += block.len().min(left);
+                continue;
+            }
             done += match (io::read_full_at(&*self.file, block, at), &mut self.unreadable) {
                 (Ok(got), _) if got < block.len() => return Ok(done + got),
                 (Ok(got), _) => got,
@@ -87,8 +96,7 @@ impl Window {
                     // What a read that failed left there is not what was written.
                     block.fill(0);
                     unreadable.insert(at, error);
-                    let left = usize::try_from(self.len_bytes.saturating_sub(at));
-                    block.len().min(left.unwrap_or(usize::MAX))
+                    block.len().min(left)
                 }
                 (Err(_), None) if at >= want => break,
                 (Err(error), None) => return Err(error),
@@ -102,6 +110,12 @@ impl Window {
         &mut self,
         offset: u64,
     ) -> DiskResult<Result<(FrameHeader, Bytes), FrameError>> {
+        let whole = self.whole_frame(offset)?;
+        Ok(whole.map(|(header, frame)| (header, frame.slice(HEADER_BYTES..))))
+    }
+
+    /// The same, as header and all bytes but the padding.
+    fn whole_frame(&mut self, offset: u64) -> DiskResult<Result<(FrameHeader, Bytes), FrameError>> {
         let head = self.get(offset, ALIGNMENT)?;
         if head.is_empty() {
             return Ok(Err(FrameError::Blank));
@@ -116,8 +130,7 @@ impl Window {
         if frame.len() < length {
             return Ok(Err(FrameError::Body));
         }
-        let body = frame.slice(HEADER_BYTES..);
-        Ok(header.check_body(&body).map(|()| (header, body)))
+        Ok(header.check_body(&frame[HEADER_BYTES..]).map(|()| (header, frame)))
     }
 
     /// Why the frame at `offset` cannot be read, where the disk is what is wrong with it: the first such
@@ -158,10 +171,27 @@ impl Window {
         salt: u64,
     ) -> Result<Vec<(u64, FrameHeader)>, LogError> {
         let mut found = Vec::new();
+        while let Some((at, header)) = self.next_header(offset, salt)? {
+            found.push((at, header));
+            offset = at + ALIGNMENT as u64;
+        }
+        Ok(found)
+    }
+
+    /// The first of them.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn next_header(
+        &mut self,
+        mut offset: u64,
+        salt: u64,
+    ) -> Result<Option<(u64, FrameHeader)>, LogError> {
+        assert!(io::is_aligned(offset), "frames begin at blocks");
         while offset < self.len_bytes {
             let block = self.get(offset, ALIGNMENT)?;
             match FrameHeader::decode(&block) {
-                Ok(header) if header.local.salt == salt => found.push((offset, header)),
+                Ok(header) if header.local.salt == salt => return Ok(Some((offset, header))),
                 Err(FrameError::Unknown(unknown)) if FrameHeader::salt_of(&block) == Some(salt) => {
                     return Err(self.newer(offset, unknown));
                 }
@@ -169,7 +199,7 @@ impl Window {
             }
             offset += ALIGNMENT as u64;
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// End of the last block from `offset` on that holds anything but zeros.
@@ -186,18 +216,73 @@ impl Window {
     }
 }
 
-/// Writes the bytes from `from` to `to` of a log file over themselves, both aligned. Not durable until
-/// synced.
-pub(crate) fn write_again(file: &Arc<dyn DiskFile>, from: u64, to: u64) -> DiskResult<()> {
-    assert!(io::is_aligned(from) && io::is_aligned(to), "frames begin and end at blocks");
-    let mut at = from;
-    while at < to {
-        let left = usize::try_from(to - at).unwrap_or(usize::MAX);
-        let mut buffer = AlignedBuffer::zeroed(left.min(WINDOW_BYTES));
-        io::read_exact_at(&**file, buffer.as_mut_slice(), at)?;
-        io::write_blocks_at(&**file, buffer.as_slice(), at)?;
-        at += buffer.as_slice().len() as u64;
+/// Writes the frames of an open segment over themselves, from the first that ends behind `from` on. Not
+/// durable until synced.
+///
+/// They are read once more for it: only what checks again, and is what a scan found there, is written
+/// (I5). The padding is zeros, whatever is read there.
+///
+/// # Errors
+/// The disk says no, or gives something else than before: then nothing of that frame is written.
+pub(crate) fn write_again(segment: &Segment, from: u64) -> Result<(), LogError> {
+    let table = segment.frames().expect("an open segment has frames");
+    let file = segment.log_file().expect("an open segment is written");
+    let ends_before = (0..table.slots.len()).take_while(|slot| table.end_of(*slot) <= from).count();
+    // Frames without events, which are in no slot, may stand between.
+    let mut at = ends_before.checked_sub(1).map_or(HEADER_BLOCK_BYTES, |slot| table.end_of(slot));
+    let mut slots = table.slots[ends_before..].iter().peekable();
+    let mut window = Window::new(Arc::clone(file))?;
+    while at < table.end_bytes {
+        let (header, frame) = match window.whole_frame(at)? {
+            Ok(read) => read,
+            Err(error) => return Err(LogError::corrupt(file.path(), at, kind_of(error))),
+        };
+        let next_slot = slots.peek().map_or(table.end_bytes, |slot| slot.offset_bytes);
+        let end = at + header.padded_bytes();
+        let holds = header.local.salt == segment.entry.salt
+            && match slots.next_if(|slot| slot.offset_bytes == at) {
+                Some(slot) => FrameSlot::of(at, &header) == Some(*slot),
+                None => FrameSlot::of(at, &header).is_none() && end <= next_slot,
+            };
+        if !holds {
+            let kind = CorruptionKind::Malformed("frame: another was there before".into());
+            return Err(LogError::corrupt(file.path(), at, kind));
+        }
+        if end > from {
+            let mut buffer = AlignedBuffer::zeroed(align_up(frame.len()));
+            buffer.as_mut_slice()[..frame.len()].copy_from_slice(&frame);
+            io::write_blocks_at(&**file, buffer.as_slice(), at)?;
+        }
+        at = end;
     }
-    assert!(at == to.max(from), "all of it was written, and nothing else");
+    assert_eq!(at, table.end_bytes, "whole frames were written, and nothing else");
+    assert!(slots.next().is_none(), "each frame of events was come by");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::io::{Disk, FileKind, OpenMode, SimDisk};
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_asked_for_once() {
+        let (disk, path) = (SimDisk::default(), Path::new("/file"));
+        let file = disk.open(path, OpenMode::Create, FileKind::Plain).unwrap();
+        io::write_all_at(&*file, &[1; 40 * ALIGNMENT], 0).unwrap();
+        disk.fail_reads(path, 0..40 * ALIGNMENT as u64);
+        let mut window = Window::around_damage(file).unwrap();
+        let reads = |window: &mut Window, block: u64| {
+            let before = disk.trace().read_count();
+            let bytes = window.get(block * ALIGNMENT as u64, ALIGNMENT).unwrap();
+            assert_eq!(bytes, ZEROS[..], "what cannot be read is as zeros");
+            disk.trace().read_count() - before
+        };
+        // The rest of the file, at once and then block by block; and so once more from the start.
+        assert_eq!(reads(&mut window, 20), 1 + 20);
+        assert_eq!(reads(&mut window, 0), 1 + 20);
+        assert_eq!(window.unreadable.map(|noted| noted.len()), Some(40));
+    }
 }

@@ -9,13 +9,16 @@
 
 mod prepare;
 mod replay;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nexus_protocol::limits::CONFLICT_POSITIONS_MAX;
 use nexus_protocol::{
-    AppendError, Appended, Clause, Conflict, Direction, Filter, Position, RecordedEvent, Revision,
-    StreamAppended, StreamState,
+    AppendError, Appended, Clause, Conflict, Direction, EventId, Filter, Position, RecordedEvent,
+    Revision, StreamAppended, StreamState,
 };
 
 pub(crate) use prepare::{Context, PreparedAppend, PreparedStream};
@@ -26,6 +29,9 @@ use crate::index::plan::Plan;
 use crate::index::stream::StreamView;
 use crate::segment::frames::Want;
 
+/// How the events before one that was found are read.
+const OTHERS_BEFORE: Want = Want::Run { before: 255, after: 0 };
+
 /// The log as the sequencer sees it: everything placed so far.
 pub(crate) trait View {
     /// The index, what is in flight included; for ids ask [`View::positions_of_id`].
@@ -34,7 +40,7 @@ pub(crate) trait View {
     fn positions_of_id(&self, id: IdFingerprint) -> Vec<u64>;
     /// The position after the last event that was placed.
     fn next_position(&self) -> u64;
-    /// An event that was placed.
+    /// An event that was placed. Its neighbours, which `want` may take along, cost little next.
     fn event(&self, position: u64, want: Want) -> Result<RecordedEvent, AppendError>;
     /// Events below this are not kept any more.
     fn floor(&self) -> u64;
@@ -148,6 +154,8 @@ fn check_absent(
     };
     let mut positions = Vec::new();
     let mut all_own = !append.events.is_empty();
+    // Made once something is found, of which most appends know nothing.
+    let mut own: Option<HashSet<EventId>> = None;
     let mut cursor = bound.checked_sub(1);
     while let Some(at) = cursor {
         let Some(position) = walk.next(at, bound, Direction::Backwards).filter(|p| *p >= from)
@@ -156,7 +164,9 @@ fn check_absent(
         };
         assert!(position < bound, "nothing stands behind the end");
         cursor = position.checked_sub(1);
-        let event = match view.event(position, Want::One) {
+        // Where one is found the others of its append may follow, up to thousands.
+        let want = if positions.is_empty() { Want::One } else { OTHERS_BEFORE };
+        let event = match view.event(position, want) {
             Ok(event) => event,
             // What was found stands in the way already, whatever this one is.
             Err(_) if !positions.is_empty() && !all_own => break,
@@ -165,7 +175,10 @@ fn check_absent(
         if event.is_system() || !query.matches(&event) || !view.index().shows(&event, bound) {
             continue;
         }
-        all_own = all_own && append.events.iter().any(|own| own.id == event.id());
+        all_own = all_own
+            && own
+                .get_or_insert_with(|| append.events.iter().map(|event| event.id).collect())
+                .contains(&event.id());
         if positions.len() < CONFLICT_POSITIONS_MAX {
             positions.push(Position::new(position));
         } else if !all_own {

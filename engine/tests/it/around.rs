@@ -96,6 +96,58 @@ fn a_block_that_cannot_be_read_costs_its_records_of_a_large_frame_and_no_others(
 }
 
 #[test]
+fn a_block_of_an_offset_table_that_cannot_be_read_is_one_hole() {
+    const EVENTS: u64 = 4000;
+    let disk = SimDisk::default();
+    let options = || SHAPE.options(&disk).segment_bytes(1 << 21, 1 << 21);
+    let engine = options().open(DIR).unwrap();
+    let append = (0..EVENTS).fold(Append::to("s-1"), |append, n| append.event(numbered(n, 10)));
+    engine.append(append).wait().unwrap();
+    engine.close().unwrap();
+    // The table is the end of the frame, and of what was written; its last block but one is all table.
+    let bytes = disk.read_back(segment(1));
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    let block = end / BLOCK - 1;
+    for read_only in [false, true] {
+        let engine = options().read_only(read_only).open(DIR).unwrap();
+        disk.fail_reads(segment(1), block * BLOCK..(block + 1) * BLOCK);
+        let (found, holes) = around(&engine, &Read::all());
+        let lost: u64 = holes.iter().map(|hole| hole.end - hole.start).sum();
+        assert_eq!(found.len() as u64 + lost, EVENTS);
+        // The last record before needs the first entry of the block, to know where it ends.
+        assert!((1024..1026).contains(&lost) && holes.len() <= 2, "{holes:?}");
+        assert!(positions(&found).contains(&(EVENTS - 1)), "what is behind it is read");
+        disk.clear_faults();
+    }
+}
+
+#[test]
+fn damage_in_many_places_is_passed_over_in_one_pass() {
+    let disk = SimDisk::default();
+    let options = || SHAPE.options(&disk).segment_bytes(1 << 23, 1 << 23);
+    let engine = options().open(DIR).unwrap();
+    for n in 0..1200 {
+        engine.append(Append::to("s-1").event(numbered(n, 300))).wait().unwrap();
+    }
+    engine.close().unwrap();
+    // The header, frame 0, and then a frame to each block: every fifteenth is damaged.
+    let damaged_blocks: Vec<u64> = (2..1202).step_by(15).collect();
+    damaged_blocks.iter().for_each(|block| disk.flip_bit(segment(1), block * BLOCK + 300, 1));
+    let reads = |work: &dyn Fn()| {
+        let before = disk.trace().read_count();
+        work();
+        disk.trace().read_count() - before
+    };
+    let lost = damaged_blocks.len() as u64;
+    let opening = reads(&|| drop(options().damaged(true).open(DIR).unwrap()));
+    let (found, _) = around(&options().damaged(true).open(DIR).unwrap(), &Read::all());
+    assert_eq!(found.len() as u64, 1200 - lost);
+    let verifying = reads(&|| assert_eq!(verified(&disk).errors.len() as u64, lost));
+    // A window holds a mebibyte; there are five of them.
+    assert!(opening < 60 && verifying < 60, "{opening} and {verifying} reads");
+}
+
+#[test]
 fn a_disk_that_cannot_read_a_block_is_read_around_from_the_start() {
     // Sealed with and without its index file, and the one that is written.
     for (number, position, with_index) in [(2, 18, true), (2, 18, false), (4, 48, true)] {

@@ -148,3 +148,42 @@ fn a_condition_on_the_types_of_the_store_is_refused() {
     }
     assert_eq!(engine.stats().events, 0);
 }
+
+#[test]
+fn a_replay_of_a_large_append_reads_runs_of_records() {
+    const EVENTS: u64 = 4_000;
+    let disk = SimDisk::default();
+    let options = || {
+        let options = Engine::options().disk(Arc::new(disk.clone())).threads(false);
+        options.segment_bytes(1 << 21, 1 << 21)
+    };
+    let append = Append::to("s-1").events((0..EVENTS).map(event)).idempotency_key("import");
+    let engine = options().open("/data").unwrap();
+    let first = engine.append(append.clone()).wait().unwrap();
+    engine.close().unwrap();
+    let engine = options().open("/data").unwrap();
+    let before = disk.trace().read_count();
+    let again = engine.append(append).wait().unwrap();
+    assert!(again.replayed && again.positions == first.positions, "{again:?}");
+    let reads = disk.trace().read_count() - before;
+    assert!(reads < EVENTS / 4, "{reads} reads");
+}
+
+#[test]
+fn each_frame_counts_once_in_how_long_the_disk_took() {
+    let engine = Engine::in_memory();
+    let before = engine.sync_durations();
+    for number in 0..3 {
+        engine.append(Append::to("s").event(event(number))).wait().unwrap();
+        let after = engine.sync_durations();
+        assert_eq!(
+            after.count(),
+            before.count() + number + 1,
+            "each is awaited, so each is a frame"
+        );
+    }
+    // What is refused reaches no disk.
+    let refused = engine.append(Append::to("s").no_stream().event(event(9))).wait();
+    assert!(refused.is_err());
+    assert_eq!(engine.sync_durations().count(), before.count() + 3);
+}

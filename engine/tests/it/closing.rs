@@ -256,3 +256,91 @@ fn conditions_take_room_in_the_queue() {
     first.wait().unwrap();
     waits.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
 }
+
+#[test]
+fn a_second_closer_gets_the_result_of_the_first() {
+    let disk = SimDisk::default();
+    let engine = Shape::PLAIN.open(&disk);
+    engine.append(one(0)).wait().unwrap();
+    let left = engine.clone();
+    disk.schedule(Fault::write(1).at(crate::stores::path_of("node-state")));
+    let first = engine.close().unwrap_err();
+    assert_eq!(disk.faults_struck(), 1);
+    assert_eq!(left.clone().close().unwrap_err(), first);
+    assert_eq!(left.close().unwrap_err(), first);
+}
+
+#[test]
+fn closers_wait_for_the_one_who_closes() {
+    let disk = SimDisk::default();
+    let engine = threaded(&disk, 16);
+    let (held, release) = hold(&engine);
+    let mut pending = engine.append(one(0));
+    assert!(poll(&mut pending, Waker::noop()).is_pending());
+    held.recv_timeout(LONG).unwrap();
+    let (closed, results) = channel();
+    for _ in 0..3 {
+        let (engine, closed) = (engine.clone(), closed.clone());
+        std::thread::spawn(move || closed.send(engine.close()).unwrap());
+    }
+    // Each of them waits, the first for the commit thread. Were it not so, one would be told soon.
+    assert!(results.recv_timeout(Duration::from_millis(50)).is_err(), "a closer did not wait");
+    drop(release);
+    for _ in 0..3 {
+        assert_eq!(results.recv_timeout(LONG), Ok(Ok(())));
+    }
+    pending.wait().unwrap();
+    drop(Shape::PLAIN.open(&disk));
+}
+
+#[test]
+fn a_waker_that_closes_while_the_engine_is_closed_is_told_so() {
+    let disk = SimDisk::default();
+    let engine = threaded(&disk, 16);
+    let (held, release) = hold(&engine);
+    let (told, answers) = channel();
+    let left = engine.clone();
+    let closes = waker(move || drop(told.send(left.clone().close())));
+    let mut pending = engine.append(one(0));
+    assert!(poll(&mut pending, &closes).is_pending());
+    held.recv_timeout(LONG).unwrap();
+    let closer = std::thread::spawn(move || engine.close());
+    // The commit thread, which the closer waits for, runs the waker.
+    drop(release);
+    let told = answers.recv_timeout(LONG).unwrap();
+    closer.join().unwrap().unwrap();
+    // Whichever came first.
+    let said = told.err().map(|error| error.to_string());
+    assert!(said.as_ref().is_none_or(|it| it.contains("waits for this thread")), "{said:?}");
+    pending.wait().unwrap();
+}
+
+#[test]
+fn what_is_left_of_an_engine_whose_thread_panicked_is_closed() {
+    let disk = SimDisk::default();
+    let engine = threaded(&disk, 16);
+    let second = engine.create_namespace(SECOND).unwrap();
+    second.append(one(0)).wait().unwrap();
+    let mut live = second.subscribe(Subscribe::all().start(Start::End));
+    let (held, release) = hold(&engine);
+    let mut pending = engine.append(one(0));
+    let panics = waker(|| panic!("a waker of a test"));
+    assert!(poll(&mut pending, &panics).is_pending());
+    held.recv_timeout(LONG).unwrap();
+    drop(release);
+    let left = engine.clone();
+    let error = engine.close().unwrap_err();
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert_eq!(left.clone().close().unwrap_err(), error);
+    // The others are closed all the same.
+    let ended = std::iter::from_fn(|| live.next_blocking(Some(LONG))).last();
+    assert_eq!(ended, Some(Err(nexus_protocol::ReadError::Closed)));
+    let refused = second.append(one(1)).wait().unwrap_err();
+    assert!(refused.to_string().contains("closed"), "{refused}");
+    // Nobody knows what was in flight: the lock stays to the end.
+    let locked = Shape::PLAIN.options(&disk).open(DIR).unwrap_err();
+    assert!(matches!(locked, nexus_engine::OpenError::Locked { .. }), "{locked}");
+    drop((left, second, live, pending));
+    let engine = Shape::PLAIN.open(&disk);
+    assert_eq!(engine.namespace(SECOND).unwrap().stats().events, 1);
+}

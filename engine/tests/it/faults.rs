@@ -10,12 +10,8 @@ use nexus_engine::{Engine, OpenError, PendingAppend};
 use nexus_protocol::{Append, AppendError, Clause, Position, Read, ReadError, Unavailable};
 
 use crate::history::{Line, numbered};
-use crate::stores::{SHAPE, Store, read_around, segment, store_of_segments};
+use crate::stores::{SHAPE, Store, one, read_around, segment, store_of_segments};
 use crate::workload::{DIR, Slow};
-
-fn one(number: u64) -> Append {
-    Append::to("s-1").event(numbered(number, 300))
-}
 
 fn positions(engine: &Engine) -> Vec<u64> {
     let all = engine.read(Read::all().system());
@@ -277,29 +273,12 @@ fn fail_and_crash(fault: Fault) -> Option<usize> {
     store.fill(3, 300);
     store.disk.schedule(fault.clone());
     let mut first = usize::MAX;
-    for step in 0..40_u64 {
-        let append = one(store.line.end());
-        let batch = store.line.submitted(&append, store.disk.op_count(), false);
-        match store.engine.append(append).wait() {
-            Ok(answer) => store.line.acknowledged(batch, &answer, store.disk.op_count()),
-            Err(AppendError::Poisoned { .. }) => break,
-            // Refused before it was written: it must never be there.
-            Err(AppendError::Unavailable(_)) => {
-                store.line = store.line.up_to(store.line.batches[batch].positions.start);
-            }
-            Err(other) => panic!("{fault:?}: {other:?}"),
+    store.append_until_poisoned(|disk| {
+        if disk.faults_struck() > 0 {
+            first = first.min(disk.op_count());
         }
-        if step % 3 == 2 {
-            drop(store.engine.maintain());
-        }
-        store.disk.advance(Duration::from_millis(3));
-        if store.disk.faults_struck() > 0 {
-            first = first.min(store.disk.op_count());
-        }
-        if store.disk.op_count() > first.saturating_add(45) {
-            break;
-        }
-    }
+        disk.op_count() > first.saturating_add(45)
+    });
     let closed = store.engine.close();
     if store.disk.faults_struck() == 0 {
         closed.unwrap();

@@ -12,6 +12,7 @@ mod closing;
 mod conformance;
 mod crash_points;
 mod damage;
+mod deleted;
 mod failed_syncs;
 mod faults;
 mod fenced;

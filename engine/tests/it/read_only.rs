@@ -52,6 +52,9 @@ impl Disk for ReadOnlyDisk {
     fn remove(&self, path: &Path) -> DiskResult<()> {
         self.refuse(DiskOperation::Remove, path)
     }
+    fn remove_dir(&self, dir: &Path) -> DiskResult<()> {
+        self.refuse(DiskOperation::Remove, dir)
+    }
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         self.inner.sync_dir(dir)
     }

@@ -5,10 +5,11 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use nexus_engine::io::{Disk, SimDisk};
 use nexus_engine::{Engine, OpenError};
-use nexus_protocol::{Append, Corruption, Position, Read, ReadError};
+use nexus_protocol::{Append, AppendError, Corruption, Position, Read, ReadError};
 
 use crate::history::{Line, check_event, numbered};
 use crate::workload::Shape;
@@ -31,6 +32,11 @@ pub(crate) fn segment(number: u64) -> String {
 /// Path of a segment's index file.
 pub(crate) fn index_file(number: u64) -> String {
     path_of(&format!("index/{number:010}.idx"))
+}
+
+/// An append of one event, as the tests of failing disks make them.
+pub(crate) fn one(number: u64) -> Append {
+    Append::to("s-1").event(numbered(number, 300))
 }
 
 /// A store on a simulated disk, with what it holds.
@@ -62,6 +68,31 @@ impl Store {
             let answer = self.engine.append(append).wait().unwrap();
             self.line.acknowledged(batch, &answer, self.disk.op_count());
             self.line.capture(&self.engine, batch);
+        }
+    }
+
+    /// Appends and maintains, while the disk fails, until the log is poisoned, all is written, or
+    /// `is_enough` says so of the disk after a step.
+    pub(crate) fn append_until_poisoned(&mut self, mut is_enough: impl FnMut(&SimDisk) -> bool) {
+        for step in 0..40_u64 {
+            let append = one(self.line.end());
+            let batch = self.line.submitted(&append, self.disk.op_count(), false);
+            match self.engine.append(append).wait() {
+                Ok(answer) => self.line.acknowledged(batch, &answer, self.disk.op_count()),
+                Err(AppendError::Poisoned { .. }) => return,
+                // Refused before it was written: it must never be there.
+                Err(AppendError::Unavailable(_)) => {
+                    self.line = self.line.up_to(self.line.batches[batch].positions.start);
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+            if step % 3 == 2 {
+                drop(self.engine.maintain());
+            }
+            self.disk.advance(Duration::from_millis(3));
+            if is_enough(&self.disk) {
+                return;
+            }
         }
     }
 

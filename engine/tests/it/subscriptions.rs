@@ -178,3 +178,56 @@ fn a_wait_ends_in_time_while_other_events_keep_coming() {
     let mut all = engine.subscribe(Subscribe::all()).events();
     assert!(matches!(all.next_blocking(Some(Duration::ZERO)), Some(Ok(_))));
 }
+
+#[test]
+fn what_matches_nothing_lets_others_run() {
+    const EVENTS: u64 = 20_000;
+    let store = Store::new();
+    let append = |first: u64| {
+        let events = (first..first + 1000).map(|n| numbered(n, 10));
+        store.engine.append(Append::to("s-1").events(events)).wait().unwrap();
+    };
+    (0..EVENTS / 1000).for_each(|n| append(n * 1000));
+    let nothing = || Filter::stream_prefix("nobody-");
+    let every = u64::MAX;
+    let subscribe = || Subscribe { checkpoint_every: every, ..Subscribe::all().filter(nothing()) };
+    let calls = Arc::new(Calls::default());
+    let waker = Waker::from(Arc::clone(&calls));
+    let mut polls = 0;
+    let mut subscription = store.engine.subscribe(subscribe());
+    let first = loop {
+        polls += 1;
+        match poll(&mut subscription, &waker) {
+            Poll::Ready(item) => break item,
+            Poll::Pending => assert_eq!(calls.0.load(Ordering::SeqCst), polls, "woken by itself"),
+        }
+    };
+    assert!(matches!(first, Some(Ok(SubscriptionItem::CaughtUp { .. }))), "{first:?}");
+    assert!(polls > 10, "{polls} polls");
+    // The events alone, where markers are passed over within a poll.
+    let mut events = store.engine.subscribe(Subscribe::all().filter(nothing())).events();
+    let before = calls.0.load(Ordering::SeqCst);
+    let mut polls = 0;
+    loop {
+        polls += 1;
+        let next = Pin::new(&mut events).poll_next(&mut Context::from_waker(&waker));
+        assert!(next.is_pending(), "{next:?}");
+        // The last is not woken: it has caught up.
+        if calls.0.load(Ordering::SeqCst) - before < polls {
+            break;
+        }
+    }
+    assert!(polls > 4, "{polls} polls");
+    // Nor is there anything to look at where nothing can come.
+    let start = Start::At(Position::MAX);
+    let mut far = store.engine.subscribe(Subscribe { start, ..subscribe() });
+    let first = poll(&mut far, &waker);
+    assert!(matches!(first, Poll::Ready(Some(Ok(SubscriptionItem::CaughtUp { .. })))), "{first:?}");
+    let before = calls.0.load(Ordering::SeqCst);
+    assert!(poll(&mut far, &waker).is_pending());
+    assert_eq!(calls.0.load(Ordering::SeqCst), before, "it waits");
+    // Who blocks is not held up by it.
+    let mut subscription = store.engine.subscribe(subscribe());
+    let first = subscription.next_blocking(Some(Duration::from_secs(5)));
+    assert!(matches!(first, Some(Ok(SubscriptionItem::CaughtUp { .. }))), "{first:?}");
+}

@@ -1,19 +1,39 @@
 //! To append.
 
-use nexus_engine::PendingAppend;
-use nexus_protocol::{Append, AppendError};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use nexus_protocol::{Append, AppendError, Appended, CorrelationId, TraceContext};
+use tracing::Span;
 
 use super::Access;
+use super::observe::Scope;
 use crate::guard::Action;
+use crate::telemetry::{self, Operation, relaxed};
 
 impl Access {
-    /// Submits an append; its answer may be awaited or waited for. Durable when it is answered.
+    /// Submits an append; its answer may be awaited or waited for. Durable when it is answered. Events
+    /// that name no trace become part of that of the request, if it has one.
     ///
     /// # Errors
     /// When the principal may not append.
-    pub fn append(&self, append: Append) -> Result<PendingAppend, AppendError> {
-        let namespace = self.guard(Action::Append)?;
-        Ok(namespace.append_on_behalf_of(self.principal.keys(), append))
+    pub fn append(&self, mut append: Append) -> Result<PendingAppend, AppendError> {
+        let started = Instant::now();
+        let telling = Telling::of(&append, self.trace);
+        let namespace =
+            self.guard::<AppendError>(Operation::Append, Action::Append, telling.trace)?;
+        if let Some(trace) = self.trace {
+            let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
+            events.for_each(|event| event.trace = event.trace.or(Some(trace)));
+        }
+        let scope = Arc::clone(&self.scope);
+        let span = scope.telemetry.span(Operation::Append, &scope.namespace, telling.trace);
+        relaxed::add(&scope.telemetry.metrics().appends_in_flight, 1);
+        let principal = self.scope.principal.keys();
+        let inner = span.in_scope(|| namespace.append_on_behalf_of(principal, append));
+        Ok(PendingAppend { inner, under_way: UnderWay { scope, started, telling, span } })
     }
 
     /// Whether the principal may append: asked before anything of an append is looked at.
@@ -21,7 +41,154 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_append(&self) -> Result<(), AppendError> {
-        self.guard(Action::Append)?;
-        Ok(())
+        self.guard(Operation::Append, Action::Append, self.trace).map(|_| ())
+    }
+}
+
+/// An append under way. It was submitted when it was made: dropping it does not cancel it. Only where
+/// the queue was full is it given up when it is dropped before it got a place: await it then.
+#[must_use = "the append is under way, but its answer says whether it happened"]
+#[derive(Debug)]
+pub struct PendingAppend {
+    inner: nexus_engine::PendingAppend,
+    under_way: UnderWay,
+}
+
+impl PendingAppend {
+    /// Whether it has its place among all other appends: only while the queue is full it has none, and
+    /// what is submitted later may overtake it.
+    pub fn is_placed(&self) -> bool {
+        self.inner.is_placed()
+    }
+
+    /// Blocks until the append is answered; writes and syncs in this thread when nobody else does.
+    ///
+    /// # Errors
+    /// As [`AppendError`] says.
+    pub fn wait(self) -> Result<Appended, AppendError> {
+        let Self { inner, under_way } = self;
+        let answer = inner.wait();
+        under_way.answered(&answer);
+        answer
+    }
+}
+
+impl Future for PendingAppend {
+    type Output = Result<Appended, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = Pin::new(&mut self.inner).poll(context);
+        if let Poll::Ready(answer) = &answer {
+            self.under_way.answered(answer);
+        }
+        answer
+    }
+}
+
+/// An append that is counted as under way.
+#[derive(Debug)]
+struct UnderWay {
+    scope: Arc<Scope>,
+    started: Instant,
+    telling: Telling,
+    span: Span,
+}
+
+impl UnderWay {
+    fn answered(&self, answer: &Result<Appended, AppendError>) {
+        let (telling, telemetry) = (&self.telling, &self.scope.telemetry);
+        let metrics = telemetry.metrics();
+        metrics.appends.record(self.started.elapsed());
+        match answer {
+            Ok(appended) if appended.replayed => {}
+            Ok(_) => {
+                relaxed::add(&metrics.appended_events, telling.events);
+                relaxed::add(&metrics.appended_bytes, telling.bytes);
+            }
+            Err(error) => {
+                let context = telemetry::Context {
+                    stream: telling.stream.as_str(),
+                    correlation_id: telling.correlation_id,
+                    trace: telling.trace,
+                    ..self.scope.context(Operation::Append)
+                };
+                self.span.in_scope(|| telemetry.log_error(&context, error));
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        relaxed::take(&self.scope.telemetry.metrics().appends_in_flight, 1);
+    }
+}
+
+/// What is kept of an append for telling how it ended. Nothing is put on the heap: the names of most
+/// streams fit here, and a longer one is cut in the log.
+#[derive(Clone, Copy, Debug)]
+struct Telling {
+    stream: ShortName,
+    correlation_id: Option<CorrelationId>,
+    trace: Option<TraceContext>,
+    events: u64,
+    /// Of data and metadata.
+    bytes: u64,
+}
+
+impl Telling {
+    fn of(append: &Append, trace: Option<TraceContext>) -> Self {
+        let mut events = append.streams.iter().flat_map(|stream| &stream.events);
+        let first = events.next();
+        let size = |bytes: u64, event: &nexus_protocol::EventData| {
+            bytes + event.data.len() as u64 + event.metadata.len() as u64
+        };
+        Self {
+            stream: ShortName::of(append.streams.first().map_or("", |stream| &stream.stream)),
+            correlation_id: first.and_then(|event| event.correlation_id),
+            trace: trace.or(first.and_then(|event| event.trace)),
+            events: append.event_count() as u64,
+            bytes: first.into_iter().chain(events).fold(0, size),
+        }
+    }
+}
+
+/// The beginning of a name.
+#[derive(Clone, Copy, Debug)]
+struct ShortName {
+    bytes: [u8; 63],
+    length: u8,
+}
+
+impl ShortName {
+    fn of(name: &str) -> Self {
+        let mut bytes = [0; 63];
+        let end = name.floor_char_boundary(bytes.len());
+        bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
+        Self { bytes, length: u8::try_from(end).expect("63 at most") }
+    }
+
+    /// The name; `None`: there was none.
+    fn as_str(&self) -> Option<&str> {
+        let name =
+            str::from_utf8(&self.bytes[..self.length.into()]).expect("cut between characters");
+        Some(name).filter(|name| !name.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        for (name, kept) in [
+            ("", None),
+            ("order-1", Some("order-1".to_owned())),
+            (&*"ä".repeat(40), Some("ä".repeat(31))),
+            (&*"x".repeat(64), Some("x".repeat(63))),
+        ] {
+            assert_eq!(ShortName::of(name).as_str(), kept.as_deref());
+        }
     }
 }

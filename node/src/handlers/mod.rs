@@ -2,7 +2,9 @@
 
 mod append;
 mod events;
+mod metrics;
 mod namespaces;
+mod observe;
 mod read;
 mod snapshots;
 mod stats;
@@ -13,26 +15,40 @@ mod tokens;
 use std::sync::Arc;
 
 use nexus_engine::Namespace;
-use nexus_protocol::ReadError;
+use nexus_protocol::TraceContext;
 
+pub use append::PendingAppend;
+pub use read::{Events, EventsIter, Subscription};
 pub use store::{Reads, Watch};
 pub use tokens::FirstTokenError;
 
 use crate::guard::{Action, Decision, Refusal};
 use crate::node::Node;
 use crate::principal::Principal;
+use observe::Scope;
 
 /// One namespace, as one principal may use it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Access {
     node: Node,
     namespace: Namespace,
-    principal: Arc<Principal>,
+    scope: Arc<Scope>,
+    trace: Option<TraceContext>,
 }
 
 impl Access {
     pub(crate) fn new(node: Node, namespace: Namespace, principal: Arc<Principal>) -> Self {
-        Self { node, namespace, principal }
+        let (telemetry, name) = (Arc::clone(node.telemetry()), namespace.name().to_owned());
+        let scope = Arc::new(Scope { telemetry, namespace: name, principal });
+        Self { node, namespace, scope, trace: None }
+    }
+
+    /// The same for a request that is part of a trace: what is logged names it, and events that name
+    /// none are stored as part of it, so that their readers can go on with it.
+    #[must_use]
+    pub fn traced(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// The namespace's name.
@@ -40,23 +56,19 @@ impl Access {
         self.namespace.name()
     }
 
+    /// The same for the namespace that has this name now, where the one this is of was deleted and
+    /// another made since: for what goes on for long.
+    pub fn anew(&self) -> Option<Self> {
+        if !self.namespace.is_deleted() {
+            return None;
+        }
+        let anew = self.node.access(Arc::clone(&self.scope.principal), self.namespace()).ok();
+        anew.map(|anew| anew.traced(self.trace))
+    }
+
     /// Who uses it.
     pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    fn guard(&self, action: Action) -> Result<&Namespace, Refusal> {
-        self.node.guard(&self.principal, action, self.namespace.name())?;
-        Ok(&self.namespace)
-    }
-
-    /// Whether who uses it is still let in: asked again and again by what goes on for long.
-    ///
-    /// # Errors
-    /// When its token is revoked or has ended, or it may not read any more.
-    pub fn may_still_read(&self) -> Result<(), ReadError> {
-        self.guard(Action::Read)?;
-        Ok(())
+        &self.scope.principal
     }
 }
 

@@ -1,10 +1,20 @@
 //! To read, once or as it comes.
 
-use nexus_engine::{Events, Subscription};
-use nexus_protocol::{Read, ReadError, Subscribe};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+use nexus_protocol::{
+    Explain, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem, TraceContext,
+};
+use tracing::Span;
 
 use super::Access;
+use super::observe::Scope;
 use crate::guard::Action;
+use crate::telemetry::{self, Operation, relaxed};
 
 impl Access {
     /// Reads events. Sees everything that was acknowledged before.
@@ -12,7 +22,12 @@ impl Access {
     /// # Errors
     /// When the principal may not read.
     pub fn read(&self, read: Read) -> Result<Events, ReadError> {
-        Ok(self.guard(Action::Read)?.read(read))
+        let started = Instant::now();
+        let namespace = self.guard::<ReadError>(Operation::Read, Action::Read, self.trace)?;
+        let reading = self.reading(Operation::Read, read.stream.clone());
+        let span = self.scope.telemetry.span(Operation::Read, &self.scope.namespace, self.trace);
+        let inner = span.in_scope(|| namespace.read(read).into_iter());
+        Ok(Events { inner, reading, started, _span: span })
     }
 
     /// Delivers what is there and what comes.
@@ -20,6 +35,198 @@ impl Access {
     /// # Errors
     /// When the principal may not read.
     pub fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, ReadError> {
-        Ok(self.guard(Action::Read)?.subscribe(subscribe))
+        let namespace = self.guard::<ReadError>(Operation::Subscribe, Action::Read, self.trace)?;
+        let reading = self.reading(Operation::Subscribe, subscribe.stream.clone());
+        let span =
+            self.scope.telemetry.span(Operation::Subscribe, &self.scope.namespace, self.trace);
+        relaxed::add(&self.scope.telemetry.metrics().subscriptions, 1);
+        let inner = span.in_scope(|| namespace.subscribe(subscribe));
+        Ok(Subscription { inner, reading })
+    }
+
+    /// Whether who uses it is still let in: asked again and again by what goes on for long.
+    ///
+    /// # Errors
+    /// When its token is revoked or has ended, or it may not read any more.
+    pub fn may_still_read(&self) -> Result<(), ReadError> {
+        self.guard(Operation::Subscribe, Action::Read, self.trace).map(|_| ())
+    }
+
+    fn reading(&self, operation: Operation, stream: Option<String>) -> Reading {
+        let (scope, trace) = (Arc::clone(&self.scope), self.trace);
+        Reading { scope, operation, stream, trace, events: 0, bytes: 0 }
+    }
+}
+
+/// So many events are counted at a time.
+const COUNTED_TOGETHER: u64 = 256;
+
+/// What is told about a reader.
+#[derive(Debug)]
+struct Reading {
+    scope: Arc<Scope>,
+    operation: Operation,
+    stream: Option<String>,
+    trace: Option<TraceContext>,
+    /// Given to the reader, and not counted yet.
+    events: u64,
+    bytes: u64,
+}
+
+impl Reading {
+    fn took(&mut self, item: &Result<RecordedEvent, ReadError>) {
+        match item {
+            Ok(event) => self.took_event(event),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn took_event(&mut self, event: &RecordedEvent) {
+        self.events += 1;
+        self.bytes += (event.data().len() + event.metadata().len()) as u64;
+        if self.events >= COUNTED_TOGETHER {
+            self.count();
+        }
+    }
+
+    fn failed(&self, error: &ReadError) {
+        let stream = self.stream.as_deref();
+        let context = self.scope.context(self.operation);
+        let context = telemetry::Context { stream, trace: self.trace, ..context };
+        self.scope.telemetry.log_error(&context, error);
+    }
+
+    fn count(&mut self) {
+        if self.events > 0 {
+            let metrics = self.scope.telemetry.metrics();
+            relaxed::add(&metrics.read_events, std::mem::take(&mut self.events));
+            relaxed::add(&metrics.read_bytes, std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.count();
+    }
+}
+
+/// The events of a read. A stream, which is always ready; or iterate over it.
+#[derive(Debug)]
+pub struct Events {
+    inner: nexus_engine::EventsIter,
+    reading: Reading,
+    started: Instant,
+    /// Ends with the read.
+    _span: Span,
+}
+
+impl Events {
+    /// What was looked at so far.
+    pub fn explain(&self) -> Explain {
+        self.inner.explain()
+    }
+
+    fn next_event(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
+        let item = self.inner.next()?;
+        self.reading.took(&item);
+        Some(item)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.reading.scope.telemetry.metrics().ended(Operation::Read, self.started.elapsed());
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.next_event())
+    }
+}
+
+impl IntoIterator for Events {
+    type Item = Result<RecordedEvent, ReadError>;
+    type IntoIter = EventsIter;
+
+    fn into_iter(self) -> EventsIter {
+        EventsIter(self)
+    }
+}
+
+/// The events of a read, one after the other.
+#[derive(Debug)]
+pub struct EventsIter(Events);
+
+impl EventsIter {
+    /// What was looked at so far.
+    pub fn explain(&self) -> Explain {
+        self.0.explain()
+    }
+}
+
+impl Iterator for EventsIter {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next_event()
+    }
+}
+
+/// Events as they come, and the markers between them. It never ends by itself.
+#[derive(Debug)]
+pub struct Subscription {
+    inner: nexus_engine::Subscription,
+    reading: Reading,
+}
+
+impl Subscription {
+    /// The next item if there is one now.
+    pub fn try_next(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
+        let item = self.inner.try_next();
+        self.took(item.as_ref());
+        item
+    }
+
+    /// The next item, waiting for it at most for `timeout`; `None` when the time is up. What is there
+    /// already is looked at in any case.
+    pub fn next_blocking(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> Option<Result<SubscriptionItem, ReadError>> {
+        let item = self.inner.next_blocking(timeout);
+        self.took(item.as_ref());
+        item
+    }
+
+    fn took(&mut self, item: Option<&Result<SubscriptionItem, ReadError>>) {
+        match item {
+            Some(Ok(SubscriptionItem::Event(event))) => self.reading.took_event(event),
+            Some(Err(error)) => self.reading.failed(error),
+            // Nothing more for now, or a marker: whoever looks at the counts sees all that was given.
+            Some(Ok(_)) | None => self.reading.count(),
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<SubscriptionItem, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = Pin::new(&mut self.inner).poll_next(context);
+        match &polled {
+            Poll::Ready(item) => self.took(item.as_ref()),
+            Poll::Pending => self.reading.count(),
+        }
+        polled
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        relaxed::take(&self.reading.scope.telemetry.metrics().subscriptions, 1);
     }
 }

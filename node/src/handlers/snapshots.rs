@@ -6,6 +6,7 @@ use nexus_protocol::{
 
 use super::Access;
 use crate::guard::Action;
+use crate::telemetry::Operation;
 
 impl Access {
     /// Keeps a snapshot. Blocks until that is durable.
@@ -13,7 +14,10 @@ impl Access {
     /// # Errors
     /// When the principal may not append; as an append's.
     pub fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
-        self.guard(Action::Append)?.save_snapshot(snapshot)
+        let stream = snapshot.stream.clone();
+        self.observe(Operation::SaveSnapshot, Action::Append, Some(stream.as_str()), |namespace| {
+            namespace.save_snapshot(snapshot)
+        })
     }
 
     /// Loads a snapshot that this fold made; one that another fold made is a miss. Blocks on the disk.
@@ -26,7 +30,9 @@ impl Access {
         at: SnapshotAt,
         fold: FoldIdentity,
     ) -> Result<Option<Snapshot>, ReadError> {
-        self.guard(Action::Read)?.load_snapshot(stream, at, fold)
+        self.observe(Operation::LoadSnapshot, Action::Read, Some(stream), |namespace| {
+            namespace.load_snapshot(stream, at, fold)
+        })
     }
 
     /// The snapshots that are kept of a stream, by ascending revision. Blocks on the disk.
@@ -34,6 +40,8 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or it is not a stream's name.
     pub fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
-        self.guard(Action::Inspect)?.list_snapshots(stream)
+        self.observe(Operation::Snapshots, Action::Inspect, Some(stream), |namespace| {
+            namespace.list_snapshots(stream)
+        })
     }
 }

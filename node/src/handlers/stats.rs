@@ -4,6 +4,7 @@ use nexus_protocol::{ReadError, Stats};
 
 use super::Access;
 use crate::guard::Action;
+use crate::telemetry::Operation;
 
 impl Access {
     /// How much there is.
@@ -11,6 +12,6 @@ impl Access {
     /// # Errors
     /// When the principal may not monitor.
     pub fn stats(&self) -> Result<Stats, ReadError> {
-        Ok(self.guard(Action::Monitor)?.stats())
+        self.observe(Operation::Stats, Action::Monitor, None, |namespace| Ok(namespace.stats()))
     }
 }

@@ -4,14 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use nexus_engine::{Events, Subscription};
 use nexus_protocol::{
     Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head, Read,
     ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, StreamChange, StreamInfo,
     Subscribe, SubscriptionItem,
 };
 
-use super::Access;
+use super::{Access, Events, Subscription};
 
 /// A stream, or why there is none.
 #[derive(Debug)]

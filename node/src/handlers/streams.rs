@@ -6,6 +6,7 @@ use nexus_protocol::{
 
 use super::Access;
 use crate::guard::Action;
+use crate::telemetry::Operation;
 
 impl Access {
     /// What is known of a stream; of one that never was, that it is missing.
@@ -13,7 +14,9 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or it is not a stream's name.
     pub fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
-        self.guard(Action::Inspect)?.stream_info(stream)
+        self.observe(Operation::Stream, Action::Inspect, Some(stream), |namespace| {
+            namespace.stream_info(stream)
+        })
     }
 
     /// Streams by name.
@@ -21,7 +24,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect.
     pub fn streams(&self, list: &StreamList) -> Result<Vec<StreamInfo>, ReadError> {
-        self.guard(Action::Inspect)?.streams(list)
+        self.observe(Operation::Streams, Action::Inspect, None, |namespace| namespace.streams(list))
     }
 
     /// Whether the principal may change streams: asked before anything of a change is looked at.
@@ -29,8 +32,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_manage_streams(&self) -> Result<(), AppendError> {
-        self.guard(Action::ManageStreams)?;
-        Ok(())
+        self.guard(Operation::SetStream, Action::ManageStreams, self.trace).map(|_| ())
     }
 
     /// Changes a stream's limits. Blocks until that is durable.
@@ -42,7 +44,9 @@ impl Access {
         stream: &str,
         change: StreamChange,
     ) -> Result<StreamInfo, AppendError> {
-        self.guard(Action::ManageStreams)?.set_stream(stream, change)
+        self.observe(Operation::SetStream, Action::ManageStreams, Some(stream), |namespace| {
+            namespace.set_stream(stream, change)
+        })
     }
 
     /// Hides all events of a stream; a later append revives it, and revisions go on. Blocks until that
@@ -55,7 +59,9 @@ impl Access {
         stream: &str,
         expected: ExpectedRevision,
     ) -> Result<Appended, AppendError> {
-        self.guard(Action::ManageStreams)?.delete_stream(stream, expected)
+        self.observe(Operation::DeleteStream, Action::ManageStreams, Some(stream), |namespace| {
+            namespace.delete_stream(stream, expected)
+        })
     }
 
     /// Deletes a stream for good: its name can never be used again. Blocks until that is durable.
@@ -67,6 +73,8 @@ impl Access {
         stream: &str,
         expected: ExpectedRevision,
     ) -> Result<Appended, AppendError> {
-        self.guard(Action::ManageStreams)?.tombstone_stream(stream, expected)
+        self.observe(Operation::TombstoneStream, Action::ManageStreams, Some(stream), |namespace| {
+            namespace.tombstone_stream(stream, expected)
+        })
     }
 }

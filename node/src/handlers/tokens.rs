@@ -9,6 +9,7 @@ use crate::config::{self, ConfigError};
 use crate::guard::Action;
 use crate::node::Node;
 use crate::principal::{Principal, Role};
+use crate::telemetry::{Context, Operation};
 use crate::tokens::{Asked, NewToken, TokenInfo};
 
 impl Node {
@@ -24,9 +25,10 @@ impl Node {
         role: Role,
         ttl: Option<Duration>,
     ) -> Result<NewToken, AppendError> {
-        self.guard(principal, Action::ManageTokens, "")?;
         let asked = Asked { name, role, ttl };
-        let made = self.tokens().create::<AppendError>(principal, &asked, |_| Ok(()))?;
+        let context = Context::new(Operation::CreateToken, "", &principal.id);
+        let make = || self.tokens().create::<AppendError>(principal, &asked, |_| Ok(()));
+        let made = self.observe(principal, Action::ManageTokens, &context, make)?;
         tracing::info!(by = principal.id, id = made.info.id, name, %role, "a token was made");
         Ok(made)
     }
@@ -36,7 +38,8 @@ impl Node {
     /// # Errors
     /// When it may not.
     pub fn may_manage_tokens(&self, principal: &Principal) -> Result<(), AppendError> {
-        Ok(self.guard(principal, Action::ManageTokens, "")?)
+        let context = Context::new(Operation::CreateToken, "", &principal.id);
+        self.observe(principal, Action::ManageTokens, &context, || Ok(()))
     }
 
     /// Makes the first token of an administrator, and keeps it in the file `admin-token` of a directory,
@@ -65,8 +68,8 @@ impl Node {
     /// # Errors
     /// When the principal may not manage tokens.
     pub fn list_tokens(&self, principal: &Principal) -> Result<Vec<TokenInfo>, ReadError> {
-        self.guard(principal, Action::ManageTokens, "")?;
-        Ok(self.tokens().list())
+        let context = Context::new(Operation::Tokens, "", &principal.id);
+        self.observe(principal, Action::ManageTokens, &context, || Ok(self.tokens().list()))
     }
 
     /// Makes a token worthless, also for those who were let in with it. Blocks until that is durable.
@@ -74,11 +77,14 @@ impl Node {
     /// # Errors
     /// When the principal may not manage tokens, or there is none of that id; as an append's.
     pub fn revoke_token(&self, principal: &Principal, id: &str) -> Result<(), AppendError> {
-        self.guard(principal, Action::ManageTokens, "")?;
-        if !self.tokens().revoke(principal, id)? {
+        let context = Context::new(Operation::RevokeToken, "", &principal.id);
+        self.observe(principal, Action::ManageTokens, &context, || {
+            if self.tokens().revoke(principal, id)? {
+                return Ok(());
+            }
             let id: String = id.chars().take(64).collect();
-            return Err(AppendError::NotFound { what: format!("token {id:?}") });
-        }
+            Err(AppendError::NotFound { what: format!("token {id:?}") })
+        })?;
         tracing::info!(by = principal.id, id, "a token was revoked");
         Ok(())
     }

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::event::{EventData, JSON};
-use crate::ids::{CausationId, CorrelationId, EventId, SchemaId, TraceContext};
+use crate::ids::{CausationId, CorrelationId, EventId, SchemaId};
 use crate::record::RecordedEvent;
 use crate::time::Timestamp;
+use crate::trace::TraceContext;
 
 /// The JSON form of an event, as `api` documents name its fields. Data and metadata are JSON where
 /// they are valid JSON, byte for byte as stored, and base64 otherwise.
@@ -265,30 +266,7 @@ pub(super) fn bytes_of(
 }
 
 fn parse_trace(text: &str) -> Result<TraceContext, EventJsonError> {
-    let bad = || EventJsonError::Trace(text.chars().take(64).collect());
-    let mut parts = text.split('-');
-    let (Some("00"), Some(trace), Some(span), Some(flags), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(bad());
-    };
-    Ok(TraceContext {
-        trace_id: hex(trace).ok_or_else(bad)?,
-        span_id: hex(span).ok_or_else(bad)?,
-        flags: hex::<1>(flags).ok_or_else(bad)?[0],
-    })
-}
-
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(out)
+    text.parse().map_err(|_| EventJsonError::Trace(text.chars().take(64).collect()))
 }
 
 #[cfg(test)]

@@ -16,4 +16,4 @@ pub use append::{
 pub use event::{EventJson, EventJsonError, NewEventJson};
 pub use snapshot::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
 pub use stats::StatsJson;
-pub use stream::{StreamChangeJson, StreamInfoJson};
+pub use stream::{StreamChangeJson, StreamInfoJson, state_word};

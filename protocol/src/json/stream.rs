@@ -29,18 +29,26 @@ pub struct StreamInfoJson<'a> {
     pub max_age_s: Option<u64>,
     /// Events below this revision are hidden.
     pub truncate_before: Option<u64>,
+    /// Revision of the newest event of its `$meta-` stream; null: its limits were never set, and it was
+    /// never deleted.
+    pub meta_revision: Option<u64>,
+}
+
+/// What a stream is, in one word: `missing`, `active`, `deleted`, or `tombstoned`.
+pub fn state_word(state: StreamState) -> &'static str {
+    match state {
+        StreamState::Missing => "missing",
+        StreamState::At(_) => "active",
+        StreamState::Deleted(_) => "deleted",
+        StreamState::Tombstoned => "tombstoned",
+    }
 }
 
 impl<'a> From<&'a StreamInfo> for StreamInfoJson<'a> {
     fn from(info: &'a StreamInfo) -> Self {
         Self {
             stream: info.stream.as_str(),
-            state: match info.state {
-                StreamState::Missing => "missing",
-                StreamState::At(_) => "active",
-                StreamState::Deleted(_) => "deleted",
-                StreamState::Tombstoned => "tombstoned",
-            },
+            state: state_word(info.state),
             head_revision: info.state.head().map(Revision::get),
             first_revision: info.floor.get(),
             events: info.event_count(),
@@ -48,6 +56,7 @@ impl<'a> From<&'a StreamInfo> for StreamInfoJson<'a> {
             max_count: info.limits.max_count,
             max_age_s: info.limits.max_age_s,
             truncate_before: info.limits.truncate_before.map(Revision::get),
+            meta_revision: info.meta_revision.map(Revision::get),
         }
     }
 }

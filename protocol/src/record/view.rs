@@ -8,10 +8,11 @@ use super::{
     CAUSATION_ID, CORRELATION_ID, FIXED_BYTES, FLAGS_KNOWN, OCCURRED_AT, PLACEMENT_BYTES,
     RECORD_BYTES_MIN, TRACE, TRACE_BYTES, VERSION, check_extensions,
 };
-use crate::ids::{CausationId, CorrelationId, EventId, Position, Revision, SchemaId, TraceContext};
+use crate::ids::{CausationId, CorrelationId, EventId, Position, Revision, SchemaId};
 use crate::limits::RECORD_BYTES_MAX;
 use crate::names;
 use crate::time::Timestamp;
+use crate::trace::TraceContext;
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -150,6 +150,8 @@ pub enum Operation {
         /// Which one.
         id: String,
     },
+    /// Deletes the namespace that the stream was opened with, for good.
+    DeleteNamespace,
 }
 
 /// A token, but for its secret.

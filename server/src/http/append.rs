@@ -69,10 +69,15 @@ pub(crate) async fn to_stream(mut call: Call) -> Result<Response, Problem> {
 pub(crate) async fn to_streams(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
     access.may_append()?;
+    let key = call.header(&IDEMPOTENCY_KEY)?.map(str::to_owned);
     if call.content_type(&[JSON, NDJSON])? == NDJSON {
+        if key.is_some() {
+            let detail = "header `Idempotency-Key` is of one append: of many, each line has its own \
+                          `idempotency_key`";
+            return Err(Problem::invalid(detail));
+        }
         return super::bulk::run(call, access);
     }
-    let key = call.header(&IDEMPOTENCY_KEY)?.map(str::to_owned);
     let received = call.receive().await?;
     let (mut append, received) = parsed(received, JSON, |received, _| append(received)).await?;
     if let Some(key) = key {
@@ -156,7 +161,7 @@ pub(crate) fn expected(call: &Call) -> Result<ExpectedRevision, Problem> {
 /// The appends of a request, one a line.
 pub(crate) fn lines(call: &mut Call) -> Lines {
     let memory = call.http.door.memory.clone();
-    Lines::new(call.take_body(), call.http.limits.body_bytes_max, memory)
+    Lines::new(call.take_body(), &call.http.limits, memory)
 }
 
 /// How one of many appends is answered.

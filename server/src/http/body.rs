@@ -8,13 +8,11 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use nexus_protocol::ErrorCode;
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::Problem;
-use crate::door::{Door, Memory};
+use crate::door::{Door, Held, Memory};
+use crate::options::HttpOptions;
 
-/// A body must be complete after so long, and each piece of one without end: memory is held for it.
-const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a request waits for memory.
 const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// A body whose length is not said takes memory in such steps.
@@ -24,7 +22,7 @@ const STEP_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    memory: Vec<OwnedSemaphorePermit>,
+    memory: Vec<Held>,
 }
 
 impl Received {
@@ -40,11 +38,10 @@ impl Received {
     }
 }
 
-fn too_slow() -> Problem {
-    let seconds = BODY_TIME_MAX.as_secs();
+fn too_slow(limit: Duration) -> Problem {
     Problem::new(
         ErrorCode::TOO_SLOW,
-        format!("the body was not complete after {seconds} s: send it faster, or split it"),
+        format!("the body was not complete after {limit:?}: send it faster, or split it"),
     )
 }
 
@@ -52,9 +49,10 @@ fn too_slow() -> Problem {
 pub(crate) async fn receive(
     body: Body,
     headers: &HeaderMap,
-    bytes_max: usize,
+    limits: &HttpOptions,
     door: &Door,
 ) -> Result<Received, Problem> {
+    let (bytes_max, time_max) = (limits.body_bytes_max, limits.body_time);
     let said = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     if said.is_some_and(|said: usize| said > bytes_max) {
         return Err(Problem::too_large(bytes_max));
@@ -94,7 +92,7 @@ pub(crate) async fn receive(
         };
         Ok(())
     };
-    tokio::time::timeout(BODY_TIME_MAX, all).await.map_err(|_| too_slow())??;
+    tokio::time::timeout(time_max, all).await.map_err(|_| too_slow(time_max))??;
     Ok(received)
 }
 
@@ -124,16 +122,26 @@ pub(crate) struct Lines {
     /// Bytes of `begun` that were looked at and have no line end.
     looked_at: usize,
     bytes_max: usize,
+    /// Each piece comes within so long.
+    time_max: Duration,
     ended: bool,
     memory: Memory,
     /// What is counted for `begun`, where that is long.
-    counted: Option<(usize, OwnedSemaphorePermit)>,
+    counted: Option<(usize, Held)>,
 }
 
 impl Lines {
-    pub(crate) fn new(body: Body, bytes_max: usize, memory: Memory) -> Self {
-        let begun = BytesMut::new();
-        Self { body, begun, looked_at: 0, bytes_max, ended: false, memory, counted: None }
+    pub(crate) fn new(body: Body, limits: &HttpOptions, memory: Memory) -> Self {
+        Self {
+            body,
+            begun: BytesMut::new(),
+            looked_at: 0,
+            bytes_max: limits.body_bytes_max,
+            time_max: limits.body_time,
+            ended: false,
+            memory,
+            counted: None,
+        }
     }
 
     /// Counts the memory of a long line.
@@ -164,8 +172,8 @@ impl Lines {
             if self.begun.len() > self.bytes_max {
                 return Err(Problem::too_large(self.bytes_max));
             }
-            let piece = tokio::time::timeout(BODY_TIME_MAX, next(&mut self.body)).await;
-            match piece.map_err(|_| too_slow())?? {
+            let piece = tokio::time::timeout(self.time_max, next(&mut self.body)).await;
+            match piece.map_err(|_| too_slow(self.time_max))?? {
                 Some(piece) => {
                     self.begun.extend_from_slice(&piece);
                     self.count()?;
@@ -198,7 +206,15 @@ mod tests {
     fn lines(text: &'static str, bytes_max: usize) -> (Vec<Bytes>, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut lines = Lines::new(Body::from(text), bytes_max, Memory::new(1 << 20));
+            let limits = HttpOptions { body_bytes_max: bytes_max, ..HttpOptions::default() };
+            let mut lines = Lines::new(
+                Body::from(text),
+                &limits,
+                Memory::new(
+                    1 << 20,
+                    nexus_node::Node::over(nexus_node::Engine::in_memory()).unwrap().telemetry(),
+                ),
+            );
             let mut found = Vec::new();
             loop {
                 match lines.next().await {

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nexus_node::{Access, Node, Principal};
-use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName};
+use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName, TraceContext};
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -20,6 +20,8 @@ use super::{Http, body};
 pub(crate) const JSON: &str = "application/json";
 /// The media type of a JSON value a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The media type of text.
+pub(crate) const PLAIN: &str = "text/plain";
 /// The media type of server-sent events.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
@@ -42,6 +44,36 @@ fn shown(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 
+/// The parameters of a query. What is not percent-encoded as it should be is refused: nobody can tell
+/// what it was meant to be.
+fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
+    let bad = || Problem::invalid("the query is not percent-encoded UTF-8");
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let decoded = |text: &str| decoded(&text.replace('+', " ")).ok_or_else(bad);
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decoded(name)?, decoded(value)?))
+        })
+        .collect()
+}
+
+/// Takes percent-encoding off; `None`: it is not, or what is left is not UTF-8.
+pub(crate) fn decoded(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
 impl Call {
     /// A request to a route. Refused where the query asks for what the route does not have: a parameter
     /// that is misspelt would be lost otherwise.
@@ -54,8 +86,7 @@ impl Call {
     ) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
-        let query: Vec<(String, String)> =
-            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let query = query_pairs(query)?;
         for (index, (name, _)) in query.iter().enumerate() {
             let Some(known) = route.query_parameters().find(|known| known.name == name) else {
                 let names: Vec<_> = route.query_parameters().map(|known| known.name).collect();
@@ -86,7 +117,10 @@ impl Call {
 
     /// The namespace, as who asks may use it.
     pub(crate) fn access(&self) -> Result<Access, Problem> {
-        Ok(self.node().access(Arc::clone(&self.principal), self.namespace())?)
+        let access = self.node().access(Arc::clone(&self.principal), self.namespace())?;
+        let name = HeaderName::from_static("traceparent");
+        let trace = self.parts.headers.get(name).and_then(|trace| trace.to_str().ok());
+        Ok(access.traced(trace.and_then(TraceContext::of_request)))
     }
 
     /// A piece of the path.
@@ -165,7 +199,12 @@ impl Call {
 
     /// A header as text.
     pub(crate) fn header(&self, name: &HeaderName) -> Result<Option<&str>, Problem> {
-        let Some(value) = self.parts.headers.get(name) else { return Ok(None) };
+        let mut values = self.parts.headers.get_all(name).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            let detail = format!("header `{name}` is given twice: leave one out");
+            return Err(Problem::invalid(detail));
+        }
         match value.to_str() {
             Ok(text) => Ok(Some(text.trim())),
             Err(_) => Err(Problem::invalid(format!("header `{name}` is not text"))),
@@ -207,8 +246,7 @@ impl Call {
     /// Receives the body.
     pub(crate) async fn receive(&mut self) -> Result<body::Received, Problem> {
         let body = self.take_body();
-        body::receive(body, &self.parts.headers, self.http.limits.body_bytes_max, &self.http.door)
-            .await
+        body::receive(body, &self.parts.headers, &self.http.limits, &self.http.door).await
     }
 
     /// The body, to be received piece by piece.
@@ -233,4 +271,29 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 /// Does what may wait for a disk, on a thread where that holds up nobody.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("a handler does not panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_badly_encoded_is_refused() {
+        for (text, wanted) in [
+            ("", Some("")),
+            ("a%2fb%2Fc", Some("a/b/c")),
+            ("stra%C3%9Fe", Some("straße")),
+            ("%", None),
+            ("%2", None),
+            ("%zz", None),
+            ("%+1", None),
+            ("%ff", None),
+        ] {
+            assert_eq!(decoded(text).as_deref(), wanted, "{text}");
+        }
+        let pairs = query_pairs("a=1&&b=x+y%26&c").unwrap();
+        let wanted = [("a", "1"), ("b", "x y&"), ("c", "")];
+        assert_eq!(pairs, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(query_pairs("a=%f").is_err());
+    }
 }

@@ -8,8 +8,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use nexus_node::{Access, EventsIter};
 use nexus_protocol::{
-    Direction, ErrorCode, EventId, EventJson, From, Lineage, Position, Read, ReadError,
-    RecordedEvent, Revision, Start, StreamState, Subscribe, SubscriptionItem, Timestamp,
+    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, RecordedEvent,
+    Revision, Start, StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
 };
 use serde::Serialize;
 
@@ -17,6 +17,7 @@ use super::append::etag;
 use super::call::{Call, EVENT_STREAM, NDJSON, blocking, json};
 use super::chunks;
 use super::problem::Problem;
+use super::routes::FOLLOW;
 use super::sse;
 use crate::feed::Feed;
 
@@ -65,17 +66,19 @@ struct Page {
 /// `GET /v1/streams/{stream}/events`
 pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    let stream = call.path("stream").to_owned();
+    let stream = StreamName::new(call.path("stream"))?.as_str().to_owned();
     let mut read = Read::stream(&stream).filter(call.filter()?);
     read.direction = direction(&call)?;
     read.as_of = call.parsed("as_of")?;
-    if let Some(revision) = call.parsed("from")? {
-        read.from = From::Revision(Revision::new(revision));
-    }
+    let lineage = access.head()?.lineage;
+    read.from = from(&call, lineage)?;
     if call.wants(EVENT_STREAM) {
-        return follow_stream(&call, access, read).await;
+        return follow_stream(&call, access, read, lineage).await;
     }
+    only_followed(&call)?;
     if call.wants(NDJSON) {
+        let asked = access.clone();
+        check_there(&blocking(move || asked.stream_info(&stream)).await?)?;
         return lines(&call, access, read).await;
     }
     let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
@@ -84,10 +87,7 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         Ok((page, access.stream_info(&stream)?))
     })
     .await?;
-    if info.state == StreamState::Missing {
-        let stream = info.stream.as_str();
-        return Err(ReadError::NotFound { what: format!("stream {stream:?}") }.into());
-    }
+    check_there(&info)?;
     let head_revision = info.state.head().map(Revision::get);
     let next = page.next.as_ref().map(|event| event.revision().get());
     let answer = StreamPage { events: raw(&page.events), next, head_revision };
@@ -98,6 +98,15 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
     Ok(response)
 }
 
+/// Refuses what never had an event.
+fn check_there(info: &StreamInfo) -> Result<(), ReadError> {
+    if info.state == StreamState::Missing {
+        let stream = info.stream.as_str();
+        return Err(ReadError::NotFound { what: format!("stream {stream:?}") });
+    }
+    Ok(())
+}
+
 /// `GET /v1/events`
 pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
@@ -106,18 +115,11 @@ pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
     read.as_of = call.parsed("as_of")?;
     read.system = call.flag("system")?;
     let lineage = access.head()?.lineage;
-    if let Some(text) = call.text("from_position") {
-        read.from = From::Position(position("query parameter `from_position`", text, lineage)?);
-    }
-    if let Some(time) = call.parsed::<Timestamp>("from_time")? {
-        if read.from != From::Start {
-            return Err(Problem::invalid("`from_position` and `from_time`: leave one out"));
-        }
-        read.from = From::Time(time);
-    }
+    read.from = from(&call, lineage)?;
     if call.wants(EVENT_STREAM) {
         return follow_log(&call, access, &read, lineage);
     }
+    only_followed(&call)?;
     if call.wants(NDJSON) {
         return lines(&call, access, read).await;
     }
@@ -220,6 +222,33 @@ fn direction(call: &Call) -> Result<Direction, Problem> {
     }
 }
 
+/// Where a read begins.
+fn from(call: &Call, lineage: Lineage) -> Result<From, Problem> {
+    let revision = call.parsed("from")?.map(From::Revision);
+    let at = call.text("from_position");
+    let at =
+        at.map(|text| position("query parameter `from_position`", text, lineage)).transpose()?;
+    let time = call.parsed::<Timestamp>("from_time")?.map(From::Time);
+    let mut given = [revision, at.map(From::Position), time].into_iter().flatten();
+    let from = given.next().unwrap_or_default();
+    if given.next().is_some() {
+        let detail = "`from`, `from_position`, and `from_time`: leave all but one out";
+        return Err(Problem::invalid(detail));
+    }
+    Ok(from)
+}
+
+/// Refuses what only a stream of server-sent events has.
+fn only_followed(call: &Call) -> Result<(), Problem> {
+    match FOLLOW.iter().find(|parameter| call.text(parameter.name).is_some()) {
+        None => Ok(()),
+        Some(parameter) => Err(Problem::invalid(format!(
+            "query parameter `{}` goes with `Accept: {EVENT_STREAM}`: leave one out, or send both",
+            parameter.name
+        ))),
+    }
+}
+
 /// A place in the log, as `next` and the ids of server-sent events name it.
 pub(crate) fn token(lineage: Lineage, position: Position) -> String {
     format!("{lineage}-{position}")
@@ -319,16 +348,53 @@ fn gather(mut events: EventsIter) -> Gathered {
 }
 
 /// Where a client goes on that was here before.
-fn last_event_id(call: &Call, lineage: Lineage) -> Result<Option<Position>, Problem> {
+fn last_event_id(call: &Call, lineage: Lineage) -> Result<Option<Start>, Problem> {
     let name = axum::http::HeaderName::from_static("last-event-id");
-    let id = call.header(&name)?;
-    id.map(|id| position("header `Last-Event-ID`", id, lineage)).transpose()
+    let Some(id) = call.header(&name)? else { return Ok(None) };
+    if id == sse::id(lineage, None) {
+        // It has seen that there was nothing.
+        return Ok(Some(Start::Beginning));
+    }
+    Ok(Some(Start::After(position("header `Last-Event-ID`", id, lineage)?)))
+}
+
+/// Where a stream of server-sent events begins, and what else is asked of it.
+fn followed(call: &Call, read: &Read, lineage: Lineage) -> Result<Subscribe, Problem> {
+    check_follow(call, read)?;
+    let from_end = match call.text("start") {
+        None | Some("beginning") => false,
+        Some("end") => true,
+        Some(_) => {
+            return Err(Problem::invalid("query parameter `start` is not beginning or end"));
+        }
+    };
+    if call.text("start").is_some() && read.from != From::Start {
+        return Err(Problem::invalid("`start` and another place to begin: leave one out"));
+    }
+    let start = match (last_event_id(call, lineage)?, read.from) {
+        (Some(start), _) => start,
+        (None, From::Position(position)) => Start::At(position),
+        (None, _) if from_end => Start::End,
+        (None, _) => Start::Beginning,
+    };
+    let checkpoint_every = call.parsed("checkpoint_every")?.unwrap_or_default();
+    Ok(Subscribe {
+        stream: read.stream.clone(),
+        start,
+        filter: read.filter.clone(),
+        system: read.system,
+        checkpoint_every,
+    })
 }
 
 /// What cannot be asked of a read that goes on.
 fn check_follow(call: &Call, read: &Read) -> Result<(), Problem> {
     if read.direction == Direction::Backwards || read.as_of.is_some() {
         let detail = "what is to come has no past: leave out `direction` and `as_of`";
+        return Err(Problem::invalid(detail));
+    }
+    if let From::Time(_) = read.from {
+        let detail = "`from_time` and what is to come: read to find the position, then follow";
         return Err(Problem::invalid(detail));
     }
     if call.text("limit").is_some() || call.text("wait_ms").is_some() {
@@ -339,24 +405,26 @@ fn check_follow(call: &Call, read: &Read) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn follow_stream(call: &Call, access: Access, read: Read) -> Result<Response, Problem> {
-    check_follow(call, &read)?;
-    let lineage = access.head()?.lineage;
+async fn follow_stream(
+    call: &Call,
+    access: Access,
+    read: Read,
+    lineage: Lineage,
+) -> Result<Response, Problem> {
+    let mut subscribe = followed(call, &read, lineage)?;
     let mut from = None;
-    let start = match (last_event_id(call, lineage)?, read.from) {
-        (Some(last), _) => Start::After(last),
-        (None, From::Revision(revision)) => {
-            from = Some(revision);
-            let (access, read) = (access.clone(), read.clone().limit(1));
+    if let From::Revision(revision) = read.from {
+        // Who comes back before that revision was there still waits for it.
+        from = Some(revision);
+        if subscribe.start == Start::Beginning {
+            let (access, read) = (access.clone(), read.limit(1));
             let first = blocking(move || access.read(read)?.into_iter().next().transpose()).await?;
-            first.map_or(Start::Beginning, |event| Start::At(event.position()))
+            let first = first.map(|event| Start::At(event.position()));
+            subscribe.start = first.unwrap_or(Start::Beginning);
         }
-        (None, _) => Start::Beginning,
-    };
-    let subscribe =
-        Subscribe { stream: read.stream, start, filter: read.filter, ..Subscribe::default() };
+    }
     let feed = Feed::open(access, subscribe)?;
-    Ok(sse::answer(&call.http.door, feed, lineage, from))
+    Ok(sse::answer(&call.http, feed, lineage, from))
 }
 
 fn follow_log(
@@ -365,17 +433,6 @@ fn follow_log(
     read: &Read,
     lineage: Lineage,
 ) -> Result<Response, Problem> {
-    check_follow(call, read)?;
-    let start = match (last_event_id(call, lineage)?, read.from) {
-        (Some(last), _) => Start::After(last),
-        (None, From::Position(position)) => Start::At(position),
-        (None, From::Time(_)) => {
-            let detail = "`from_time` and what is to come: read to find the position, then follow";
-            return Err(Problem::new(ErrorCode::INVALID, detail));
-        }
-        (None, _) => Start::Beginning,
-    };
-    let filter = read.filter.clone();
-    let subscribe = Subscribe { start, filter, system: read.system, ..Subscribe::default() };
-    Ok(sse::answer(&call.http.door, Feed::open(access, subscribe)?, lineage, None))
+    let subscribe = followed(call, read, lineage)?;
+    Ok(sse::answer(&call.http, Feed::open(access, subscribe)?, lineage, None))
 }

@@ -1,10 +1,11 @@
 //! Whether the server is there, and what it offers.
 
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use nexus_node::telemetry::METRICS_CONTENT_TYPE;
 use serde::Serialize;
 
-use super::call::{Call, json};
+use super::call::{Call, blocking, json};
 use super::openapi;
 use super::problem::Problem;
 
@@ -29,6 +30,13 @@ pub(crate) async fn alive(_: Call) -> Result<Response, Problem> {
 /// ends, every request is refused.
 pub(crate) async fn ready(_: Call) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &HEALTH))
+}
+
+/// `GET /metrics`: for Prometheus.
+pub(crate) async fn metrics(call: Call) -> Result<Response, Problem> {
+    let node = call.node().clone();
+    let text = blocking(move || node.metrics_text(&call.principal)).await?;
+    Ok(([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], text).into_response())
 }
 
 /// `GET /openapi.json`

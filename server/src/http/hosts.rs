@@ -5,6 +5,8 @@
 //! elsewhere can reach it through a browser on this machine (DNS rebinding, or a form): it is known by
 //! the `Host` or the `Origin` that the browser sends.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -50,30 +52,48 @@ pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, StartError> 
     }))
 }
 
+/// Who may ask a server in dev mode besides this machine.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    pub(crate) dev: bool,
+    /// Pages that were allowed by name.
+    pub(crate) origins: Vec<String>,
+}
+
 /// Lets a request through, unless the server is in dev mode and a page from elsewhere asks.
-pub(crate) async fn check(dev: bool, request: Request, next: Next) -> Response {
-    if dev && let Err(detail) = is_local(&request) {
+pub(crate) async fn check(hosts: Arc<Hosts>, request: Request, next: Next) -> Response {
+    if hosts.dev
+        && let Err(detail) = hosts.is_local(&request)
+    {
         return Problem::new(ErrorCode::DENIED, detail).into_response();
     }
     next.run(request).await
 }
 
-fn is_local(request: &Request) -> Result<(), &'static str> {
-    let text = |name: HeaderName| request.headers().get(name).map(|it| it.to_str().unwrap_or(""));
-    // HTTP/2 has the host in the address.
-    let host = request.uri().authority().map(Authority::as_str).or_else(|| text(header::HOST));
-    if !host.is_some_and(is_loopback) {
-        return Err("a server in dev mode is asked by a name of this machine only: use 127.0.0.1");
+impl Hosts {
+    fn is_local(&self, request: &Request) -> Result<(), &'static str> {
+        let text =
+            |name: HeaderName| request.headers().get(name).map(|it| it.to_str().unwrap_or(""));
+        // HTTP/2 has the host in the address.
+        let host = request.uri().authority().map(Authority::as_str).or_else(|| text(header::HOST));
+        if !host.is_some_and(is_loopback) {
+            return Err(
+                "a server in dev mode is asked by a name of this machine only: use 127.0.0.1",
+            );
+        }
+        let origin = text(header::ORIGIN);
+        let of_loopback = |origin: &str| {
+            let uri = origin.parse::<Uri>().ok();
+            uri.and_then(|uri| uri.authority().cloned()).is_some_and(|it| is_loopback(it.as_str()))
+        };
+        let allowed =
+            |origin: &str| of_loopback(origin) || self.origins.iter().any(|it| it == origin);
+        if !origin.is_none_or(allowed) {
+            return Err("a server in dev mode is asked by pages of this machine only, and of \
+                        origins that it was told of");
+        }
+        Ok(())
     }
-    let origin = text(header::ORIGIN);
-    let of_loopback = |origin: &str| {
-        let uri = origin.parse::<Uri>().ok();
-        uri.and_then(|uri| uri.authority().cloned()).is_some_and(|it| is_loopback(it.as_str()))
-    };
-    if !origin.is_none_or(of_loopback) {
-        return Err("a server in dev mode is asked by pages of this machine only");
-    }
-    Ok(())
 }
 
 /// Whether a host, with or without a port, is a loopback address.

@@ -2,24 +2,24 @@
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use nexus_node::telemetry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::door::Door;
+use crate::options::HttpOptions;
 use crate::server::StartError;
 use crate::tls::ShownCertificate;
 
-/// A connection that has not agreed on TLS after so long is closed.
-const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
-/// A head that is not complete after so long ends its connection.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Fields of a head.
@@ -35,19 +35,35 @@ const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Bound {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    limits: Limits,
+}
+
+/// How long a connection may take to say something.
+#[derive(Clone, Copy)]
+struct Limits {
+    handshake_time: Duration,
+    head_time: Duration,
+}
+
+impl From<&HttpOptions> for Limits {
+    fn from(options: &HttpOptions) -> Self {
+        Self { handshake_time: options.handshake_time, head_time: options.head_time }
+    }
 }
 
 /// Binds the socket; without a certificate it speaks plain HTTP.
 pub(crate) fn bind(
     address: SocketAddr,
     certificate: Option<&Arc<ShownCertificate>>,
+    options: &HttpOptions,
 ) -> Result<Bound, StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = StdListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let listener = TcpListener::from_std(listener).map_err(failed)?;
     let config = certificate.map(|it| it.config(&[b"h2", b"http/1.1"])).transpose()?;
-    Ok(Bound { listener, tls: config.map(|config| TlsAcceptor::from(Arc::new(config))) })
+    let tls = config.map(|config| TlsAcceptor::from(Arc::new(config)));
+    Ok(Bound { listener, tls, limits: options.into() })
 }
 
 impl Bound {
@@ -58,7 +74,8 @@ impl Bound {
 
     /// Takes connections until it is dropped.
     pub(crate) async fn listen(self, router: Router, door: Arc<Door>) {
-        let builder = Arc::new(builder());
+        let limits = self.limits;
+        let builder = Arc::new(builder(limits));
         loop {
             let (stream, from) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -70,6 +87,7 @@ impl Bound {
                 }
             };
             let Ok(place) = Arc::clone(&door.connections).try_acquire_owned() else {
+                door.node.telemetry().connection_refused(telemetry::Door::Http);
                 tracing::debug!(%from, "a connection was refused: there are too many");
                 continue;
             };
@@ -78,19 +96,20 @@ impl Bound {
             let (router, tls) = (router.clone(), self.tls.clone());
             let (door, builder) = (Arc::clone(&door), Arc::clone(&builder));
             tokio::spawn(async move {
-                serve(stream, tls, &builder, router, &door).await;
+                let _open = door.node.telemetry().connection_opened(telemetry::Door::Http);
+                serve(stream, tls, limits, &builder, router, &door).await;
                 drop(place);
             });
         }
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(limits: Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
+        .header_read_timeout(limits.head_time)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(true);
@@ -107,14 +126,16 @@ fn builder() -> Builder<TokioExecutor> {
 async fn serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
+    limits: Limits,
     builder: &Builder<TokioExecutor>,
     router: Router,
     door: &Door,
 ) {
+    let head_time = limits.head_time;
     match tls {
-        None => requests(stream, builder, router, door).await,
-        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, builder, router, door).await,
+        None => requests(stream, head_time, builder, router, door).await,
+        Some(tls) => match tokio::time::timeout(limits.handshake_time, tls.accept(stream)).await {
+            Ok(Ok(stream)) => requests(stream, head_time, builder, router, door).await,
             Ok(Err(why)) => tracing::debug!(%why, "a connection did not agree on TLS"),
             Err(_) => tracing::debug!("a connection took too long to agree on TLS"),
         },
@@ -122,11 +143,21 @@ async fn serve(
 }
 
 /// Serves the requests of a connection, until it ends or the server does.
-async fn requests<S>(stream: S, builder: &Builder<TokioExecutor>, router: Router, door: &Door)
-where
+async fn requests<S>(
+    stream: S,
+    head_time: Duration,
+    builder: &Builder<TokioExecutor>,
+    router: Router,
+    door: &Door,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = TowerToHyperService::new(router);
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
     let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
@@ -136,8 +167,27 @@ where
             served.as_mut().graceful_shutdown();
             served.await
         }
+        // While it is open which version of HTTP comes, and in HTTP/2 between requests, no head is late.
+        () = never_asks(head_time, &asked) => {
+            served.as_mut().graceful_shutdown();
+            let ended = tokio::time::timeout(head_time, &mut served).await;
+            match ended {
+                Ok(ended) => ended,
+                // It asked in the last moment, and is answered.
+                Err(_) if asked.load(Ordering::Relaxed) => served.await,
+                Err(_) => return tracing::debug!("a connection never asked for anything"),
+            }
+        }
     };
     if let Err(why) = ended {
         tracing::debug!(%why, "a connection ended");
+    }
+}
+
+/// Waits until a connection has had its time and nothing was asked.
+async fn never_asks(head_time: Duration, asked: &AtomicBool) {
+    tokio::time::sleep(head_time).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }

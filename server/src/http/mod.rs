@@ -59,6 +59,7 @@ pub(crate) struct Http {
 /// When a configured origin is none.
 pub(crate) fn router(door: Arc<Door>, limits: HttpOptions) -> Result<Router, StartError> {
     let cors = hosts::cors(&limits.cors_origins)?;
+    let origins = limits.cors_origins.clone();
     let http = Arc::new(Http { door, limits });
     let mut router = Router::new();
     for route in routes::ROUTES {
@@ -66,7 +67,7 @@ pub(crate) fn router(door: Arc<Door>, limits: HttpOptions) -> Result<Router, Sta
     }
     router = pages::add(router);
     let compressed = DefaultPredicate::new().and(NotForContentType::const_new(call::NDJSON));
-    let dev = http.door.dev;
+    let hosts = Arc::new(hosts::Hosts { dev: http.door.dev, origins });
     let router = router
         .method_not_allowed_fallback(async || {
             let detail = "this method is not for this path: /openapi.json says which are";
@@ -77,7 +78,9 @@ pub(crate) fn router(door: Arc<Door>, limits: HttpOptions) -> Result<Router, Sta
             Problem::new(ErrorCode::NOT_FOUND, detail)
         })
         .layer(CompressionLayer::new().compress_when(compressed))
-        .layer(axum::middleware::from_fn(move |request, next| hosts::check(dev, request, next)));
+        .layer(axum::middleware::from_fn(move |request, next| {
+            hosts::check(Arc::clone(&hosts), request, next)
+        }));
     Ok(match cors {
         Some(cors) => router.layer(cors),
         None => router,
@@ -89,7 +92,11 @@ fn method_router(route: &'static Route, http: &Arc<Http>) -> MethodRouter {
     on(
         route.method.filter(),
         async move |path: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
-            serve(route, http, path, request).await.unwrap_or_else(IntoResponse::into_response)
+            let door = Arc::clone(&http.door);
+            serve(route, http, path, request).await.unwrap_or_else(|problem| {
+                problem.log(door.node.telemetry());
+                problem.into_response()
+            })
         },
     )
 }
@@ -110,7 +117,9 @@ async fn serve(
     if *http.door.closing.borrow() {
         return Err(Problem::new(ErrorCode::UNAVAILABLE, "the server is shutting down"));
     }
-    let path = path.map_err(|_| Problem::invalid("the path is not UTF-8"))?;
+    let bad_path = || Problem::invalid("the path is not percent-encoded UTF-8");
+    let path = path.map_err(|_| bad_path())?;
+    call::decoded(request.uri().path()).ok_or_else(bad_path)?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let limit = http.limits.request_time;
     let call = Call::new(http, Arc::new(principal), route, path, request)?;

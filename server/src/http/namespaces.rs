@@ -1,7 +1,7 @@
 //! To see and create namespaces, and to count what is in one.
 
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use nexus_protocol::json::StatsJson;
 use serde::Serialize;
 
@@ -50,6 +50,13 @@ pub(crate) async fn create(call: Call) -> Result<Response, Problem> {
     let is_there = node.access(std::sync::Arc::clone(&call.principal), &name).is_ok();
     blocking(move || node.create_namespace(&call.principal, &name)).await?;
     Ok(json(if is_there { StatusCode::OK } else { StatusCode::CREATED }, &answer))
+}
+
+/// `DELETE /v1/namespaces/{name}`
+pub(crate) async fn delete(call: Call) -> Result<Response, Problem> {
+    let (node, name) = (call.node().clone(), call.path("name").to_owned());
+    blocking(move || node.delete_namespace(&call.principal, &name)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `GET /v1/stats`

@@ -1,16 +1,18 @@
 //! Errors as RFC 9457 problems, with the stable codes of `docs/errors/`.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use nexus_node::telemetry::{Coded, Context, Operation, Telemetry};
 use nexus_node::{NoAccess, Refusal};
-use nexus_protocol::json::ExpectedJson;
+use nexus_protocol::json::{ExpectedJson, state_word};
 use nexus_protocol::{
-    AppendError, Clause, Conflict, ErrorCode, EventJsonError, Invalid, InvalidName, ReadError,
-    Retry,
+    AppendError, Clause, Conflict, ErrorCode, EventJsonError, Invalid, InvalidName, Position,
+    ReadError, Retry,
 };
 use serde_json::{Map, Value, json};
 
@@ -25,11 +27,13 @@ pub(crate) struct Problem {
     /// What a program needs besides.
     fields: Map<String, Value>,
     retry_after: Option<Duration>,
+    /// Whether a handler of the node has answered it, which logs it.
+    logged: bool,
 }
 
 impl Problem {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), fields: Map::new(), retry_after: None }
+        Self { code, detail: detail.into(), fields: Map::new(), retry_after: None, logged: false }
     }
 
     /// The request cannot be right.
@@ -45,13 +49,25 @@ impl Problem {
     /// A body that is over its limit, in bytes.
     pub(crate) fn too_large(max: usize) -> Self {
         let detail = format!("the body has more than {max} bytes, the limit: split it");
-        Self::new(ErrorCode::TOO_LARGE, detail)
+        Self::new(ErrorCode::TOO_LARGE, detail).with("what", "bytes of the body").with("max", max)
     }
 
     /// All memory for requests is in use.
     pub(crate) fn no_memory() -> Self {
         let detail = "all memory for requests is in use: try again in a moment";
         Self::new(ErrorCode::OVERLOADED, detail).retry_after(Some(Duration::from_secs(1)))
+    }
+
+    /// Logs it, where no handler of the node did.
+    pub(crate) fn log(&self, telemetry: &Telemetry) {
+        if !self.logged {
+            telemetry.log_error(&Context::new(Operation::Access, "", ""), self);
+        }
+    }
+
+    fn of_handler(mut self) -> Self {
+        self.logged = true;
+        self
     }
 
     fn retry_after(mut self, after: Option<Duration>) -> Self {
@@ -78,12 +94,29 @@ impl Problem {
                 .with("clause", "stream")
                 .with("stream", stream.as_str())
                 .with("expected", json!(ExpectedJson(*expected)))
+                .with("current_state", state_word(*found))
                 .with("current_revision", found.head().map(|revision| revision.get())),
             Clause::Boundary => problem.with("clause", "boundary"),
             Clause::Absent => problem.with("clause", "absent"),
             Clause::Ids { stored, given } => {
                 problem.with("clause", "ids").with("stored", *stored).with("given", *given)
             }
+        }
+    }
+
+    fn with_invalid(self, invalid: &Invalid) -> Self {
+        match invalid {
+            Invalid::Name(name) => {
+                let problem = self.with("reason", "name").with("what", name.what.as_ref());
+                problem.with("given", name.name.as_str())
+            }
+            Invalid::StreamTwice(stream) => {
+                self.with("reason", "stream_twice").with("stream", stream.as_str())
+            }
+            Invalid::IdTwice(id) => self.with("reason", "id_twice").with("id", id.to_string()),
+            Invalid::EmptyQuery => self.with("reason", "empty_query"),
+            Invalid::NothingToDo => self.with("reason", "nothing_to_do"),
+            _ => self.with("reason", "request"),
         }
     }
 
@@ -158,10 +191,43 @@ fn after(retry: Retry) -> Option<Duration> {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Coded for Problem {
+    fn error_code(&self) -> ErrorCode {
+        self.code
+    }
+
+    fn position(&self) -> Option<Position> {
+        None
+    }
+
+    fn stream(&self) -> Option<&str> {
+        None
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
 impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Self {
-        let problem = Self::new(error.code(), error.to_string()).retry_after(after(error.retry()));
+        let problem = Self::new(error.code(), error.to_string())
+            .of_handler()
+            .retry_after(after(error.retry()));
         match &error {
+            AppendError::Invalid(invalid) => problem.with_invalid(invalid),
+            AppendError::TooLarge(large) => {
+                let problem = problem.with("what", large.what.as_ref());
+                problem.with("size", large.size).with("max", large.max)
+            }
             AppendError::Conflict(conflict) => problem.with_conflict(conflict),
             AppendError::IdReused { id, position } => {
                 problem.with("id", id.to_string()).with("position", position.get())
@@ -174,8 +240,11 @@ impl From<AppendError> for Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        let problem = Self::new(error.code(), error.to_string()).retry_after(after(error.retry()));
+        let problem = Self::new(error.code(), error.to_string())
+            .of_handler()
+            .retry_after(after(error.retry()));
         match &error {
+            ReadError::Invalid(invalid) => problem.with_invalid(invalid),
             ReadError::Deleted { stream } => problem.with("stream", stream.as_str()),
             ReadError::LineageChanged { given, current } => {
                 problem.with("given", given.get()).with("current", current.get())
@@ -190,13 +259,13 @@ impl From<ReadError> for Problem {
 
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
-        Self::invalid(invalid.to_string())
+        Self::invalid(invalid.to_string()).with_invalid(&invalid)
     }
 }
 
 impl From<InvalidName> for Problem {
     fn from(invalid: InvalidName) -> Self {
-        Self::invalid(invalid.to_string())
+        Invalid::from(invalid).into()
     }
 }
 
@@ -208,7 +277,7 @@ impl From<EventJsonError> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        ReadError::from(refusal).into()
+        Self { logged: false, ..ReadError::from(refusal).into() }
     }
 }
 
@@ -239,6 +308,7 @@ mod tests {
         assert_eq!((&json["code"], &json["name"]), (&json!("NX2001"), &json!("conflict")));
         assert_eq!((&json["clause"], &json["stream"]), (&json!("stream"), &json!("order-1")));
         assert_eq!((&json["expected"], &json["current_revision"]), (&json!(3), &json!(4)));
+        assert_eq!(json["current_state"], "active");
         assert_eq!(json["positions"], json!([9]));
         assert_eq!(problem.into_response().status(), StatusCode::PRECONDITION_FAILED);
     }

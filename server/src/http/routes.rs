@@ -7,7 +7,7 @@ use nexus_protocol::json::{
 };
 use schemars::{Schema, SchemaGenerator};
 
-use super::call::{EVENT_STREAM, JSON, NDJSON};
+use super::call::{EVENT_STREAM, JSON, NDJSON, PLAIN};
 use super::route::Kind::{Filter, Flag, Number, Text, Time, Word};
 use super::route::{Answer, Content, Method, Parameter, Route};
 use super::{append, events, health, namespaces, snapshots, socket, streams, tokens};
@@ -23,6 +23,25 @@ const AS_OF: Parameter = Parameter::new(
 );
 const DIRECTION: Parameter =
     Parameter::new("direction", Word(&["forwards", "backwards"]), "Which way to read.");
+const FROM_POSITION: Parameter = Parameter::new(
+    "from_position",
+    Text,
+    "The first position, as a number or as LINEAGE-POSITION.",
+);
+const FROM_TIME: Parameter = Parameter::new("from_time", Time, "The first time of recording.");
+/// What a stream of server-sent events may be asked besides.
+pub(crate) const FOLLOW: &[Parameter] = &[
+    Parameter::new(
+        "start",
+        Word(&["beginning", "end"]),
+        "Of server-sent events: `end` begins with what is appended from now on.",
+    ),
+    Parameter::new(
+        "checkpoint_every",
+        Number,
+        "Of server-sent events: a checkpoint comes once so many positions were passed; 1,024 by default.",
+    ),
+];
 const FILTER: &[Parameter] = &[
     Parameter::new("type", Text, "Events of this type, or another that is named.").repeated(),
     Parameter::new("category", Text, "Events of streams of this category, or another.").repeated(),
@@ -139,8 +158,16 @@ pub(crate) const ROUTES: &[Route] = &[
                 with `Accept: text/event-stream` what is there and what comes.",
         group: "read",
         query: &[
-            &[Parameter::new("from", Number, "The first revision."), LIMIT, DIRECTION, AS_OF],
+            &[
+                Parameter::new("from", Number, "The first revision."),
+                FROM_POSITION,
+                FROM_TIME,
+                LIMIT,
+                DIRECTION,
+                AS_OF,
+            ],
             FILTER,
+            FOLLOW,
             NAMESPACE,
         ],
         headers: &[LAST_EVENT_ID],
@@ -161,12 +188,8 @@ pub(crate) const ROUTES: &[Route] = &[
         group: "read",
         query: &[
             &[
-                Parameter::new(
-                    "from_position",
-                    Text,
-                    "The first position, as a number or as LINEAGE-POSITION.",
-                ),
-                Parameter::new("from_time", Time, "The first time of recording."),
+                FROM_POSITION,
+                FROM_TIME,
                 LIMIT,
                 DIRECTION,
                 AS_OF,
@@ -179,6 +202,7 @@ pub(crate) const ROUTES: &[Route] = &[
                 ),
             ],
             FILTER,
+            FOLLOW,
             NAMESPACE,
         ],
         headers: &[LAST_EVENT_ID],
@@ -297,6 +321,11 @@ pub(crate) const ROUTES: &[Route] = &[
             &[
                 Parameter::new("fold_version", Number, "The version of the fold; 0 by default."),
                 Parameter::new("upcaster_hash", Text, "Hexadecimal; 0 by default."),
+                Parameter::new(
+                    "as_of",
+                    Text,
+                    "With `latest`: of a past state, `position:N` or `revision:N`.",
+                ),
             ],
             NAMESPACE,
         ],
@@ -348,6 +377,18 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
         problems: &[504],
         handler: handler!(namespaces::create),
+        ..ROUTE
+    },
+    Route {
+        method: Method::Delete,
+        path: "/v1/namespaces/{name}",
+        id: "deleteNamespace",
+        about: "Deletes a namespace for good, with all its events; `default` stays.",
+        group: "operate",
+        query: &[],
+        answers: &[answer(204, "It is deleted.", &[])],
+        problems: &[504],
+        handler: handler!(namespaces::delete),
         ..ROUTE
     },
     Route {
@@ -405,6 +446,16 @@ pub(crate) const ROUTES: &[Route] = &[
         query: &[],
         answers: &[answer(200, "It is ready.", body![JSON health::Health])],
         handler: handler!(health::ready),
+        ..ROUTE
+    },
+    Route {
+        path: "/metrics",
+        id: "metrics",
+        about: "The metrics of the node, for Prometheus.",
+        group: "operate",
+        query: &[],
+        answers: &[answer(200, "The metrics.", body![PLAIN String])],
+        handler: handler!(health::metrics),
         ..ROUTE
     },
     Route {

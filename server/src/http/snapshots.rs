@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 use nexus_protocol::json::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
-use nexus_protocol::{FoldIdentity, ReadError, Revision, SnapshotAt, StreamName};
+use nexus_protocol::{AsOf, FoldIdentity, ReadError, Revision, SnapshotAt, StreamName};
 use serde::Serialize;
 
 use super::call::{Call, JSON, blocking, json, parse};
@@ -35,6 +35,15 @@ pub(crate) async fn load(call: Call) -> Result<Response, Problem> {
     let at = match call.path("revision") {
         "latest" => SnapshotAt::Latest,
         revision => SnapshotAt::Revision(parse("revision in the path", revision)?),
+    };
+    let at = match (at, call.parsed("as_of")?) {
+        (at, None) => at,
+        (SnapshotAt::Latest, Some(AsOf::Position(position))) => SnapshotAt::Position(position),
+        (SnapshotAt::Latest, Some(AsOf::Revision(revision))) => SnapshotAt::Revision(revision),
+        _ => {
+            let detail = "query parameter `as_of` goes with `latest`, as position:N or revision:N";
+            return Err(Problem::invalid(detail));
+        }
     };
     let upcaster_hash: UpcasterHashJson = call.parsed("upcaster_hash")?.unwrap_or_default();
     let fold = FoldIdentity {

@@ -45,8 +45,10 @@ const CREDIT_DEFAULT: u64 = 256;
 const AUTH_TIME_MAX: Duration = Duration::from_secs(5);
 /// A socket is asked so often whether it is there, and channels whether they still may be read.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// A client that says nothing, or takes nothing, for so long is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A client that says nothing, not even that it got a ping, after so many is gone.
+const PINGS_UNANSWERED_MAX: u32 = 3;
+/// A client that takes nothing for so long is gone.
+const TAKE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Codes that a socket is closed with (RFC 6455, 7.4).
 const GOING_AWAY: u16 = 1001;
@@ -215,11 +217,11 @@ impl Session {
     async fn serve(mut self, mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
         let mut closing = std::pin::pin!(self.http.door.closing());
         let mut ping = tokio::time::interval(PING_EVERY);
-        let mut heard = tokio::time::Instant::now();
+        let mut pings_unanswered = 0;
         loop {
             let frame = tokio::select! {
                 message = socket.recv() => {
-                    heard = tokio::time::Instant::now();
+                    pings_unanswered = 0;
                     match message {
                         Some(Ok(Message::Text(text))) => self.hear(&text).map(Message::Text),
                         Some(Ok(Message::Binary(_))) => {
@@ -240,9 +242,10 @@ impl Session {
                     None
                 }
                 _ = ping.tick() => {
-                    if heard.elapsed() > SILENCE_MAX {
+                    if pings_unanswered == PINGS_UNANSWERED_MAX {
                         return tracing::debug!("a socket is silent, and was let go");
                     }
+                    pings_unanswered += 1;
                     Some(Message::Ping(bytes::Bytes::new()))
                 }
                 () = &mut closing => {
@@ -250,7 +253,7 @@ impl Session {
                 }
             };
             if let Some(frame) = frame {
-                let sent = tokio::time::timeout(SILENCE_MAX, socket.send(frame)).await;
+                let sent = tokio::time::timeout(TAKE_TIME_MAX, socket.send(frame)).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     return;
                 }

@@ -4,48 +4,48 @@
 //! id is LINEAGE-POSITION: a client that comes back sends the last in `Last-Event-ID`, and goes on
 //! after it without a gap or a repeat.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use nexus_protocol::{EventJson, Lineage, ReadError, Revision, SubscriptionItem};
+use nexus_protocol::{EventJson, Lineage, Position, ReadError, Revision, SubscriptionItem};
 use serde_json::json;
 
+use super::Http;
 use super::call::EVENT_STREAM;
 use super::chunks::{self, Chunks};
 use super::events::token;
 use super::problem::Problem;
-use crate::door::Door;
 use crate::feed::Feed;
 
-/// A quiet stream says so often that it is there. It is also looked whether the client still may read.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client waits before it comes back, in milliseconds.
 const RETRY_MS: u32 = 1000;
+/// Why a stream ends is said for so long: a client that does not read holds up no server that goes.
+const LAST_WORD_TIME: Duration = Duration::from_millis(500);
 /// Events that are looked for at a time.
 const EVENTS_MAX: u64 = 1024;
 
 /// Answers with what a feed gives; of the first events of a stream, those from a revision on.
 pub(crate) fn answer(
-    door: &Arc<Door>,
+    http: &Http,
     feed: Feed,
     lineage: Lineage,
     from: Option<Revision>,
 ) -> Response {
-    let closing = door.closing();
-    chunks::answer(EVENT_STREAM, door, async move |chunks| {
+    let (closing, keep_alive) = (http.door.closing(), http.limits.keep_alive);
+    chunks::answer(EVENT_STREAM, &http.door, async move |chunks| {
         if !chunks.send(Bytes::from(format!("retry: {RETRY_MS}\n\n"))).await {
             return;
         }
         let ended = tokio::select! {
-            ended = deliver(feed, &chunks, lineage, from) => ended,
+            ended = deliver(feed, &chunks, keep_alive, (lineage, from)) => ended,
             () = closing => Some(ReadError::Closed),
             () = chunks.closed() => None,
         };
         if let Some(error) = ended {
             let problem = Problem::from(error).json();
-            chunks.send(Bytes::from(format!("event: error\ndata: {problem}\n\n"))).await;
+            let last = chunks.send(Bytes::from(format!("event: error\ndata: {problem}\n\n")));
+            let _ = tokio::time::timeout(LAST_WORD_TIME, last).await;
         }
     })
 }
@@ -54,8 +54,8 @@ pub(crate) fn answer(
 async fn deliver(
     mut feed: Feed,
     chunks: &Chunks,
-    lineage: Lineage,
-    from: Option<Revision>,
+    keep_alive: Duration,
+    (lineage, from): (Lineage, Option<Revision>),
 ) -> Option<ReadError> {
     let access = feed.access().clone();
     loop {
@@ -64,7 +64,7 @@ async fn deliver(
             loop {
                 tokio::select! {
                     items = &mut next => break items,
-                    () = tokio::time::sleep(KEEP_ALIVE) => {
+                    () = tokio::time::sleep(keep_alive) => {
                         if let Err(error) = access.may_still_read() {
                             return Some(error);
                         }
@@ -106,6 +106,11 @@ fn write(item: &SubscriptionItem, lineage: Lineage, from: Option<Revision>, out:
         SubscriptionItem::Checkpoint { position } => ("checkpoint", Some(*position)),
     };
     let data = json!({ "position": position });
-    let id = position.map_or_else(String::new, |it| format!("id: {}\n", token(lineage, it)));
-    out.extend_from_slice(format!("{id}event: {name}\ndata: {data}\n\n").as_bytes());
+    let id = id(lineage, position);
+    out.extend_from_slice(format!("id: {id}\nevent: {name}\ndata: {data}\n\n").as_bytes());
+}
+
+/// What a client goes on after: a position, or that there was nothing.
+pub(crate) fn id(lineage: Lineage, position: Option<Position>) -> String {
+    position.map_or_else(|| format!("{lineage}-none"), |position| token(lineage, position))
 }

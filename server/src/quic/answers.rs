@@ -1,9 +1,12 @@
 //! Everything that has one short answer.
 
+use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_node::{Access, Node, Principal, TokenInfo, UnknownRole};
+use nexus_node::telemetry::Coded;
+use nexus_node::{Access, NoAccess, Node, Principal, Refusal, Role, TokenInfo, UnknownRole};
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::wire::{
     Answer, Failure, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead, TokenHead,
@@ -14,14 +17,14 @@ use nexus_protocol::{
     StreamName,
 };
 
-use super::session::{self, Accessed, Question, Request, Session};
+use super::session::{self, Accessed, Asked, Question, Request, Session};
 
 /// Answers one question.
 pub(crate) async fn run(session: &Session, access: Accessed, question: Question, request: Request) {
-    let Request { reader, send } = request;
+    let Request { asked, reader, send } = request;
     drop(reader);
-    let node = session.door.node.clone();
-    let principal = std::sync::Arc::clone(&session.principal);
+    let telling = Telling { session: session.clone(), asked };
+    let (node, principal) = (session.door.node.clone(), Arc::clone(&session.principal));
     let Question { namespace, operation, payload, memory } = question;
     let answered = move || match operation {
         Operation::Namespaces => {
@@ -31,18 +34,24 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
             let created = node.create_namespace(&principal, &namespace);
             created.map(|()| plain(&Answer::Done)).map_err(append)
         }
+        Operation::DeleteNamespace => {
+            let deleted = node.delete_namespace(&principal, &namespace);
+            deleted.map(|()| plain(&Answer::Done)).map_err(append)
+        }
         Operation::Tokens => {
             let tokens = node.list_tokens(&principal).map_err(read);
             tokens.map(|all| plain(&Answer::Tokens(all.iter().map(token_head).collect())))
         }
         Operation::CreateToken { name, role, ttl_ms } => {
-            create_token(&node, &principal, &name, &role, ttl_ms).map_err(append)
+            let role = role.parse().map_err(|why: UnknownRole| telling.invalid(&why));
+            role.and_then(|role| create_token(&node, &principal, &name, role, ttl_ms))
+                .map_err(append)
         }
         Operation::RevokeToken { id } => {
             let revoked = node.revoke_token(&principal, &id);
             revoked.map(|()| plain(&Answer::Done)).map_err(append)
         }
-        operation => ask(access, operation, &payload),
+        operation => ask(&telling, access, operation, &payload),
     };
     // Most of it may wait for the disk. Its memory is held to its end, whoever still waits.
     let answered = tokio::task::spawn_blocking(move || {
@@ -57,14 +66,31 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     session::end_with(send, packet).await;
 }
 
+/// What is logged of errors that are answered here.
+struct Telling {
+    session: Session,
+    asked: Asked,
+}
+
+impl Telling {
+    fn invalid(&self, why: &dyn Display) -> AppendError {
+        let error = Invalid::Request(why.to_string()).into();
+        self.session.log(&self.asked, &error);
+        error
+    }
+
+    fn no_access<E: Coded + From<Refusal>>(&self, refused: NoAccess) -> E {
+        self.session.no_access(&self.asked, refused)
+    }
+}
+
 fn create_token(
     node: &Node,
     principal: &Principal,
     name: &str,
-    role: &str,
+    role: Role,
     ttl_ms: Option<u64>,
 ) -> Result<Bytes, AppendError> {
-    let role = role.parse().map_err(|why: UnknownRole| Invalid::Request(why.to_string()))?;
     let made = node.create_token(principal, name, role, ttl_ms.map(Duration::from_millis))?;
     let answer = Answer::Token(token_head(&made.info));
     Ok(encode_packet(PacketKind::Answer, &answer, made.token.as_bytes()))
@@ -93,24 +119,34 @@ fn append(error: AppendError) -> Failure {
     Failure::Append((&error).into())
 }
 
-fn ask(access: Accessed, operation: Operation, payload: &Bytes) -> Result<Bytes, Failure> {
+fn ask(
+    telling: &Telling,
+    access: Accessed,
+    operation: Operation,
+    payload: &Bytes,
+) -> Result<Bytes, Failure> {
     let changes = matches!(
         operation,
         Operation::SetStream { .. } | Operation::DeleteStream { .. } | Operation::SaveSnapshot(_)
     );
     let access = match access {
         Ok(access) => access,
-        Err(refused) if changes => return Err(append(refused.0.into())),
-        Err(refused) => return Err(read(refused.0.into())),
+        Err(refused) if changes => return Err(append(telling.no_access(refused))),
+        Err(refused) => return Err(read(telling.no_access(refused))),
     };
     if changes {
-        change(&access, operation, payload).map(|answer| plain(&answer)).map_err(append)
+        change(telling, &access, operation, payload).map(|answer| plain(&answer)).map_err(append)
     } else {
         look(&access, operation).map_err(read)
     }
 }
 
-fn change(access: &Access, operation: Operation, payload: &Bytes) -> Result<Answer, AppendError> {
+fn change(
+    telling: &Telling,
+    access: &Access,
+    operation: Operation,
+    payload: &Bytes,
+) -> Result<Answer, AppendError> {
     match operation {
         Operation::SetStream { stream, max_count, max_age_s, truncate_before } => {
             let truncate_before = truncate_before.map(Revision::new);
@@ -127,7 +163,7 @@ fn change(access: &Access, operation: Operation, payload: &Bytes) -> Result<Answ
         }
         Operation::SaveSnapshot(head) => {
             let saved = access.save_snapshot(Snapshot {
-                stream: StreamName::new(&head.stream)?,
+                stream: StreamName::new(&head.stream).map_err(|why| telling.invalid(&why))?,
                 revision: Revision::new(head.revision),
                 fold: head.fold(),
                 content_type: head.content_type,

@@ -1,8 +1,8 @@
 //! A session of appends: submitted as they arrive, answered in their order, many answers at a time.
 
 use nexus_node::Access;
-use nexus_protocol::Invalid;
 use nexus_protocol::wire::{AppendAnswer, PacketKind, WireError, decode_append, encode_packet};
+use nexus_protocol::{AppendError, Invalid};
 use quinn::SendStream;
 use tokio::sync::mpsc;
 
@@ -17,8 +17,8 @@ const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 
 /// Serves a session of appends until the client ends it.
 pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
-    let Request { reader, send } = request;
-    let opened = access.map_err(|refused| refused.0.into());
+    let Request { asked, reader, send } = request;
+    let opened = access.map_err(|refused| session.no_access(&asked, refused));
     // Asked before anything of an append is looked at, and again for each.
     let access = match opened.and_then(|access| access.may_append().map(|()| access)) {
         Ok(access) => access,
@@ -27,15 +27,18 @@ pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
     let _ = send.set_priority(session::PRIORITY_ANSWERS);
     let (submitted, answered) = mpsc::channel(session.door.appends_in_flight_max.max(1) as usize);
     let closing = session.door.closing.subscribe();
-    tokio::join!(submit(access, reader, submitted, closing), answer(answered, send));
+    let not_one = |error: &AppendError| session.log(&asked, error);
+    tokio::join!(submit(access, reader, submitted, closing, not_one), answer(answered, send));
 }
 
-/// Submits appends as they arrive; stops at the first that is not one, and when the server closes.
+/// Submits appends as they arrive; stops at the first that is not one, which `not_one` is told, and when
+/// the server closes.
 async fn submit(
-    access: Access,
+    mut access: Access,
     mut reader: PacketReader,
     submitted: mpsc::Sender<InFlight>,
     mut closing: tokio::sync::watch::Receiver<bool>,
+    not_one: impl Fn(&AppendError),
 ) {
     loop {
         let received = tokio::select! {
@@ -52,11 +55,18 @@ async fn submit(
             Err(Broken::Wire(why)) => Err(why),
             Err(broken) => Err(WireError::Malformed(broken.to_string())),
         };
+        if let Some(anew) = access.anew() {
+            access = anew;
+        }
         let (in_flight, ends) = match decoded {
             Ok((append, memory)) => {
                 (InFlight::submit(&access, append, memory.into_iter().collect()).await, false)
             }
-            Err(why) => (InFlight::refused(Invalid::Request(why.to_string()).into()), true),
+            Err(why) => {
+                let error = Invalid::Request(why.to_string()).into();
+                not_one(&error);
+                (InFlight::refused(error), true)
+            }
         };
         if submitted.send(in_flight).await.is_err() || ends {
             return;

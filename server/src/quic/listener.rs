@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_node::config::Certificate;
+use nexus_node::telemetry;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
@@ -130,6 +131,7 @@ pub(crate) async fn listen(endpoint: Endpoint, door: Arc<Door>) {
             continue;
         }
         let Ok(place) = Arc::clone(&door.connections).try_acquire_owned() else {
+            door.node.telemetry().connection_refused(telemetry::Door::Quic);
             incoming.refuse();
             continue;
         };

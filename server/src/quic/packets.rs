@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use nexus_protocol::wire::{Packet, PacketDecoder, PacketHeader, PacketKind, WireError};
 use quinn::RecvStream;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::door::Memory;
+use crate::door::{Held, Memory};
 
 /// A header, and what follows it, must each be complete after so long: memory is held for it.
 const PACKET_TIME_MAX: Duration = Duration::from_secs(30);
@@ -35,7 +34,7 @@ pub(crate) enum Broken {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) packet: Packet,
-    pub(crate) memory: Option<OwnedSemaphorePermit>,
+    pub(crate) memory: Option<Held>,
 }
 
 /// Receives packets of one stream.

@@ -4,7 +4,7 @@ use nexus_node::EventsIter;
 use nexus_protocol::wire::{EndHead, ItemsBuilder, PacketKind, ReadHead, encode_packet};
 use nexus_protocol::{Read, ReadError};
 
-use super::session::{self, Accessed, Request};
+use super::session::{self, Accessed, Request, Session};
 
 /// The first packet is small and made at once: short reads are complete with it.
 const FIRST_BYTES: usize = 64 * 1024;
@@ -20,14 +20,15 @@ struct Batch {
 }
 
 /// Serves a read to its end.
-pub(crate) async fn run(access: Accessed, head: ReadHead, request: Request) {
-    let Request { reader, mut send } = request;
+pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, request: Request) {
+    let Request { asked, reader, mut send } = request;
     drop(reader);
+    let access = access.map_err(|refused| session.no_access::<ReadError>(&asked, refused));
     let read = Read::from(head);
     // The events of a stream are found at once. Anything else may look at much and find nothing.
     let is_short = read.stream.is_some() && read.filter.is_all() && read.as_of.is_none();
     let open = move || -> Result<Batch, ReadError> {
-        let events = access.map_err(|refused| refused.0)?.read(read)?.into_iter();
+        let events = access?.read(read)?.into_iter();
         Ok(gather(events, ItemsBuilder::default(), FIRST_BYTES))
     };
     let opened = if is_short {

@@ -1,21 +1,21 @@
 //! One connection: who it is first, then a task for each of its streams.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_node::{Access, Principal};
+use nexus_node::telemetry::{self, Coded, Context};
+use nexus_node::{Access, NoAccess, Principal, Refusal};
 use nexus_protocol::wire::{
     Failure, Hello, Open, Operation, PROTOCOL, PROTOCOL_OLDEST, PacketKind, Welcome, agree,
     encode_packet,
 };
-use nexus_protocol::{AppendError, Invalid, ReadError};
+use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::packets::{Broken, PacketReader, Received};
 use super::{answers, appends, listener, reads, subscriptions};
-use crate::door::Door;
+use crate::door::{Door, Held};
 
 /// A connection that has not said who it is after so long is closed.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
@@ -27,15 +27,43 @@ pub(crate) const PRIORITY_LIVE: i32 = 10;
 pub(crate) const PRIORITY_CATCH_UP: i32 = 0;
 
 /// What the streams of a connection share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) door: Arc<Door>,
     pub(crate) principal: Arc<Principal>,
 }
 
+impl Session {
+    /// Logs an error that is answered here, since no handler was asked.
+    pub(crate) fn log(&self, request: &Asked, error: &dyn Coded) {
+        let Asked { operation, trace } = *request;
+        let context = Context { trace, ..Context::new(operation, "", &self.principal.id) };
+        self.door.node.telemetry().log_error(&context, error);
+    }
+
+    /// Why there is no access: the first who needs it says so.
+    pub(crate) fn no_access<E: Coded + From<Refusal>>(
+        &self,
+        request: &Asked,
+        refused: NoAccess,
+    ) -> E {
+        let error = E::from(refused.0);
+        self.log(request, &error);
+        error
+    }
+}
+
+/// What a request is, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) operation: telemetry::Operation,
+    pub(crate) trace: Option<TraceContext>,
+}
+
 /// A request: the rest of its stream, and where the answer goes.
 #[derive(Debug)]
 pub(crate) struct Request {
+    pub(crate) asked: Asked,
     pub(crate) reader: PacketReader,
     pub(crate) send: SendStream,
 }
@@ -43,15 +71,27 @@ pub(crate) struct Request {
 /// Serves one connection until it is closed.
 pub(crate) async fn run(incoming: Incoming, door: Arc<Door>) {
     let from = incoming.remote_address();
+    // It counts before the client is told, and its time may be over while it is told: once is enough.
+    let counted = Once::new();
+    let count = || door.node.telemetry().connection_refused(telemetry::Door::Quic);
+    let refused = || counted.call_once(count);
     let greeted = tokio::time::timeout(HELLO_TIME_MAX, async {
-        let connection = incoming.await.map_err(|why| why.to_string())?;
-        greet(&connection, &door).await.map(|session| (connection, session))
+        let connection = incoming.await.map_err(|why| NotTaken::Because(why.to_string()))?;
+        greet(&connection, &door, &refused).await.map(|session| (connection, session))
     });
     let (connection, session) = match greeted.await {
         Ok(Ok(greeted)) => greeted,
-        Ok(Err(why)) => return tracing::debug!(%from, why, "a connection was not taken"),
-        Err(_) => return tracing::debug!(%from, "a connection did not say who it is"),
+        Ok(Err(NotTaken::Logged)) => return refused(),
+        Ok(Err(NotTaken::Because(why))) => {
+            refused();
+            return tracing::debug!(%from, why, "a connection was not taken");
+        }
+        Err(_) => {
+            refused();
+            return tracing::debug!(%from, "a connection did not say who it is");
+        }
     };
+    let _open = door.node.telemetry().connection_opened(telemetry::Door::Quic);
     let session = Arc::new(session);
     let mut closing = session.door.closing.subscribe();
     loop {
@@ -68,40 +108,62 @@ pub(crate) async fn run(incoming: Incoming, door: Arc<Door>) {
     connection.closed().await;
 }
 
+/// Why a connection is not taken.
+enum NotTaken {
+    /// This, which nobody has said yet.
+    Because(String),
+    /// It is in the log.
+    Logged,
+}
+
+impl From<String> for NotTaken {
+    fn from(why: String) -> Self {
+        Self::Because(why)
+    }
+}
+
 /// The first stream: both sides say what they are.
-async fn greet(connection: &Connection, door: &Arc<Door>) -> Result<Session, String> {
+async fn greet(
+    connection: &Connection,
+    door: &Arc<Door>,
+    refused: &impl Fn(),
+) -> Result<Session, NotTaken> {
     let (mut send, recv) = connection.accept_bi().await.map_err(|why| why.to_string())?;
-    let refuse = async |send: &mut SendStream, failure: Failure, why: String| {
+    let refuse = async |send: &mut SendStream, failure: Failure| {
+        refused();
         let _ = send.write_chunk(encode_packet(PacketKind::Failure, &failure, &[])).await;
         let _ = send.finish();
         // The client closes once it has read why; the time limit is the caller's.
         connection.closed().await;
-        why
     };
     let mut reader = PacketReader::new(recv, &door.memory);
     let received = reader.next(PacketKind::Hello, "the first packet of a connection").await;
     let hello: Hello = match received.map(|received| received.map(|it| it.packet.message())) {
         Ok(Some(Ok(hello))) => hello,
-        Ok(None) => return Err("it said nothing".to_owned()),
+        Ok(None) => return Err("it said nothing".to_owned().into()),
         Ok(Some(Err(why))) => {
             connection.close(listener::REFUSED, b"the first packet is not a greeting");
-            return Err(why.to_string());
+            return Err(why.to_string().into());
         }
         Err(why) => {
             connection.close(listener::REFUSED, b"the first packet is not a greeting");
-            return Err(why.to_string());
+            return Err(why.to_string().into());
         }
     };
     let Some(version) = agree(hello.oldest, hello.newest) else {
         let failure = Failure::Version { oldest: PROTOCOL_OLDEST, newest: PROTOCOL };
         let why = format!("{} speaks versions {} to {}", hello.client, hello.oldest, hello.newest);
-        return Err(refuse(&mut send, failure, why).await);
+        refuse(&mut send, failure).await;
+        return Err(why.into());
     };
     let principal = match door.identify(hello.token.as_deref()) {
         Ok(principal) => principal,
         Err(reason) => {
-            let error = ReadError::Unauthenticated { reason: reason.clone() };
-            return Err(refuse(&mut send, Failure::Read((&error).into()), reason).await);
+            let error = ReadError::Unauthenticated { reason };
+            let context = Context::new(telemetry::Operation::Connect, "", "");
+            door.node.telemetry().log_error(&context, &error);
+            refuse(&mut send, Failure::Read((&error).into())).await;
+            return Err(NotTaken::Logged);
         }
     };
     let welcome =
@@ -128,15 +190,21 @@ async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
     };
     let (open, payload, memory) = match opened {
         Ok(opened) => opened,
-        Err(broken) => return refuse(send, &broken).await,
+        Err(broken) => {
+            let asked = Asked { operation: telemetry::Operation::Access, trace: None };
+            return refuse(&session, &asked, send, &broken).await;
+        }
     };
+    let trace = open.traceparent.as_deref().and_then(TraceContext::of_request);
+    let asked = Asked { operation: operation_of(&open.operation), trace };
     let access = session.door.node.access(Arc::clone(&session.principal), &open.namespace);
-    let request = Request { reader, send };
+    let access = access.map(|access| access.traced(trace));
+    let request = Request { asked, reader, send };
     let limit = open.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
     match open.operation {
         Operation::Append => appends::run(&session, access, request).await,
         Operation::Subscribe(head) => subscriptions::run(&session, access, head, request).await,
-        Operation::Read(head) => within(limit, reads::run(access, head, request)).await,
+        Operation::Read(head) => within(limit, reads::run(&session, access, head, request)).await,
         operation => {
             let question = Question { namespace: open.namespace, operation, payload, memory };
             within(limit, answers::run(&session, access, question, request)).await;
@@ -150,7 +218,7 @@ pub(crate) struct Question {
     pub(crate) namespace: String,
     pub(crate) operation: Operation,
     pub(crate) payload: Bytes,
-    pub(crate) memory: Option<OwnedSemaphorePermit>,
+    pub(crate) memory: Option<Held>,
 }
 
 /// Serves a request as long as somebody waits for its answer.
@@ -163,11 +231,13 @@ async fn within(limit: Option<Duration>, served: impl Future<Output = ()>) {
 }
 
 /// Says why a stream is not served.
-pub(crate) async fn refuse(send: SendStream, broken: &Broken) {
+pub(crate) async fn refuse(session: &Session, asked: &Asked, send: SendStream, broken: &Broken) {
     if let Broken::Lost(_) = broken {
         return;
     }
-    fail_read(send, &Invalid::Request(broken.to_string()).into()).await;
+    let error = Invalid::Request(broken.to_string()).into();
+    session.log(asked, &error);
+    fail_read(send, &error).await;
 }
 
 /// Ends a stream with why a read failed.
@@ -195,5 +265,32 @@ pub(crate) async fn finish(mut send: SendStream) {
     }
 }
 
+/// What a request is called in metrics and logs.
+fn operation_of(operation: &Operation) -> telemetry::Operation {
+    use telemetry::Operation as Named;
+    match operation {
+        Operation::Append => Named::Append,
+        Operation::Read(_) => Named::Read,
+        Operation::Subscribe(_) => Named::Subscribe,
+        Operation::Event { .. } => Named::Event,
+        Operation::Head => Named::Head,
+        Operation::Stream { .. } => Named::Stream,
+        Operation::Streams { .. } => Named::Streams,
+        Operation::SetStream { .. } => Named::SetStream,
+        Operation::DeleteStream { tombstone: false, .. } => Named::DeleteStream,
+        Operation::DeleteStream { tombstone: true, .. } => Named::TombstoneStream,
+        Operation::SaveSnapshot(_) => Named::SaveSnapshot,
+        Operation::LoadSnapshot { .. } => Named::LoadSnapshot,
+        Operation::Snapshots { .. } => Named::Snapshots,
+        Operation::Stats => Named::Stats,
+        Operation::Namespaces => Named::Namespaces,
+        Operation::CreateNamespace => Named::CreateNamespace,
+        Operation::DeleteNamespace => Named::DeleteNamespace,
+        Operation::Tokens => Named::Tokens,
+        Operation::CreateToken { .. } => Named::CreateToken,
+        Operation::RevokeToken { .. } => Named::RevokeToken,
+    }
+}
+
 /// A namespace, or why there is none.
-pub(crate) type Accessed = Result<Access, nexus_node::NoAccess>;
+pub(crate) type Accessed = Result<Access, NoAccess>;

@@ -36,9 +36,9 @@ pub(crate) async fn run(
     head: SubscribeHead,
     request: Request,
 ) {
-    let Request { reader, mut send } = request;
+    let Request { asked, reader, mut send } = request;
     let credit = u64::from(head.credit);
-    let opened = access.map_err(|refused| refused.0.into());
+    let opened = access.map_err(|refused| session.no_access(&asked, refused));
     let subscribed = opened.and_then(|access| {
         let subscription = access.subscribe(Subscribe::from(head))?;
         Ok((access, Box::new(subscription)))
@@ -57,7 +57,7 @@ pub(crate) async fn run(
     match ended {
         Ok(()) => {}
         Err(Ended::Read(error)) => session::fail_read(send, &error).await,
-        Err(Ended::Broken(broken)) => session::refuse(send, &broken).await,
+        Err(Ended::Broken(broken)) => session::refuse(session, &asked, send, &broken).await,
     }
 }
 

@@ -34,7 +34,10 @@ async fn bare(
 }
 
 /// Sends bytes on a new stream, and gives the first packet that comes back.
-async fn say(connection: &Connection, bytes: &[u8]) -> Option<nexus_protocol::wire::Packet> {
+pub(crate) async fn say(
+    connection: &Connection,
+    bytes: &[u8],
+) -> Option<nexus_protocol::wire::Packet> {
     let (mut send, mut recv) = connection.open_bi().await.ok()?;
     send.write_all(bytes).await.ok()?;
     let _ = send.finish();
@@ -53,7 +56,7 @@ fn hello(oldest: u16, newest: u16) -> Bytes {
     encode_packet(PacketKind::Hello, &hello, &[])
 }
 
-async fn greeted(running: &Running) -> (Endpoint, Connection) {
+pub(crate) async fn greeted(running: &Running) -> (Endpoint, Connection) {
     let (endpoint, connection) = bare(running, ALPN).await.unwrap();
     let packet = say(&connection, &hello(1, 1)).await.unwrap();
     assert_eq!(packet.message::<Welcome>().unwrap().version, 1);
@@ -66,7 +69,7 @@ fn open(operation: Operation) -> Bytes {
     encode_packet(PacketKind::Open, &open, &[])
 }
 
-fn reason(packet: &nexus_protocol::wire::Packet) -> String {
+pub(crate) fn reason(packet: &nexus_protocol::wire::Packet) -> String {
     assert_eq!(packet.kind, PacketKind::Failure);
     match packet.message::<Failure>().unwrap() {
         Failure::Read(failure) => ReadError::from(failure).to_string(),

@@ -1,12 +1,17 @@
-//! The QUIC door and the native client, through their public API, over loopback.
+//! The doors and the native client, through their public API, over loopback.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
 mod certificates;
 mod conformance;
 mod enemies;
+mod http;
+mod lost_answers;
+mod pool;
 mod raw;
+mod relay;
 mod resume;
 mod sockets;
 mod stores;
+mod telemetry;
 mod trust;

@@ -10,6 +10,9 @@ use nexus_client::Client;
 use nexus_node::Engine;
 use nexus_protocol::{Append, EventData, EventId, Read, Subscribe, SubscriptionItem};
 use nexus_testing::executor::next;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::stores::Running;
 
@@ -37,10 +40,34 @@ async fn write(client: Client, writer: u64, stop: Arc<AtomicBool>) -> Vec<EventI
     acknowledged
 }
 
+/// A reader that follows the log.
+struct Follower {
+    client: Client,
+    /// How many events it has seen.
+    seen: watch::Receiver<u64>,
+    task: JoinHandle<Vec<EventId>>,
+}
+
+impl Follower {
+    fn start(client: Client, until: watch::Receiver<Option<u64>>, runtime: &Runtime) -> Self {
+        let (progress, seen) = watch::channel(0);
+        let task = runtime.spawn(follow(client.clone(), until, progress));
+        Self { client, seen, task }
+    }
+
+    /// Waits until it has seen so many events.
+    async fn has_seen(&mut self, count: u64) {
+        let seen = self.seen.wait_for(|seen| *seen >= count);
+        let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+        seen.expect("it goes on within a minute").unwrap();
+    }
+}
+
 /// Follows the log until it has seen so many events.
 async fn follow(
     client: Client,
-    mut until: tokio::sync::watch::Receiver<Option<u64>>,
+    mut until: watch::Receiver<Option<u64>>,
+    progress: watch::Sender<u64>,
 ) -> Vec<EventId> {
     let mut subscription = client.subscribe(Subscribe::all());
     let mut seen = Vec::new();
@@ -50,9 +77,11 @@ async fn follow(
         tokio::select! {
             item = next(&mut subscription) => match item.unwrap().unwrap() {
                 SubscriptionItem::Event(event) => {
-                    assert!(last < Some(event.position()), "in order, and each once");
+                    assert_eq!(event.position().get(), seen.len() as u64, "no replay and no gap");
+                    assert!(last < Some(event.position()), "in order");
                     last = Some(event.position());
                     seen.push(event.id());
+                    progress.send_replace(seen.len() as u64);
                 }
                 SubscriptionItem::FellBehind { .. } => {
                     behind += 1;
@@ -78,20 +107,22 @@ fn a_server_that_restarts_loses_nothing_and_repeats_nothing() {
     let open = || Engine::options().segment_bytes(64 * 1024, 256 * 1024).open(dir.path()).unwrap();
     let mut running = Running::over(open());
     let url = running.url();
-    let clients = tokio::runtime::Runtime::new().unwrap();
+    let clients = Runtime::new().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let (count, until) = tokio::sync::watch::channel(None);
+    let (count, until) = watch::channel(None);
     let connect = || clients.block_on(nexus_client::connect(&url)).unwrap();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| clients.spawn(write(connect(), writer, Arc::clone(&stop))))
         .collect();
-    let followers: Vec<_> =
-        (0..3).map(|_| clients.spawn(follow(connect(), until.clone()))).collect();
+    let mut followers: Vec<_> =
+        (0..3).map(|_| Follower::start(connect(), until.clone(), &clients)).collect();
     for _ in 0..RESTARTS {
-        // Until something new was acknowledged, so that every restart interrupts writers at work.
-        let probe = connect();
-        let before = clients.block_on(probe.stats()).unwrap().events;
-        while clients.block_on(probe.stats()).unwrap().events < before + 20 {}
+        // Until everybody has seen something new, so that every restart interrupts writers at work, and
+        // readers that would have something to repeat.
+        let events = clients.block_on(connect().stats()).unwrap().events;
+        for follower in &mut followers {
+            clients.block_on(follower.has_seen(events + 20));
+        }
         running = running.restart(&open);
     }
     stop.store(true, Ordering::Release);
@@ -101,8 +132,11 @@ fn a_server_that_restarts_loses_nothing_and_repeats_nothing() {
     assert_eq!(unique.len(), acknowledged.len());
     count.send_replace(Some(unique.len() as u64));
     for follower in followers {
-        let follow = async { tokio::time::timeout(Duration::from_secs(60), follower).await };
+        let Follower { client, task, .. } = follower;
+        let follow = async { tokio::time::timeout(Duration::from_secs(60), task).await };
         let seen = clients.block_on(follow).expect("it sees the last event").unwrap();
+        // One when the client was connected, one to subscribe, and a new one after each restart.
+        assert!(client.connections_made() >= 2 + RESTARTS as u64, "{}", client.connections_made());
         assert_eq!(seen.len(), unique.len());
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), unique);
     }
@@ -126,7 +160,7 @@ fn a_long_read_goes_on_where_it_was() {
     let open = || Engine::open(dir.path()).unwrap();
     let running = Running::over(open());
     let url = running.url();
-    let clients = tokio::runtime::Runtime::new().unwrap();
+    let clients = Runtime::new().unwrap();
     let client = clients.block_on(nexus_client::connect(&url)).unwrap();
     // More than what is read ahead: the read is under way when the server goes.
     let data = bytes::Bytes::from(vec![7_u8; 64 * 1024]);
@@ -139,12 +173,57 @@ fn a_long_read_goes_on_where_it_was() {
         let expected = read.limit.unwrap_or(256);
         let mut events = client.read(read);
         let mut revisions = vec![clients.block_on(next(&mut events)).unwrap().unwrap().revision()];
-        clients.block_on(client.close());
+        let made = client.connections_made();
+        clients.block_on(client.reconnect());
         while let Some(event) = clients.block_on(next(&mut events)) {
             revisions.push(event.unwrap().revision());
         }
+        assert_eq!(client.connections_made(), made + 1, "the rest came over a new connection");
         assert_eq!(revisions.len() as u64, expected);
         let steps = revisions.windows(2).all(|pair| pair[0].get().abs_diff(pair[1].get()) == 1);
         assert!(steps, "no gap and no repeat");
     }
+}
+
+#[test]
+fn a_subscription_goes_on_where_it_was() {
+    let running = Running::in_memory();
+    let client = running.client();
+    // More than a server sends ahead of a reader: the rest is still to come when the connection breaks.
+    let total = 6_000;
+    let append = |numbers: std::ops::Range<u64>| {
+        let events = numbers.map(|number| event(0, number));
+        running.runtime.block_on(client.append(Append::to("a").events(events))).unwrap();
+    };
+    (0..6).for_each(|part| append(part * 1000..(part + 1) * 1000));
+    let mut subscription = client.subscribe(Subscribe::all());
+    let mut item = || running.runtime.block_on(next(&mut subscription)).unwrap().unwrap();
+    let position = |item: SubscriptionItem| item.event().map(|event| event.position().get());
+    assert_eq!(position(item()), Some(0));
+    let made = client.connections_made();
+    running.runtime.block_on(client.reconnect());
+    let mut expected = 1;
+    let caught_up = loop {
+        match item() {
+            SubscriptionItem::CaughtUp { position } => break position,
+            SubscriptionItem::FellBehind { .. } => panic!("it had not caught up"),
+            SubscriptionItem::Checkpoint { position } => assert!(position.get() < expected),
+            SubscriptionItem::Event(event) => {
+                assert_eq!(event.position().get(), expected, "no replay and no gap");
+                expected += 1;
+            }
+        }
+    };
+    assert_eq!((expected, caught_up.map(|last| last.get())), (total, Some(total - 1)));
+    assert_eq!(client.connections_made(), made + 1, "the rest came over a new connection");
+    // A live one is told that it fell behind, and sees each event that comes once.
+    running.runtime.block_on(client.reconnect());
+    append(6000..6002);
+    let behind = SubscriptionItem::FellBehind { position: caught_up };
+    assert_eq!(item(), behind);
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(position(item()));
+    }
+    assert_eq!(seen, [total, total + 1], "no replay and no gap");
 }

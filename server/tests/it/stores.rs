@@ -13,6 +13,8 @@ use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::http::Http;
+
 /// A server, and the runtime that runs it.
 pub(crate) struct Running {
     pub(crate) runtime: Runtime,
@@ -26,31 +28,40 @@ impl Running {
     /// Over this engine.
     pub(crate) fn over(engine: Engine) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
-        Self::listen(engine, ([127, 0, 0, 1], 0).into(), &certificates, true)
+        Self::listen(engine, &certificates, |options| options.dev(true))
     }
 
-    fn listen(engine: Engine, address: SocketAddr, certificates: &Arc<TempDir>, dev: bool) -> Self {
+    /// Over this engine, with other limits.
+    pub(crate) fn with(engine: Engine, change: impl FnOnce(Options) -> Options) -> Self {
+        let certificates = Arc::new(tempfile::tempdir().unwrap());
+        Self::listen(engine, &certificates, change)
+    }
+
+    fn listen(
+        engine: Engine,
+        certificates: &Arc<TempDir>,
+        change: impl FnOnce(Options) -> Options,
+    ) -> Self {
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
-        Self::show(engine, address, certificates, certificate, dev)
+        Self::show(engine, certificates, certificate, change)
     }
 
     /// Over memory, showing this certificate.
     pub(crate) fn showing(certificate: Certificate) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
-        let address = ([127, 0, 0, 1], 0).into();
-        Self::show(Engine::in_memory(), address, &certificates, certificate, true)
+        Self::show(Engine::in_memory(), &certificates, certificate, |options| options.dev(true))
     }
 
     fn show(
         engine: Engine,
-        address: SocketAddr,
         certificates: &Arc<TempDir>,
         certificate: Certificate,
-        dev: bool,
+        change: impl FnOnce(Options) -> Options,
     ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
-        let options = Options::new(certificate).listen(address).dev(dev);
+        let options = change(Options::new(certificate));
+        let dev = options.dev;
         let node = Node::over(engine).unwrap();
         let server = {
             let _entered = runtime.enter();
@@ -63,15 +74,20 @@ impl Running {
     /// Over this engine, and nobody without a token is let in.
     pub(crate) fn guarded(engine: Engine) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
-        Self::listen(engine, ([127, 0, 0, 1], 0).into(), &certificates, false)
+        Self::listen(engine, &certificates, |options| options)
     }
 
     /// Goes, and comes back at the same address, with the same certificate.
-    pub(crate) fn restart(mut self, open: &impl Fn() -> Engine) -> Self {
+    pub(crate) fn restart(self, open: &impl Fn() -> Engine) -> Self {
+        self.restart_within(Duration::from_secs(5), open)
+    }
+
+    /// The same, with so much time for what is under way.
+    pub(crate) fn restart_within(mut self, grace: Duration, open: &impl Fn() -> Engine) -> Self {
         let server = self.server.take().unwrap();
         let address = server.quic_address();
-        let _ = self.runtime.block_on(server.shut_down(Duration::from_secs(5)));
-        Self::listen(open(), address, &self.certificates, true)
+        let _ = self.runtime.block_on(server.shut_down(grace));
+        Self::listen(open(), &self.certificates, |options| options.dev(true).listen(address))
     }
 
     /// What it shows to prove who it is.
@@ -117,6 +133,11 @@ impl Running {
         let path = self.certificates.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// A client that speaks HTTP.
+    pub(crate) fn http(&self) -> Http {
+        Http::new(self.http_address())
     }
 
     /// Over memory.

@@ -49,6 +49,46 @@ fn a_namespace_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_namespace_that_is_deleted_is_gone_for_all() {
+    let running = Running::in_memory();
+    let url = running.url().replace('?', "/orders?");
+    running.runtime.block_on(async {
+        let client = nexus_client::connect(&url).await.unwrap();
+        let other = nexus_client::connect(&url).await.unwrap();
+        let append = || Append::to("a").event(EventData::json("A", &1).unwrap());
+        assert!(matches!(client.delete_namespace().await, Err(AppendError::NotFound { .. })));
+        client.create_namespace().await.unwrap();
+        other.append(append()).await.unwrap();
+        let mut subscription = other.subscribe(Subscribe::all());
+        while !matches!(next(&mut subscription).await, Some(Ok(SubscriptionItem::CaughtUp { .. })))
+        {
+        }
+        client.delete_namespace().await.unwrap();
+        let ended = loop {
+            if let Err(error) = next(&mut subscription).await.unwrap() {
+                break error;
+            }
+        };
+        assert!(matches!(ended, ReadError::NotFound { .. }), "{ended}");
+        let error = other.append(append()).await.unwrap_err();
+        assert!(matches!(error, AppendError::NotFound { .. }), "{error}");
+        assert!(matches!(other.head().await, Err(ReadError::NotFound { .. })));
+        assert_eq!(client.namespaces().await.unwrap(), ["default"]);
+        client.create_namespace().await.unwrap();
+        other.append(append()).await.unwrap();
+        assert_eq!(client.stats().await.unwrap().events, 1);
+        // Made anew before anything was asked between: a session goes on in what is there.
+        client.delete_namespace().await.unwrap();
+        client.create_namespace().await.unwrap();
+        other.append(append()).await.unwrap();
+        assert_eq!(client.stats().await.unwrap().events, 1);
+        let default = nexus_client::connect(&running.url()).await.unwrap();
+        let error = default.delete_namespace().await.unwrap_err();
+        assert!(matches!(error, AppendError::Invalid(_)), "{error}");
+    });
+}
+
+#[test]
 fn a_token_says_who_asks_until_it_is_revoked() {
     let engine = Engine::in_memory();
     let local = Principal::local();

@@ -25,6 +25,8 @@ const ARCHITECTURE: &str = "docs/architecture.md";
 const LIMITS_SOURCE: &str = "protocol/src/limits.rs";
 const LIMITS_DOC: &str = "docs/reference/limits.md";
 const CODES_SOURCE: &str = "protocol/src/error_code.rs";
+const METRICS_SOURCES: &str = "node/src/";
+const METRICS_DOC: &str = "docs/reference/metrics.md";
 const CODES_FOLDER: &str = "docs/errors/";
 
 /// The tree as documents see it.
@@ -73,6 +75,7 @@ pub(super) fn check(files: &[TreeFile], members: &[Package], findings: &mut Find
     }
     check_architecture(&tree, findings);
     check_limits(&tree, findings);
+    check_metrics(&tree, findings);
     check_codes(&tree, codes.as_ref(), findings);
 }
 
@@ -230,6 +233,44 @@ fn check_limits(tree: &Tree<'_>, findings: &mut Findings) {
     for name in defined.iter().filter(|name| !named.contains(name.as_str())) {
         findings.error(LIMITS_DOC, 0, format!("does not name `{name}` of {LIMITS_SOURCE}"));
     }
+}
+
+/// Each metric that is recorded is described, and each that is described is recorded.
+fn check_metrics(tree: &Tree<'_>, findings: &mut Findings) {
+    let is_source = |file: &&TreeFile| {
+        let path = &file.path;
+        path.starts_with(METRICS_SOURCES) && path.ends_with(".rs") && !path.ends_with("/tests.rs")
+    };
+    let sources = || tree.files.iter().filter(is_source);
+    let defined: BTreeSet<&str> = sources().flat_map(|file| metrics(&file.text)).collect();
+    let Some(document) = tree.file(METRICS_DOC).filter(|_| sources().next().is_some()) else {
+        return;
+    };
+    let markdown = Markdown::read(&document.text);
+    let mut named = BTreeSet::new();
+    for (line, span) in markdown.spans.iter().filter(|(_, span)| is_metric(span)) {
+        named.insert(*span);
+        if !defined.contains(span) {
+            let message = format!("names `{span}`, which {METRICS_SOURCES} lacks");
+            findings.error(METRICS_DOC, *line, message);
+        }
+    }
+    for name in defined.difference(&named) {
+        findings.error(METRICS_DOC, 0, format!("does not name `{name}` of {METRICS_SOURCES}"));
+    }
+}
+
+/// Names of metrics that stand as texts in code, but for tests.
+fn metrics(text: &str) -> Vec<&str> {
+    let source = Source::scan(text);
+    let texts = text.match_indices("\"nexus_").filter(|(at, _)| !source.is_test(*at));
+    let names = texts.filter_map(|(at, _)| text.get(at + 1..)?.split('"').next());
+    names.filter(|name| is_metric(name)).collect()
+}
+
+fn is_metric(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    text.strip_prefix("nexus_").is_some_and(|rest| !rest.is_empty() && rest.chars().all(plain))
 }
 
 fn is_constant(span: &str) -> bool {

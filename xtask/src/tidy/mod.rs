@@ -34,7 +34,8 @@ Checks, each over the whole tree:
   shape    files <= 500 lines and functions <= 70 without tests; `//!` first; nothing left to do;
            >= 15 assertions per 1,000 lines in engine/
   places   unsafe code, files, and clocks only where xtask/src/tidy/places.rs allows them
-  docs     paths, crates, commands, limits, and error codes that docs name exist, and are named
+  docs     paths, crates, commands, limits, metrics, and error codes that docs name exist, and are
+           named
 
 Exit code 0 when there is no finding (warnings are allowed), 1 otherwise.
 

@@ -28,6 +28,8 @@ pub(super) enum Effect {
     Short(usize),
     /// It is reported to succeed, and lands there.
     Misdirect(u64),
+    /// It is reported to succeed, and the lowest bit of the byte there is wrong.
+    Flip(u64),
 }
 
 type Matches = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
@@ -131,6 +133,14 @@ impl Fault {
     pub fn misdirected_to(self, offset_bytes: u64) -> Self {
         assert_eq!(self.class, Class::Write, "only writes are misdirected");
         self.with(Effect::Misdirect(offset_bytes))
+    }
+
+    /// Is reported to succeed, and gives the byte at `offset_bytes` of the file with its lowest bit
+    /// turned, where it reaches that far; what is on the disk is whole.
+    #[must_use]
+    pub fn flipping(self, offset_bytes: u64) -> Self {
+        assert_eq!(self.class, Class::Read, "only what is read is wrong once");
+        self.with(Effect::Flip(offset_bytes))
     }
 
     fn with(mut self, effect: Effect) -> Self {

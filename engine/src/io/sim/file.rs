@@ -48,6 +48,7 @@ impl State {
             }
             Some(Effect::Short(taken)) => (offset_bytes, shortened(file.kind, len, taken)),
             Some(Effect::Misdirect(to)) => (misdirected(file.kind, to), len),
+            Some(Effect::Flip(_)) => unreachable!("only of reads"),
             None => {
                 let one_in = self.settings.short_writes_one_in;
                 (offset_bytes, self.shortened_by_chance(one_in, file.kind, len))
@@ -115,8 +116,10 @@ impl DiskFile for SimFile {
         }
         assert_aligned(self.kind, buffer, offset_bytes);
         let wanted = buffer.len();
-        let len = match state.faults.strike(Class::Read, &self.path) {
+        let struck = state.faults.strike(Class::Read, &self.path);
+        let len = match struck {
             Some(Effect::Short(given)) => shortened(self.kind, wanted, given),
+            Some(Effect::Flip(_)) => wanted,
             Some(effect) => {
                 return Err(DiskError::new(DiskOperation::Read, &self.path, error_of(effect)));
             }
@@ -133,7 +136,13 @@ impl DiskFile for SimFile {
             return Err(DiskError::new(DiskOperation::Read, &self.path, input_output_error()));
         }
         let content = &state.image.file(self.file).visible;
-        Ok(content.read(in_memory(offset_bytes), &mut buffer[..len]))
+        let got = content.read(in_memory(offset_bytes), &mut buffer[..len]);
+        if let Some(Effect::Flip(at)) = struck
+            && (offset_bytes..offset_bytes + got as u64).contains(&at)
+        {
+            buffer[in_memory(at - offset_bytes)] ^= 1;
+        }
+        Ok(got)
     }
 
     fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> DiskResult<usize> {

@@ -204,6 +204,12 @@ impl Image {
         Ok(())
     }
 
+    pub(super) fn remove_dir(&mut self, dir: &Path) -> io::Result<()> {
+        let change = self.names.plan_remove_dir(dir)?;
+        self.change_names(vec![change]);
+        Ok(())
+    }
+
     /// Creates the lock file where it is missing, durably.
     pub(super) fn lock(&mut self, path: &Path) -> io::Result<()> {
         let (file, change) = match self.names.plan_open(path, OpenMode::ReadWrite) {
@@ -364,6 +370,7 @@ impl Image {
             }
             TraceOp::Rename { from, to } => self.rename(from, to),
             TraceOp::Remove { path } => self.remove(path),
+            TraceOp::RemoveDir { path } => self.remove_dir(path),
             TraceOp::SyncDir { path } => self.sync_dir(path),
             TraceOp::Failed { .. } => Ok(()),
             TraceOp::Damage(damage) => self.damage(damage),

@@ -308,6 +308,14 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn remove_dir(&self, dir: &Path) -> DiskResult<()> {
+        let mut state = self.state();
+        let remove = |image: &mut Image| image.remove_dir(dir);
+        state.change(Class::Names, DiskOperation::Remove, dir, remove)?;
+        state.record(TraceOp::RemoveDir { path: kept(dir) });
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &Path) -> DiskResult<()> {
         let mut state = self.state();
         let sync = |image: &mut Image| image.sync_dir(dir);

@@ -109,6 +109,11 @@ pub enum TraceOp {
         /// The path.
         path: Arc<Path>,
     },
+    /// An empty folder lost its name.
+    RemoveDir {
+        /// The path.
+        path: Arc<Path>,
+    },
     /// The names of a folder were made durable.
     SyncDir {
         /// The folder.
@@ -179,6 +184,7 @@ impl fmt::Display for TraceOp {
                 write!(f, "rename {} to {}", from.display(), to.display())
             }
             Self::Remove { path } => write!(f, "remove {}", path.display()),
+            Self::RemoveDir { path } => write!(f, "remove folder {}", path.display()),
             Self::SyncDir { path } => write!(f, "sync folder {}", path.display()),
             Self::Failed { operation, path } => {
                 write!(f, "failed to {operation} {}", path.display())

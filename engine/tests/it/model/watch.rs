@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -29,6 +31,16 @@ pub(crate) struct Delivered {
     pub(crate) silent: u64,
     pub(crate) caught_up: u64,
     pub(crate) fell_behind: u64,
+}
+
+/// Whether somebody woke the task.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 pub(crate) struct Watch {
@@ -106,10 +118,16 @@ impl Watch {
     }
 
     fn poll(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
-        let mut context = Context::from_waker(Waker::noop());
-        match Pin::new(&mut self.subscription).poll_next(&mut context) {
-            Poll::Pending => None,
-            Poll::Ready(item) => Some(item.expect("a subscription has no end")),
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match Pin::new(&mut self.subscription).poll_next(&mut context) {
+                // It only lets others run.
+                Poll::Pending if woken.0.swap(false, Ordering::SeqCst) => {}
+                Poll::Pending => return None,
+                Poll::Ready(item) => return Some(item.expect("a subscription has no end")),
+            }
         }
     }
 

@@ -163,15 +163,21 @@ pub(super) async fn a_laxer_setting_brings_nothing_back<S: EventStore>(store: S)
     check(&store, &given, &[3, 5, 6, 7]).await;
 }
 
-pub(super) async fn truncation_may_be_ahead<S: EventStore>(store: S) {
+pub(super) async fn truncation_stays_within_what_is_there<S: EventStore>(store: S) {
     let given = six(&store).await;
-    store.set_stream("a-1", truncated(7)).await.unwrap();
+    // It would hide events that are yet to come.
+    for (stream, before) in [("a-1", 6), ("a-1", u64::MAX), ("missing", 1)] {
+        let error = store.set_stream(stream, truncated(before)).await.unwrap_err();
+        assert!(matches!(error, AppendError::Invalid(_)), "{stream}, {before}: {error}");
+    }
+    store.set_stream("missing", truncated(0)).await.unwrap();
+    store.set_stream("a-1", truncated(5)).await.unwrap();
     check(&store, &given, &[3]).await;
     let info = store.stream_info("a-1").await.unwrap();
     assert_eq!((info.state, info.event_count()), (StreamState::At(revision(4)), 0));
     assert_eq!(info.last_position, None, "its newest event is hidden");
     append(&store, Append::to("a-1").at(revision(4)).events([event(6), event(7), event(8)])).await;
-    check(&store, &given, &[3, 8]).await;
+    check(&store, &given, &[3, 6, 7, 8]).await;
 }
 
 pub(super) async fn deletes_are_conditional<S: EventStore>(store: S) {

@@ -105,7 +105,7 @@ cases! {
         large_events_come_back;
     hidden: a_soft_delete_hides_everywhere, truncation_hides_everywhere, max_count_hides_everywhere,
         a_tombstone_hides_everywhere, a_stream_revives_with_further_revisions,
-        a_laxer_setting_brings_nothing_back, truncation_may_be_ahead, deletes_are_conditional;
+        a_laxer_setting_brings_nothing_back, truncation_stays_within_what_is_there, deletes_are_conditional;
     system: system_streams_are_refused, reserved_types_are_refused,
         system_events_are_left_out_unless_named, reserved_streams_take_their_types,
         one_alternative_opens_the_system_for_no_other;

@@ -108,6 +108,25 @@ fn limits_and_their_page_agree() {
 }
 
 #[test]
+fn metrics_and_their_page_agree() {
+    let source = "//! `nexus_said_total`\nconst A: &str = \"nexus_made_total\";\n\
+                  const B: &str = \"nexus::request\";\n\
+                  #[cfg(test)]\nmod tests { const OF_TESTS: &str = \"nexus_tested\"; }\n";
+    let tree = |text| {
+        check_tree(&[("docs/reference/metrics.md", text), ("node/src/telemetry/a.rs", source)])
+    };
+    assert_eq!(tree("| `nexus_made_total` | `operation` | nexus_other |"), Vec::<String>::new());
+    assert_eq!(
+        tree("| `nexus_gone_total` |"),
+        [
+            "docs/reference/metrics.md: does not name `nexus_made_total` of node/src/",
+            "docs/reference/metrics.md:1: names `nexus_gone_total`, which node/src/ lacks",
+        ]
+    );
+    assert_eq!(check_tree(&[("docs/reference/metrics.md", "")]), Vec::<String>::new());
+}
+
+#[test]
 fn error_codes_and_their_pages_agree() {
     let source = ("protocol/src/error_code.rs", "/// NX1001 and NX12345.\nNX1002");
     let page = |path| (path, "");

@@ -32,6 +32,9 @@ impl Naive {
         if self.now(stream).state == StreamState::Tombstoned {
             return Err(AppendError::Deleted { stream: stream.to_owned() });
         }
+        if change.truncate_before.is_some_and(|before| before.get() > self.now(stream).count) {
+            return Err(Invalid::Request(String::new()).into());
+        }
         self.write_meta(stream, "$StreamMetadataSet");
         let limits = &mut self.settings.get_mut(stream).unwrap().limits;
         limits.max_count = change.max_count.unwrap_or(limits.max_count);

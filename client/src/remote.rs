@@ -1,0 +1,277 @@
+//! [`Remote`]: a namespace behind a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nexus_protocol::wire::{Answer, Operation, PacketKind, SnapshotHead, TokenHead, decode_items};
+use nexus_protocol::{
+    Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Read, ReadError,
+    RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo, StreamList,
+    StreamName, Subscribe, SubscriptionItem,
+};
+use tokio::runtime::Handle;
+use tracing::Span;
+
+use crate::address::Servers;
+use crate::append::{Appender, PendingAppend};
+use crate::ask::{self, answer_of, of_read, protocol};
+use crate::connection::{Deadline, Pool};
+use crate::error::ConnectError;
+use crate::read::Events;
+use crate::retry::Backoff;
+use crate::subscribe::Subscription;
+
+/// A namespace behind a server. Clones share connections, and a session of appends.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    pool: Arc<Pool>,
+    namespace: Arc<str>,
+    appender: Appender,
+}
+
+impl Remote {
+    /// Makes the first connection.
+    pub(crate) async fn connect(
+        servers: Servers,
+        namespace: &str,
+        shown: &dyn std::fmt::Display,
+        runtime: Handle,
+    ) -> Result<Self, ConnectError> {
+        let pool = Arc::new(Pool::new(servers, shown, runtime)?);
+        let until = Deadline::after(pool.timeout());
+        let mut backoff = Backoff::default();
+        let namespace: Arc<str> = namespace.into();
+        let seat = pool.seat_for_short(&namespace);
+        loop {
+            match seat.connection().await {
+                Ok(_) => break,
+                Err(error) if !error.may_pass() => return Err(error),
+                Err(error) if until.is_over() => return Err(error),
+                Err(_) => backoff.wait().await,
+            }
+        }
+        Ok(Self { pool, namespace, appender: Appender::start(seat) })
+    }
+
+    /// Another namespace, or the same, on the same connections, with a session of its own.
+    pub(crate) fn session(&self, namespace: &str) -> Self {
+        let (pool, namespace) = (Arc::clone(&self.pool), namespace.into());
+        let appender = Appender::start(pool.seat_for_short(&namespace));
+        Self { pool, namespace, appender }
+    }
+
+    pub(crate) fn connections_made(&self) -> u64 {
+        self.pool.made()
+    }
+
+    pub(crate) async fn reconnect(&self) {
+        let pool = Arc::clone(&self.pool);
+        let _ = self.pool.runtime().spawn(async move { pool.break_all().await }).await;
+    }
+
+    pub(crate) async fn close(&self) {
+        let pool = Arc::clone(&self.pool);
+        let _ = self.pool.runtime().spawn(async move { pool.close().await }).await;
+    }
+
+    pub(crate) fn append(&self, append: Append) -> PendingAppend {
+        self.appender.append(append)
+    }
+
+    pub(crate) fn read(&self, read: Read, span: Span) -> Events {
+        Events::of_server(Arc::clone(&self.pool), Arc::clone(&self.namespace), read, span)
+    }
+
+    pub(crate) fn subscribe(&self, subscribe: Subscribe, span: Span) -> Subscription {
+        let (pool, namespace) = (Arc::clone(&self.pool), Arc::clone(&self.namespace));
+        Subscription::of_server(pool, namespace, subscribe, span)
+    }
+
+    pub(crate) async fn streams(&self, list: StreamList) -> Result<Vec<StreamInfo>, ReadError> {
+        let StreamList { prefix, category, after, limit, deleted, system } = list;
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let operation = Operation::Streams { prefix, category, after, limit, deleted, system };
+        match self.ask(operation).await? {
+            Answer::Streams(streams) => streams
+                .into_iter()
+                .map(|head| head.try_into().map_err(|why| protocol(&format!("{why}"))))
+                .collect(),
+            _ => Err(protocol("another answer")),
+        }
+    }
+
+    pub(crate) async fn stats(&self) -> Result<Stats, ReadError> {
+        match self.ask(Operation::Stats).await? {
+            Answer::Stats(stats) => Ok(stats.into()),
+            _ => Err(protocol("another answer")),
+        }
+    }
+
+    pub(crate) async fn namespaces(&self) -> Result<Vec<String>, ReadError> {
+        match self.ask(Operation::Namespaces).await? {
+            Answer::Namespaces(names) => Ok(names),
+            _ => Err(protocol("another answer")),
+        }
+    }
+
+    pub(crate) async fn create_namespace(&self) -> Result<(), AppendError> {
+        match self.change(Operation::CreateNamespace, Bytes::new()).await? {
+            Answer::Done => Ok(()),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn delete_namespace(&self) -> Result<(), AppendError> {
+        match self.change(Operation::DeleteNamespace, Bytes::new()).await? {
+            Answer::Done => Ok(()),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn create_token(
+        &self,
+        name: &str,
+        role: &str,
+        ttl: Option<Duration>,
+    ) -> Result<(TokenHead, String), AppendError> {
+        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let (name, role) = (name.to_owned(), role.to_owned());
+        let operation = Operation::CreateToken { name, role, ttl_ms };
+        let packet = self.change_packet(operation, Bytes::new()).await?;
+        match answer_of(&packet).map_err(of_read)? {
+            Answer::Token(head) => {
+                let token = String::from_utf8(packet.payload.into());
+                Ok((head, token.map_err(|_| AppendError::Unknown)?))
+            }
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn tokens(&self) -> Result<Vec<TokenHead>, ReadError> {
+        match self.ask(Operation::Tokens).await? {
+            Answer::Tokens(tokens) => Ok(tokens),
+            _ => Err(protocol("another answer")),
+        }
+    }
+
+    pub(crate) async fn revoke_token(&self, id: &str) -> Result<(), AppendError> {
+        let operation = Operation::RevokeToken { id: id.to_owned() };
+        match self.change(operation, Bytes::new()).await? {
+            Answer::Done => Ok(()),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn event_by_id(
+        &self,
+        id: EventId,
+    ) -> Result<Option<RecordedEvent>, ReadError> {
+        let packet = self.ask_packet(Operation::Event { id: *id.as_bytes() }).await?;
+        if packet.kind != PacketKind::Items {
+            return Err(protocol("a packet that has no event"));
+        }
+        let items = decode_items(&packet.payload).map_err(|why| protocol(&why.to_string()))?;
+        Ok(items.into_iter().find_map(SubscriptionItem::event))
+    }
+
+    pub(crate) async fn head(&self) -> Result<Head, ReadError> {
+        self.ask(Operation::Head).await?.into_head().ok_or_else(|| protocol("another answer"))
+    }
+
+    pub(crate) async fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
+        match self.ask(Operation::Stream { stream: stream.to_owned() }).await? {
+            Answer::Stream(head) => head.try_into().map_err(|why| protocol(&format!("{why}"))),
+            _ => Err(protocol("another answer")),
+        }
+    }
+
+    pub(crate) async fn set_stream(
+        &self,
+        stream: &str,
+        change: StreamChange,
+    ) -> Result<StreamInfo, AppendError> {
+        match self.change(Operation::set_stream(stream, change), Bytes::new()).await? {
+            Answer::Stream(head) => head.try_into().map_err(|_| AppendError::Unknown),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn delete_stream(
+        &self,
+        stream: &str,
+        expected: ExpectedRevision,
+        tombstone: bool,
+    ) -> Result<Appended, AppendError> {
+        let expected = expected.into();
+        let operation = Operation::DeleteStream { stream: stream.to_owned(), expected, tombstone };
+        appended(self.change(operation, Bytes::new()).await?)
+    }
+
+    pub(crate) async fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
+        let head = SnapshotHead::from(&snapshot);
+        appended(self.change(Operation::SaveSnapshot(head), snapshot.state).await?)
+    }
+
+    pub(crate) async fn load_snapshot(
+        &self,
+        stream: &str,
+        at: SnapshotAt,
+        fold: FoldIdentity,
+    ) -> Result<Option<Snapshot>, ReadError> {
+        let packet = self.ask_packet(Operation::load_snapshot(stream, at, fold)).await?;
+        let head = match answer_of(&packet)? {
+            Answer::Snapshot(Some(head)) => head,
+            Answer::Snapshot(None) => return Ok(None),
+            _ => return Err(protocol("another answer")),
+        };
+        Ok(Some(Snapshot {
+            stream: StreamName::new(&head.stream).map_err(|why| protocol(&why.to_string()))?,
+            revision: head.info().revision,
+            fold: head.fold(),
+            content_type: head.content_type,
+            state: packet.payload,
+        }))
+    }
+
+    pub(crate) async fn list_snapshots(
+        &self,
+        stream: &str,
+    ) -> Result<Vec<SnapshotInfo>, ReadError> {
+        match self.ask(Operation::Snapshots { stream: stream.to_owned() }).await? {
+            Answer::Snapshots(kept) => Ok(kept.iter().map(SnapshotHead::info).collect()),
+            _ => Err(protocol("another answer")),
+        }
+    }
+
+    async fn ask_packet(&self, operation: Operation) -> Result<ask::Packet, ReadError> {
+        let seat = self.pool.seat_for_short(&self.namespace);
+        let asked = self.pool.runtime().spawn(ask::ask(seat, operation));
+        asked.await.unwrap_or(Err(ReadError::Closed))
+    }
+
+    async fn ask(&self, operation: Operation) -> Result<Answer, ReadError> {
+        answer_of(&self.ask_packet(operation).await?)
+    }
+
+    async fn change(&self, operation: Operation, payload: Bytes) -> Result<Answer, AppendError> {
+        answer_of(&self.change_packet(operation, payload).await?).map_err(of_read)
+    }
+
+    async fn change_packet(
+        &self,
+        operation: Operation,
+        payload: Bytes,
+    ) -> Result<ask::Packet, AppendError> {
+        let seat = self.pool.seat_for_short(&self.namespace);
+        let asked = self.pool.runtime().spawn(ask::change(seat, operation, payload));
+        asked.await.unwrap_or(Err(AppendError::Unknown))
+    }
+}
+
+fn appended(answer: Answer) -> Result<Appended, AppendError> {
+    match answer {
+        Answer::Appended(head) => head.try_into().map_err(|_| AppendError::Unknown),
+        _ => Err(AppendError::Unknown),
+    }
+}

@@ -1,0 +1,31 @@
+//! To look at the node from outside.
+
+use nexus_protocol::ReadError;
+
+use crate::guard::Action;
+use crate::node::Node;
+use crate::principal::Principal;
+use crate::telemetry::{Context, MetricFamily, Operation};
+
+impl Node {
+    /// Every metric as Prometheus reads it, in the media type
+    /// [`METRICS_CONTENT_TYPE`](crate::METRICS_CONTENT_TYPE).
+    ///
+    /// # Errors
+    /// When the principal may not monitor.
+    pub fn metrics_text(&self, principal: &Principal) -> Result<String, ReadError> {
+        let context = Context::new(Operation::Metrics, "", &principal.id);
+        let text = || Ok(self.telemetry().text(self.engine()));
+        self.observe(principal, Action::Monitor, &context, text)
+    }
+
+    /// The same as numbers, for whoever publishes them in another form.
+    ///
+    /// # Errors
+    /// When the principal may not monitor.
+    pub fn metrics(&self, principal: &Principal) -> Result<Vec<MetricFamily>, ReadError> {
+        let context = Context::new(Operation::Metrics, "", &principal.id);
+        let families = || Ok(self.telemetry().families(self.engine()));
+        self.observe(principal, Action::Monitor, &context, families)
+    }
+}

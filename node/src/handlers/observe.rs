@@ -1,0 +1,94 @@
+//! Around every handler: the guard first, then a span and a duration, and one place where an error is
+//! logged.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use nexus_engine::Namespace;
+use nexus_protocol::TraceContext;
+
+use super::Access;
+use crate::guard::{Action, Refusal};
+use crate::node::Node;
+use crate::principal::Principal;
+use crate::telemetry::{Coded, Context, Operation, Telemetry};
+
+/// What is told about whatever comes by one [`Access`]: made once, shared by what is under way.
+#[derive(Debug)]
+pub(super) struct Scope {
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) namespace: String,
+    pub(super) principal: Arc<Principal>,
+}
+
+impl Scope {
+    /// What an operation happens to.
+    pub(super) fn context(&self, operation: Operation) -> Context<'_> {
+        Context::new(operation, &self.namespace, &self.principal.id)
+    }
+}
+
+impl Node {
+    /// Does what a principal asks for, if it may.
+    pub(super) fn observe<T, E: Coded + From<Refusal>>(
+        &self,
+        principal: &Principal,
+        action: Action,
+        context: &Context<'_>,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let telemetry = self.telemetry();
+        let (operation, namespace) = (context.operation, context.namespace);
+        let started = Instant::now();
+        telemetry.span(operation, namespace, context.trace).in_scope(|| {
+            let allowed = self.guard(principal, action, namespace).map_err(E::from);
+            let done = allowed.and_then(|()| work());
+            telemetry.metrics().ended(operation, started.elapsed());
+            if let Err(error) = &done {
+                telemetry.log_error(context, error);
+            }
+            done
+        })
+    }
+}
+
+impl Access {
+    /// The same in its namespace; `stream` is what the operation is about, if it is about one.
+    pub(super) fn observe<T, E: Coded + From<Refusal>>(
+        &self,
+        operation: Operation,
+        action: Action,
+        stream: Option<&str>,
+        work: impl FnOnce(&Namespace) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let context = Context { stream, trace: self.trace, ..self.scope.context(operation) };
+        self.node.observe(&self.scope.principal, action, &context, || {
+            self.is_there()?;
+            work(&self.namespace)
+        })
+    }
+
+    /// Whether the namespace is: it may have been deleted since.
+    fn is_there(&self) -> Result<(), Refusal> {
+        match self.namespace.is_deleted() {
+            true => Err(Refusal::NoNamespace { name: self.scope.namespace.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the principal may do this: for what goes on after it was asked.
+    pub(super) fn guard<E: Coded + From<Refusal>>(
+        &self,
+        operation: Operation,
+        action: Action,
+        trace: Option<TraceContext>,
+    ) -> Result<&Namespace, E> {
+        let scope = &self.scope;
+        let allowed = self.node.guard(&scope.principal, action, &scope.namespace);
+        allowed.and_then(|()| self.is_there()).map(|()| &self.namespace).map_err(|refusal| {
+            let error = E::from(refusal);
+            scope.telemetry.log_error(&Context { trace, ..scope.context(operation) }, &error);
+            error
+        })
+    }
+}

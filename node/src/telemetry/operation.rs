@@ -1,0 +1,115 @@
+//! [`Operation`]: what was asked for, as metrics, logs, and spans name it; and [`Door`], by which it came.
+
+macro_rules! words {
+    ($(#[$doc:meta])* $kind:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $kind {
+            $($(#[$word_doc])* $word,)*
+        }
+
+        impl $kind {
+            /// Every one, in their order.
+            pub const ALL: &'static [Self] = &[$(Self::$word,)*];
+
+            /// Its name: one of a fixed set, so that it may be a label.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$word => $text,)*
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What is asked for.
+    Operation {
+        /// To be let in: a connection, or a request of its own.
+        Connect = "connect",
+        /// To use a namespace.
+        Access = "access",
+        /// An append.
+        Append = "append",
+        /// A subscription.
+        Subscribe = "subscribe",
+        /// A read, from its beginning to its end.
+        Read = "read",
+        /// One event by its id.
+        Event = "event",
+        /// The end of the log.
+        Head = "head",
+        /// What is known of a stream.
+        Stream = "stream",
+        /// Streams by name.
+        Streams = "streams",
+        /// To change a stream's limits.
+        SetStream = "set_stream",
+        /// To delete a stream.
+        DeleteStream = "delete_stream",
+        /// To delete a stream for good.
+        TombstoneStream = "tombstone_stream",
+        /// To keep a snapshot.
+        SaveSnapshot = "save_snapshot",
+        /// To load a snapshot.
+        LoadSnapshot = "load_snapshot",
+        /// The snapshots of a stream.
+        Snapshots = "snapshots",
+        /// Counts of a namespace.
+        Stats = "stats",
+        /// The names of all namespaces.
+        Namespaces = "namespaces",
+        /// To create a namespace.
+        CreateNamespace = "create_namespace",
+        /// To delete a namespace.
+        DeleteNamespace = "delete_namespace",
+        /// The tokens that hold.
+        Tokens = "tokens",
+        /// To make a token.
+        CreateToken = "create_token",
+        /// To revoke a token.
+        RevokeToken = "revoke_token",
+        /// The metrics.
+        Metrics = "metrics",
+    }
+}
+
+words! {
+    /// What connections come by.
+    Door {
+        /// QUIC.
+        Quic = "quic",
+        /// HTTP.
+        Http = "http",
+    }
+}
+
+impl Operation {
+    /// Whether `nexus_operation_duration_seconds` has it: appends have a histogram of their own, and a
+    /// subscription has no end of its own.
+    pub(super) fn is_timed(self) -> bool {
+        !matches!(self, Self::Connect | Self::Access | Self::Append | Self::Subscribe)
+    }
+}
+
+const _: () = {
+    let mut at = 0;
+    while at < Operation::ALL.len() {
+        assert!(Operation::ALL[at] as usize == at, "arrays are indexed by operations");
+        at += 1;
+    }
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_words_of_metrics_and_no_two_are_the_same() {
+        let names: std::collections::BTreeSet<_> =
+            Operation::ALL.iter().map(|operation| operation.as_str()).collect();
+        assert_eq!(names.len(), Operation::ALL.len());
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+        assert_eq!(Operation::ALL.iter().filter(|it| !it.is_timed()).count(), 4);
+    }
+}

@@ -1,0 +1,7 @@
+//! Behaviour of a node through its public API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs)]
+
+mod metrics;
+mod tracing;

@@ -1,0 +1,187 @@
+//! Values made from JSON Schemas: most fit, some do not. One seed gives one run.
+
+use serde_json::{Map, Value, json};
+
+/// Numbers that look random (SplitMix64).
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below another.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    /// Whether something happens that happens once in so many times.
+    pub(crate) fn one_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.below(from.len())]
+    }
+
+    /// An id of 16 bytes.
+    pub(crate) fn uuid(&mut self) -> String {
+        uuid::Uuid::from_u64_pair(self.next(), self.next()).to_string()
+    }
+}
+
+/// Texts that mean something somewhere, or nothing anywhere.
+const TEXTS: [&str; 14] = [
+    "order-1",
+    "a",
+    "größe-ß",
+    "OrderPlaced",
+    "colour:red",
+    "application/json",
+    "e30=",
+    "reader",
+    TRACEPARENT,
+    "",
+    "-a",
+    "$meta-a",
+    "a\nb",
+    "\u{1f600}",
+];
+const TRACEPARENT: &str = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01";
+const TIMES: [&str; 3] = ["2026-01-02T03:04:05.000006Z", "1969-12-31T23:59:59Z", "unix-us:-1"];
+const NUMBERS: [u64; 7] = [0, 0, 1, 2, 7, 4_294_967_296, u64::MAX];
+
+/// A value of a schema, as far as it is understood; below some depth a small one.
+pub(crate) fn value(random: &mut Random, document: &Value, schema: &Value, depth: usize) -> Value {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let found = document.pointer(reference.trim_start_matches('#')).unwrap();
+        return value(random, document, found, depth);
+    }
+    if let Some(options) = schema["enum"].as_array() {
+        return options[random.below(options.len())].clone();
+    }
+    for name in ["anyOf", "oneOf"] {
+        if let Some(options) = schema[name].as_array() {
+            let option = &options[random.below(options.len())];
+            return value(random, document, option, depth);
+        }
+    }
+    let kind = match &schema["type"] {
+        Value::Array(kinds) => kinds[random.below(kinds.len())].as_str().unwrap(),
+        Value::String(kind) => kind,
+        _ => return any(random, depth),
+    };
+    match kind {
+        "null" => Value::Null,
+        "boolean" => json!(random.one_in(2)),
+        "integer" => {
+            let max = schema["maximum"].as_u64().unwrap_or(u64::MAX);
+            json!(NUMBERS[random.below(NUMBERS.len())].min(max))
+        }
+        "number" => json!(1.5),
+        "string" => text(random, schema).into(),
+        "array" => {
+            let count = if depth > 4 { 0 } else { random.below(4) };
+            (0..count).map(|_| value(random, document, &schema["items"], depth + 1)).collect()
+        }
+        "object" => object(random, document, schema, depth),
+        other => panic!("no type of JSON: {other}"),
+    }
+}
+
+fn text(random: &mut Random, schema: &Value) -> String {
+    match (schema["format"].as_str(), schema["pattern"].as_str()) {
+        (Some("uuid"), _) => random.uuid(),
+        (Some("date-time"), _) => random.pick(&TIMES).to_owned(),
+        (_, Some(_)) => random.pick(&["0", "ff", "0123456789abcdef"]).to_owned(),
+        _ => random.pick(&TEXTS).to_owned(),
+    }
+}
+
+fn object(random: &mut Random, document: &Value, schema: &Value, depth: usize) -> Value {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let mut made = Map::new();
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        if required.contains(&json!(name)) || random.one_in(3) {
+            let known = if random.one_in(6) { None } else { sensible(random, name) };
+            let made_up = known.unwrap_or_else(|| value(random, document, property, depth + 1));
+            made.insert(name.clone(), made_up);
+        }
+    }
+    // Two forms of one thing are too much of it.
+    for name in ["data", "metadata", "state"] {
+        if made.contains_key(name) && !random.one_in(10) {
+            made.remove(&format!("{name}_base64"));
+        }
+    }
+    made.into()
+}
+
+/// What a field of this name mostly is: few requests would be right otherwise.
+fn sensible(random: &mut Random, name: &str) -> Option<Value> {
+    Some(match name {
+        "tags" => json!(["colour:red"]),
+        "types" => json!(["OrderPlaced"]),
+        "type" => json!("OrderPlaced"),
+        "stream" => json!(format!("s-{}", random.below(40))),
+        "data_base64" | "metadata_base64" | "state_base64" => json!("e30="),
+        "traceparent" => json!(TRACEPARENT),
+        "role" => json!("reader"),
+        "fold_version" => json!(0),
+        "upcaster_hash" => json!("0"),
+        _ => return None,
+    })
+}
+
+fn any(random: &mut Random, depth: usize) -> Value {
+    match random.below(if depth > 4 { 4 } else { 6 }) {
+        0 => Value::Null,
+        1 => json!(random.one_in(2)),
+        2 => json!(-12.5),
+        3 => random.pick(&TEXTS).into(),
+        4 => json!([any(random, depth + 1)]),
+        _ => json!({ "a": any(random, depth + 1) }),
+    }
+}
+
+/// Spoils a value somewhere: a field too many or too few, another type, or what is no number here.
+pub(crate) fn spoil(random: &mut Random, value: &mut Value) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() && !random.one_in(3) => {
+            let at = random.below(fields.len());
+            let name = fields.keys().nth(at).unwrap().clone();
+            match random.below(4) {
+                0 => drop(fields.remove(&name)),
+                1 => drop(fields.insert(format!("{name}x"), json!(1))),
+                _ => spoil(random, &mut fields[&name]),
+            }
+        }
+        Value::Array(items) if !items.is_empty() && !random.one_in(3) => {
+            let at = random.below(items.len());
+            spoil(random, &mut items[at]);
+        }
+        other => {
+            let spoilt = [
+                json!(null),
+                json!(-1),
+                json!(1.5),
+                json!("x".repeat(600)),
+                json!([[]]),
+                json!({ "x": {} }),
+                json!(true),
+                json!(1e300),
+                json!("\u{0}"),
+            ];
+            *other = spoilt[random.below(spoilt.len())].clone();
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The HTTP door, through real sockets.
+
+mod appends;
+mod bulk;
+mod client;
+mod document;
+mod enemies;
+mod follow;
+mod forms;
+mod generate;
+mod reads;
+mod restart;
+mod session;
+mod speaking;
+pub(crate) mod store;
+mod tokens;
+
+pub(crate) use client::Http;

@@ -1,0 +1,130 @@
+//! Who asks, and what they may.
+
+use hyper::{Method, StatusCode};
+use nexus_node::{Engine, Node, Principal, Role};
+use serde_json::{Value, json};
+
+use super::client::Http;
+use crate::stores::Running;
+
+/// A server that lets nobody in without a token, and a client for each role.
+fn guarded() -> (Running, Vec<(Role, Http)>) {
+    let engine = Engine::in_memory();
+    let node = Node::over(engine.clone()).unwrap();
+    let local = Principal::local();
+    let tokens: Vec<_> = Role::ALL
+        .into_iter()
+        .map(|role| (role, node.create_token(&local, role.as_str(), role, None).unwrap().token))
+        .collect();
+    let running = Running::guarded(engine);
+    let http = |token: &str| running.http().tls(running.certificate()).token(token);
+    let clients = tokens.iter().map(|(role, token)| (*role, http(token))).collect();
+    (running, clients)
+}
+
+#[test]
+fn nobody_gets_in_without_a_token_that_holds() {
+    let (running, _) = guarded();
+    running.runtime.block_on(async {
+        let http = running.http().tls(running.certificate());
+        for header in [
+            None,
+            Some("Bearer nx_00_00"),
+            Some("Bearer "),
+            Some("Bearer"),
+            Some("Basic YWRtaW46YWRtaW4="),
+            Some("nx_00_00"),
+            Some("Bearer \u{e9}"),
+            Some(""),
+        ] {
+            for path in ["/v1/head", "/v1/events", "/v1/tokens", "/v1/streams/a"] {
+                let mut ask = http.get(path);
+                if let Some(header) = header {
+                    ask = ask.header("authorization", header);
+                }
+                let answer = ask.send().await.unwrap();
+                assert_eq!(answer.problem(), (401, "unauthenticated".to_owned()), "{header:?}");
+                assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            }
+        }
+        // A token stands in no address, and nothing of a request is looked at before it is known who asks.
+        let query = http.get("/v1/head?token=nx_00_00").send().await.unwrap();
+        assert_eq!(query.problem().0, 401);
+        let body =
+            http.ask(Method::POST, "/v1/append").body("text/plain", super::client::full("{"));
+        assert_eq!(body.send().await.unwrap().problem().0, 401);
+        for path in ["/healthz", "/readyz", "/openapi.json", "/", "/errors/NX1005"] {
+            let answer = http.get(path).header("authorization", "Bearer x").send().await.unwrap();
+            assert_eq!(answer.status, StatusCode::OK, "{path} is open");
+        }
+    });
+}
+
+#[test]
+fn each_role_may_do_what_is_its_own() {
+    let (running, clients) = guarded();
+    let event = json!([{ "type": "T" }]);
+    let limits = json!({ "max_count": 5 });
+    let token = json!({ "name": "new", "role": "reader", "ttl_s": 60 });
+    let snapshot = json!({ "state": 1 });
+    // Admin, operator, writer, reader, monitor.
+    let table: [(Method, &str, Option<&Value>, [u16; 5]); 13] = [
+        (Method::POST, "/v1/streams/a/events", Some(&event), [201, 403, 201, 403, 403]),
+        (Method::PUT, "/v1/streams/a/snapshots/0", Some(&snapshot), [201, 403, 201, 403, 403]),
+        (Method::GET, "/v1/streams/a/events", None, [200, 200, 200, 200, 403]),
+        (Method::GET, "/v1/events", None, [200, 200, 200, 200, 403]),
+        (Method::GET, "/v1/streams/a/snapshots/latest", None, [200, 200, 200, 200, 403]),
+        (Method::GET, "/v1/streams", None, [200, 200, 200, 200, 403]),
+        (Method::PATCH, "/v1/streams/a", Some(&limits), [200, 200, 403, 403, 403]),
+        (Method::DELETE, "/v1/streams/gone", None, [412, 412, 403, 403, 403]),
+        (Method::PUT, "/v1/namespaces/orders", None, [201, 200, 403, 403, 403]),
+        (Method::GET, "/v1/stats", None, [200; 5]),
+        (Method::GET, "/v1/namespaces", None, [200; 5]),
+        (Method::GET, "/v1/tokens", None, [200, 403, 403, 403, 403]),
+        (Method::POST, "/v1/tokens", Some(&token), [201, 403, 403, 403, 403]),
+    ];
+    running.runtime.block_on(async {
+        for (method, path, body, statuses) in table {
+            for ((role, http), status) in clients.iter().zip(statuses) {
+                let mut ask = http.ask(method.clone(), path);
+                if let Some(body) = body {
+                    ask = ask.json(body);
+                }
+                let answer = ask.send().await.unwrap();
+                assert_eq!(answer.status, status, "{role} {method} {path}: {answer:?}");
+                if status == 403 {
+                    assert_eq!(answer.problem().1, "denied");
+                    // Who may not append is told before what it sends is looked at.
+                    let nonsense = http.ask(method.clone(), path).json(&json!("nonsense"));
+                    assert_eq!(
+                        nonsense.send().await.unwrap().status,
+                        403,
+                        "{role} {method} {path}"
+                    );
+                }
+            }
+        }
+        // A key is each principal's own: what another appended is no repeat.
+        let writers = [&clients[0].1, &clients[2].1];
+        for http in writers {
+            let ask = http.post("/v1/streams/keyed/events", &event).header("idempotency-key", "k");
+            assert_eq!(ask.send().await.unwrap().status, StatusCode::CREATED);
+        }
+        let made = clients[0].1.post("/v1/tokens", &token).send().await.unwrap().json();
+        let reader = running.http().tls(running.certificate());
+        let reader = reader.token(made["token"].as_str().unwrap());
+        assert_eq!(reader.get("/v1/events").send().await.unwrap().status, StatusCode::OK);
+        let listed = clients[0].1.get("/v1/tokens").send().await.unwrap();
+        assert!(
+            !std::str::from_utf8(&listed.body).unwrap().contains(made["token"].as_str().unwrap())
+        );
+        for bad in [
+            json!({ "name": "x", "role": "king" }),
+            json!({ "name": "", "role": "reader" }),
+            json!({ "name": "x", "role": "reader", "ttl": 1 }),
+        ] {
+            let answer = clients[0].1.post("/v1/tokens", &bad).send().await.unwrap();
+            assert_eq!(answer.problem(), (400, "invalid".to_owned()), "{bad}");
+        }
+    });
+}
