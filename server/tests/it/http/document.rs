@@ -73,7 +73,9 @@ impl Document {
             assert!(answer.body.is_empty(), "{context}");
             return;
         };
+        // Parameters, such as a version or a character set, are not part of the kind.
         let kind = answer.header("content-type").unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default();
         assert!(content.contains_key(kind), "{kind} is documented: {context}");
         let schema = &content[kind]["schema"];
         let lines = answer.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -81,6 +83,7 @@ impl Document {
             "application/x-ndjson" => {
                 lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
             }
+            "text/plain" => vec![json!(str::from_utf8(&answer.body).unwrap())],
             _ => vec![answer.json()],
         };
         for value in values {
