@@ -303,7 +303,10 @@ fn every_answer_is_one_that_the_document_names() {
             ids.map(|(id, _)| *id).collect::<BTreeSet<_>>()
         };
         let all: BTreeSet<_> = operations.iter().map(|operation| operation.id).collect();
-        assert_eq!(of(2), all, "each was done at least once: {answered:?}");
+        // A WebSocket is no request with an answer: `sockets` has it.
+        let mut done = all.clone();
+        done.remove("watch");
+        assert_eq!(of(2), done, "each was done at least once: {answered:?}");
         assert_eq!(of(4), all, "and refused at least once: {answered:?}");
         println!("count: openapi_operations {}", operations.len());
         println!("count: openapi_requests {}", operations.len() * REQUESTS);
