@@ -239,8 +239,9 @@ fn records_of<'a>(
             let placement = end.checked_sub(PLACEMENT_BYTES).and_then(|at| records.get(at..));
             placement.and_then(|p| p.first_chunk()).map_or(u64::MAX, |p| u64::from_le_bytes(*p))
         };
-        let offset = u32::try_from(start.saturating_add(base)).unwrap_or(LEFT_OUT - 1);
-        (position, offset)
+        // An impossible one leads to where nothing is, and is never taken for left out.
+        let offset = u32::try_from(start.saturating_add(base)).unwrap_or(LEFT_OUT);
+        (position, offset.min(LEFT_OUT - 1))
     })
 }
 
@@ -353,4 +354,25 @@ fn together(blocks: &[&Block]) -> u64 {
         end = its_end;
     }
     end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::Stored;
+    use super::*;
+
+    #[test]
+    fn an_impossible_place_is_no_record_that_was_left_out() {
+        let raw = [7_u32.to_le_bytes(), u32::MAX.to_le_bytes()].concat();
+        let stored = Stored { raw_length: 8, stored_length: 8, crc: 0, plain: true };
+        let block = Block { offset_bytes: 0, first: 5, last: 6, count: 2, stored };
+        for base in [0, 1, 4_000] {
+            let bytes = [vec![0; base], raw.clone()].concat();
+            let offsets: Vec<u32> =
+                records_of(&block, &bytes, base).map(|(_, offset)| offset).collect();
+            assert_eq!(offsets, [7 + base as u32, LEFT_OUT - 1]);
+            let chunk = Chunk::dense(Bytes::from(bytes), 5, offsets);
+            assert!(!chunk.leaves_out(1) && chunk.record(1).is_err());
+        }
+    }
 }
