@@ -1,11 +1,14 @@
 //! `nexus demo`: the whole store in a few seconds, with figures of this machine.
 //!
-//! Writers append orders to a fresh directory, then the same events are read, subscribed to, and
-//! verified. It ends by itself.
+//! A server over a fresh directory, writers that append orders to it, then the same events are read,
+//! subscribed to, and verified; all over QUIC, as clients do. Its page can be looked at meanwhile. It ends
+//! by itself, unless somebody sits at the terminal: then when they say so.
 
 mod figures;
 mod orders;
+mod server;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +21,7 @@ use serde::Serialize;
 
 use self::figures::{Figures, Step, bar};
 use self::orders::Orders;
+use self::server::{Serving, Stay};
 use crate::doctor;
 use crate::exit::Failure;
 use crate::interrupt;
@@ -36,6 +40,7 @@ Examples:
   nexus demo
   nexus demo --writers 8 --events 100000
   nexus --data ./demo demo
+  nexus demo --listen 127.0.0.1:7420 --for 600
 
 Without --data the directory is a temporary one, and is removed at the end; --data names one that is
 not there yet, and is kept. What NEXUS_DATA names is left alone.")]
@@ -54,6 +59,13 @@ pub(crate) struct Args {
     /// How many events they append, at most
     #[arg(long, value_name = "N")]
     events: Option<u64>,
+    /// Where its server listens, on loopback; port 0 takes free ones
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// How long it goes on once its figures are there; without it, until Enter is pressed at a terminal,
+    /// and not at all elsewhere
+    #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    stay_s: Option<u64>,
 }
 
 /// What the demo found.
@@ -135,8 +147,8 @@ impl Drop for Directory {
 /// When a step fails.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let directory = Directory::of(place)?;
-    let place = Place::of(Some(directory.path.clone()), place.namespace.clone());
-    let store = Store::open(&place)?;
+    let serving = Serving::start(&directory.path, args.listen)?;
+    let store = Store::open(&serving.place(&place.namespace)?)?;
     let run = uuid::Uuid::new_v4().simple().to_string();
     let orders = Orders::new(run.get(..6).unwrap_or("demo"));
     let mut steps = vec![write(&store, &orders, args)?];
@@ -145,8 +157,10 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     steps.push(read_tag(&store)?);
     steps.push(catch_up(&store)?);
     steps.push(live(&store, &orders)?);
+    server::stay(&store, &orders, Stay::of(args.stay_s))?;
     let stats = store.stats()?;
     store.close()?;
+    serving.end()?;
     let (verified, step) = verify(&directory.path)?;
     steps.push(step);
     let conditions = conditions(&directory.path, args, &stats);

@@ -51,6 +51,11 @@ impl Place {
         Self::at(given, None, None, namespace)
     }
 
+    /// A server.
+    pub(crate) fn of_server(server: Address, namespace: NamespaceName) -> Self {
+        Self::at(Given::default(), Some(server), None, namespace)
+    }
+
     fn at(
         given: Given,
         server: Option<Address>,

@@ -61,3 +61,45 @@ fn an_interrupted_demo_removes_its_directory() {
     let left: Vec<_> = std::fs::read_dir(folder.path("")).unwrap().collect();
     assert!(left.is_empty(), "the temporary directory is gone: {left:?}");
 }
+
+#[test]
+fn the_demo_can_be_looked_at_while_it_goes_on() {
+    let folder = Folder::new();
+    let mut command = bare();
+    command.args(["demo", "--events", "200", "--writers", "2", "--for", "600"]);
+    command.env("TMPDIR", folder.path(""));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = said
+        .find_map(|line| {
+            let line = line.unwrap();
+            let address = line.split_once("look at http://")?.1.split_once('/')?.0;
+            Some(address.to_owned())
+        })
+        .expect("it says where to look");
+    let page = get(&address, "/");
+    assert!(page.contains("200 OK") && page.contains("<title>Nexus</title>"), "{page}");
+    // Orders go on coming: the count of events passes what the writers were asked for.
+    loop {
+        let stats = get(&address, "/v1/stats");
+        let body = stats.split_once("\r\n\r\n").unwrap().1;
+        let stats: serde_json::Value = serde_json::from_str(body).unwrap();
+        if stats["events"].as_u64().unwrap() > 600 {
+            break;
+        }
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    child.wait().unwrap();
+}
+
+/// What a server answers.
+fn get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
