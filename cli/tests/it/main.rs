@@ -13,6 +13,7 @@ mod demo;
 mod import;
 mod kill;
 mod nexus;
+mod prometheus;
 mod round_trip;
 mod serve;
 mod telemetry;

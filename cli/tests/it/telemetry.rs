@@ -16,10 +16,10 @@ use crate::nexus::{Folder, finish};
 use crate::serve::Serving;
 
 /// How long a collector waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes what is sent to it, by its path.
-fn collector() -> (String, Receiver<(String, Vec<u8>)>) {
+pub(crate) fn collector() -> (String, Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (sent, received) = channel();
