@@ -71,7 +71,7 @@ fn serve(
     let dir = place.dir()?;
     let loaded = args.flags.read(Some(dir))?;
     let settings = &loaded.settings;
-    let node = Node::open(dir)?;
+    let node = Node::open(dir)?.quota(settings.quota);
     telling.watch(&node);
     if !settings.dev && node.has_no_tokens() {
         make_first_token(&node, dir)?;

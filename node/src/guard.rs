@@ -1,5 +1,7 @@
 //! The guard: who may do what. Every handler asks it before it touches the log.
 
+use std::time::Duration;
+
 use nexus_protocol::{AppendError, ReadError};
 
 use crate::principal::{Principal, Role};
@@ -113,6 +115,11 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// Somebody does more than they may in that time.
+    RateLimited {
+        /// When to ask again.
+        retry_after: Duration,
+    },
 }
 
 const TOKEN_ENDED: &str = "the token is revoked or has ended: ask for a new one";
@@ -129,6 +136,7 @@ impl From<Refusal> for AppendError {
             Refusal::Denied { reason } => Self::Denied { reason },
             Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
+            Refusal::RateLimited { retry_after } => Self::RateLimited { retry_after },
         }
     }
 }
@@ -139,6 +147,7 @@ impl From<Refusal> for ReadError {
             Refusal::Denied { reason } => Self::Denied { reason },
             Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
+            Refusal::RateLimited { retry_after } => Self::RateLimited { retry_after },
         }
     }
 }

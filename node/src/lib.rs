@@ -12,6 +12,7 @@ mod guard;
 mod handlers;
 mod node;
 mod principal;
+mod quota;
 pub mod telemetry;
 mod tokens;
 
@@ -22,5 +23,6 @@ pub use handlers::{
 pub use nexus_engine::{CloseError, Engine, OpenError};
 pub use node::{NoAccess, Node, NodeError};
 pub use principal::{Principal, PrincipalKind, Role, UnknownRole};
+pub use quota::Quota;
 pub use telemetry::METRICS_CONTENT_TYPE;
 pub use tokens::{NewToken, TOKENS_STREAM, TokenInfo};

@@ -9,6 +9,7 @@ use nexus_protocol::ReadError;
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
 use crate::principal::Principal;
+use crate::quota::{Quota, Quotas};
 use crate::telemetry::Telemetry;
 use crate::tokens::{TOKENS_STREAM, Tokens};
 
@@ -35,6 +36,7 @@ pub struct Node {
     authorizer: Arc<dyn Authorizer>,
     tokens: Arc<Tokens>,
     telemetry: Arc<Telemetry>,
+    quotas: Arc<Quotas>,
 }
 
 impl Node {
@@ -53,13 +55,21 @@ impl Node {
     pub fn over(engine: Engine) -> Result<Self, NodeError> {
         let tokens = Arc::new(Tokens::load(engine.clone()).map_err(NodeError::Tokens)?);
         let telemetry = Arc::new(Telemetry::new());
-        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens, telemetry })
+        let quotas = Arc::default();
+        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens, telemetry, quotas })
     }
 
     /// With another judge of who may do what.
     #[must_use]
     pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
         self.authorizer = Arc::new(authorizer);
+        self
+    }
+
+    /// With bounds on what each principal may do in each namespace; this process itself has none.
+    #[must_use]
+    pub fn quota(mut self, quota: Quota) -> Self {
+        self.quotas = Arc::new(Quotas::new(quota));
         self
     }
 
@@ -80,6 +90,10 @@ impl Node {
     /// What the node tells about itself: a door adds what only it knows.
     pub fn telemetry(&self) -> &Arc<Telemetry> {
         &self.telemetry
+    }
+
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     pub(crate) fn tokens(&self) -> &Tokens {

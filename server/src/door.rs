@@ -12,12 +12,18 @@ use crate::options::Options;
 /// Requests under way at a time, subscriptions among them; whoever comes after waits (I8).
 const REQUESTS_MAX: u32 = 1 << 18;
 
+/// How long a request waits for memory, where waiting for ever would hold up what it holds.
+pub(crate) const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A client that does not take an answer for so long gets none.
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) node: Node,
     pub(crate) memory: Memory,
     pub(crate) connections: Arc<Semaphore>,
+    connections_max: u32,
     /// Requests under way: shutting down waits for them.
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) appends_in_flight_max: u32,
@@ -32,6 +38,7 @@ impl Door {
             memory: Memory::new(options.request_bytes_max, node.telemetry()),
             node,
             connections: Arc::new(Semaphore::new(options.connections_max)),
+            connections_max: u32::try_from(options.connections_max).unwrap_or(u32::MAX),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
             appends_in_flight_max: options.appends_in_flight_max,
             dev: options.dev,
@@ -58,6 +65,12 @@ impl Door {
         async move {
             let _ = closing.wait_for(|closing| *closing).await;
         }
+    }
+
+    /// Waits until no connection is left.
+    pub(crate) async fn no_connections(&self) {
+        let all = self.connections.acquire_many(self.connections_max).await;
+        drop(all.expect("the semaphore is never closed"));
     }
 
     /// Waits until all requests are answered, at most for `grace`. Subscriptions end at once: their
@@ -104,6 +117,11 @@ impl Memory {
     pub(crate) async fn take(&self, bytes: usize) -> Held {
         let taken = Arc::clone(&self.kib).acquire_many_owned(self.kib_of(bytes)).await;
         self.held(taken.expect("the semaphore is never closed"), bytes)
+    }
+
+    /// The same, for so long at most.
+    pub(crate) async fn take_in_time(&self, bytes: usize) -> Option<Held> {
+        tokio::time::timeout(MEMORY_WAIT_MAX, self.take(bytes)).await.ok()
     }
 
     /// The same where it is there now: who holds some already must not wait for more, or all might

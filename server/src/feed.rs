@@ -4,13 +4,79 @@ use std::pin::Pin;
 
 use futures_core::Stream;
 use nexus_node::{Access, Subscription};
+use nexus_protocol::wire::ItemsBuilder;
 use nexus_protocol::{Invalid, ReadError, Subscribe, SubscriptionItem};
 
-/// Items are gathered up to about so many bytes of events.
-const BYTES: usize = 64 * 1024;
+/// A live reader gets little at a time, at once.
+const LIVE_BYTES: usize = 64 * 1024;
+/// One that catches up gets much, made on a thread that may block.
+const CATCH_UP_BYTES: usize = 256 * 1024;
 /// Where hardly anything matches, so many markers are enough: each may stand for a thousand positions
 /// that were looked at.
-const MARKERS_MAX: usize = 16;
+const MARKERS_MAX: u32 = 16;
+
+/// What items are gathered in, in the form that a door sends.
+pub(crate) trait Basket: Default + Send + 'static {
+    /// Adds one more.
+    fn push(&mut self, item: SubscriptionItem);
+    /// How many events it has.
+    fn events(&self) -> u64;
+    /// About how many bytes it has.
+    fn bytes(&self) -> usize;
+    /// Whether nothing is in it.
+    fn is_empty(&self) -> bool;
+}
+
+impl Basket for ItemsBuilder {
+    fn push(&mut self, item: SubscriptionItem) {
+        Self::push(self, &item);
+    }
+
+    fn events(&self) -> u64 {
+        Self::events(self).into()
+    }
+
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+}
+
+/// Items as they are.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    pub(crate) items: Vec<SubscriptionItem>,
+    events: u64,
+    bytes: usize,
+}
+
+/// What an event has besides its data and metadata, about.
+const EVENT_BYTES: usize = 256;
+
+impl Basket for Items {
+    fn push(&mut self, item: SubscriptionItem) {
+        if let SubscriptionItem::Event(event) = &item {
+            self.events += 1;
+            self.bytes += event.data().len() + event.metadata().len() + EVENT_BYTES;
+        }
+        self.items.push(item);
+    }
+
+    fn events(&self) -> u64 {
+        self.events
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
 
 /// A subscription of one principal.
 #[derive(Debug)]
@@ -20,6 +86,14 @@ pub(crate) struct Feed {
     subscription: Option<Box<Subscription>>,
     live: bool,
     /// Why it ends, once what came before is handed on.
+    error: Option<ReadError>,
+}
+
+/// What a look for more came to.
+struct Gathered<B> {
+    subscription: Box<Subscription>,
+    basket: B,
+    live: bool,
     error: Option<ReadError>,
 }
 
@@ -35,78 +109,80 @@ impl Feed {
         &self.access
     }
 
-    /// Waits for items, and gives those that are there: at most so many events. Dropped half-way, it
+    /// Whether what was there has been delivered, and what comes follows.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Waits for items, and gathers those that are there: at most so many events. Dropped half-way, it
     /// gives nothing more.
-    pub(crate) async fn next(
-        &mut self,
-        events_max: u64,
-    ) -> Result<Vec<SubscriptionItem>, ReadError> {
+    pub(crate) async fn next<B: Basket>(&mut self, events_max: u64) -> Result<B, ReadError> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let mut subscription = self.subscription.take().ok_or(ReadError::Closed)?;
-        let mut first = None;
-        if self.live {
+        let subscription = self.subscription.take().ok_or(ReadError::Closed)?;
+        let live = self.live;
+        let mut gathered = Gathered { subscription, basket: B::default(), live, error: None };
+        if live {
+            let subscription = &mut gathered.subscription;
             let next =
-                std::future::poll_fn(|context| Pin::new(&mut *subscription).poll_next(context));
-            first = Some(next.await.unwrap_or_else(|| Err(ended())));
+                std::future::poll_fn(|context| Pin::new(&mut **subscription).poll_next(context));
+            let first = next.await;
+            gathered.take(first);
         }
-        let gather = move || gather(subscription, first, events_max);
-        let gathered = match self.live {
-            // What is live is in memory.
-            true => gather(),
-            false => tokio::task::spawn_blocking(gather).await.expect("reading does not panic"),
-        };
-        let (subscription, items, error) = gathered;
-        self.subscription = Some(subscription);
-        for item in &items {
-            match item {
-                SubscriptionItem::CaughtUp { .. } => self.live = true,
-                SubscriptionItem::FellBehind { .. } => self.live = false,
-                SubscriptionItem::Event(_) | SubscriptionItem::Checkpoint { .. } => {}
+        // What is live is in memory; the first item may have said that it no longer is.
+        let gathered = match gathered.live {
+            true => gathered.gather(events_max, LIVE_BYTES),
+            false => {
+                let gather = move || gathered.gather(events_max, CATCH_UP_BYTES);
+                tokio::task::spawn_blocking(gather).await.expect("reading does not panic")
             }
-        }
+        };
+        self.subscription = Some(gathered.subscription);
+        self.live = gathered.live;
         self.access.may_still_read()?;
-        match error {
-            Some(error) if items.is_empty() => Err(error),
+        match gathered.error {
+            Some(error) if gathered.basket.is_empty() => Err(error),
             error => {
                 self.error = error;
-                Ok(items)
+                Ok(gathered.basket)
             }
         }
     }
 }
 
-fn ended() -> ReadError {
-    Invalid::Request("the subscription has ended".to_owned()).into()
-}
-
-type Gathered = (Box<Subscription>, Vec<SubscriptionItem>, Option<ReadError>);
-
-/// Gathers what is there now.
-fn gather(
-    mut subscription: Box<Subscription>,
-    first: Option<Result<SubscriptionItem, ReadError>>,
-    events_max: u64,
-) -> Gathered {
-    let (mut items, mut events, mut bytes) = (Vec::new(), 0, 0);
-    let mut next = first.or_else(|| subscription.try_next());
-    while let Some(item) = next {
+impl<B: Basket> Gathered<B> {
+    /// Adds an item, or keeps why there is none.
+    fn take(&mut self, item: Option<Result<SubscriptionItem, ReadError>>) {
         match item {
-            Ok(item) => {
-                if let SubscriptionItem::Event(event) = &item {
-                    events += 1;
-                    bytes += event.data().len() + event.metadata().len() + 256;
+            Some(Ok(item)) => {
+                match item {
+                    SubscriptionItem::CaughtUp { .. } => self.live = true,
+                    SubscriptionItem::FellBehind { .. } => self.live = false,
+                    SubscriptionItem::Event(_) | SubscriptionItem::Checkpoint { .. } => {}
                 }
-                items.push(item);
+                self.basket.push(item);
             }
-            Err(error) => return (subscription, items, Some(error)),
+            Some(Err(error)) => self.error = Some(error),
+            None => {
+                let why = "the subscription has ended".to_owned();
+                self.error = Some(Invalid::Request(why).into());
+            }
         }
-        let markers = items.len() as u64 - events;
-        if events >= events_max || bytes >= BYTES || markers >= MARKERS_MAX as u64 {
-            break;
-        }
-        next = subscription.try_next();
     }
-    (subscription, items, None)
+
+    /// Gathers what is there now.
+    fn gather(mut self, events_max: u64, bytes: usize) -> Self {
+        let mut markers = 0;
+        while self.basket.events() < events_max
+            && self.basket.bytes() < bytes
+            && markers < MARKERS_MAX
+            && self.error.is_none()
+            && let Some(item) = self.subscription.try_next()
+        {
+            markers += u32::from(!matches!(item, Ok(SubscriptionItem::Event(_))));
+            self.take(Some(item));
+        }
+        self
+    }
 }

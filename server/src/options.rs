@@ -29,8 +29,8 @@ pub struct Options {
 pub struct HttpOptions {
     /// Largest body of a request, and line of a body of lines, in bytes.
     pub body_bytes_max: usize,
-    /// A request that is not answered after so long is told so; what goes on for long, such as a stream
-    /// of events, has no such limit.
+    /// A request that is not answered so long after its body came is told so; what goes on for long, such
+    /// as a stream of events, has no such limit.
     pub request_time: Duration,
     /// A connection that has not agreed on TLS after so long is closed.
     pub handshake_time: Duration,

@@ -13,7 +13,11 @@ use crate::options::Options;
 use crate::quic::listener;
 use crate::tls::{BadCertificate, ShownCertificate};
 
-/// A server: it runs until it is shut down, or dropped.
+/// What is answered has so long to reach its client, after which a server that ends does not wait.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A server: it runs until it is shut down. Dropped, it takes no more connections, and those that are
+/// there go on until they end.
 #[derive(Debug)]
 pub struct Server {
     endpoint: quinn::Endpoint,
@@ -21,7 +25,7 @@ pub struct Server {
     certificate: Arc<ShownCertificate>,
     quic: SocketAddr,
     http: SocketAddr,
-    listening: [tokio::task::JoinHandle<()>; 2],
+    listening: tokio::task::JoinSet<()>,
 }
 
 /// Why a server did not start.
@@ -75,10 +79,9 @@ impl Server {
         let http = bound.address().map_err(failed)?;
         let endpoint = listener::bind(address, &certificate, reset)?;
         let quic = endpoint.local_addr().map_err(failed)?;
-        let listening = [
-            tokio::spawn(listener::listen(endpoint.clone(), Arc::clone(&door))),
-            tokio::spawn(bound.listen(router, Arc::clone(&door))),
-        ];
+        let mut listening = tokio::task::JoinSet::new();
+        listening.spawn(listener::listen(endpoint.clone(), Arc::clone(&door)));
+        listening.spawn(bound.listen(router, Arc::clone(&door)));
         Ok(Self { endpoint, door, certificate, quic, http, listening })
     }
 
@@ -114,13 +117,16 @@ impl Server {
     ///
     /// # Errors
     /// As the node's: nothing is lost, but the next start reads more.
-    pub async fn shut_down(self, grace: Duration) -> Result<(), nexus_node::CloseError> {
-        self.listening.iter().for_each(tokio::task::JoinHandle::abort);
+    pub async fn shut_down(mut self, grace: Duration) -> Result<(), nexus_node::CloseError> {
+        self.listening.shutdown().await;
         self.door.drain(grace).await;
         self.endpoint.close(listener::SHUTTING_DOWN, b"the server is shutting down");
         // The last packets of a connection take a round trip or so; peers that are gone, longer.
-        let _ = tokio::time::timeout(grace.min(Duration::from_secs(1)), self.endpoint.wait_idle())
-            .await;
+        let last_words = async {
+            self.endpoint.wait_idle().await;
+            self.door.no_connections().await;
+        };
+        let _ = tokio::time::timeout(grace.min(LAST_WORDS_TIME_MAX), last_words).await;
         let node = self.door.node.clone();
         drop(self.door);
         let closed = tokio::task::spawn_blocking(move || node.close()).await;

@@ -49,6 +49,9 @@ pub const KEYS: &[Key] = &[
     number("limits.appends_in_flight_max", 1, 65_536, "appends"),
     // The most is what the server can count, in KiB.
     number("limits.request_bytes_max", 1 << 20, 1 << 38, "bytes"),
+    number("quota.events_per_s", 0, 1 << 40, "events, 0 for no limit"),
+    number("quota.bytes_per_s", 0, 1 << 40, "bytes, 0 for no limit"),
+    number("quota.reads_per_s", 0, 1 << 40, "reads, 0 for no limit"),
 ];
 
 impl Key {

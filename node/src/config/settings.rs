@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::quota::Quota;
+
 /// What can be set of a server. [`Settings::default`] holds where nothing is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,8 @@ pub struct Settings {
     pub tls: Tls,
     /// What it takes.
     pub limits: Limits,
+    /// What each principal may do in each namespace in a second.
+    pub quota: Quota,
 }
 
 /// What a server shows to prove who it is: both files, or the one of the data directory.
@@ -55,6 +59,7 @@ impl Default for Settings {
             grace_s: 10,
             tls: Tls::default(),
             limits: Limits::default(),
+            quota: Quota::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use tracing::Span;
 use super::Access;
 use super::observe::Scope;
 use crate::guard::Action;
+use crate::quota::Use;
 use crate::telemetry::{self, Operation, relaxed};
 
 impl Access {
@@ -18,12 +19,14 @@ impl Access {
     /// that name no trace become part of that of the request, if it has one.
     ///
     /// # Errors
-    /// When the principal may not append.
+    /// When the principal may not append, or has appended all it may in that time.
     pub fn append(&self, mut append: Append) -> Result<PendingAppend, AppendError> {
         let started = Instant::now();
         let telling = Telling::of(&append, self.trace);
         let namespace =
             self.guard::<AppendError>(Operation::Append, Action::Append, telling.trace)?;
+        let asked = Use::Append { events: telling.events, bytes: telling.bytes };
+        self.admit::<AppendError>(Operation::Append, asked, telling.trace)?;
         if let Some(trace) = self.trace {
             let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
             events.for_each(|event| event.trace = event.trace.or(Some(trace)));

@@ -10,7 +10,8 @@ use nexus_protocol::TraceContext;
 use super::Access;
 use crate::guard::{Action, Refusal};
 use crate::node::Node;
-use crate::principal::Principal;
+use crate::principal::{Principal, PrincipalKind};
+use crate::quota::Use;
 use crate::telemetry::{Coded, Context, Operation, Telemetry};
 
 /// What is told about whatever comes by one [`Access`]: made once, shared by what is under way.
@@ -64,8 +65,45 @@ impl Access {
         let context = Context { stream, trace: self.trace, ..self.scope.context(operation) };
         self.node.observe(&self.scope.principal, action, &context, || {
             self.is_there()?;
+            if matches!(action, Action::Read | Action::Inspect | Action::Monitor) {
+                self.within_quota(Use::Read)?;
+            }
             work(&self.namespace)
         })
+    }
+
+    /// Whether the principal has not done all it may in that time. This process itself may do all.
+    pub(super) fn within_quota(&self, asked: Use) -> Result<(), Refusal> {
+        let principal = &self.scope.principal;
+        if principal.kind == PrincipalKind::Local {
+            return Ok(());
+        }
+        let who = principal.token.as_deref().unwrap_or(&principal.id);
+        let quotas = self.node.quotas();
+        let admitted = quotas.admit(who, &self.scope.namespace, asked, Instant::now());
+        admitted.map_err(|retry_after| Refusal::RateLimited { retry_after })
+    }
+
+    /// The same for what goes on after it was asked: a refusal is logged.
+    pub(super) fn admit<E: Coded + From<Refusal>>(
+        &self,
+        operation: Operation,
+        asked: Use,
+        trace: Option<TraceContext>,
+    ) -> Result<(), E> {
+        self.within_quota(asked).map_err(|refusal| self.refused(operation, refusal, trace))
+    }
+
+    fn refused<E: Coded + From<Refusal>>(
+        &self,
+        operation: Operation,
+        refusal: Refusal,
+        trace: Option<TraceContext>,
+    ) -> E {
+        let error = E::from(refusal);
+        let context = Context { trace, ..self.scope.context(operation) };
+        self.scope.telemetry.log_error(&context, &error);
+        error
     }
 
     /// Whether the namespace is: it may have been deleted since.
@@ -85,10 +123,7 @@ impl Access {
     ) -> Result<&Namespace, E> {
         let scope = &self.scope;
         let allowed = self.node.guard(&scope.principal, action, &scope.namespace);
-        allowed.and_then(|()| self.is_there()).map(|()| &self.namespace).map_err(|refusal| {
-            let error = E::from(refusal);
-            scope.telemetry.log_error(&Context { trace, ..scope.context(operation) }, &error);
-            error
-        })
+        let allowed = allowed.and_then(|()| self.is_there()).map(|()| &self.namespace);
+        allowed.map_err(|refusal| self.refused(operation, refusal, trace))
     }
 }

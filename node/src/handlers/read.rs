@@ -14,6 +14,7 @@ use tracing::Span;
 use super::Access;
 use super::observe::Scope;
 use crate::guard::Action;
+use crate::quota::Use;
 use crate::telemetry::{self, Operation, relaxed};
 
 impl Access {
@@ -24,6 +25,7 @@ impl Access {
     pub fn read(&self, read: Read) -> Result<Events, ReadError> {
         let started = Instant::now();
         let namespace = self.guard::<ReadError>(Operation::Read, Action::Read, self.trace)?;
+        self.admit::<ReadError>(Operation::Read, Use::Read, self.trace)?;
         let reading = self.reading(Operation::Read, read.stream.clone());
         let span = self.scope.telemetry.span(Operation::Read, &self.scope.namespace, self.trace);
         let inner = span.in_scope(|| namespace.read(read).into_iter());
@@ -36,6 +38,7 @@ impl Access {
     /// When the principal may not read.
     pub fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, ReadError> {
         let namespace = self.guard::<ReadError>(Operation::Subscribe, Action::Read, self.trace)?;
+        self.admit::<ReadError>(Operation::Subscribe, Use::Read, self.trace)?;
         let reading = self.reading(Operation::Subscribe, subscribe.stream.clone());
         let span =
             self.scope.telemetry.span(Operation::Subscribe, &self.scope.namespace, self.trace);

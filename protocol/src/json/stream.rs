@@ -61,7 +61,7 @@ impl<'a> From<&'a StreamInfo> for StreamInfoJson<'a> {
     }
 }
 
-/// A change of a stream's limits: `null` lifts one, and what is missing stays.
+/// A change of a stream's limits: `null` lifts those that can be, and what is missing stays.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename = "StreamChange")]
@@ -75,8 +75,14 @@ pub struct StreamChangeJson {
     #[cfg_attr(feature = "json-schema", schemars(with = "Option<u64>"))]
     pub max_age_s: Option<Option<u64>>,
     /// Events below this revision are hidden; it can only rise.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "a_number")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "u64"))]
     pub truncate_before: Option<u64>,
+}
+
+/// What can only rise cannot be lifted: `null` is none.
+fn a_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    u64::deserialize(from).map(Some)
 }
 
 /// A limit that is there is one, also where it is `null`.
@@ -108,6 +114,8 @@ mod tests {
             truncate_before: Some(Revision::new(4)),
         };
         assert_eq!(StreamChange::from(change), expected);
-        assert!(serde_json::from_str::<StreamChangeJson>(r#"{"max_age":1}"#).is_err());
+        for bad in [r#"{"max_age":1}"#, r#"{"truncate_before":null}"#] {
+            assert!(serde_json::from_str::<StreamChangeJson>(bad).is_err(), "{bad}");
+        }
     }
 }

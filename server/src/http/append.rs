@@ -6,7 +6,7 @@ use nexus_protocol::json::{AppendJson, AppendedJson, NewEventJson};
 use nexus_protocol::{Append, AppendError, Appended, EventData, ExpectedRevision, Revision};
 use serde::Serialize;
 
-use super::body::{Lines, Received};
+use super::body::{Lines, Received, read_json};
 use super::call::{Call, JSON, NDJSON, blocking, json};
 use super::problem::Problem;
 
@@ -117,15 +117,14 @@ fn events(received: &Received, kind: &'static str) -> Result<Vec<EventData>, Pro
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     lines
         .map(|(index, line)| {
-            let event: NewEventJson<'_> = serde_json::from_slice(line)
-                .map_err(|why| Problem::invalid(format!("line {}: {why}", index + 1)))?;
+            let event: NewEventJson<'_> = read_json(line, &format!("line {}", index + 1))?;
             Ok(event.into_event_data()?)
         })
         .collect()
 }
 
 /// Parses a body; a long one where that holds up nobody.
-async fn parsed<T: Send + 'static>(
+pub(crate) async fn parsed<T: Send + 'static>(
     received: Received,
     kind: &'static str,
     parse: fn(&Received, &'static str) -> Result<T, Problem>,

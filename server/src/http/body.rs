@@ -13,8 +13,8 @@ use super::problem::Problem;
 use crate::door::{Door, Held, Memory};
 use crate::options::HttpOptions;
 
-/// How long a request waits for memory.
-const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Characters of what a parser says that an answer repeats: it quotes what it does not understand.
+const REASON_MAX: usize = 256;
 /// A body whose length is not said takes memory in such steps.
 const STEP_BYTES: usize = 64 * 1024;
 
@@ -26,16 +26,30 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Bytes that are counted by somebody else.
-    pub(crate) fn uncounted(bytes: Bytes) -> Self {
-        Self { bytes, memory: Vec::new() }
+    /// Bytes, and the memory that is counted for them.
+    pub(crate) fn counted(bytes: Bytes, memory: Held) -> Self {
+        Self { bytes, memory: vec![memory] }
+    }
+
+    /// The memory, to be held longer than the bytes.
+    pub(crate) fn into_memory(self) -> Vec<Held> {
+        self.memory
     }
 
     /// Reads it as JSON.
     pub(crate) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
-        serde_json::from_slice(&self.bytes)
-            .map_err(|why| Problem::invalid(format!("the body is not what is taken here: {why}")))
+        read_json(&self.bytes, "the body is not what is taken here")
     }
+}
+
+/// Reads JSON of a client. What it is not is said to the client, and only where in the log: the reason
+/// quotes what stands there.
+pub(crate) fn read_json<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|why| {
+        let reason: String = why.to_string().chars().take(REASON_MAX).collect();
+        let place = format!("{what}, at line {} column {}", why.line(), why.column());
+        Problem::invalid(format!("{what}: {reason}")).logged_as(place)
+    })
 }
 
 fn too_slow(limit: Duration) -> Problem {
@@ -60,36 +74,35 @@ pub(crate) async fn receive(
     let mut received = Received { bytes: Bytes::new(), memory: Vec::new() };
     let mut counted = said.unwrap_or(0);
     if counted > 0 {
-        let memory = tokio::time::timeout(MEMORY_WAIT_MAX, door.memory.take(counted)).await;
-        received.memory.push(memory.map_err(|_| Problem::no_memory())?);
+        let memory = door.memory.take_in_time(counted).await;
+        received.memory.push(memory.ok_or_else(Problem::no_memory)?);
     }
     let all = async {
         let mut body = body;
+        // Most bodies are one piece, and are not copied.
         let Some(first) = next(&mut body).await? else { return Ok(()) };
         let mut so_far = first.len();
-        // Most bodies are one piece, and are not copied.
-        let mut pieces = vec![first];
+        let mut whole = BytesMut::new();
         loop {
             if so_far > bytes_max {
                 return Err(Problem::too_large(bytes_max));
             }
             if so_far > counted {
-                counted = so_far + STEP_BYTES;
-                let memory = door.memory.try_take(so_far.max(STEP_BYTES));
+                // As much again as there is, so that a long body asks seldom.
+                let step = so_far.max(STEP_BYTES);
+                counted += step;
+                let memory = door.memory.try_take(step);
                 received.memory.push(memory.ok_or_else(Problem::no_memory)?);
             }
             let Some(piece) = next(&mut body).await? else { break };
-            so_far += piece.len();
-            pieces.push(piece);
-        }
-        received.bytes = match pieces.as_mut_slice() {
-            [only] => std::mem::take(only),
-            pieces => {
-                let mut whole = BytesMut::with_capacity(so_far);
-                pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
-                whole.freeze()
+            if whole.is_empty() {
+                whole.reserve(said.unwrap_or(0).max(first.len() + piece.len()));
+                whole.extend_from_slice(&first);
             }
-        };
+            so_far += piece.len();
+            whole.extend_from_slice(&piece);
+        }
+        received.bytes = if whole.is_empty() { first } else { whole.freeze() };
         Ok(())
     };
     tokio::time::timeout(time_max, all).await.map_err(|_| too_slow(time_max))??;
@@ -125,6 +138,8 @@ pub(crate) struct Lines {
     /// Each piece comes within so long.
     time_max: Duration,
     ended: bool,
+    /// Lines that were given, blank ones too.
+    lines: u64,
     memory: Memory,
     /// What is counted for `begun`, where that is long.
     counted: Option<(usize, Held)>,
@@ -139,6 +154,7 @@ impl Lines {
             bytes_max: limits.body_bytes_max,
             time_max: limits.body_time,
             ended: false,
+            lines: 0,
             memory,
             counted: None,
         }
@@ -157,10 +173,20 @@ impl Lines {
         Ok(())
     }
 
-    /// The next line that is not blank; `None` at the end of the body.
+    /// The number of the line that was given last, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.lines
+    }
+
+    /// The next line that is not blank; `None` at the end of the body. What is counted for it is
+    /// counted no more: who keeps it counts it.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             if let Some(line) = self.whole_line() {
+                self.lines += 1;
+                if self.begun.len() <= STEP_BYTES {
+                    self.counted = None;
+                }
                 if line.trim_ascii().is_empty() {
                     continue;
                 }

@@ -2,12 +2,11 @@
 //! order, while later ones still arrive. Each stands for itself.
 
 use axum::response::Response;
-use bytes::Bytes;
 use nexus_node::Access;
 use nexus_protocol::ErrorCode;
 use tokio::sync::mpsc;
 
-use super::append::{answer_line, append, lines};
+use super::append::{answer_line, append, lines, parsed};
 use super::body::{Lines, Received};
 use super::call::{Call, NDJSON};
 use super::chunks::{self, Chunks};
@@ -37,7 +36,7 @@ pub(crate) fn run(mut call: Call, access: Access) -> Result<Response, Problem> {
 /// Submits appends as they arrive, and stops at the first line that is none.
 async fn submit(call: &Call, access: Access, mut lines: Lines, submitted: mpsc::Sender<Line>) {
     let mut closing = std::pin::pin!(call.http.door.closing());
-    for number in 1_u64.. {
+    loop {
         let line = tokio::select! {
             line = lines.next() => line,
             () = submitted.closed() => return,
@@ -49,12 +48,26 @@ async fn submit(call: &Call, access: Access, mut lines: Lines, submitted: mpsc::
         let line = match line {
             Ok(Some(line)) => line,
             Ok(None) => return,
-            Err(problem) => return drop(submitted.send(Line::Ended(problem)).await),
+            Err(problem) => {
+                return drop(submitted.send(Line::Ended(call.logged(problem))).await);
+            }
         };
-        let memory = call.http.door.memory.take(line.len()).await;
-        let line = match append(&Received::uncounted(line)) {
-            Ok(append) => Line::Append(InFlight::submit(&access, append, vec![memory]).await),
-            Err(problem) => Line::Ended(problem.of_line(number)),
+        // The appends before hold memory until they are answered: it is not waited for without end.
+        let memory = tokio::select! {
+            memory = call.http.door.memory.take_in_time(line.len()) => memory,
+            () = submitted.closed() => return,
+        };
+        let received = memory.ok_or_else(Problem::no_memory);
+        let received = received.map(|memory| Received::counted(line, memory));
+        let parsed = match received {
+            Ok(received) => parsed(received, NDJSON, |received, _| append(received)).await,
+            Err(problem) => Err(problem),
+        };
+        let line = match parsed {
+            Ok((append, received)) => {
+                Line::Append(InFlight::submit(&access, append, received.into_memory()).await)
+            }
+            Err(problem) => Line::Ended(call.logged(problem.of_line(lines.number()))),
         };
         let ended = matches!(line, Line::Ended(_));
         if submitted.send(line).await.is_err() || ended {
@@ -78,9 +91,7 @@ async fn answer(mut answered: mpsc::Receiver<Line>, chunks: Chunks) {
                     Some(answer) => answer,
                     None => {
                         // Nobody waits for an answer that is there because another is not.
-                        if !out.is_empty()
-                            && !chunks.send(Bytes::from(std::mem::take(&mut out))).await
-                        {
+                        if !out.is_empty() && !chunks.send_in_time(std::mem::take(&mut out)).await {
                             return;
                         }
                         in_flight.settled().await
@@ -96,7 +107,7 @@ async fn answer(mut answered: mpsc::Receiver<Line>, chunks: Chunks) {
             None => {}
         }
         let is_due = out.len() >= ANSWERS_BYTES || answered.is_empty();
-        if is_due && !out.is_empty() && !chunks.send(Bytes::from(std::mem::take(&mut out))).await {
+        if is_due && !out.is_empty() && !chunks.send_in_time(std::mem::take(&mut out)).await {
             return;
         }
     }

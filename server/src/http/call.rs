@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use nexus_node::telemetry::{Context, Operation};
 use nexus_node::{Access, Node, Principal};
 use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName, TraceContext};
 use serde::Serialize;
 
 use super::problem::Problem;
-use super::route::Route;
+use super::route::{Method, Route};
 use super::{Http, body};
 
 /// The media type of JSON.
@@ -74,6 +75,22 @@ pub(crate) fn decoded(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// Refuses a condition, or a key, that would be passed over. (A browser sends conditions along when it
+/// reads: those ask for nothing.)
+fn check_headers(route: &Route, headers: &HeaderMap) -> Result<(), Problem> {
+    if route.method == Method::Get {
+        return Ok(());
+    }
+    for name in ["If-Match", "If-None-Match", "Idempotency-Key"] {
+        if headers.contains_key(name) && !route.headers.iter().any(|known| known.name == name) {
+            return Err(Problem::invalid(format!(
+                "header `{name}` means nothing here: leave it out"
+            )));
+        }
+    }
+    Ok(())
+}
+
 impl Call {
     /// A request to a route. Refused where the query asks for what the route does not have: a parameter
     /// that is misspelt would be lost otherwise.
@@ -102,7 +119,14 @@ impl Call {
                 return Err(Problem::invalid(detail));
             }
         }
+        check_headers(route, &parts.headers)?;
         Ok(Self { http, principal, parts, path, query, body: Mutex::new(body) })
+    }
+
+    /// Logs a problem that no handler has logged, with who asked for what.
+    pub(crate) fn logged(&self, problem: Problem) -> Problem {
+        let context = Context::new(Operation::Access, self.namespace(), &self.principal.id);
+        problem.logged(self.http.door.node.telemetry(), &context)
     }
 
     /// The node that is asked.

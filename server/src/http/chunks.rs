@@ -1,44 +1,69 @@
 //! An answer that is sent piece by piece, each made when there is room for it: a client that does not
 //! read holds one piece in memory, and no thread.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
-use crate::door::Door;
+use super::problem::Problem;
+use crate::door::{ANSWER_TIME_MAX, Door};
 
 /// Where the pieces of an answer go.
 #[derive(Debug)]
-pub(crate) struct Chunks(mpsc::Sender<Bytes>);
+pub(crate) struct Chunks {
+    pieces: mpsc::Sender<Bytes>,
+    /// Whether the rest is missing.
+    cut: Arc<AtomicBool>,
+}
 
 impl Chunks {
     /// Sends a piece, once there is room for it; `false`: nobody reads any more.
     pub(crate) async fn send(&self, chunk: Bytes) -> bool {
-        self.0.send(chunk).await.is_ok()
+        self.pieces.send(chunk).await.is_ok()
+    }
+
+    /// The same, for so long as an answer may take: `false` also where that is over. What was sent before
+    /// is broken off then, so that nobody takes it for the whole.
+    pub(crate) async fn send_in_time(&self, chunk: impl Into<Bytes>) -> bool {
+        let sent = tokio::time::timeout(ANSWER_TIME_MAX, self.send(chunk.into())).await;
+        if sent.is_err() {
+            self.cut.store(true, Ordering::Release);
+        }
+        sent == Ok(true)
     }
 
     /// Waits until nobody reads any more.
     pub(crate) async fn closed(&self) {
-        self.0.closed().await;
+        self.pieces.closed().await;
     }
 }
 
 #[derive(Debug)]
-struct Pieces(mpsc::Receiver<Bytes>);
+struct Pieces {
+    pieces: mpsc::Receiver<Bytes>,
+    cut: Arc<AtomicBool>,
+}
+
+/// The client took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was not taken in time")]
+struct Cut;
 
 impl Stream for Pieces {
-    type Item = Result<Bytes, Infallible>;
+    type Item = Result<Bytes, Cut>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|piece| piece.map(Ok))
+        let piece = std::task::ready!(self.pieces.poll_recv(context));
+        let cut = || self.cut.swap(false, Ordering::AcqRel).then_some(Err(Cut));
+        Poll::Ready(piece.map(Ok).or_else(cut))
     }
 }
 
@@ -51,16 +76,49 @@ pub(crate) fn answer<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (chunks, pieces) = mpsc::channel(1);
+    let (sender, pieces) = mpsc::channel(1);
+    let cut = Arc::new(AtomicBool::new(false));
+    let chunks = Chunks { pieces: sender, cut: Arc::clone(&cut) };
     let requests = Arc::clone(&door.requests);
     tokio::spawn(async move {
         let under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
-        make(Chunks(chunks)).await;
+        make(chunks).await;
         drop(under_way);
     });
-    let mut response = Response::new(Body::from_stream(Pieces(pieces)));
+    let mut response = Response::new(Body::from_stream(Pieces { pieces, cut }));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// Answers longer than this are sent piece by piece, and count as memory of requests until they are sent.
+const WHOLE_BYTES_MAX: usize = 64 * 1024;
+
+/// An answer that is there whole: a client that does not take it in time does not get it.
+///
+/// # Errors
+/// When all memory for requests is in use.
+pub(crate) fn whole(
+    media_type: &'static str,
+    door: &Arc<Door>,
+    bytes: Vec<u8>,
+) -> Result<Response, Problem> {
+    if bytes.len() <= WHOLE_BYTES_MAX {
+        return Ok(([(header::CONTENT_TYPE, media_type)], bytes).into_response());
+    }
+    let memory = door.memory.try_take(bytes.len()).ok_or_else(Problem::no_memory)?;
+    let mut bytes = Bytes::from(bytes);
+    let length = HeaderValue::from(bytes.len());
+    let mut response = answer(media_type, door, async move |chunks| {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(WHOLE_BYTES_MAX));
+            if !chunks.send_in_time(piece).await {
+                break;
+            }
+        }
+        drop(memory);
+    });
+    response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    Ok(response)
 }

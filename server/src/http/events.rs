@@ -14,12 +14,12 @@ use nexus_protocol::{
 use serde::Serialize;
 
 use super::append::etag;
-use super::call::{Call, EVENT_STREAM, NDJSON, blocking, json};
+use super::call::{Call, EVENT_STREAM, JSON, NDJSON, blocking, json};
 use super::chunks;
 use super::problem::Problem;
 use super::routes::FOLLOW;
 use super::sse;
-use crate::feed::Feed;
+use crate::feed::{Feed, Items};
 
 /// Events of a page unless it is said, and at most.
 const PAGE_DEFAULT: usize = 100;
@@ -34,10 +34,9 @@ const WAIT_MS_MAX: u64 = 60_000;
 /// A page of events.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename = "StreamPage")]
-pub(crate) struct StreamPage {
+pub(crate) struct StreamPage<'a> {
     /// The events.
-    #[schemars(with = "Vec<EventJson>")]
-    events: Vec<Box<serde_json::value::RawValue>>,
+    events: Vec<EventJson<'a>>,
     /// Where the next page begins, for `from`; null: there is no more.
     next: Option<u64>,
     /// The stream's newest revision; null where it never had an event.
@@ -47,10 +46,9 @@ pub(crate) struct StreamPage {
 /// A page of the log.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename = "LogPage")]
-pub(crate) struct LogPage {
+pub(crate) struct LogPage<'a> {
     /// The events.
-    #[schemars(with = "Vec<EventJson>")]
-    events: Vec<Box<serde_json::value::RawValue>>,
+    events: Vec<EventJson<'a>>,
     /// Where the next page begins, for `from_position`; null: there is no more. With `wait_ms` it is
     /// never null.
     next: Option<String>,
@@ -82,16 +80,19 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         return lines(&call, access, read).await;
     }
     let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
-    let (page, info) = blocking(move || -> Result<_, ReadError> {
+    let made = call.http.pages.acquire().await;
+    let (bytes, head_revision) = blocking(move || -> Result<_, ReadError> {
         let page = page(access.read(read)?.into_iter(), limit)?;
-        Ok((page, access.stream_info(&stream)?))
+        let info = access.stream_info(&stream)?;
+        check_there(&info)?;
+        let head_revision = info.state.head().map(Revision::get);
+        let next = page.next.as_ref().map(|event| event.revision().get());
+        let events = page.events.iter().map(EventJson::from).collect();
+        Ok((bytes_of(&StreamPage { events, next, head_revision }), head_revision))
     })
     .await?;
-    check_there(&info)?;
-    let head_revision = info.state.head().map(Revision::get);
-    let next = page.next.as_ref().map(|event| event.revision().get());
-    let answer = StreamPage { events: raw(&page.events), next, head_revision };
-    let mut response = json(StatusCode::OK, &answer);
+    drop(made);
+    let mut response = chunks::whole(JSON, &call.http.door, bytes)?;
     if let Some(revision) = head_revision {
         response.headers_mut().insert(header::ETAG, etag(revision));
     }
@@ -133,62 +134,89 @@ pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
         }
     };
     let wait = wait.map(|wait| wait.min(call.http.limits.request_time / 2));
-    let page = match wait {
-        None => page_of(&access, &read, limit).await?,
+    let bytes = match wait {
+        None => log_page(&call, access, read, limit, (lineage, None)).await?.0,
         Some(_) if read.direction == Direction::Backwards || read.as_of.is_some() => {
             return Err(Problem::invalid("only what is to come can be waited for"));
         }
-        Some(wait) => return waited(&access, read, limit, wait, lineage).await,
+        Some(_) if matches!(read.from, From::Time(_)) => {
+            let detail =
+                "`from_time` and `wait_ms`: read to find the position, then wait behind it";
+            return Err(Problem::invalid(detail));
+        }
+        Some(wait) => waited(&call, access, read, (limit, lineage), wait).await?,
     };
-    let next = page.next.as_ref().map(|event| token(lineage, event.position()));
-    Ok(json(StatusCode::OK, &LogPage { events: raw(&page.events), next }))
+    chunks::whole(JSON, &call.http.door, bytes)
 }
 
-/// A page; where it would be empty, the first events that come within a time.
-async fn waited(
-    access: &Access,
+/// Reads a page of the log, and writes it down; says also whether it is empty. `at_end` is where the next
+/// one begins where there is no more, if that is to be said.
+async fn log_page(
+    call: &Call,
+    access: Access,
     read: Read,
     limit: usize,
+    (lineage, at_end): (Lineage, Option<Position>),
+) -> Result<(Vec<u8>, bool), Problem> {
+    let _making = call.http.pages.acquire().await;
+    let made = blocking(move || -> Result<_, ReadError> {
+        let page = page(access.read(read)?.into_iter(), limit)?;
+        let end = page.events.last().map(|event| event.position().next());
+        let next = match &page.next {
+            Some(event) => Some(event.position()),
+            None => at_end.map(|at| end.map_or(at, |end| at.max(end))),
+        };
+        let next = next.map(|position| token(lineage, position));
+        let events = page.events.iter().map(EventJson::from).collect();
+        Ok((bytes_of(&LogPage { events, next }), page.events.is_empty()))
+    });
+    Ok(made.await?)
+}
+
+fn bytes_of<T: Serialize>(page: &T) -> Vec<u8> {
+    serde_json::to_vec(page).expect("an event has a JSON form")
+}
+
+/// A page; where it would be empty, the first events that come within a time. It always says where the
+/// next one begins.
+async fn waited(
+    call: &Call,
+    access: Access,
+    read: Read,
+    (limit, lineage): (usize, Lineage),
     wait: Duration,
-    lineage: Lineage,
-) -> Result<Response, Problem> {
-    let head = access.head()?.position;
-    let mut page = page_of(access, &read, limit).await?;
-    let from = match read.from {
+) -> Result<Vec<u8>, Problem> {
+    // All up to the head is looked at.
+    let head = access.head()?.position.map_or(Position::ZERO, Position::next);
+    let begin = match read.from {
         From::Position(from) => from,
         _ => Position::ZERO,
     };
-    // All up to the head was looked at.
-    let mut next = from.max(head.map_or(Position::ZERO, Position::next));
-    if page.events.is_empty() {
-        let subscribe = Subscribe {
-            start: Start::At(next),
-            filter: read.filter.clone(),
-            system: read.system,
-            ..Subscribe::default()
-        };
-        let mut feed = Feed::open(access.clone(), subscribe)?;
-        let came = async {
-            loop {
-                let items = feed.next(limit as u64).await?;
-                let passed = items.iter().filter_map(place).max();
-                next = next.max(passed.map_or(next, Position::next));
-                let events: Vec<_> =
-                    items.into_iter().filter_map(SubscriptionItem::event).collect();
-                if !events.is_empty() {
-                    return Ok::<_, ReadError>(events);
-                }
-            }
-        };
-        if let Ok(events) = tokio::time::timeout(wait, came).await {
-            page.events = events?;
-        }
-    } else if let Some(last) = page.events.last() {
-        let end = last.position().next();
-        next = if page.next.is_some() { end } else { next.max(end) };
+    let mut next = begin.max(head);
+    let (filter, system) = (read.filter.clone(), read.system);
+    let (bytes, is_empty) =
+        log_page(call, access.clone(), read, limit, (lineage, Some(next))).await?;
+    if !is_empty {
+        return Ok(bytes);
     }
+    let subscribe = Subscribe { start: Start::At(next), filter, system, ..Subscribe::default() };
+    let mut feed = Feed::open(access, subscribe)?;
+    let came = async {
+        loop {
+            let items: Items = feed.next(limit as u64).await?;
+            let passed = items.items.iter().filter_map(place).max();
+            next = next.max(passed.map_or(next, Position::next));
+            let items = items.items.into_iter();
+            let events: Vec<_> = items.filter_map(SubscriptionItem::event).collect();
+            if !events.is_empty() {
+                return Ok::<_, ReadError>(events);
+            }
+        }
+    };
+    let events = tokio::time::timeout(wait, came).await.unwrap_or_else(|_| Ok(Vec::new()))?;
     let next = Some(token(lineage, next));
-    Ok(json(StatusCode::OK, &LogPage { events: raw(&page.events), next }))
+    let events = events.iter().map(EventJson::from).collect();
+    Ok(bytes_of(&LogPage { events, next }))
 }
 
 /// The last position that an item stands for.
@@ -254,6 +282,11 @@ pub(crate) fn token(lineage: Lineage, position: Position) -> String {
     format!("{lineage}-{position}")
 }
 
+/// The same of a reader's last item, before which there may have been nothing.
+pub(crate) fn token_or_none(lineage: Lineage, position: Option<Position>) -> String {
+    position.map_or_else(|| format!("{lineage}-none"), |position| token(lineage, position))
+}
+
 /// Reads a place in the log: LINEAGE-POSITION, or a position of the lineage of today.
 pub(crate) fn position(what: &str, text: &str, current: Lineage) -> Result<Position, Problem> {
     let bad = || Problem::invalid(format!("{what} is not a position, as in 17 or 1-17"));
@@ -270,11 +303,6 @@ pub(crate) fn position(what: &str, text: &str, current: Lineage) -> Result<Posit
     Ok(position)
 }
 
-async fn page_of(access: &Access, read: &Read, limit: usize) -> Result<Page, Problem> {
-    let (access, read) = (access.clone(), read.clone());
-    Ok(blocking(move || page(access.read(read)?.into_iter(), limit)).await?)
-}
-
 /// Reads a page, and the event after it: then it is known that there is more.
 fn page(events: EventsIter, limit: usize) -> Result<Page, ReadError> {
     let mut page = Page { events: Vec::new(), next: None };
@@ -289,11 +317,6 @@ fn page(events: EventsIter, limit: usize) -> Result<Page, ReadError> {
         page.events.push(event);
     }
     Ok(page)
-}
-
-fn raw(events: &[RecordedEvent]) -> Vec<Box<serde_json::value::RawValue>> {
-    let raw = events.iter().map(|event| serde_json::value::to_raw_value(&EventJson::from(event)));
-    raw.map(|raw| raw.expect("an event has a JSON form")).collect()
 }
 
 /// All events of a read, one a line, with no more of them in memory than are being sent.
@@ -350,12 +373,17 @@ fn gather(mut events: EventsIter) -> Gathered {
 /// Where a client goes on that was here before.
 fn last_event_id(call: &Call, lineage: Lineage) -> Result<Option<Start>, Problem> {
     let name = axum::http::HeaderName::from_static("last-event-id");
-    let Some(id) = call.header(&name)? else { return Ok(None) };
-    if id == sse::id(lineage, None) {
+    let id = call.header(&name)?;
+    id.map(|id| resumed("header `Last-Event-ID`", id, lineage)).transpose()
+}
+
+/// Where a reader goes on whose last item had this token.
+pub(crate) fn resumed(what: &str, text: &str, lineage: Lineage) -> Result<Start, Problem> {
+    if text == token_or_none(lineage, None) {
         // It has seen that there was nothing.
-        return Ok(Some(Start::Beginning));
+        return Ok(Start::Beginning);
     }
-    Ok(Some(Start::After(position("header `Last-Event-ID`", id, lineage)?)))
+    Ok(Start::After(position(what, text, lineage)?))
 }
 
 /// Where a stream of server-sent events begins, and what else is asked of it.

@@ -1,11 +1,14 @@
 //! Whether the server is there, and what it offers.
 
+use std::sync::LazyLock;
+
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use nexus_node::telemetry::METRICS_CONTENT_TYPE;
 use serde::Serialize;
 
-use super::call::{Call, blocking, json};
+use super::call::{Call, JSON, blocking, json};
 use super::openapi;
 use super::problem::Problem;
 
@@ -41,5 +44,8 @@ pub(crate) async fn metrics(call: Call) -> Result<Response, Problem> {
 
 /// `GET /openapi.json`
 pub(crate) async fn openapi(_: Call) -> Result<Response, Problem> {
-    Ok(json(StatusCode::OK, openapi::document()))
+    /// Made once: whoever asks for it costs no memory.
+    static DOCUMENT: LazyLock<Bytes> =
+        LazyLock::new(|| Bytes::from(openapi::document().to_string()));
+    Ok(([(header::CONTENT_TYPE, JSON)], DOCUMENT.clone()).into_response())
 }

@@ -12,6 +12,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use nexus_node::telemetry::{Context, Operation, Telemetry};
 use nexus_protocol::ErrorCode;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -58,6 +59,7 @@ pub(crate) struct Hosts {
     pub(crate) dev: bool,
     /// Pages that were allowed by name.
     pub(crate) origins: Vec<String>,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 /// Lets a request through, unless the server is in dev mode and a page from elsewhere asks.
@@ -65,7 +67,9 @@ pub(crate) async fn check(hosts: Arc<Hosts>, request: Request, next: Next) -> Re
     if hosts.dev
         && let Err(detail) = hosts.is_local(&request)
     {
-        return Problem::new(ErrorCode::DENIED, detail).into_response();
+        let context = Context::new(Operation::Access, "", "");
+        let problem = Problem::new(ErrorCode::DENIED, detail).logged(&hosts.telemetry, &context);
+        return problem.into_response();
     }
     next.run(request).await
 }

@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use nexus_node::telemetry;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
 use crate::door::Door;
@@ -30,6 +31,14 @@ const STREAMS_MAX: u32 = 256;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long nobody is let in after the system had no room for one more.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// The place of a connection among all: free when nobody holds it. What a connection is upgraded to
+/// holds it on.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(
+    #[expect(dead_code, reason = "it is held for what its end does")]
+    Arc<(OwnedSemaphorePermit, telemetry::OpenConnection)>,
+);
 
 /// Where HTTP is spoken: bound, and not served yet.
 pub(crate) struct Bound {
@@ -95,10 +104,10 @@ impl Bound {
             let _ = stream.set_nodelay(true);
             let (router, tls) = (router.clone(), self.tls.clone());
             let (door, builder) = (Arc::clone(&door), Arc::clone(&builder));
+            let open = door.node.telemetry().connection_opened(telemetry::Door::Http);
+            let place = Place(Arc::new((place, open)));
             tokio::spawn(async move {
-                let _open = door.node.telemetry().connection_opened(telemetry::Door::Http);
-                serve(stream, tls, limits, &builder, router, &door).await;
-                drop(place);
+                serve(stream, tls, limits, &builder, (router, place), &door).await;
             });
         }
     }
@@ -128,14 +137,14 @@ async fn serve(
     tls: Option<TlsAcceptor>,
     limits: Limits,
     builder: &Builder<TokioExecutor>,
-    router: Router,
+    served: (Router, Place),
     door: &Door,
 ) {
     let head_time = limits.head_time;
     match tls {
-        None => requests(stream, head_time, builder, router, door).await,
+        None => requests(stream, head_time, builder, served, door).await,
         Some(tls) => match tokio::time::timeout(limits.handshake_time, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, head_time, builder, router, door).await,
+            Ok(Ok(stream)) => requests(stream, head_time, builder, served, door).await,
             Ok(Err(why)) => tracing::debug!(%why, "a connection did not agree on TLS"),
             Err(_) => tracing::debug!("a connection took too long to agree on TLS"),
         },
@@ -147,15 +156,16 @@ async fn requests<S>(
     stream: S,
     head_time: Duration,
     builder: &Builder<TokioExecutor>,
-    router: Router,
+    (router, place): (Router, Place),
     door: &Door,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = TowerToHyperService::new(router);
     let asked = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         asked.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(place.clone());
         service.call(request)
     });
     let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

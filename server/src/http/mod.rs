@@ -35,11 +35,13 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on};
 use nexus_node::Principal;
+use nexus_node::telemetry::{Context, Operation};
 use nexus_protocol::ErrorCode;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 
-use crate::door::Door;
+use crate::door::{Door, MEMORY_WAIT_MAX};
 use crate::options::HttpOptions;
 use crate::server::StartError;
 use call::Call;
@@ -51,7 +53,12 @@ use route::Route;
 pub(crate) struct Http {
     pub(crate) door: Arc<Door>,
     pub(crate) limits: HttpOptions,
+    /// Pages that are made at a time: each is in memory whole before it can be counted.
+    pub(crate) pages: Semaphore,
 }
+
+/// See [`Http::pages`].
+const PAGES_AT_A_TIME: usize = 16;
 
 /// The router of all operations.
 ///
@@ -60,14 +67,15 @@ pub(crate) struct Http {
 pub(crate) fn router(door: Arc<Door>, limits: HttpOptions) -> Result<Router, StartError> {
     let cors = hosts::cors(&limits.cors_origins)?;
     let origins = limits.cors_origins.clone();
-    let http = Arc::new(Http { door, limits });
+    let telemetry = Arc::clone(door.node.telemetry());
+    let http = Arc::new(Http { door, limits, pages: Semaphore::new(PAGES_AT_A_TIME) });
     let mut router = Router::new();
     for route in routes::ROUTES {
         router = router.route(route.path, method_router(route, &http));
     }
     router = pages::add(router);
     let compressed = DefaultPredicate::new().and(NotForContentType::const_new(call::NDJSON));
-    let hosts = Arc::new(hosts::Hosts { dev: http.door.dev, origins });
+    let hosts = Arc::new(hosts::Hosts { dev: http.door.dev, origins, telemetry });
     let router = router
         .method_not_allowed_fallback(async || {
             let detail = "this method is not for this path: /openapi.json says which are";
@@ -94,8 +102,8 @@ fn method_router(route: &'static Route, http: &Arc<Http>) -> MethodRouter {
         async move |path: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
             let door = Arc::clone(&http.door);
             serve(route, http, path, request).await.unwrap_or_else(|problem| {
-                problem.log(door.node.telemetry());
-                problem.into_response()
+                let context = Context::new(Operation::Access, "", "");
+                problem.logged(door.node.telemetry(), &context).into_response()
             })
         },
     )
@@ -121,13 +129,25 @@ async fn serve(
     let path = path.map_err(|_| bad_path())?;
     call::decoded(request.uri().path()).ok_or_else(bad_path)?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let limit = http.limits.request_time;
-    let call = Call::new(http, Arc::new(principal), route, path, request)?;
-    let answer = (route.handler)(call);
-    let answer = within(limit, route, answer).await;
+    let limit = time_of(route, &http.limits);
+    let principal = Arc::new(principal);
+    let call = Call::new(Arc::clone(&http), Arc::clone(&principal), route, path, request)?;
+    let namespace = call.namespace().to_owned();
+    let answer = within(limit, route, (route.handler)(call)).await.map_err(|problem| {
+        let context = Context::new(Operation::Access, &namespace, &principal.id);
+        problem.logged(http.door.node.telemetry(), &context)
+    });
     // What is answered piece by piece has no time limit, and counts as under way on its own.
     drop(under_way);
     answer
+}
+
+/// How long a request may take: a body that is late is told that, and not that its time is over.
+fn time_of(route: &Route, limits: &HttpOptions) -> Duration {
+    match route.body.is_empty() {
+        true => limits.request_time,
+        false => limits.request_time + MEMORY_WAIT_MAX + limits.body_time,
+    }
 }
 
 async fn within(
@@ -141,14 +161,20 @@ async fn within(
             ErrorCode::UNAVAILABLE,
             format!("there was no answer within {} s", limit.as_secs()),
         )),
-        Err(_) => Err(Problem::new(
-            ErrorCode::OUTCOME_UNKNOWN,
-            format!(
-                "there was no answer within {} s: it may have happened; send it again with the same \
-                 event ids, or the same Idempotency-Key",
-                limit.as_secs()
-            ),
-        )),
+        Err(_) => {
+            let is_repeatable = |it: &route::Parameter| it.name == "Idempotency-Key";
+            let advice = match route.headers.iter().any(is_repeatable) {
+                true => "send it again with the same event ids, or the same Idempotency-Key",
+                false => "look whether it did before you send it again",
+            };
+            Err(Problem::new(
+                ErrorCode::OUTCOME_UNKNOWN,
+                format!(
+                    "there was no answer within {} s: it may have happened; {advice}",
+                    limit.as_secs()
+                ),
+            ))
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Pages for people: how the server is, at `/`; what can be asked of it, at `/reference`; and what
 //! its errors mean, at `/errors/NXnnnn`. They hold no event and no secret, so they are open.
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::extract::Path;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use nexus_protocol::ErrorCode;
 
 use super::problem::Problem;
@@ -34,12 +37,15 @@ const ERRORS: &[(&str, &str)] = errors![
 /// Adds the pages.
 pub(crate) fn add(router: Router) -> Router {
     router
-        .route("/", get(async || page(STATUS.to_owned())))
-        .route("/reference", get(async || page(reference())))
+        .route("/", get(async || page(Bytes::from_static(STATUS.as_bytes()))))
+        .route("/reference", get(async || page(REFERENCE_PAGE.clone())))
         .route("/errors/{code}", get(error))
 }
 
-fn page(html: String) -> Response {
+/// Made once: whoever asks for it costs no memory.
+static REFERENCE_PAGE: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(reference()));
+
+fn page(html: Bytes) -> Response {
     ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(html)).into_response()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nexus_node::telemetry::{Coded, Context, Operation, Telemetry};
+use nexus_node::telemetry::{Coded, Context, Telemetry};
 use nexus_node::{NoAccess, Refusal};
 use nexus_protocol::json::{ExpectedJson, state_word};
 use nexus_protocol::{
@@ -27,13 +27,22 @@ pub(crate) struct Problem {
     /// What a program needs besides.
     fields: Map<String, Value>,
     retry_after: Option<Duration>,
-    /// Whether a handler of the node has answered it, which logs it.
+    /// Whether it is in the log: a handler of the node puts there what it answers.
     logged: bool,
+    /// What the log says instead of the detail, where that quotes the request.
+    log_text: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), fields: Map::new(), retry_after: None, logged: false }
+        Self {
+            code,
+            detail: detail.into(),
+            fields: Map::new(),
+            retry_after: None,
+            logged: false,
+            log_text: None,
+        }
     }
 
     /// The request cannot be right.
@@ -58,11 +67,19 @@ impl Problem {
         Self::new(ErrorCode::OVERLOADED, detail).retry_after(Some(Duration::from_secs(1)))
     }
 
-    /// Logs it, where no handler of the node did.
-    pub(crate) fn log(&self, telemetry: &Telemetry) {
+    /// With what the log says instead of the detail.
+    pub(crate) fn logged_as(mut self, text: String) -> Self {
+        self.log_text = Some(text);
+        self
+    }
+
+    /// Logs it, where nobody has.
+    pub(crate) fn logged(mut self, telemetry: &Telemetry, context: &Context<'_>) -> Self {
         if !self.logged {
-            telemetry.log_error(&Context::new(Operation::Access, "", ""), self);
+            telemetry.log_error(context, &self);
+            self.logged = true;
         }
+        self
     }
 
     fn of_handler(mut self) -> Self {
@@ -193,7 +210,7 @@ fn after(retry: Retry) -> Option<Duration> {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(self.log_text.as_deref().unwrap_or(&self.detail))
     }
 }
 

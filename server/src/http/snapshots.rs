@@ -68,10 +68,14 @@ pub(crate) async fn save(mut call: Call) -> Result<Response, Problem> {
     let stream = StreamName::new(call.path("stream"))?;
     let revision: Revision = call.parsed_path("revision")?;
     let received = call.receive().await?;
-    let new: NewSnapshotJson<'_> = received.json()?;
-    let snapshot = new.into_snapshot(stream, revision)?;
-    let fold = snapshot.fold;
-    let appended = blocking(move || access.save_snapshot(snapshot)).await?;
+    // A state may be long: it is read where that holds up nobody.
+    let (appended, fold) = blocking(move || -> Result<_, Problem> {
+        let new: NewSnapshotJson<'_> = received.json()?;
+        let snapshot = new.into_snapshot(stream, revision)?;
+        let fold = snapshot.fold;
+        Ok((access.save_snapshot(snapshot)?, fold))
+    })
+    .await?;
     let position = appended.last().expect("a snapshot is an event");
     Ok(json(StatusCode::CREATED, &SnapshotInfoJson::from((revision, position, fold))))
 }

@@ -15,6 +15,7 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::header;
 use axum::response::Response;
+use nexus_node::telemetry::{Context, Operation};
 use nexus_node::{Access, Principal};
 use nexus_protocol::{
     ErrorCode, EventJson, Filter, Lineage, NamespaceName, ReadError, Start, Subscribe,
@@ -25,11 +26,13 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::body::read_json;
 use super::call::Call;
-use super::events::{position, token};
+use super::events::{resumed, token, token_or_none};
+use super::listener::Place;
 use super::problem::Problem;
 use super::{Http, principal};
-use crate::feed::Feed;
+use crate::feed::{Feed, Items};
 
 /// The subprotocol, which names this version of the frames.
 pub(crate) const SUBPROTOCOL: &str = "nexus.v1";
@@ -149,13 +152,19 @@ pub(crate) async fn upgrade(mut call: Call) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|why| {
         Problem::invalid(format!("this path takes WebSockets only, over HTTP/1.1: {why}"))
     })?;
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(FRAME_BYTES_MAX);
+    let upgrade = upgrade
+        .protocols([SUBPROTOCOL])
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_message_size(FRAME_BYTES_MAX);
     if upgrade.selected_protocol().is_none() {
         return Err(Problem::invalid(format!(
             "header `Sec-WebSocket-Protocol`: ask for {SUBPROTOCOL}"
         )));
     }
+    // The connection ends for its listener when the socket begins: its place is held on.
+    let place = call.parts.extensions.get::<Place>().cloned();
     Ok(upgrade.on_upgrade(async move |socket| {
+        let _place = place;
         let requests = Arc::clone(&http.door.requests);
         let under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
         Session::run(socket, http, namespace, principal).await;
@@ -269,15 +278,20 @@ impl Session {
             let id = said.and_then(|said| said.get("id").cloned());
             id.filter(|id| id.is_u64() || id.as_str().is_some_and(|it| it.len() <= ID_BYTES_MAX))
         };
-        let done = match serde_json::from_str(text) {
+        let done = match read_json(text.as_bytes(), "the frame is not understood") {
             Ok(said) => self.obey(said),
-            Err(why) => Err(Problem::invalid(format!("the frame is not understood: {why}"))),
+            Err(problem) => Err(problem),
         };
         match done {
             Ok(frame) => frame,
-            Err(problem) => Some(frame(&json!({
-                "id": id(text), "frame": "error", "problem": problem.json(),
-            }))),
+            Err(problem) => {
+                let context =
+                    Context::new(Operation::Subscribe, &self.namespace, &self.principal.id);
+                let problem = problem.logged(self.http.door.node.telemetry(), &context);
+                Some(frame(&json!({
+                    "id": id(text), "frame": "error", "problem": problem.json(),
+                })))
+            }
         }
     }
 
@@ -325,7 +339,7 @@ impl Session {
         let lineage = access.head()?.lineage;
         let mut subscribe = channel.subscribe()?;
         if let Some(resume) = resume {
-            subscribe.start = Start::After(position("`resume`", resume, lineage)?);
+            subscribe.start = resumed("`resume`", resume, lineage)?;
         }
         let feed = Feed::open(access.clone(), subscribe)?;
         let (credit, credits) = watch::channel(credit.unwrap_or(CREDIT_DEFAULT));
@@ -351,7 +365,13 @@ async fn auth(socket: &mut WebSocket, http: &Http) -> Result<Principal, String> 
         match socket.recv().await {
             Some(Ok(Message::Text(text))) => {
                 return match serde_json::from_str(&text) {
-                    Ok(Said::Auth { token }) => http.door.identify(Some(&token)),
+                    Ok(Said::Auth { token }) => {
+                        http.door.identify(Some(&token)).inspect_err(|why| {
+                            let error = ReadError::Unauthenticated { reason: why.clone() };
+                            let context = Context::new(Operation::Connect, "", "");
+                            http.door.node.telemetry().log_error(&context, &error);
+                        })
+                    }
                     _ => Err(not_auth()),
                 };
             }
@@ -403,10 +423,10 @@ impl Delivery {
                 Err(_) => return Ok(()),
             };
             let items = {
-                let mut next = std::pin::pin!(feed.next(credit));
+                let mut next = std::pin::pin!(feed.next::<Items>(credit));
                 loop {
                     tokio::select! {
-                        items = &mut next => break items?,
+                        items = &mut next => break items?.items,
                         () = tokio::time::sleep(PING_EVERY) => self.access.may_still_read()?,
                     }
                 }
@@ -422,7 +442,7 @@ impl Delivery {
 
     fn frame(&self, item: &SubscriptionItem) -> Utf8Bytes {
         let marker = |name, position: Option<_>| {
-            let token = position.map(|position| token(self.lineage, position));
+            let token = token_or_none(self.lineage, position);
             frame(&json!({"id": self.id, "frame": name, "token": token, "position": position}))
         };
         match item {

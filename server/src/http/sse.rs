@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use nexus_protocol::{EventJson, Lineage, Position, ReadError, Revision, SubscriptionItem};
+use nexus_protocol::{EventJson, Lineage, ReadError, Revision, SubscriptionItem};
 use serde_json::json;
 
 use super::Http;
 use super::call::EVENT_STREAM;
 use super::chunks::{self, Chunks};
-use super::events::token;
+use super::events::{token, token_or_none};
 use super::problem::Problem;
-use crate::feed::Feed;
+use crate::feed::{Feed, Items};
 
 /// How long a client waits before it comes back, in milliseconds.
 const RETRY_MS: u32 = 1000;
@@ -60,7 +60,7 @@ async fn deliver(
     let access = feed.access().clone();
     loop {
         let items = {
-            let mut next = std::pin::pin!(feed.next(EVENTS_MAX));
+            let mut next = std::pin::pin!(feed.next::<Items>(EVENTS_MAX));
             loop {
                 tokio::select! {
                     items = &mut next => break items,
@@ -76,7 +76,7 @@ async fn deliver(
             }
         };
         let items = match items {
-            Ok(items) => items,
+            Ok(items) => items.items,
             Err(error) => return Some(error),
         };
         let mut out = Vec::new();
@@ -106,11 +106,6 @@ fn write(item: &SubscriptionItem, lineage: Lineage, from: Option<Revision>, out:
         SubscriptionItem::Checkpoint { position } => ("checkpoint", Some(*position)),
     };
     let data = json!({ "position": position });
-    let id = id(lineage, position);
+    let id = token_or_none(lineage, position);
     out.extend_from_slice(format!("id: {id}\nevent: {name}\ndata: {data}\n\n").as_bytes());
-}
-
-/// What a client goes on after: a position, or that there was nothing.
-pub(crate) fn id(lineage: Lineage, position: Option<Position>) -> String {
-    position.map_or_else(|| format!("{lineage}-none"), |position| token(lineage, position))
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::packets::{Broken, PacketReader, Received};
 use super::session::{self, Accessed, Request, Session};
+use crate::door::ANSWER_TIME_MAX;
 use crate::in_flight::{Answer, InFlight};
 
 /// Answers in one packet at most, and what they may come to: one that names a thousand streams has some
@@ -104,8 +105,7 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
             }
         }
         let packet = encode_packet(PacketKind::Appended, &answers, &[]);
-        let written =
-            tokio::time::timeout(session::ANSWER_TIME_MAX, send.write_chunk(packet)).await;
+        let written = tokio::time::timeout(ANSWER_TIME_MAX, send.write_chunk(packet)).await;
         if !matches!(written, Ok(Ok(()))) {
             // The client is gone, or takes no answers. What it submitted happens all the same.
             return;

@@ -15,12 +15,10 @@ use quinn::{Connection, Incoming, RecvStream, SendStream};
 
 use super::packets::{Broken, PacketReader, Received};
 use super::{answers, appends, listener, reads, subscriptions};
-use crate::door::{Door, Held};
+use crate::door::{ANSWER_TIME_MAX, Door, Held};
 
 /// A connection that has not said who it is after so long is closed.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
-/// A client that does not take an answer for so long gets none.
-pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Acknowledgements go before live events, and those before long reads.
 pub(crate) const PRIORITY_ANSWERS: i32 = 20;
 pub(crate) const PRIORITY_LIVE: i32 = 10;

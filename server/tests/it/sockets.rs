@@ -212,3 +212,67 @@ fn what_is_no_web_socket_of_ours_is_refused() {
         assert_eq!(refused(&bearer).await.0, 401);
     });
 }
+
+#[test]
+fn a_socket_keeps_its_place_among_all_connections() {
+    let running = Running::with(Engine::in_memory(), |options| {
+        let mut options = options.dev(true);
+        options.connections_max = 1;
+        options
+    });
+    running.runtime.block_on(async {
+        let mut socket = Socket::open(&running).await;
+        socket.say(json!({"op": "open", "id": 1, "channel": {"kind": "filter"}})).await;
+        socket.hear_of("caught_up").await;
+        let other = TcpStream::connect(running.http_address()).await.unwrap();
+        let mut byte = [0];
+        tokio::time::timeout(LIMIT, other.readable()).await.expect("in time").unwrap();
+        assert!(
+            matches!(other.try_read(&mut byte), Ok(0) | Err(_)),
+            "the server takes no second connection"
+        );
+        drop(socket);
+        // Its place is free once the server knows.
+        let mut again = loop {
+            let asked = [("sec-websocket-protocol", "nexus.v1")];
+            match Socket::try_open(&running, &asked).await {
+                Ok(socket) => break socket,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        again.say(json!({"op": "open", "id": 1, "channel": {"kind": "filter"}})).await;
+        again.hear_of("caught_up").await;
+    });
+}
+
+#[test]
+fn a_channel_that_saw_an_empty_log_goes_on_where_it_was() {
+    let running = Running::in_memory();
+    let client = running.client();
+    running.runtime.block_on(async {
+        let mut socket = Socket::open(&running).await;
+        let channel = json!({"kind": "filter", "start": "end"});
+        socket.say(json!({"op": "open", "id": 1, "channel": channel})).await;
+        let token = socket.hear_of("caught_up").await["token"].clone();
+        assert_eq!(token, "1-none");
+        drop(socket);
+        append(&client, "a", 0..3).await;
+        let mut socket = Socket::open(&running).await;
+        socket.say(json!({"op": "open", "id": 1, "channel": channel, "resume": token})).await;
+        for number in 0..3 {
+            assert_eq!(socket.hear_of("event").await["event"]["data"], number);
+        }
+    });
+}
+
+#[test]
+fn a_frame_that_is_too_long_ends_the_socket_before_it_is_received() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let mut socket = Socket::open(&running).await;
+        let long = "x".repeat(200 * 1024);
+        // The server may have had enough before all was sent.
+        let _ = socket.0.send(Message::text(long)).await;
+        assert_eq!(socket.hear().await, None);
+    });
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nexus_client::Client;
 use nexus_node::config::Certificate;
-use nexus_node::{Engine, Node};
+use nexus_node::{Engine, Node, Quota};
 use nexus_server::{Options, Server};
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -37,32 +37,41 @@ impl Running {
         Self::listen(engine, &certificates, change)
     }
 
+    /// Over this engine, with bounds on what each principal may do.
+    pub(crate) fn with_quota(engine: Engine, quota: Quota) -> Self {
+        let certificates = Arc::new(tempfile::tempdir().unwrap());
+        let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
+        Self::show(engine, &certificates, certificate, quota, |options| options.dev(true))
+    }
+
     fn listen(
         engine: Engine,
         certificates: &Arc<TempDir>,
         change: impl FnOnce(Options) -> Options,
     ) -> Self {
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
-        Self::show(engine, certificates, certificate, change)
+        Self::show(engine, certificates, certificate, Quota::default(), change)
     }
 
     /// Over memory, showing this certificate.
     pub(crate) fn showing(certificate: Certificate) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
-        Self::show(Engine::in_memory(), &certificates, certificate, |options| options.dev(true))
+        let dev = |options: Options| options.dev(true);
+        Self::show(Engine::in_memory(), &certificates, certificate, Quota::default(), dev)
     }
 
     fn show(
         engine: Engine,
         certificates: &Arc<TempDir>,
         certificate: Certificate,
+        quota: Quota,
         change: impl FnOnce(Options) -> Options,
     ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let options = change(Options::new(certificate));
         let dev = options.dev;
-        let node = Node::over(engine).unwrap();
+        let node = Node::over(engine).unwrap().quota(quota);
         let server = {
             let _entered = runtime.enter();
             Server::start(node.clone(), options).unwrap()

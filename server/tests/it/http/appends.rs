@@ -258,3 +258,21 @@ fn lines_to_one_stream_are_one_append() {
         assert_eq!(events_of(&http, "a").await.len(), 2, "all of them, or none");
     });
 }
+
+#[test]
+fn a_condition_that_means_nothing_here_is_refused() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let http = running.http();
+        let append = json!({ "appends": [{ "stream": "a", "events": [{ "type": "T" }] }] });
+        for (name, value) in [("if-none-match", "*"), ("if-match", "\"1\"")] {
+            let answer = http.post("/v1/append", &append).header(name, value).send().await.unwrap();
+            assert_eq!(answer.problem(), (400, "invalid".to_owned()), "{name}");
+        }
+        let change = http.ask(Method::PATCH, "/v1/streams/a").json(&json!({ "max_count": 1 }));
+        let answer = change.header("idempotency-key", "k").send().await.unwrap();
+        assert_eq!(answer.problem(), (400, "invalid".to_owned()));
+        let head = http.get("/v1/head").header("if-none-match", "\"1\"").send().await.unwrap();
+        assert_eq!(head.json()["position"], Value::Null, "nothing was appended");
+    });
+}

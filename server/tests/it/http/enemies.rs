@@ -61,6 +61,24 @@ fn status(answer: &[u8]) -> Option<u16> {
     text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
 }
 
+#[test]
+fn a_body_that_stalls_is_told_so_and_not_that_it_may_have_happened() {
+    let running = Running::with(Engine::in_memory(), |options| {
+        let mut options = hasty(options);
+        // The times are the same, as they might be set.
+        options.http.request_time = SOON;
+        options
+    });
+    running.runtime.block_on(async {
+        let stalled = "POST /v1/streams/a/events HTTP/1.1\r\nhost: localhost\r\n\
+                       content-type: application/json\r\ncontent-length: 100\r\nconnection: close\r\n\
+                       \r\n[{";
+        let answer = say(&running, stalled.as_bytes()).await.unwrap();
+        assert_eq!(status(&answer), Some(408), "{}", String::from_utf8_lossy(&answer));
+        is_well(&running.http()).await;
+    });
+}
+
 /// The server does for others what it did before.
 async fn is_well(http: &Http) {
     let stream = "well";

@@ -2,6 +2,7 @@
 
 use hyper::{Method, StatusCode};
 use nexus_node::{Engine, Node, Principal, Role};
+use nexus_protocol::{Append, AppendError, EventData};
 use serde_json::{Value, json};
 
 use super::client::Http;
@@ -126,5 +127,41 @@ fn each_role_may_do_what_is_its_own() {
             let answer = clients[0].1.post("/v1/tokens", &bad).send().await.unwrap();
             assert_eq!(answer.problem(), (400, "invalid".to_owned()), "{bad}");
         }
+    });
+}
+
+#[test]
+fn who_does_more_than_the_quota_is_told_when_to_come_again() {
+    let quota = nexus_node::Quota { events_per_s: 5, reads_per_s: 5, ..Default::default() };
+    let running = Running::with_quota(Engine::in_memory(), quota);
+    let client = running.client();
+    running.runtime.block_on(async {
+        let http = running.http();
+        let events = json!([{ "type": "T" }, { "type": "T" }, { "type": "T" }]);
+        let mut refused = None;
+        for _ in 0..10 {
+            let answer = http.post("/v1/streams/a/events", &events).send().await.unwrap();
+            if answer.status.as_u16() != 201 {
+                refused = Some(answer);
+                break;
+            }
+        }
+        let refused = refused.expect("30 events are more than a second's worth twice");
+        assert_eq!(refused.problem(), (429, "rate_limited".to_owned()));
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=10).contains(&wait), "{wait}");
+        // The same over QUIC: a principal has one account, whichever door it comes by.
+        let append = Append::to("b").event(EventData::json("T", &1).unwrap());
+        let error = client.append(append).await.unwrap_err();
+        assert!(matches!(error, AppendError::RateLimited { .. }), "{error}");
+        // Another namespace is another account.
+        http.ask(Method::PUT, "/v1/namespaces/other").send().await.unwrap();
+        let there = "/v1/streams/a/events?namespace=other";
+        assert_eq!(http.post(there, &events).send().await.unwrap().status.as_u16(), 201);
+        let mut statuses = Vec::new();
+        for _ in 0..20 {
+            statuses.push(http.get("/v1/head").send().await.unwrap().status.as_u16());
+        }
+        assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
     });
 }
