@@ -7,6 +7,7 @@
 //!
 //! Is not: a server. It opens no socket and knows no packet.
 
+mod audit;
 pub mod config;
 mod guard;
 mod handlers;
@@ -15,6 +16,7 @@ mod principal;
 pub mod telemetry;
 mod tokens;
 
+pub use audit::{AUDIT_STREAM, AuditEntry, Audited};
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
 pub use handlers::{
     Access, Events, EventsIter, FirstTokenError, PendingAppend, Reads, Subscription, Watch,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nexus_engine::{CloseError, Engine, OpenError};
 use nexus_protocol::ReadError;
 
+use crate::audit::Audit;
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
 use crate::principal::Principal;
@@ -34,6 +35,7 @@ pub struct Node {
     engine: Engine,
     authorizer: Arc<dyn Authorizer>,
     tokens: Arc<Tokens>,
+    audit: Arc<Audit>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -51,9 +53,10 @@ impl Node {
     /// # Errors
     /// When the tokens in it cannot be read.
     pub fn over(engine: Engine) -> Result<Self, NodeError> {
-        let tokens = Arc::new(Tokens::load(engine.clone()).map_err(NodeError::Tokens)?);
-        let telemetry = Arc::new(Telemetry::new());
-        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens, telemetry })
+        let audit = Arc::new(Audit::new(engine.clone()));
+        let tokens = Tokens::load(Arc::clone(&audit)).map_err(NodeError::Tokens)?;
+        let (tokens, telemetry) = (Arc::new(tokens), Arc::new(Telemetry::new()));
+        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens, audit, telemetry })
     }
 
     /// With another judge of who may do what.
@@ -84,6 +87,10 @@ impl Node {
 
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    pub(crate) fn audit_record(&self) -> &Audit {
+        &self.audit
     }
 
     pub(crate) fn engine(&self) -> &Engine {
