@@ -35,7 +35,7 @@ pub(crate) struct ListArgs {
     limit: Option<u64>,
 }
 
-/// A line of the record as JSON.
+/// An entry as JSON.
 #[derive(Serialize)]
 struct EntryJson<'a> {
     revision: u64,

@@ -1,8 +1,8 @@
-//! The record of what administrators asked for: who, what, when, by which door, and what became of it.
+//! The audit: what administrators asked for, who, when, by which door, and what became of it.
 //!
 //! It lives where tokens do: as events of a stream in the namespace `$system`, which no user can reach, so
 //! that nobody can change it. What is asked for by somebody who may not do it is refused before it gets
-//! here, and is in the log of errors: else anybody could push out of a bounded record what matters in it.
+//! here, and is in the log of errors: else anybody could push out of a bounded stream what matters in it.
 //! An operation is answered once it is on record; where that fails, the log says so, and the answer stands.
 
 use std::sync::{Mutex, MutexGuard};
@@ -51,10 +51,10 @@ pub struct Audited {
     pub outcome: String,
 }
 
-/// A line of the record.
+/// An entry of the audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Its place in the record; the oldest that is kept need not have the first.
+    /// Its place in the audit; the oldest that is kept need not have the first.
     pub revision: Revision,
     /// When it was put on record: right after it was done.
     pub recorded_at: Timestamp,
@@ -106,11 +106,11 @@ impl Audited {
     }
 }
 
-/// The node's own namespace, and the record in it.
+/// The node's own namespace, and the audit in it.
 #[derive(Debug)]
 pub(crate) struct Audit {
     engine: Engine,
-    /// Whether the record is known to be bounded.
+    /// Whether the stream is known to be bounded.
     is_bounded: Mutex<bool>,
 }
 
@@ -125,10 +125,10 @@ impl Audit {
     }
 
     fn is_bounded(&self) -> MutexGuard<'_, bool> {
-        self.is_bounded.lock().expect("no panic while the record is bounded")
+        self.is_bounded.lock().expect("no panic while the stream is bounded")
     }
 
-    /// The node's own namespace, to be appended to: made where there is none, with a record that keeps
+    /// The node's own namespace, to be appended to: made where there is none, with an audit that keeps
     /// only so much.
     pub(crate) fn namespace(&self) -> Result<Namespace, AppendError> {
         let namespace = self.engine.create_system().map_err(|error| {
@@ -147,8 +147,8 @@ impl Audit {
         Ok(namespace)
     }
 
-    /// Puts something on record. Durable when it is answered.
-    pub(crate) fn record(&self, audited: &Audited) -> Result<(), AppendError> {
+    /// Appends an entry. Durable when it is answered.
+    pub(crate) fn append(&self, audited: &Audited) -> Result<(), AppendError> {
         let append = Append::to(AUDIT_STREAM).event(audited.event());
         self.namespace()?.append(append).wait().map(|_| ())
     }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_is_bounded_and_read_in_pages() {
+    fn the_audit_is_bounded_and_read_in_pages() {
         let engine = Engine::in_memory();
         let audit = Audit::new(engine.clone());
         assert_eq!(audit.list(None, 10), Ok(Vec::new()), "nothing is made to be looked at");
@@ -187,11 +187,11 @@ mod tests {
         let local = Principal::local();
         for number in 0..5 {
             let audited = Audited::new(Operation::RevokeToken, &local).about(&number.to_string());
-            audit.record(&audited).unwrap();
+            audit.append(&audited).unwrap();
         }
-        // After a restart it is the same record.
+        // After a restart it is the same stream.
         let audit = Audit::new(engine.clone());
-        audit.record(&Audited::new(Operation::CreateNamespace, &local)).unwrap();
+        audit.append(&Audited::new(Operation::CreateNamespace, &local)).unwrap();
         let info = engine.system().unwrap().stream_info(AUDIT_STREAM).unwrap();
         assert_eq!(info.limits.max_count, Some(AUDIT_EVENTS_MAX));
         assert_eq!(info.meta_revision, Some(Revision::new(0)), "it is bounded once");

@@ -89,7 +89,7 @@ impl Node {
         &self.tokens
     }
 
-    pub(crate) fn audit_record(&self) -> &Audit {
+    pub(crate) fn audit_stream(&self) -> &Audit {
         &self.audit
     }
 

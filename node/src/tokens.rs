@@ -3,7 +3,7 @@
 //! They live where everything lives: as events of a stream, in the namespace `$system`, which no user can
 //! reach. So they survive what the log survives, and who made or revoked which is on record. A token is
 //! shown once, when it is made; what is kept is the SHA-256 of its secret, which has 256 random bits, so
-//! that a slow hash would add nothing. A change is put on [record](crate::audit) in the append that makes it.
+//! that a slow hash would add nothing. A change enters the [audit](crate::audit) in the append that makes it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -185,7 +185,7 @@ impl Tokens {
         Ok(true)
     }
 
-    /// Appends a change, and to the record that it was made: both or neither.
+    /// Appends a change, and to the audit that it was made: both or neither.
     fn append(
         &self,
         event_type: &str,

@@ -24,7 +24,7 @@ impl Node {
         limit: usize,
     ) -> Result<Vec<AuditEntry>, ReadError> {
         let context = Context::new(Operation::Audit, "", &principal.id);
-        let list = || self.audit_record().list(after, limit.min(AUDIT_PAGE_MAX));
+        let list = || self.audit_stream().list(after, limit.min(AUDIT_PAGE_MAX));
         self.observe(principal, Action::Audit, &context, list)
     }
 
@@ -45,7 +45,7 @@ impl Node {
             Some(error) => audited.failed(error.error_code().name),
             None => audited,
         };
-        if let Err(error) = self.audit_record().record(&audited) {
+        if let Err(error) = self.audit_stream().append(&audited) {
             let context = Context::new(Operation::Audit, "", &principal.id);
             let context = Context { stream: Some(AUDIT_STREAM), ..context };
             self.telemetry().log_error(&context, &error);

@@ -23,7 +23,7 @@ fn tokenless(role: Role) -> Principal {
     Principal { token: None, ..principal(role) }
 }
 
-fn record(node: &Node) -> Vec<AuditEntry> {
+fn entries(node: &Node) -> Vec<AuditEntry> {
     node.audit(&Principal::local(), None, 1000).unwrap()
 }
 
@@ -54,8 +54,8 @@ fn what_administrators_do_is_on_record_in_its_order() {
     let refused = node.revoke_token(&Principal::local(), "none").unwrap_err();
     assert!(matches!(refused, AppendError::NotFound { .. }), "{refused}");
 
-    let record = record(&node);
-    let said: Vec<_> = record
+    let all = entries(&node);
+    let said: Vec<_> = all
         .iter()
         .map(|entry| {
             let it = &entry.audited;
@@ -63,7 +63,7 @@ fn what_administrators_do_is_on_record_in_its_order() {
         })
         .collect();
     let orders = Some("orders");
-    let token = record[7].audited.what.as_deref();
+    let token = all[7].audited.what.as_deref();
     assert_eq!(
         said,
         [
@@ -79,16 +79,16 @@ fn what_administrators_do_is_on_record_in_its_order() {
         ]
     );
     let limits = json!({"max_count": 5, "max_age_s": null, "truncate_before": 1});
-    assert_eq!(record[1].audited.details, Some(limits));
-    assert!(record[..7].iter().all(|entry| {
+    assert_eq!(all[1].audited.details, Some(limits));
+    assert!(all[..7].iter().all(|entry| {
         (&*entry.audited.by, entry.audited.door.as_deref()) == ("operator", Some("quic"))
     }));
     assert!(
-        record[7..].iter().all(|entry| {
+        all[7..].iter().all(|entry| {
             (&*entry.audited.by, entry.audited.door.as_deref()) == ("local", None)
         })
     );
-    assert!(record.is_sorted_by_key(|entry| (entry.recorded_at, entry.revision)));
+    assert!(all.is_sorted_by_key(|entry| (entry.recorded_at, entry.revision)));
 }
 
 #[test]
@@ -105,11 +105,11 @@ fn who_may_not_ask_is_not_on_record_and_does_not_see_it() {
     let access = node.access(reader, "default").unwrap();
     assert!(access.set_stream("a", StreamChange::default()).is_err());
     assert!(node.create_namespace(&principal(Role::Admin), "orders").is_err(), "it has ended");
-    assert_eq!(record(&node), [], "nobody fills the record who may not");
+    assert_eq!(entries(&node), [], "nobody fills the audit who may not");
 }
 
 #[test]
-fn the_record_is_there_after_a_restart_and_goes_on() {
+fn the_audit_is_there_after_a_restart_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["a", "b"] {
         let node = Node::open(dir.path()).unwrap();
@@ -117,7 +117,8 @@ fn the_record_is_there_after_a_restart_and_goes_on() {
         node.close().unwrap();
     }
     let node = Node::open(dir.path()).unwrap();
-    let names: Vec<_> = record(&node).into_iter().map(|it| it.audited.namespace.unwrap()).collect();
+    let names: Vec<_> =
+        entries(&node).into_iter().map(|it| it.audited.namespace.unwrap()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(node.namespaces(&Principal::local()).unwrap(), ["a", "b", "default"]);
 }

@@ -27,7 +27,7 @@ pub(crate) struct Audit {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename = "AuditEntry")]
 pub(crate) struct AuditEntryJson {
-    /// Its place in the record.
+    /// Its place in the audit.
     revision: u64,
     /// When it was put on record.
     recorded_at: Timestamp,
