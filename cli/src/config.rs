@@ -127,7 +127,9 @@ fn show(loaded: &Loaded, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn check(file: &Path, output: &mut Output) -> Result<(), Failure> {
-    Sources::new().file(file).read()?;
+    for contradiction in Sources::new().file(file).check()? {
+        notice(format_args!("unless a flag or a variable says otherwise: {contradiction}"));
+    }
     let file = file.to_string_lossy();
     output.one(&Checked { file: &file, ok: true }, &Facts::new().with("sound", &file))
 }

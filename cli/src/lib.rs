@@ -6,6 +6,7 @@
 //! A library for its own program and for fuzzing, and for nobody else: nothing of it is kept stable.
 
 mod append;
+mod audit;
 mod bench;
 mod completions;
 mod config;
@@ -138,6 +139,9 @@ enum Command {
     /// Makes, lists, and revokes tokens
     #[command(after_help = "Example:\n  nexus --data ./data token list")]
     Token(PlacedNoun<token::Command>),
+    /// Shows what administrators asked for
+    #[command(after_help = "Example:\n  nexus --data ./data audit list")]
+    Audit(PlacedNoun<audit::Command>),
     /// Keeps servers by name, with who asks them
     #[command(subcommand, after_help = "Example:\n  nexus ctx list")]
     Ctx(context::Command),
@@ -171,6 +175,7 @@ impl Command {
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
             Self::Token(placed) => placed.data.as_ref(),
+            Self::Audit(placed) => placed.data.as_ref(),
             Self::Import(placed) => placed.data.as_ref(),
             Self::Export(placed) => placed.data.as_ref(),
             Self::Stats(placed) => placed.data.as_ref(),
@@ -187,6 +192,7 @@ impl Command {
             self,
             Self::Demo(_)
                 | Self::NodeState(_)
+                | Self::Audit(_)
                 | Self::Ctx(_)
                 | Self::Config(_)
                 | Self::Completions(_)
@@ -210,6 +216,7 @@ impl Command {
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),
+            Self::Audit(placed) => audit::run(&placed.command, place, output),
             Self::Ctx(command) => context::run(command, place, output),
             Self::Config(placed) => config::run(&placed.command, place, output),
             Self::Completions(args) => completions::run(args, &Line::command(), output),
@@ -223,6 +230,11 @@ impl Command {
             Self::Load(placed) => load::run(&placed.args, place),
         }
     }
+}
+
+/// A variable of the environment that says something: an empty one is as good as none.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// Logs go to standard error; warnings and worse unless asked otherwise.

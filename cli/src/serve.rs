@@ -58,7 +58,8 @@ struct Ready<'a> {
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let mut telling = Telling::start(&args.telemetry)?;
     let served = serve(args, place, output, &mut telling);
-    telling.end();
+    // Of what failed before it served: no signal is listened to yet, and any ends the process.
+    telling.take_end()();
     served
 }
 
@@ -86,30 +87,55 @@ fn serve(
     let options = Options::new(certificate)
         .listen(settings.listen)
         .dev(settings.dev)
-        .limits(&settings.limits);
-    runtime.block_on(async {
+        .limits(&settings.limits)
+        .http(&settings.http)
+        .metrics_open(settings.metrics.open);
+    let served = runtime.block_on(async {
         let mut interruptions = Interruptions::new()?;
-        let server = Server::start(node, options).map_err(|error| match error {
-            StartError::Certificate(error) => bad_certificate(&loaded, &error),
-            error => error.into(),
-        })?;
-        // In dev mode HTTP is plain.
-        let scheme = if settings.dev { "http" } else { "https" };
-        announce(&server, dir, scheme, fingerprint, output)?;
-        notify::ready();
-        interruptions.next(|| reload(&server, &files)).await;
-        notify::stopping();
-        notice(format_args!("ending: what was asked for is answered first (again: at once)"));
+        let serving = async {
+            let server = Server::start(node, options).map_err(|error| match error {
+                StartError::Certificate(error) => bad_certificate(&loaded, &error),
+                error => error.into(),
+            })?;
+            // In dev mode HTTP is plain.
+            let scheme = if settings.dev { "http" } else { "https" };
+            announce(&server, dir, scheme, fingerprint, output)?;
+            notify::ready();
+            until_interrupted(server, &files, grace, &mut interruptions).await
+        };
+        let served = serving.await;
+        // A collector may be slow, and what was asked for is done: whoever interrupts now need not wait.
+        let ended = tokio::task::spawn_blocking(telling.take_end());
         tokio::select! {
-            closed = server.shut_down(grace) => {
-                closed.map_err(|error| Failure::failed(error.to_string()))
-            }
-            () = interruptions.next(|| ()) => {
-                // What was acknowledged is on disk; the next start recovers.
-                std::process::exit(1)
-            }
+            _ = ended => {}
+            () = interruptions.next(|| ()) => {}
         }
-    })
+        served
+    });
+    // What still exports goes with the process.
+    runtime.shutdown_background();
+    served
+}
+
+/// Serves until it is interrupted, and then ends in order, unless it is interrupted again.
+async fn until_interrupted(
+    server: Server,
+    files: &CertificateFiles,
+    grace: Duration,
+    interruptions: &mut Interruptions,
+) -> Result<(), Failure> {
+    interruptions.next(|| reload(&server, files)).await;
+    notify::stopping();
+    notice(format_args!("ending: what was asked for is answered first (again: at once)"));
+    tokio::select! {
+        closed = server.shut_down(grace) => {
+            closed.map_err(|error| Failure::failed(error.to_string()))
+        }
+        () = interruptions.next(|| ()) => {
+            // What was acknowledged is on disk; the next start recovers.
+            std::process::exit(1)
+        }
+    }
 }
 
 fn announce(

@@ -20,6 +20,7 @@ use crate::io::{Disk, DiskLock, MemoryDisk};
 use crate::namespace::Namespace;
 use crate::open::{self, NAMESPACES_DIR};
 use crate::options::Options;
+use crate::stats::Durations;
 
 pub use close::CloseError;
 use close::Closing;
@@ -154,6 +155,12 @@ impl Engine {
     /// When the disk says no, or the engine was closed.
     pub fn create_system(&self) -> Result<Namespace, OpenError> {
         self.create_named(&NamespaceName::system())
+    }
+
+    /// How long frames took from being given to the disk until they were durable, since it was opened: of
+    /// all namespaces, those that were deleted included. It costs no more than the look.
+    pub fn sync_durations(&self) -> Durations {
+        self.shared.parts.signals.syncs.snapshot()
     }
 
     /// Creates a namespace; one that exists is opened as it is.

@@ -16,7 +16,6 @@ use crate::engine::{Engine, Shared};
 use crate::read::{self, Events};
 use crate::segment::frames::Want;
 use crate::sequencer::{Context, PreparedAppend};
-use crate::stats::Durations;
 use crate::subscribe::{self, Subscription};
 
 /// One log: a namespace of an open engine. Cheap to clone.
@@ -225,12 +224,6 @@ impl Namespace {
     /// The seams of replication: what a replication layer drives this log by.
     pub fn seams(&self) -> Seams {
         Seams::new(Arc::clone(&self.committer))
-    }
-
-    /// How long the frames of this log took from being given to the disk until they were durable, since
-    /// it was opened. It costs no more than the look.
-    pub fn sync_durations(&self) -> Durations {
-        self.committer.log.syncs.snapshot()
     }
 
     /// How much there is.

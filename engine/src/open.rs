@@ -238,7 +238,7 @@ pub(crate) fn open(
         durable,
         recovered.prepared,
         recovered.left,
-        Arc::clone(&signals.space),
+        signals,
     );
     log.lost_end = recovered.lost_end;
     let log = Arc::new(log);

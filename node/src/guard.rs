@@ -23,11 +23,13 @@ pub enum Action {
     Monitor,
     /// To make, list, and revoke tokens.
     ManageTokens,
+    /// To see what administrators asked for.
+    Audit,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Append,
         Self::Read,
         Self::Inspect,
@@ -35,6 +37,7 @@ impl Action {
         Self::ManageNamespaces,
         Self::Monitor,
         Self::ManageTokens,
+        Self::Audit,
     ];
 
     /// Its name, for reasons and logs.
@@ -47,6 +50,7 @@ impl Action {
             Self::ManageNamespaces => "manage namespaces",
             Self::Monitor => "monitor",
             Self::ManageTokens => "manage tokens",
+            Self::Audit => "see the audit",
         }
     }
 }
@@ -77,7 +81,7 @@ pub struct RoleAuthorizer;
 fn allows(role: Role, action: Action) -> bool {
     match role {
         Role::Admin => true,
-        Role::Operator => !matches!(action, Action::Append | Action::ManageTokens),
+        Role::Operator => !matches!(action, Action::Append | Action::ManageTokens | Action::Audit),
         Role::Writer => {
             matches!(action, Action::Append | Action::Read | Action::Inspect | Action::Monitor)
         }
@@ -159,8 +163,8 @@ mod tests {
 
     fn decide(role: Option<Role>, action: Action) -> Decision {
         let roles = role.into_iter().collect();
-        let principal =
-            Principal { id: "p".to_owned(), kind: PrincipalKind::Token, roles, token: None };
+        let (id, kind) = ("p".to_owned(), PrincipalKind::Token);
+        let principal = Principal { id, kind, roles, token: None, door: None };
         RoleAuthorizer.decide(&principal, action, "default")
     }
 
@@ -171,9 +175,10 @@ mod tests {
             all.filter(|action| decide(Some(role), *action) == Decision::Allow).collect()
         };
         assert_eq!(allowed(Role::Admin), Action::ALL);
-        assert_eq!(allowed(Role::Operator).len(), Action::ALL.len() - 2);
+        assert_eq!(allowed(Role::Operator).len(), Action::ALL.len() - 3);
         let operator = allowed(Role::Operator);
-        assert!(![Action::Append, Action::ManageTokens].iter().any(|it| operator.contains(it)));
+        let never = [Action::Append, Action::ManageTokens, Action::Audit];
+        assert!(!never.iter().any(|it| operator.contains(it)));
         assert_eq!(
             allowed(Role::Writer),
             [Action::Append, Action::Read, Action::Inspect, Action::Monitor]

@@ -7,6 +7,7 @@
 //!
 //! Is not: a server. It opens no socket and knows no packet.
 
+mod audit;
 pub mod config;
 mod guard;
 mod handlers;
@@ -16,6 +17,7 @@ mod quota;
 pub mod telemetry;
 mod tokens;
 
+pub use audit::{AUDIT_STREAM, AuditEntry, Audited};
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
 pub use handlers::{
     Access, Events, EventsIter, FirstTokenError, PendingAppend, Reads, Subscription, Watch,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use nexus_engine::{CloseError, Engine, OpenError};
 use nexus_protocol::ReadError;
 
+use crate::audit::Audit;
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
 use crate::principal::Principal;
@@ -35,6 +36,7 @@ pub struct Node {
     engine: Engine,
     authorizer: Arc<dyn Authorizer>,
     tokens: Arc<Tokens>,
+    audit: Arc<Audit>,
     telemetry: Arc<Telemetry>,
     quotas: Arc<Quotas>,
 }
@@ -53,10 +55,11 @@ impl Node {
     /// # Errors
     /// When the tokens in it cannot be read.
     pub fn over(engine: Engine) -> Result<Self, NodeError> {
-        let tokens = Arc::new(Tokens::load(engine.clone()).map_err(NodeError::Tokens)?);
-        let telemetry = Arc::new(Telemetry::new());
-        let quotas = Arc::default();
-        Ok(Self { engine, authorizer: Arc::new(RoleAuthorizer), tokens, telemetry, quotas })
+        let audit = Arc::new(Audit::new(engine.clone()));
+        let tokens = Tokens::load(Arc::clone(&audit)).map_err(NodeError::Tokens)?;
+        let (tokens, telemetry) = (Arc::new(tokens), Arc::new(Telemetry::new()));
+        let (authorizer, quotas) = (Arc::new(RoleAuthorizer), Arc::default());
+        Ok(Self { engine, authorizer, tokens, audit, telemetry, quotas })
     }
 
     /// With another judge of who may do what.
@@ -98,6 +101,10 @@ impl Node {
 
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    pub(crate) fn audit_stream(&self) -> &Audit {
+        &self.audit
     }
 
     pub(crate) fn engine(&self) -> &Engine {

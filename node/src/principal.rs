@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::telemetry::Door;
+
 /// What a principal may do, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -77,6 +79,8 @@ pub struct Principal {
     pub roles: Vec<Role>,
     /// The token that it was let in with, by its id; it may be revoked at any time.
     pub token: Option<String>,
+    /// The door that it came by; `None`: by none, or nobody said.
+    pub door: Option<Door>,
 }
 
 impl Principal {
@@ -87,19 +91,35 @@ impl Principal {
             kind: PrincipalKind::Local,
             roles: vec![Role::Admin],
             token: None,
+            door: None,
         }
     }
 
     /// Whoever reaches a server in dev mode: may do everything.
     pub fn anonymous_admin() -> Self {
-        let id = "anonymous".to_owned();
-        Self { id, kind: PrincipalKind::Anonymous, roles: vec![Role::Admin], token: None }
+        Self::unnamed("anonymous", vec![Role::Admin])
+    }
+
+    /// Whoever fetches the metrics of a server that shows them to everybody: may do nothing else.
+    pub fn anonymous_monitor() -> Self {
+        Self::unnamed("anonymous", vec![Role::Monitor])
     }
 
     /// Whoever asks for what is answered to everybody: may do nothing else.
     pub fn nobody() -> Self {
-        let id = "nobody".to_owned();
-        Self { id, kind: PrincipalKind::Anonymous, roles: Vec::new(), token: None }
+        Self::unnamed("nobody", Vec::new())
+    }
+
+    fn unnamed(id: &str, roles: Vec<Role>) -> Self {
+        let (id, kind) = (id.to_owned(), PrincipalKind::Anonymous);
+        Self { id, kind, roles, token: None, door: None }
+    }
+
+    /// The same, who came by this door.
+    #[must_use]
+    pub fn by_door(mut self, door: Door) -> Self {
+        self.door = Some(door);
+        self
     }
 
     /// Whose idempotency keys its keys are: those of this process itself, and of whoever comes without a

@@ -3,21 +3,22 @@
 //! They live where everything lives: as events of a stream, in the namespace `$system`, which no user can
 //! reach. So they survive what the log survives, and who made or revoked which is on record. A token is
 //! shown once, when it is made; what is kept is the SHA-256 of its secret, which has 256 random bits, so
-//! that a slow hash would add nothing.
+//! that a slow hash would add nothing. A change enters the [audit](crate::audit) in the append that makes it.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
-use nexus_engine::Engine;
 use nexus_protocol::{
-    Append, AppendError, EventData, Invalid, Read, ReadError, RecordedEvent, Timestamp, Unavailable,
+    Append, AppendError, EventData, Invalid, Read, ReadError, RecordedEvent, Timestamp,
 };
 use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{AUDIT_STREAM, Audit, Audited};
 use crate::principal::{Principal, PrincipalKind, Role};
+use crate::telemetry::Operation;
 
 /// The stream of tokens, in the namespace `$system`.
 pub const TOKENS_STREAM: &str = "tokens";
@@ -93,22 +94,23 @@ struct Kept {
 /// The tokens that hold.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    engine: Engine,
+    audit: Arc<Audit>,
     kept: RwLock<BTreeMap<String, Kept>>,
     /// Held while one is made or revoked: whoever is let in meanwhile does not wait for the disk.
     changing: Mutex<()>,
 }
 
 impl Tokens {
-    /// Reads them from the log.
-    pub(crate) fn load(engine: Engine) -> Result<Self, ReadError> {
+    /// Reads them from the log; those that have ended meanwhile are none.
+    pub(crate) fn load(audit: Arc<Audit>) -> Result<Self, ReadError> {
         let mut kept = BTreeMap::new();
-        if let Some(namespace) = engine.system() {
+        if let Some(namespace) = audit.system() {
             for event in namespace.read(Read::stream(TOKENS_STREAM)) {
                 apply(&mut kept, &event?);
             }
         }
-        Ok(Self { engine, kept: RwLock::new(kept), changing: Mutex::new(()) })
+        kept.retain(|_, kept| !is_over(&kept.info));
+        Ok(Self { audit, kept: RwLock::new(kept), changing: Mutex::new(()) })
     }
 
     fn kept(&self) -> RwLockReadGuard<'_, BTreeMap<String, Kept>> {
@@ -123,8 +125,9 @@ impl Tokens {
         self.changing.lock().expect("no panic while tokens are changed")
     }
 
+    /// Whether none holds now: nobody is let in by one.
     pub(crate) fn is_empty(&self) -> bool {
-        self.kept().is_empty()
+        self.kept().values().all(|kept| is_over(&kept.info))
     }
 
     /// Those that hold now.
@@ -159,7 +162,12 @@ impl Tokens {
         keep(&made)?;
         let (info, sha256) = (made.info.clone(), digest_of(&secret));
         let created = Created { info: info.clone(), sha256: sha256.clone(), by: by.id.clone() };
-        self.append(CREATED, &created)?;
+        let ends = info.expires_at.map(|at| at.to_string());
+        let details = serde_json::json!({
+            "name": info.name, "role": info.role.as_str(), "expires_at": ends,
+        });
+        let audited = Audited::new(Operation::CreateToken, by).about(&info.id).with(details);
+        self.append(CREATED, &created, &audited)?;
         self.change().insert(info.id.clone(), Kept { info, sha256 });
         Ok(made)
     }
@@ -167,21 +175,27 @@ impl Tokens {
     /// Makes one worthless; `false`: there is none of that id.
     pub(crate) fn revoke(&self, by: &Principal, id: &str) -> Result<bool, AppendError> {
         let _one = self.changing();
-        if !self.kept().contains_key(id) {
+        let Some(name) = self.kept().get(id).map(|kept| kept.info.name.clone()) else {
             return Ok(false);
-        }
-        self.append(REVOKED, &Revoked { id: id.to_owned(), by: by.id.clone() })?;
+        };
+        let audited = Audited::new(Operation::RevokeToken, by).about(id);
+        let audited = audited.with(serde_json::json!({ "name": name }));
+        self.append(REVOKED, &Revoked { id: id.to_owned(), by: by.id.clone() }, &audited)?;
         self.change().remove(id);
         Ok(true)
     }
 
-    fn append(&self, event_type: &str, value: &impl Serialize) -> Result<(), AppendError> {
+    /// Appends a change, and to the audit that it was made: both or neither.
+    fn append(
+        &self,
+        event_type: &str,
+        value: &impl Serialize,
+        audited: &Audited,
+    ) -> Result<(), AppendError> {
         let event = EventData::json(event_type, value).expect("a token has a JSON form");
-        let namespace = self.engine.create_system().map_err(|error| {
-            AppendError::Unavailable(Unavailable::CannotGrow(error.to_string()))
-        })?;
-        namespace.append(Append::to(TOKENS_STREAM).event(event)).wait()?;
-        Ok(())
+        let append = Append::to(TOKENS_STREAM).event(event);
+        let append = append.stream(AUDIT_STREAM).event(audited.event());
+        self.audit.namespace()?.append(append).wait().map(|_| ())
     }
 
     /// Who has this token; `None`: it is not one, or no longer.
@@ -194,7 +208,8 @@ impl Tokens {
             return None;
         }
         let (kind, roles) = (PrincipalKind::Token, vec![found.info.role]);
-        Some(Principal { id: found.info.name.clone(), kind, roles, token: Some(id.to_owned()) })
+        let (id, token) = (found.info.name.clone(), Some(id.to_owned()));
+        Some(Principal { id, kind, roles, token, door: None })
     }
 
     /// Whether a token that somebody was let in with still holds.
@@ -291,9 +306,10 @@ mod tests {
     use nexus_engine::Engine;
 
     use super::*;
+    use crate::telemetry::Door;
 
     fn tokens(engine: &Engine) -> Tokens {
-        Tokens::load(engine.clone()).unwrap()
+        Tokens::load(Arc::new(Audit::new(engine.clone()))).unwrap()
     }
 
     fn create(
@@ -346,6 +362,43 @@ mod tests {
         for name in ["", "a\nb", &"x".repeat(200)] {
             assert!(create(&tokens, name, Role::Reader, None).is_err());
         }
+    }
+
+    #[test]
+    fn tokens_that_have_ended_are_none_after_a_restart() {
+        let engine = Engine::in_memory();
+        let first = tokens(&engine);
+        create(&first, "a", Role::Admin, Some(Duration::ZERO)).unwrap();
+        assert!(first.is_empty(), "nobody is let in by it");
+        let again = tokens(&engine);
+        assert!(again.is_empty());
+        assert_eq!(again.kept().len(), 0, "it takes no place");
+    }
+
+    #[test]
+    fn a_change_is_on_record_with_who_made_it() {
+        let tokens = tokens(&Engine::in_memory());
+        let asked = Asked { name: "ci", role: Role::Writer, ttl: None };
+        let made = create(&tokens, "root", Role::Admin, None).unwrap();
+        let root = tokens.identify(&made.token).unwrap().by_door(Door::Http);
+        let ci = tokens.create(&root, &asked, |_| Ok::<_, AppendError>(())).unwrap().info.id;
+        assert!(tokens.revoke(&root, &ci).unwrap() && !tokens.revoke(&root, "none").unwrap());
+        let record = tokens.audit.list(None, 10).unwrap();
+        let [_, created, revoked] = &*record else { panic!("{record:?}") };
+        let details = serde_json::json!({"name": "ci", "role": "writer", "expires_at": null});
+        let expected = Audited {
+            operation: "create_token".to_owned(),
+            by: "root".to_owned(),
+            token: Some(made.info.id),
+            door: Some("http".to_owned()),
+            namespace: None,
+            what: Some(ci),
+            details: Some(details),
+            outcome: "done".to_owned(),
+        };
+        assert_eq!(created.audited, expected);
+        assert_eq!(revoked.audited.operation, "revoke_token");
+        assert_eq!(revoked.audited.what, created.audited.what);
     }
 
     #[test]

@@ -94,6 +94,10 @@ pub const STREAMS_PAGE_MAX: usize = 1000;
 pub const METRIC_NAMESPACES_MAX: usize = 256;
 /// Errors of one kind (the node's own, or callers') that are logged in a second, at most.
 pub const LOGGED_ERRORS_PER_S_MAX: u32 = 20;
+/// What administrators asked for that is kept on record, the newest so many, in events.
+pub const AUDIT_EVENTS_MAX: u64 = 100_000;
+/// Most of it in one answer; more is asked for page by page.
+pub const AUDIT_PAGE_MAX: usize = 1000;
 
 const _: () = assert!(FRAME_BYTES_TARGET <= APPEND_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX + 64 * 1024 <= PACKET_PAYLOAD_BYTES_MAX);

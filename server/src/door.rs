@@ -28,6 +28,8 @@ pub(crate) struct Door {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) appends_in_flight_max: u32,
     pub(crate) dev: bool,
+    /// Whether the metrics are shown to everybody.
+    pub(crate) metrics_open: bool,
     /// Turned to true when the server shuts down: no new request is taken.
     pub(crate) closing: watch::Sender<bool>,
 }
@@ -42,6 +44,7 @@ impl Door {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
             appends_in_flight_max: options.appends_in_flight_max,
             dev: options.dev,
+            metrics_open: options.metrics_open,
             closing: watch::Sender::new(false),
         }
     }

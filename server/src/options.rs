@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use nexus_node::config::{Certificate, Limits};
+use nexus_node::config::{Certificate, Http, Limits};
 
 /// Where a server listens, and what it takes.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Options {
     pub request_bytes_max: usize,
     /// What HTTP takes besides.
     pub http: HttpOptions,
+    /// Whoever reaches it is shown the metrics, without a token.
+    pub metrics_open: bool,
 }
 
 /// What the HTTP door takes.
@@ -73,6 +75,7 @@ impl Options {
             appends_in_flight_max: limits.appends_in_flight_max,
             request_bytes_max: limits.request_bytes_max,
             http: HttpOptions::default(),
+            metrics_open: false,
         }
     }
 
@@ -87,6 +90,22 @@ impl Options {
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// With HTTP as these settings have it.
+    #[must_use]
+    pub fn http(mut self, http: &Http) -> Self {
+        self.http.body_bytes_max = http.body_bytes_max;
+        self.http.request_time = Duration::from_secs(http.request_time_s);
+        self.http.cors_origins.clone_from(&http.cors_origins);
+        self
+    }
+
+    /// With metrics for everybody, or not.
+    #[must_use]
+    pub fn metrics_open(mut self, open: bool) -> Self {
+        self.metrics_open = open;
         self
     }
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_node::Node;
 use nexus_node::config::{Certificate, Fingerprint};
+use nexus_node::{Node, Principal};
 
 use crate::door::Door;
 use crate::http;
@@ -101,7 +101,7 @@ impl Server {
     }
 
     /// Shows this certificate to connections that come from now on, at every door; those that are there
-    /// go on. Answers with what a client pins.
+    /// go on. Answers with what a client pins, once that is on record: it blocks.
     ///
     /// # Errors
     /// When it cannot be used, or its key is another's: the one before stays.
@@ -109,7 +109,9 @@ impl Server {
         &self,
         certificate: Certificate,
     ) -> Result<Fingerprint, BadCertificate> {
-        self.certificate.replace(certificate)
+        let shown = self.certificate.replace(certificate)?;
+        self.door.node.certificate_was_reloaded(&Principal::local(), shown);
+        Ok(shown)
     }
 
     /// Takes no more connections, lets what was asked for be answered for at most `grace`, and closes

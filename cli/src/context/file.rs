@@ -1,5 +1,6 @@
 //! [`Contexts`]: the file that contexts are kept in. It holds tokens: only its owner may read it, it is
-//! replaced as a whole, and no message repeats what is in it.
+//! replaced as a whole, and no message repeats what is in it. Who changes it holds a lock from reading it
+//! until it is replaced, so that of two changes at once neither is lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +54,23 @@ fn path() -> Option<PathBuf> {
     Some(folder.join("nexus").join("contexts.toml"))
 }
 
+/// Takes the lock of the file, which is beside it since the file itself is replaced; it is given back when
+/// this is dropped.
+fn lock(path: &Path) -> io::Result<std::fs::File> {
+    make_folder_of(path)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path.with_extension("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn make_folder_of(path: &Path) -> io::Result<&Path> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    Ok(folder)
+}
+
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -91,23 +109,28 @@ impl Contexts {
         Ok(contexts)
     }
 
-    /// Keeps them.
+    /// Changes them, and keeps what they are then. Waits while another process does the same.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub(crate) fn save(&self) -> Result<(), Failure> {
+    /// When the change is refused, or the file cannot be read or written.
+    pub(crate) fn change(
+        change: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let path = path().ok_or_else(|| {
             Failure::failed("neither XDG_CONFIG_HOME nor HOME is set: set one of them to a folder")
         })?;
-        self.save_to(&path)
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+        let failed = |error| Failure::failed(format!("cannot write {}: {error}", path.display()));
+        let _lock = lock(&path).map_err(failed)?;
+        let mut contexts = Self::load_from(&path)?;
+        change(&mut contexts)?;
+        contexts.save_to(&path).map_err(failed)?;
+        Ok(contexts)
     }
 
     fn save_to(&self, path: &Path) -> io::Result<()> {
         let text = toml::to_string(self).map_err(io::Error::other)?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // A name of this process alone: two that write at once do not mix their bytes.
+        let folder = make_folder_of(path)?;
+        // A name of this process alone, where somebody else's file system knows no locks.
         let draft = path.with_extension(format!("{}.new", std::process::id()));
         let mut options = std::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
@@ -120,6 +143,20 @@ impl Contexts {
         }
         written?;
         std::fs::File::open(folder)?.sync_all()
+    }
+
+    /// Refuses a name that is a context's already.
+    ///
+    /// # Errors
+    /// When it is.
+    pub(crate) fn refuse_taken(&self, name: &str) -> Result<(), Failure> {
+        match self.contexts.contains_key(name) {
+            false => Ok(()),
+            true => Err(Failure::usage(format!(
+                "there is a context {name:?} already: `nexus ctx remove {name}` forgets it, or choose \
+                 another name"
+            ))),
+        }
     }
 
     /// The context of this name.

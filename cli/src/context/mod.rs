@@ -11,7 +11,8 @@ pub(crate) use file::{Context, Contexts, Token};
 
 use crate::exit::Failure;
 use crate::output::{Facts, Output, notice, text};
-use crate::store::{Given, Place, server_address};
+use crate::store::{Given, Place, before_contexts, current_context, server_address};
+use crate::variable;
 
 /// Bytes of a token: more than any server makes, and less than it listens to.
 const TOKEN_BYTES_MAX: u64 = 8192;
@@ -115,14 +116,9 @@ impl<'a> ContextJson<'a> {
     }
 }
 
-/// The name of the context that the environment says, or else the file.
-pub(crate) fn current(contexts: &Contexts) -> Option<String> {
-    of_environment().or_else(|| contexts.current.clone())
-}
-
 /// The context that NEXUS_CONTEXT names.
 pub(crate) fn of_environment() -> Option<String> {
-    std::env::var("NEXUS_CONTEXT").ok().filter(|name| !name.is_empty())
+    variable("NEXUS_CONTEXT")
 }
 
 /// Runs a command of the noun.
@@ -131,46 +127,65 @@ pub(crate) fn of_environment() -> Option<String> {
 /// When there is no such context, or the file cannot be read or written.
 pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let given = &place.given;
-    let mut contexts = Contexts::load()?;
     match command {
-        Command::List => list(&contexts, given, output),
-        Command::Show(args) => {
-            let current = holding(&contexts, given);
-            let name = args.name.clone().or_else(|| current.clone()).ok_or_else(|| {
-                Failure::usage("no context is current: choose one with `nexus ctx use NAME`")
-            })?;
-            let context = contexts.find(&name)?;
-            ContextJson::of(&name, context, current.as_deref()).print(output)
-        }
+        Command::List => list(&Contexts::load()?, given, output),
+        Command::Show(args) => show(args, &Contexts::load()?, given, output),
         Command::Use(args) => {
-            contexts.find(&args.name)?;
-            contexts.current = Some(args.name.clone());
-            contexts.save()?;
+            Contexts::change(|contexts| {
+                contexts.find(&args.name)?;
+                contexts.current = Some(args.name.clone());
+                Ok(())
+            })?;
+            if let Some(variable) = before_contexts() {
+                notice(format_args!("commands go where {variable} says for as long as it is set"));
+            }
             let facts = Facts::new().with("current", &args.name);
             output.one(&Used { current: &args.name }, &facts)
         }
-        Command::Add(args) => add(args, given, &mut contexts, output),
+        Command::Add(args) => add(args, given, output),
         Command::Remove(args) => {
-            contexts.find(&args.name)?;
-            contexts.contexts.remove(&args.name);
-            if contexts.current.as_ref() == Some(&args.name) {
-                contexts.current = None;
-                notice(format_args!("no context is current now"));
-            }
-            contexts.save()?;
+            Contexts::change(|contexts| {
+                contexts.find(&args.name)?;
+                contexts.contexts.remove(&args.name);
+                if contexts.current.as_ref() == Some(&args.name) {
+                    contexts.current = None;
+                    notice(format_args!("no context is current now"));
+                }
+                Ok(())
+            })?;
             let facts = Facts::new().with("removed", &args.name);
             output.one(&Removed { name: &args.name, removed: true }, &facts)
         }
     }
 }
 
-/// The name of the context that a command without --data and --server would go to.
-fn holding(contexts: &Contexts, given: &Given) -> Option<String> {
-    given.context.clone().or_else(|| current(contexts))
+/// The name of the context that a command with these flags goes to, if it goes to one.
+fn current(contexts: &Contexts, given: &Given) -> Result<Option<String>, Failure> {
+    current_context(given, || Ok(contexts.current.clone()))
+}
+
+fn show(
+    args: &ShowArgs,
+    contexts: &Contexts,
+    given: &Given,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let current = current(contexts, given)?;
+    let name = args.name.clone().or_else(|| current.clone()).ok_or_else(|| {
+        let why = "no context is current: choose one with `nexus ctx use NAME`";
+        match before_contexts() {
+            Some(variable) => {
+                Failure::usage(format!("{why}, and unset {variable}, which goes first"))
+            }
+            None => Failure::usage(why),
+        }
+    })?;
+    let context = contexts.find(&name)?;
+    ContextJson::of(&name, context, current.as_deref()).print(output)
 }
 
 fn list(contexts: &Contexts, given: &Given, output: &mut Output) -> Result<(), Failure> {
-    let current = holding(contexts, given);
+    let current = current(contexts, given)?;
     let columns = [text(""), text("CONTEXT"), text("SERVER"), text("NAMESPACE"), text("TOKEN")];
     let mut listing = output.list("contexts", &columns);
     for (name, context) in &contexts.contexts {
@@ -185,12 +200,7 @@ fn list(contexts: &Contexts, given: &Given, output: &mut Output) -> Result<(), F
     listing.end(None::<u64>)
 }
 
-fn add(
-    args: &AddArgs,
-    given: &Given,
-    contexts: &mut Contexts,
-    output: &mut Output,
-) -> Result<(), Failure> {
+fn add(args: &AddArgs, given: &Given, output: &mut Output) -> Result<(), Failure> {
     let name = &args.name;
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(fits) {
@@ -199,12 +209,8 @@ fn add(
              {NAME_BYTES_MAX}"
         )));
     }
-    if contexts.contexts.contains_key(name) {
-        return Err(Failure::usage(format!(
-            "there is a context {name:?} already: `nexus ctx remove {name}` forgets it, or choose \
-             another name"
-        )));
-    }
+    // Before a token is asked for; and again once nobody else changes them.
+    Contexts::load()?.refuse_taken(name)?;
     let server = given.server.as_deref().ok_or_else(|| {
         Failure::usage(format!(
             "no server is named: say which, as in `nexus ctx add {name} --server nexus://HOST:PORT`"
@@ -217,14 +223,17 @@ fn add(
         namespace: given.namespace.as_ref().map(|namespace| namespace.as_str().to_owned()),
         token: token(args)?,
     };
-    contexts.contexts.insert(name.clone(), context);
-    contexts.save()?;
-    let current = holding(contexts, given);
-    let context = contexts.find(name)?;
+    let contexts = Contexts::change(|contexts| {
+        contexts.refuse_taken(name)?;
+        contexts.contexts.insert(name.clone(), context);
+        Ok(())
+    })?;
+    // Of other commands, which do not name the server.
+    let current = current(&contexts, &Given::default())?;
     if current.as_deref() != Some(name) {
         notice(format_args!("`nexus ctx use {name}` makes it the current one"));
     }
-    ContextJson::of(name, context, current.as_deref()).print(output)
+    ContextJson::of(name, contexts.find(name)?, current.as_deref()).print(output)
 }
 
 /// A context is used from any folder, so its file is named from the root.

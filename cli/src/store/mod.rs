@@ -13,7 +13,7 @@ use nexus_protocol::{
     StreamList, StreamState, Subscribe, SubscriptionItem,
 };
 
-pub(crate) use place::{Given, Place, server_address};
+pub(crate) use place::{Given, Place, before_contexts, current_context, server_address};
 pub(crate) use remote::Remote;
 
 use crate::exit::Failure;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use nexus_client::Address;
 use nexus_protocol::NamespaceName;
 
-use crate::context::{self, Contexts};
+use crate::context::{Contexts, of_environment};
 use crate::exit::Failure;
+use crate::variable;
 
 /// What the command line says of where the log is.
 #[derive(Clone, Debug, Default)]
@@ -39,18 +40,15 @@ pub(crate) struct Place {
     pub(crate) namespace: NamespaceName,
 }
 
-/// A variable of the environment that says something.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+const SERVER: &str = "NEXUS_SERVER";
+const DATA: &str = "NEXUS_DATA";
+
+/// The directory that the environment names.
+fn data_of_environment() -> Option<PathBuf> {
+    std::env::var_os(DATA).filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 impl Place {
-    /// The directory that the command line names, or else the environment.
-    pub(crate) fn of(named: Option<PathBuf>, namespace: NamespaceName) -> Self {
-        let given = Given { dir: named, ..Given::default() };
-        Self::at(given, None, None, namespace)
-    }
-
     /// A server.
     pub(crate) fn of_server(server: Address, namespace: NamespaceName) -> Self {
         Self::at(Given::default(), Some(server), None, namespace)
@@ -62,8 +60,7 @@ impl Place {
         context: Option<String>,
         namespace: NamespaceName,
     ) -> Self {
-        let of_environment = || std::env::var_os("NEXUS_DATA").filter(|dir| !dir.is_empty());
-        let dir = given.dir.clone().or_else(|| of_environment().map(PathBuf::from));
+        let dir = given.dir.clone().or_else(data_of_environment);
         // A directory of the environment is none where the command line names a server.
         let is_elsewhere = given.server.is_some() || given.context.is_some();
         let named = given.dir.is_some() || is_elsewhere;
@@ -87,18 +84,19 @@ impl Place {
                 "{several} are both given: name the directory, or the server"
             )));
         }
-        let of_environment = || variable("NEXUS_SERVER").filter(|_| given.dir.is_none());
-        let server = match &given.context {
-            Some(_) => None,
-            None => given.server.clone().or_else(of_environment),
+        let name = match &given.context {
+            Some(name) => Some(name.clone()),
+            None if may_go_to_a_server => {
+                current_context(&given, || Ok(Contexts::load()?.current))?
+            }
+            None => None,
         };
-        let name = match (&given.context, &server) {
-            (Some(name), _) => Some(name.clone()),
-            (None, None) if given.dir.is_none() && may_go_to_a_server => current_context()?,
-            _ => None,
-        };
-        let mut address = match (&server, &name) {
-            (Some(server), _) => Some(server_address(server)?),
+        let mut address = match (server_of(&given), &name) {
+            (Some(server), _) => match server_address(&server) {
+                // A command that goes to no server does not mind what the environment says of one.
+                Err(_) if given.server.is_none() && !may_go_to_a_server => None,
+                address => Some(address?),
+            },
             (None, Some(name)) => Some(address_of(name, given.context.is_some())?),
             (None, None) => None,
         };
@@ -169,14 +167,39 @@ impl Place {
     }
 }
 
-/// The context that holds where the command line names nothing and NEXUS_SERVER neither: what
-/// NEXUS_CONTEXT names, or else, where NEXUS_DATA names no directory, the one in use.
-fn current_context() -> Result<Option<String>, Failure> {
-    match context::of_environment() {
-        Some(name) => Ok(Some(name)),
-        None if std::env::var_os("NEXUS_DATA").is_some_and(|dir| !dir.is_empty()) => Ok(None),
-        None => Ok(Contexts::load()?.current),
+/// The server that the command line names, or else, where it names nothing else, NEXUS_SERVER.
+fn server_of(given: &Given) -> Option<String> {
+    match (&given.dir, &given.context) {
+        (None, None) => given.server.clone().or_else(|| variable(SERVER)),
+        _ => given.server.clone(),
     }
+}
+
+/// The context that a command goes to: what the command line names; or else, where neither it nor
+/// NEXUS_SERVER says where, what NEXUS_CONTEXT names; or else, where NEXUS_DATA names no directory, the
+/// one in use.
+///
+/// # Errors
+/// When it is not known which one is in use.
+pub(crate) fn current_context(
+    given: &Given,
+    in_use: impl FnOnce() -> Result<Option<String>, Failure>,
+) -> Result<Option<String>, Failure> {
+    match &given.context {
+        Some(name) => Ok(Some(name.clone())),
+        None if given.dir.is_some() || server_of(given).is_some() => Ok(None),
+        None => match of_environment() {
+            Some(name) => Ok(Some(name)),
+            None if data_of_environment().is_some() => Ok(None),
+            None => in_use(),
+        },
+    }
+}
+
+/// The variable that goes before the context in use, if one does.
+pub(crate) fn before_contexts() -> Option<&'static str> {
+    let says = |name: &&str| variable(name).is_some();
+    [SERVER, "NEXUS_CONTEXT", DATA].into_iter().find(says)
 }
 
 /// Where a context leads, and who asks. One that the command line names goes before NEXUS_TOKEN.

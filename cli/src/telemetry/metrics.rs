@@ -22,14 +22,23 @@ struct Times {
     now_ns: u64,
 }
 
-/// A request that carries all of them.
-pub(super) fn encode(families: &[MetricFamily], started: SystemTime, now: SystemTime) -> Vec<u8> {
+/// A request that carries all of them, as those of this resource, which is that of traces too.
+pub(super) fn encode(
+    families: &[MetricFamily],
+    resource: &opentelemetry_sdk::Resource,
+    started: SystemTime,
+    now: SystemTime,
+) -> Vec<u8> {
     let times = Times { started_ns: ns(started), now_ns: ns(now) };
     let metrics = families.iter().map(|family| metric_of(family, times)).collect();
     let scope = InstrumentationScope { name: SERVICE.to_owned(), ..Default::default() };
     let scope_metrics = vec![ScopeMetrics { scope: Some(scope), metrics, ..Default::default() }];
-    let service = attribute("service.name", SERVICE);
-    let resource = Some(Resource { attributes: vec![service], ..Default::default() });
+    let attributes = resource.iter().map(|(key, value)| KeyValue {
+        key: key.as_str().to_owned(),
+        value: Some(value.clone().into()),
+        ..Default::default()
+    });
+    let resource = Some(Resource { attributes: attributes.collect(), ..Default::default() });
     let resource_metrics = vec![ResourceMetrics { resource, scope_metrics, ..Default::default() }];
     ExportMetricsServiceRequest { resource_metrics }.encode_to_vec()
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::exit::Failure;
+use crate::variable;
 use otlp::{Endpoint, Exporter};
 
 /// What a server logs and exports.
@@ -22,12 +23,16 @@ pub(crate) struct TelemetryArgs {
     /// How logs are written to standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: LogFormat,
-    /// What is logged: a level, or filters such as `info,nexus_engine=debug`
-    #[arg(long, value_name = "FILTER", env = "NEXUS_LOG", default_value = "info", value_parser = filter)]
-    log_level: String,
-    /// Where traces and metrics are exported to, by OTLP over HTTP: http://127.0.0.1:4318
-    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true)]
-    otlp_endpoint: Option<Endpoint>,
+    // Neither variable is read by the parser of the command line: an empty one says nothing, and one that
+    // cannot be must not be repeated, since there may be a password in it.
+    /// What is logged: a level, or filters such as `info,nexus_engine=debug`; NEXUS_LOG, or else `info`,
+    /// unless given
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    log_level: Option<String>,
+    /// Where traces and metrics are exported to, by OTLP over HTTP: http://127.0.0.1:4318;
+    /// OTEL_EXPORTER_OTLP_ENDPOINT unless given
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
 }
 
 /// How logs are written.
@@ -45,6 +50,31 @@ fn filter(text: &str) -> Result<String, String> {
     parsed.map(|_| text.to_owned()).map_err(|why| format!("{why}; use error, warn, info, or debug"))
 }
 
+impl TelemetryArgs {
+    fn filter(&self) -> Result<EnvFilter, Failure> {
+        const VARIABLE: &str = "NEXUS_LOG";
+        let said = match (&self.log_level, variable(VARIABLE)) {
+            (Some(level), _) => level.clone(),
+            (None, Some(text)) => {
+                filter(&text).map_err(|why| Failure::usage(format!("{VARIABLE}: {why}")))?
+            }
+            (None, None) => "info".to_owned(),
+        };
+        Ok(EnvFilter::try_new(said).expect("it was parsed before"))
+    }
+
+    fn endpoint(&self) -> Result<Option<Endpoint>, Failure> {
+        const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let (source, text) = match (&self.otlp_endpoint, variable(VARIABLE)) {
+            (Some(text), _) => ("--otlp-endpoint", text.clone()),
+            (None, Some(text)) => (VARIABLE, text),
+            (None, None) => return Ok(None),
+        };
+        let parsed = text.parse();
+        parsed.map(Some).map_err(|why: String| Failure::usage(format!("{source}: {why}")))
+    }
+}
+
 /// What is told outside, from now until the end.
 pub(crate) struct Telling(Option<Exporter>);
 
@@ -54,12 +84,12 @@ impl Telling {
     /// # Errors
     /// When there can be no exporter.
     pub(crate) fn start(args: &TelemetryArgs) -> Result<Self, Failure> {
-        let exporter = args.otlp_endpoint.as_ref().map(Exporter::new).transpose()?;
+        let filter = args.filter()?;
+        let exporter = args.endpoint()?.map(Exporter::new).transpose()?;
         let traces = exporter.as_ref().map(|exporter| {
             let requests = Targets::new().with_target(REQUEST_SPANS, LevelFilter::DEBUG);
             tracing_opentelemetry::layer().with_tracer(exporter.tracer()).with_filter(requests)
         });
-        let filter = EnvFilter::try_new(&args.log_level).expect("it was parsed before");
         let lines = lines(args.log_format).with_filter(filter);
         tracing_subscriber::registry().with(lines).with(traces).init();
         Ok(Self(exporter))
@@ -73,10 +103,14 @@ impl Telling {
         }
     }
 
-    /// Exports what is left.
-    pub(crate) fn end(self) {
-        if let Some(exporter) = self.0 {
-            exporter.end();
+    /// What ends it, in whichever thread: it exports what is left, and may wait for the collector as long
+    /// as that has time. Once that was taken there is nothing left to end.
+    pub(crate) fn take_end(&mut self) -> impl FnOnce() + Send + use<> {
+        let exporter = self.0.take();
+        move || {
+            if let Some(exporter) = exporter {
+                exporter.end();
+            }
         }
     }
 }

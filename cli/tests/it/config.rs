@@ -1,6 +1,11 @@
 //! Settings of a server: `nexus config`, and what `nexus serve` does with them.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
 use serde_json::Value;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::nexus::{Folder, Ran, bare, finish};
 use crate::serve::Serving;
@@ -65,6 +70,9 @@ fn what_cannot_be_is_refused_by_all_commands_alike() {
     let sound = folder.file("sound.toml", "grace_s = 1\n");
     finish(bare().args(["config", "check", &sound]), b"").done();
     let dev = folder.file("dev.toml", "dev = true\nlisten = \"0.0.0.0:0\"\n");
+    let checked = finish(bare().args(["config", "check", &dev]), b"");
+    assert!(checked.stderr.contains("unless a flag or a variable says otherwise: `dev`"));
+    checked.done();
     folder
         .run(&["serve", "--config", &dev])
         .fails(2, &["`dev`", "`listen`", "loopback", "dev.toml"]);
@@ -90,6 +98,74 @@ fn a_certificate_that_cannot_be_used_is_a_wrong_setting() {
     check("a-key.pem", "a-key.pem", &["a-key.pem is not a PEM file with certificates"]);
     check("a.pem", "a.pem", &["a.pem is not a PEM file with a private key"]);
     check("a.pem", "b-key.pem", &["give both files of one certificate"]);
+}
+
+/// What a server in dev mode answers to a request over plain HTTP.
+fn ask(serving: &Serving, request: &str) -> String {
+    let mut stream = TcpStream::connect(serving.ready["http"].as_str().unwrap()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn http_is_as_it_is_set() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("data")).unwrap();
+    folder.file(
+        "data/nexus.toml",
+        "dev = true\nlisten = \"127.0.0.1:0\"\n[http]\nbody_bytes_max = 1024\n\
+         cors_origins = [\"https://console.example.org\"]",
+    );
+    let serving = Serving::start(&folder, &[]);
+    let head = "HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n";
+    let origin = "origin: https://console.example.org\r\n";
+    let answer = ask(&serving, &format!("GET /v1/head {head}{origin}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(
+        answer.contains("access-control-allow-origin: https://console.example.org"),
+        "{answer}"
+    );
+    let append = |bytes: usize| {
+        let data = "x".repeat(bytes);
+        let body = format!("[{{\"type\": \"T\", \"data\": \"{data}\"}}]");
+        let length = body.len();
+        let head = format!("{head}content-type: application/json\r\ncontent-length: {length}");
+        ask(&serving, &format!("POST /v1/streams/a/events {head}\r\n\r\n{body}"))
+    };
+    let small = append(100);
+    assert!(small.starts_with("HTTP/1.1 201"), "{small}");
+    let large = append(2000);
+    assert!(large.starts_with("HTTP/1.1 413"), "{large}");
+}
+
+#[test]
+fn metrics_are_open_where_that_is_set() {
+    let folder = Folder::new();
+    let mut command = folder.command();
+    command.env("NEXUS_METRICS_OPEN", "true");
+    let serving = Serving::spawn(command, &["--listen", "127.0.0.1:0"]);
+    let pem = std::fs::read(folder.path("data/tls/certificate.pem")).unwrap();
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item.unwrap() {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&certificates))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).tls_config(tls).build();
+    let agent: ureq::Agent = config.into();
+    let get = |path: &str| {
+        let url = format!("https://{}{path}", serving.ready["http"].as_str().unwrap());
+        agent.get(url).call().unwrap()
+    };
+    let text = get("/metrics").body_mut().read_to_string().unwrap();
+    assert!(text.contains("nexus_build_info"), "{text}");
+    assert_eq!(get("/v1/stats").status(), 401);
 }
 
 #[test]

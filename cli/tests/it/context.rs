@@ -1,7 +1,7 @@
 //! Contexts: servers by name.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -110,6 +110,59 @@ fn contexts_are_listed_shown_and_forgotten_without_their_tokens() {
     me.run(&["ctx", "remove", "b"]).done();
     assert!(!std::fs::read_to_string(&file).unwrap().contains("nx_0123_secret"));
     me.run(&["ctx", "show"]).fails(2, &["no context is current"]);
+}
+
+#[test]
+fn current_is_where_commands_go() {
+    let me = Somebody(Folder::new());
+    let url = "nexus://127.0.0.1:1?timeout_ms=100";
+    me.run(&["ctx", "add", "a", "--server", url]).done();
+    me.run(&["ctx", "add", "b", "--server", url]).done();
+    me.run(&["ctx", "use", "a"]).done();
+    let listed = |name: &str, value: &str, more: &[&str]| {
+        let args = [more, &["ctx", "list", "--output", "json"]].concat();
+        let list: Value = serde_json::from_str(&me.with(name, value, &args).done()).unwrap();
+        let all = list["contexts"].as_array().unwrap().clone();
+        let current = all.iter().find(|context| context["current"] == true);
+        current.map(|context| context["name"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(listed("NEXUS_SERVER", "", &[]).as_deref(), Some("a"));
+    assert_eq!(listed("NEXUS_CONTEXT", "b", &[]).as_deref(), Some("b"));
+    for (name, value) in [("NEXUS_SERVER", url), ("NEXUS_DATA", "data")] {
+        assert_eq!(listed(name, value, &[]), None, "{name} goes before the context in use");
+        assert_eq!(listed(name, value, &["--context", "b"]).as_deref(), Some("b"));
+        me.with(name, value, &["ctx", "show"]).fails(2, &["no context is current", name]);
+        me.with(name, value, &["ctx", "show", "a"]).done();
+        let used = me.with(name, value, &["ctx", "use", "a"]);
+        assert!(used.stderr.contains(name), "{used:?}");
+    }
+    assert_eq!(listed("NEXUS_CONTEXT", "", &["--server", url]), None);
+}
+
+#[test]
+fn a_wrong_server_of_the_environment_stands_in_nobodys_way_who_goes_to_none() {
+    let me = Somebody(Folder::new());
+    let with = |args: &[&str]| me.with("NEXUS_SERVER", "http://a", args);
+    with(&["stats"]).fails(2, &["write nexus://"]);
+    with(&["completions", "bash"]).done();
+    with(&["ctx", "list"]).done();
+    with(&["config", "show"]).done();
+    me.run(&["--server", "http://a", "ctx", "list"]).fails(2, &["write nexus://"]);
+}
+
+#[test]
+fn of_many_changes_at_once_none_is_lost() {
+    let me = Somebody(Folder::new());
+    let url = "nexus://127.0.0.1:1?timeout_ms=100";
+    let mut adding: Vec<_> = (0..16)
+        .map(|number| {
+            let mut command = me.command();
+            command.args(["ctx", "add", &format!("c{number}"), "--server", url]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    assert!(adding.iter_mut().all(|it| it.wait().unwrap().success()));
+    assert_eq!(me.json(&["ctx", "list"])["contexts"].as_array().unwrap().len(), 16);
 }
 
 #[test]

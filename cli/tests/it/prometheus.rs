@@ -99,12 +99,12 @@ fn prometheus_scrapes_a_server() {
 
     let mut waited_for: Vec<&str> = ALERTS.iter().map(|(name, _)| *name).collect();
     while !waited_for.is_empty() {
-        let Ok((path, body)) = received.recv_timeout(PATIENCE) else {
+        let Ok(sent) = received.recv_timeout(PATIENCE) else {
             let log = std::fs::read_to_string(folder.path("prometheus.log"));
             panic!("{waited_for:?} did not hold: {log:?}");
         };
-        assert_eq!(path, "/api/v2/alerts");
-        let fired: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(sent.path, "/api/v2/alerts");
+        let fired: Value = serde_json::from_slice(&sent.body).unwrap();
         for alert in fired.as_array().unwrap() {
             waited_for.retain(|name| alert["labels"]["alertname"] != *name);
         }
@@ -131,5 +131,5 @@ fn promtool_has_nothing_to_say_of_the_metrics() {
         "{answer}"
     );
     let checked = finish(Command::new("promtool").args(["check", "metrics"]), metrics.as_bytes());
-    assert_eq!((checked.stderr.as_str(), checked.done().as_str()), ("", ""));
+    assert_eq!((checked.code, &*checked.stdout, &*checked.stderr), (0, "", ""));
 }

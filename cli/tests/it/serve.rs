@@ -77,9 +77,16 @@ impl Serving {
         serde_json::from_str(&self.done(&[args, &["--output", "json"]].concat())).unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
         assert!(kill.args(["-s", name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+}
+
+impl Serving {
+    /// Its exit code, once it has ended.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 }
 
@@ -188,6 +195,44 @@ fn who_has_no_token_is_not_let_in() {
 }
 
 #[test]
+fn what_administrators_ask_for_is_on_record() {
+    let folder = Folder::new();
+    let mut serving = Serving::dev(&folder);
+    serving.done(&["append", "order-1", "--type", "A", "--data", "1"]);
+    serving.done(&["namespace", "create", "orders"]);
+    serving.done(&["stream", "set", "order-1", "--max-count", "5"]);
+    serving.done(&["token", "create", "--name", "ci", "--role", "reader"]);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(), Some(0));
+    folder.done(&["token", "create", "--name", "root", "--role", "admin"]);
+    let listed = folder.json(&["audit", "list"]);
+    let entries = listed["audit"].as_array().unwrap();
+    let said: Vec<_> = entries
+        .iter()
+        .map(|it| ["operation", "by", "door", "outcome"].map(|key| it[key].as_str().unwrap_or("")))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ["create_namespace", "anonymous", "quic", "done"],
+            ["set_stream", "anonymous", "quic", "done"],
+            ["create_token", "anonymous", "quic", "done"],
+            ["create_token", "local", "", "done"],
+        ]
+    );
+    assert_eq!(entries[1]["details"], serde_json::json!({"max_count": 5}));
+    assert_eq!(
+        (&entries[1]["namespace"], &entries[1]["what"]),
+        (&"default".into(), &"order-1".into())
+    );
+    assert_eq!(listed["next"], Value::Null);
+    let page = folder.json(&["audit", "list", "--after", "0", "--limit", "2"]);
+    assert_eq!(page["audit"].as_array().unwrap().len(), 2);
+    assert_eq!(page["next"], 2);
+    assert!(folder.done(&["audit", "list"]).contains("set_stream"));
+}
+
+#[test]
 fn a_hang_up_reads_the_certificate_again() {
     let folder = Folder::new();
     let make = |name: &str| {
@@ -236,6 +281,12 @@ fn a_hang_up_reads_the_certificate_again() {
     runtime.block_on(connected.append(Append::to("a").event(event))).unwrap();
     serving.signal("TERM");
     assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    let record = folder.json(&["audit", "list"]);
+    let entry = &record["audit"][0];
+    assert_eq!(
+        (&entry["operation"], &entry["what"]),
+        (&"reload_certificate".into(), &fingerprint.into())
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nexus_protocol::{Append, EventData, TraceContext};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -18,8 +18,16 @@ use crate::serve::Serving;
 /// How long a collector waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Takes what is sent to it, by its path.
-pub(crate) fn collector() -> (String, Receiver<(String, Vec<u8>)>) {
+/// A request that a collector took.
+pub(crate) struct Sent {
+    pub(crate) path: String,
+    /// Lines of its head, in lower case.
+    headers: Vec<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Takes what is sent to it.
+pub(crate) fn collector() -> (String, Receiver<Sent>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (sent, received) = channel();
@@ -39,9 +47,9 @@ pub(crate) fn collector() -> (String, Receiver<(String, Vec<u8>)>) {
     (url, received)
 }
 
-fn take_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+fn take_request(stream: &mut TcpStream) -> Option<Sent> {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let (mut first, mut length) = (String::new(), 0);
+    let (mut first, mut length, mut headers) = (String::new(), 0, Vec::new());
     reader.read_line(&mut first).ok().filter(|bytes| *bytes > 0)?;
     loop {
         let mut line = String::new();
@@ -53,11 +61,12 @@ fn take_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
         if let Some(bytes) = line.strip_prefix("content-length:") {
             length = bytes.trim().parse().unwrap();
         }
+        headers.push(line);
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()?;
-    Some((first.split(' ').nth(1).unwrap().to_owned(), body))
+    Some(Sent { path: first.split(' ').nth(1).unwrap().to_owned(), headers, body })
 }
 
 #[test]
@@ -65,8 +74,13 @@ fn spans_and_metrics_reach_a_collector() {
     let (url, received) = collector();
     let folder = Folder::new();
     let args = ["--dev", "--listen", "127.0.0.1:0", "--otlp-endpoint", &url];
-    let fast = [("OTEL_METRIC_EXPORT_INTERVAL", "100"), ("OTEL_BSP_SCHEDULE_DELAY", "100")];
-    let serving = Serving::start_with(&folder, &args, &fast);
+    let set = [
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
+    ];
+    let serving = Serving::start_with(&folder, &args, &set);
     let trace = TraceContext { trace_id: [0xab; 16], span_id: [0xcd; 8], flags: 1 };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -76,7 +90,24 @@ fn spans_and_metrics_reach_a_collector() {
     });
     let (mut span, mut appends) = (None, 0);
     while span.is_none() || appends == 0 {
-        let (path, body) = received.recv_timeout(PATIENCE).expect("both come");
+        let Sent { path, headers, body } = received.recv_timeout(PATIENCE).expect("both come");
+        assert!(headers.iter().any(|line| line == "x-tenant: a b"), "{path}: {headers:?}");
+        let attributes = match path.as_str() {
+            "/v1/traces" => {
+                ExportTraceServiceRequest::decode(&*body).unwrap().resource_spans.remove(0).resource
+            }
+            _ => {
+                ExportMetricsServiceRequest::decode(&*body)
+                    .unwrap()
+                    .resource_metrics
+                    .remove(0)
+                    .resource
+            }
+        };
+        let attributes = attributes.unwrap().attributes;
+        for name in ["service.name", "deployment.environment", "telemetry.sdk.name"] {
+            assert!(attributes.iter().any(|attribute| attribute.key == name), "{path}: {name}");
+        }
         match path.as_str() {
             "/v1/traces" => span = span.or(append_span(&body)),
             "/v1/metrics" => appends = appends.max(append_count(&body)),
@@ -138,9 +169,48 @@ fn what_is_no_filter_and_no_collector_is_said() {
         ("--log-level", "nexus_node=loud", "use error, warn, info, or debug"),
         ("--otlp-endpoint", "collector:4318", "http://HOST:4318"),
         ("--otlp-endpoint", "https://collector:4318", "OTEL_EXPORTER_OTLP_CERTIFICATE is not set"),
+        ("--otlp-endpoint", "http://user:secret@collector:4318", "OTEL_EXPORTER_OTLP_HEADERS"),
     ] {
         let wrong = finish(folder.command().args(["serve", flag, value]), b"");
-        assert_eq!(wrong.code, 2);
-        assert!(wrong.stderr.contains(why), "{}", wrong.stderr);
+        wrong.fails(2, &[why]);
+        assert!(!wrong.stderr.contains("secret"), "{}", wrong.stderr);
     }
+    for (name, value) in [
+        ("NEXUS_LOG", "nexus_node=loud"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:secret@collector:4318"),
+    ] {
+        let wrong = finish(folder.command().arg("serve").env(name, value), b"");
+        wrong.fails(2, &[name]);
+        assert!(!wrong.stderr.contains("secret"), "{}", wrong.stderr);
+    }
+}
+
+#[test]
+fn an_empty_variable_says_nothing() {
+    let folder = Folder::new();
+    let empty = [
+        ("NEXUS_LOG", ""),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        ("OTEL_EXPORTER_OTLP_HEADERS", ""),
+    ];
+    let serving = Serving::start_with(&folder, &["--dev", "--listen", "127.0.0.1:0"], &empty);
+    finish(serving.command().arg("stats"), b"").done();
+}
+
+#[test]
+fn who_interrupts_again_does_not_wait_for_a_collector() {
+    // It takes the last metrics, and never answers.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let folder = Folder::new();
+    let args = ["--dev", "--listen", "127.0.0.1:0", "--otlp-endpoint", &url];
+    let mut serving = Serving::start(&folder, &args);
+    serving.signal("TERM");
+    let (_taken, _) = listener.accept().unwrap();
+    let begun = Instant::now();
+    serving.signal("TERM");
+    assert_eq!(serving.wait(), Some(0), "what was asked for was done");
+    // A collector has 10 s to answer.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(folder.json(&["stats"])["events"], 0, "it ended in order");
 }

@@ -1,15 +1,19 @@
-//! What wakes the engine's threads.
+//! What wakes the engine's threads, and what else all logs of a directory share.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-/// What wakes the engine's threads.
+use crate::stats::DurationHistogram;
+
+/// What all logs of a directory share with its threads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Signals {
     /// The committer.
     pub(crate) commit: Arc<Signal>,
     /// Who prepares space.
     pub(crate) space: Arc<Signal>,
+    /// How long frames took to become durable. One for all logs: it must not go back when one is deleted.
+    pub(crate) syncs: Arc<DurationHistogram>,
 }
 
 /// Wakes one thread, where there is one.

@@ -26,7 +26,7 @@ pub(crate) use tail::Tail;
 pub(crate) use times::TimePlace;
 pub(crate) use writer::{Writer, WriterStart};
 
-use crate::commit::Signal;
+use crate::commit::{Signal, Signals};
 use crate::io::Disk;
 use crate::manifest::Sealed;
 use crate::segment::frames::Want;
@@ -52,8 +52,8 @@ pub(crate) struct Log {
     durable: AtomicU64,
     /// Every position below it is committed: what readers see.
     pub(crate) committed: Arc<Watermark>,
-    /// How long frames took to become durable.
-    pub(crate) syncs: DurationHistogram,
+    /// How long frames took to become durable, of all logs of the directory.
+    pub(crate) syncs: Arc<DurationHistogram>,
     /// A write or sync failed (I7). Raised before `committed` closes.
     poisoned: AtomicBool,
     /// Somebody deletes the namespace: nothing is read or written any more.
@@ -138,7 +138,7 @@ impl Log {
         durable: u64,
         prepared: Vec<Prepared>,
         left: Vec<(Arc<Segment>, Sealed)>,
-        space: Arc<Signal>,
+        signals: &Signals,
     ) -> Self {
         assert!(segments.is_sorted_by(|a, b| a.entry.number < b.entry.number));
         let active = segments.last().expect("a log has a segment that is written");
@@ -152,7 +152,7 @@ impl Log {
             tail: Tail::default(),
             durable: AtomicU64::new(durable),
             committed: Arc::new(Watermark::new(durable)),
-            syncs: DurationHistogram::default(),
+            syncs: Arc::clone(&signals.syncs),
             poisoned: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             catalog: Mutex::new(catalog),
@@ -160,7 +160,7 @@ impl Log {
             turns: Turns::default(),
             prepared: Mutex::new(prepared),
             needs_space: AtomicBool::new(false),
-            space,
+            space: Arc::clone(&signals.space),
             left: Mutex::new(left),
             left_alone: Mutex::default(),
             lost_end: None,

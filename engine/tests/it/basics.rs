@@ -187,3 +187,15 @@ fn each_frame_counts_once_in_how_long_the_disk_took() {
     assert!(refused.is_err());
     assert_eq!(engine.sync_durations().count(), before.count() + 3);
 }
+
+#[test]
+fn how_long_the_disk_took_stays_when_a_namespace_goes() {
+    let engine = Engine::in_memory();
+    let orders = engine.create_namespace("orders").unwrap();
+    orders.append(Append::to("s").event(event(1))).wait().unwrap();
+    let before = engine.sync_durations();
+    assert!(before.count() > 0);
+    engine.delete_namespace("orders").unwrap();
+    let after = engine.sync_durations();
+    assert!(after.count() >= before.count() && after.sum() >= before.sum(), "{after:?}");
+}

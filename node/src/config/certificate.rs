@@ -1,7 +1,8 @@
 //! The certificate that a node shows to prove who it is.
 //!
 //! A node without a configured certificate makes one at its first start, in `DIR/tls/`, signed by
-//! itself. Clients trust it by its fingerprint, the SHA-256 of its DER form.
+//! itself. Clients trust it by its fingerprint, the SHA-256 of its DER form. It is made only where neither
+//! file is there: one that stands alone is an operator's, and is never overwritten.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::ConfigError;
-use super::files::{read, write_secret};
+use super::files::{draft, is_there, make_folder, put_draft, read, write_draft};
 use super::settings::Tls;
 
 /// Folder of a data directory that holds the certificate.
@@ -65,12 +66,21 @@ impl CertificateFiles {
     /// Those in a data directory; made when there are none.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// When they cannot be written, or one of them is there and the other is not.
     pub fn of_data_dir(dir: &Path) -> Result<Self, ConfigError> {
         let dir = dir.join(TLS_DIR);
         let files = Self { certificate: dir.join(CERTIFICATE_FILE), key: dir.join(KEY_FILE) };
-        if !files.key.exists() || !files.certificate.exists() {
-            make(&dir, &files)?;
+        let half = |missing: &PathBuf, there: &PathBuf| ConfigError::Half {
+            missing: missing.clone(),
+            there: there.clone(),
+        };
+        match (is_there(&files.certificate)?, is_there(&files.key)?) {
+            (true, true) => {}
+            (false, false) => make(&dir, &files)?,
+            // A making was interrupted between its last two steps: this is the key of that certificate.
+            (true, false) if is_there(&draft(&files.key))? => put_draft(&files.key)?,
+            (true, false) => return Err(half(&files.key, &files.certificate)),
+            (false, true) => return Err(half(&files.certificate, &files.key)),
         }
         Ok(files)
     }
@@ -139,16 +149,15 @@ fn self_signed() -> Result<rcgen::CertifiedKey<rcgen::KeyPair>, ConfigError> {
     rcgen::generate_simple_self_signed(names).map_err(|why| ConfigError::Make(why.to_string()))
 }
 
-/// Makes a certificate. The key is written last: where it is, the certificate is whole.
+/// Makes a certificate. Drafts of both files are durable before either is put in its place, the key last,
+/// so that the next start can tell, and finish, what a crash interrupted.
 fn make(dir: &Path, files: &CertificateFiles) -> Result<(), ConfigError> {
     let made = self_signed()?;
-    std::fs::create_dir_all(dir).map_err(|source| ConfigError::File {
-        action: "create the folder",
-        path: dir.to_owned(),
-        source,
-    })?;
-    write_secret(&files.certificate, made.cert.pem().as_bytes())?;
-    write_secret(&files.key, made.signing_key.serialize_pem().as_bytes())
+    make_folder(dir)?;
+    write_draft(&files.key, made.signing_key.serialize_pem().as_bytes())?;
+    write_draft(&files.certificate, made.cert.pem().as_bytes())?;
+    put_draft(&files.certificate)?;
+    put_draft(&files.key)
 }
 
 #[cfg(test)]
@@ -169,5 +178,43 @@ mod tests {
         std::fs::write(&key, "no key").unwrap();
         let error = Certificate::of_data_dir(dir.path()).unwrap_err().to_string();
         assert!(error.contains("key.pem") && error.contains("a private key"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_an_operator_is_never_overwritten() {
+        for (there, missing) in [(KEY_FILE, CERTIFICATE_FILE), (CERTIFICATE_FILE, KEY_FILE)] {
+            let dir = tempfile::tempdir().unwrap();
+            let tls = dir.path().join(TLS_DIR);
+            std::fs::create_dir(&tls).unwrap();
+            std::fs::write(tls.join(there), "an operator's").unwrap();
+            let error = Certificate::of_data_dir(dir.path()).unwrap_err().to_string();
+            let begin = format!("{} is not there", tls.join(missing).display());
+            assert!(error.starts_with(&begin), "{error}");
+            assert_eq!(std::fs::read_to_string(tls.join(there)).unwrap(), "an operator's");
+            assert!(!tls.join(missing).exists());
+        }
+    }
+
+    #[test]
+    fn a_making_that_a_crash_interrupted_is_finished() {
+        // What each step of the making leaves, by the names of the files.
+        let (drafts, files) = (["key.new", "certificate.new"], [KEY_FILE, CERTIFICATE_FILE]);
+        for (left, is_certificate_there) in [(&drafts[..1], false), (&drafts, false), (&[], true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let tls = dir.path().join(TLS_DIR);
+            let whole = Certificate::of_data_dir(dir.path()).unwrap().fingerprint();
+            if is_certificate_there {
+                std::fs::rename(tls.join(KEY_FILE), tls.join("key.new")).unwrap();
+            } else {
+                files.iter().for_each(|file| std::fs::remove_file(tls.join(file)).unwrap());
+                left.iter().for_each(|file| std::fs::write(tls.join(file), "half").unwrap());
+            }
+            let found = Certificate::of_data_dir(dir.path()).unwrap();
+            assert_eq!(found.fingerprint() == whole, is_certificate_there);
+            let mut names: Vec<_> =
+                std::fs::read_dir(&tls).unwrap().map(|file| file.unwrap().file_name()).collect();
+            names.sort();
+            assert_eq!(names, [CERTIFICATE_FILE, KEY_FILE], "no draft is left");
+        }
     }
 }

@@ -22,13 +22,48 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     std::fs::read(path).map_err(failed)
 }
 
-/// Writes a file that only its owner may read: whole, or not at all.
-pub(super) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+/// Whether a file is there. What cannot be looked at is an error, and not a file that is missing.
+pub(super) fn is_there(path: &Path) -> Result<bool, ConfigError> {
+    let failed = |source| ConfigError::File { action: "look for", path: path.to_owned(), source };
+    path.try_exists().map_err(failed)
+}
+
+/// Makes a folder, durably, where there is none.
+pub(super) fn make_folder(dir: &Path) -> Result<(), ConfigError> {
+    let failed =
+        |source| ConfigError::File { action: "create the folder", path: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).and_then(|()| sync_folder_of(dir)).map_err(failed)
+}
+
+/// Writes a file that only its owner may read: whole and durably, or not at all.
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+    write_draft(path, bytes)?;
+    put_draft(path)
+}
+
+/// Writes what a file will be beside it, durably: [`put_draft`] puts it in its place.
+pub(super) fn write_draft(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
     let failed = |source| ConfigError::File { action: "write", path: path.to_owned(), source };
-    let draft = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
-    let mut file =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&draft).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&draft, path).map_err(failed)
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(draft(path)).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Puts a draft in the place of its file. That is durable when it is answered: what rests on the file,
+/// such as a token that its reader is to have, may be made durable after it.
+pub(super) fn put_draft(path: &Path) -> Result<(), ConfigError> {
+    let failed = |source| ConfigError::File { action: "write", path: path.to_owned(), source };
+    std::fs::rename(draft(path), path).and_then(|()| sync_folder_of(path)).map_err(failed)
+}
+
+/// Where the draft of a file is.
+pub(super) fn draft(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+/// Makes the name of a file, or of a folder, durable.
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }

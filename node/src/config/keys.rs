@@ -32,6 +32,9 @@ pub enum Kind {
     Address,
     /// The path of a file; in a settings file it is seen from that file's folder.
     File,
+    /// A list of origins of pages: `https://HOST`, with a port where it is another than usual. In a
+    /// variable they stand between commas.
+    Origins,
 }
 
 const fn number(path: &'static str, least: u64, most: u64, unit: &'static str) -> Key {
@@ -52,6 +55,10 @@ pub const KEYS: &[Key] = &[
     number("quota.events_per_s", 0, 1 << 40, "events, 0 for no limit"),
     number("quota.bytes_per_s", 0, 1 << 40, "bytes, 0 for no limit"),
     number("quota.reads_per_s", 0, 1 << 40, "reads, 0 for no limit"),
+    number("http.body_bytes_max", 1 << 10, 1 << 30, "bytes"),
+    number("http.request_time_s", 1, 3600, "seconds"),
+    Key { path: "http.cors_origins", kind: Kind::Origins },
+    Key { path: "metrics.open", kind: Kind::Switch },
 ];
 
 impl Key {
@@ -69,6 +76,14 @@ impl Key {
     pub fn variable(&self) -> String {
         variable_of(self.path)
     }
+}
+
+/// Whether a text is an origin, as a browser sends it.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    // A host, of a name or in brackets, and a port.
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    host.is_some_and(|host| host.starts_with(|c| c != ':' && fits(c)) && host.chars().all(fits))
 }
 
 /// The variable of a path.
@@ -93,6 +108,10 @@ impl Kind {
                 "ADDRESS:PORT of this machine, as in \"127.0.0.1:7420\" or \"[::]:7420\"".to_owned()
             }
             Self::File => "the path of a file".to_owned(),
+            Self::Origins => {
+                "a list of origins, as in [\"https://console.example.org\"], without a path"
+                    .to_owned()
+            }
         }
     }
 
@@ -106,6 +125,9 @@ impl Kind {
             }
             Self::Address => value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
             Self::File => value.as_str().is_some_and(|text| !text.is_empty()),
+            Self::Origins => value
+                .as_array()
+                .is_some_and(|all| all.iter().all(|origin| origin.as_str().is_some_and(is_origin))),
         }
     }
 
@@ -116,6 +138,10 @@ impl Kind {
         match self {
             Self::Switch => text.parse::<bool>().ok().map(Value::from),
             Self::Number { .. } => text.parse::<u64>().ok().map(Value::from),
+            Self::Origins => {
+                let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+                Some(origins.map(Value::from).collect::<Vec<_>>().into())
+            }
             Self::Address | Self::File => None,
         }
         .unwrap_or_else(|| Value::from(text))

@@ -80,6 +80,14 @@ impl Layer {
         source_of(self.kind, name_of(self.kind, &self.path, path))
     }
 
+    /// Takes out what would not fit the settings, so that the rest can be looked at together.
+    pub(super) fn without(mut self, problems: &[Problem]) -> Self {
+        for problem in problems {
+            take_out(&mut self.values, &problem.key);
+        }
+        self
+    }
+
     /// What is not a setting, or cannot be its value.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -177,13 +185,27 @@ fn find<'v>(values: &'v mut Dict, path: &str) -> Option<&'v mut Value> {
     }
 }
 
+fn take_out(values: &mut Dict, path: &str) {
+    // A quoted name may have a dot in it: then it is no path.
+    if values.remove(path).is_none()
+        && let Some((table, rest)) = path.split_once('.')
+        && let Some(Value::Dict(_, inner)) = values.get_mut(table)
+    {
+        take_out(inner, rest);
+    }
+}
+
 /// A value as a message repeats it.
 fn shown(value: &Value) -> String {
     match value {
         Value::Dict(..) => "a table".to_owned(),
-        Value::Array(..) => "a list".to_owned(),
-        value => serde_json::to_string(value).unwrap_or_default().chars().take(80).collect(),
+        Value::Array(..) => format!("a list, {}", as_json(value)),
+        value => as_json(value),
     }
+}
+
+fn as_json(value: &Value) -> String {
+    serde_json::to_string(value).unwrap_or_default().chars().take(80).collect()
 }
 
 /// What stands in a table, or at the top: keys and tables.

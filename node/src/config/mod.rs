@@ -18,7 +18,7 @@ pub use certificate::{Certificate, CertificateFiles, Fingerprint, TLS_DIR};
 pub use files::ADMIN_TOKEN_FILE;
 pub(crate) use files::write_admin_token;
 pub use keys::{KEYS, Key, Kind};
-pub use settings::{Limits, Settings, Tls};
+pub use settings::{Http, Limits, Metrics, Settings, Tls};
 pub use sources::{Loaded, Problem, SETTINGS_FILE, Setting, SettingsError, Source, Sources};
 
 /// Why a file of the configuration cannot be had.
@@ -43,6 +43,19 @@ pub enum ConfigError {
         wanted: &'static str,
         /// What is wrong.
         why: String,
+    },
+    /// Of a certificate and its key one is there, and is not this node's to replace.
+    #[error(
+        "{} is not there, and {} is: put the missing file beside it, or take that one away, and both are \
+         made anew",
+        missing.display(),
+        there.display()
+    )]
+    Half {
+        /// The file that is missing.
+        missing: PathBuf,
+        /// The file that is there.
+        there: PathBuf,
     },
     /// None could be made.
     #[error("cannot make a certificate: {0}")]

@@ -27,6 +27,10 @@ pub struct Settings {
     pub limits: Limits,
     /// What each principal may do in each namespace in a second.
     pub quota: Quota,
+    /// What it takes over HTTP besides.
+    pub http: Http,
+    /// Who sees its metrics.
+    pub metrics: Metrics,
 }
 
 /// What a server shows to prove who it is: both files, or the one of the data directory.
@@ -51,6 +55,26 @@ pub struct Limits {
     pub request_bytes_max: usize,
 }
 
+/// What a server takes over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Largest body of a request, and line of a body of lines, in bytes.
+    pub body_bytes_max: usize,
+    /// A request that is not answered after so long is told so, in seconds.
+    pub request_time_s: u64,
+    /// Pages of these origins may ask.
+    pub cors_origins: Vec<String>,
+}
+
+/// Who sees the metrics of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Whoever reaches it, without a token.
+    pub open: bool,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -60,7 +84,16 @@ impl Default for Settings {
             tls: Tls::default(),
             limits: Limits::default(),
             quota: Quota::default(),
+            http: Http::default(),
+            metrics: Metrics::default(),
         }
+    }
+}
+
+impl Default for Http {
+    /// 48 MiB, in which the largest append fits as base64, and half a minute.
+    fn default() -> Self {
+        Self { body_bytes_max: 48 * 1024 * 1024, request_time_s: 30, cors_origins: Vec::new() }
     }
 }
 

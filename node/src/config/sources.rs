@@ -164,26 +164,51 @@ impl Sources {
     /// Reads and checks all of them.
     ///
     /// # Errors
-    /// When the file cannot be read, or something that is set cannot be.
+    /// When the file cannot be read, or something that is set cannot be: all of it is said at once.
     pub fn read(self) -> Result<Loaded, SettingsError> {
+        let (loaded, mut problems, contradictions) = self.look_at()?;
+        problems.extend(contradictions);
+        match problems.is_empty() {
+            true => Ok(loaded),
+            false => Err(SettingsError::Wrong(problems)),
+        }
+    }
+
+    /// Checks what they say where others may say more. Answers what does not go together, which another
+    /// source may yet resolve: a variable that sets the missing one of two, say.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or something that is set can never be.
+    pub fn check(self) -> Result<Vec<Problem>, SettingsError> {
+        match self.look_at()? {
+            (_, problems, contradictions) if problems.is_empty() => Ok(contradictions),
+            (_, mut problems, contradictions) => {
+                problems.extend(contradictions);
+                Err(SettingsError::Wrong(problems))
+            }
+        }
+    }
+
+    /// What they come to without what is wrong, that, and what does not go together.
+    fn look_at(self) -> Result<(Loaded, Vec<Problem>, Vec<Problem>), SettingsError> {
         let mut layers = vec![Layer::defaults()];
         if let Some(path) = &self.file {
             layers.push(Layer::file(path)?);
         }
         layers.push(Layer::environment(&self.environment));
         layers.push(Layer::flags(self.flags));
-        let problems: Vec<_> = layers.iter().flat_map(Layer::problems).collect();
-        if !problems.is_empty() {
-            return Err(SettingsError::Wrong(problems));
+        let mut problems = Vec::new();
+        let mut figment = Figment::new();
+        for layer in layers {
+            let found = layer.problems();
+            figment = figment.merge(layer.without(&found));
+            problems.extend(found);
         }
-        let figment = layers.into_iter().fold(Figment::new(), Figment::merge);
         let settings = figment.extract().expect("what is checked fits the settings");
         let strange_variables = strange(&self.environment);
         let loaded = Loaded { settings, strange_variables, figment };
-        match loaded.contradictions() {
-            problems if problems.is_empty() => Ok(loaded),
-            problems => Err(SettingsError::Wrong(problems)),
-        }
+        let contradictions = loaded.contradictions(&problems);
+        Ok((loaded, problems, contradictions))
     }
 }
 
@@ -207,15 +232,17 @@ impl Loaded {
         source_of(&metadata.name, metadata.interpolate(&Profile::Default, &keys))
     }
 
-    /// Settings that are right alone, and not together.
-    fn contradictions(&self) -> Vec<Problem> {
+    /// Settings that are right alone, and not together. What is wrong by itself is meant to be something
+    /// else, so that nothing follows from it.
+    fn contradictions(&self, wrong: &[Problem]) -> Vec<Problem> {
+        let are_right = |keys: [&str; 2]| !wrong.iter().any(|it| keys.contains(&&*it.key));
         let mut problems = Vec::new();
         let mut add = |key: &str, wrong: String, right: &str| {
             let (key, source) = (key.to_owned(), self.source(key));
             problems.push(Problem { key, source, wrong, right: right.to_owned() });
         };
         let Settings { listen, dev, tls, .. } = &self.settings;
-        if *dev && !listen.ip().is_loopback() {
+        if *dev && !listen.ip().is_loopback() && are_right(["dev", "listen"]) {
             let source = self.source("listen");
             let wrong = format!(
                 "lets everybody in, and `listen` ({source}) is {listen}, no loopback address"
@@ -223,6 +250,7 @@ impl Loaded {
             add("dev", wrong, "leave it out, or listen on 127.0.0.1");
         }
         match (&tls.certificate, &tls.key) {
+            _ if !are_right(["tls.certificate", "tls.key"]) => {}
             (Some(_), None) => {
                 add("tls.certificate", "has no key".to_owned(), "set `tls.key` too");
             }

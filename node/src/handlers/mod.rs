@@ -1,6 +1,7 @@
 //! One handler per operation, each in a file of its own; every door calls them.
 
 mod append;
+mod audit;
 mod events;
 mod metrics;
 mod namespaces;

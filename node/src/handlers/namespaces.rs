@@ -1,12 +1,15 @@
 //! To see, create, and delete namespaces.
 
 use nexus_engine::{DeleteNamespaceError, OpenError};
-use nexus_protocol::{AppendError, Invalid, NamespaceName, ReadError, Unavailable};
+use nexus_protocol::{
+    AppendError, ErrorCode, Invalid, NamespaceName, Position, ReadError, Unavailable,
+};
 
-use crate::guard::Action;
+use crate::audit::Audited;
+use crate::guard::{Action, Refusal};
 use crate::node::Node;
 use crate::principal::Principal;
-use crate::telemetry::{Context, Operation};
+use crate::telemetry::{Coded, Context, Operation};
 
 impl Node {
     /// The names of all namespaces, sorted.
@@ -29,13 +32,9 @@ impl Node {
         let context = Context::new(Operation::CreateNamespace, shown, &principal.id);
         let create = || {
             named?;
-            match self.engine().create_namespace(name) {
-                Ok(_) => Ok(()),
-                Err(OpenError::Invalid(why)) => Err(Invalid::Request(why).into()),
-                Err(error) => {
-                    Err(AppendError::Unavailable(Unavailable::CannotGrow(error.to_string())))
-                }
-            }
+            let created = self.engine().create_namespace(name).map(|_| ()).map_err(not_created);
+            self.put_namespace_on_record(principal, &context, created.as_ref().err());
+            created
         };
         self.observe(principal, Action::ManageNamespaces, &context, create)
     }
@@ -53,26 +52,91 @@ impl Node {
         let shown = if named.is_ok() { name } else { "" };
         let context = Context::new(Operation::DeleteNamespace, shown, &principal.id);
         let delete = || {
-            named?;
-            self.engine().delete_namespace(name).map_err(not_deleted)
+            named.map_err(|why| NotDeleted::from(AppendError::from(why)))?;
+            let deleted = self.engine().delete_namespace(name).map_err(NotDeleted::from);
+            self.put_namespace_on_record(principal, &context, deleted.as_ref().err());
+            deleted
         };
-        self.observe(principal, Action::ManageNamespaces, &context, delete)
+        let deleted = self.observe(principal, Action::ManageNamespaces, &context, delete);
+        deleted.map_err(|error| error.answer)
+    }
+
+    fn put_namespace_on_record<E: Coded>(
+        &self,
+        principal: &Principal,
+        context: &Context<'_>,
+        failed: Option<&E>,
+    ) {
+        let audited = Audited::new(context.operation, principal).in_namespace(context.namespace);
+        self.put_on_record(principal, audited, failed.map(|error| error as &dyn Coded));
     }
 }
 
-fn not_deleted(error: DeleteNamespaceError) -> AppendError {
+fn not_created(error: OpenError) -> AppendError {
     match error {
-        DeleteNamespaceError::Name(name) => name.into(),
-        DeleteNamespaceError::Missing { name } => {
-            AppendError::NotFound { what: format!("namespace {name:?}") }
-        }
-        DeleteNamespaceError::ReadOnly => AppendError::Unavailable(Unavailable::ReadOnly),
-        DeleteNamespaceError::Closed => AppendError::Unavailable(Unavailable::Closed),
-        DeleteNamespaceError::Disk { .. } => {
-            tracing::error!(%error, "a namespace was not deleted");
-            AppendError::Unknown
-        }
-        other => Invalid::Request(other.to_string()).into(),
+        OpenError::Invalid(why) => Invalid::Request(why).into(),
+        error => AppendError::Unavailable(Unavailable::CannotGrow(error.to_string())),
+    }
+}
+
+/// Why a namespace was not deleted: what is answered, and what is behind it, which the log tells.
+#[derive(Debug, thiserror::Error)]
+#[error("{answer}")]
+struct NotDeleted {
+    answer: AppendError,
+    #[source]
+    disk: Option<DeleteNamespaceError>,
+}
+
+impl Coded for NotDeleted {
+    fn error_code(&self) -> ErrorCode {
+        self.answer.code()
+    }
+
+    fn position(&self) -> Option<Position> {
+        Coded::position(&self.answer)
+    }
+
+    fn stream(&self) -> Option<&str> {
+        Coded::stream(&self.answer)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn is_of_the_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+}
+
+impl From<AppendError> for NotDeleted {
+    fn from(answer: AppendError) -> Self {
+        Self { answer, disk: None }
+    }
+}
+
+impl From<Refusal> for NotDeleted {
+    fn from(refusal: Refusal) -> Self {
+        AppendError::from(refusal).into()
+    }
+}
+
+impl From<DeleteNamespaceError> for NotDeleted {
+    fn from(error: DeleteNamespaceError) -> Self {
+        let answer = match error {
+            DeleteNamespaceError::Name(name) => name.into(),
+            DeleteNamespaceError::Missing { name } => {
+                AppendError::NotFound { what: format!("namespace {name:?}") }
+            }
+            DeleteNamespaceError::ReadOnly => AppendError::Unavailable(Unavailable::ReadOnly),
+            DeleteNamespaceError::Closed => AppendError::Unavailable(Unavailable::Closed),
+            error @ DeleteNamespaceError::Disk { .. } => {
+                return Self { answer: AppendError::Unknown, disk: Some(error) };
+            }
+            other => Invalid::Request(other.to_string()).into(),
+        };
+        answer.into()
     }
 }
 
@@ -86,7 +150,7 @@ mod tests {
 
     fn principal(role: Role) -> Principal {
         let (id, kind) = ("p".to_owned(), PrincipalKind::Token);
-        Principal { id, kind, roles: vec![role], token: None }
+        Principal { id, kind, roles: vec![role], token: None, door: None }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! To see and change streams.
 
+use nexus_engine::Namespace;
 use nexus_protocol::{
     AppendError, Appended, ExpectedRevision, ReadError, StreamChange, StreamInfo, StreamList,
 };
+use serde_json::json;
 
 use super::Access;
+use crate::audit::Audited;
 use crate::guard::Action;
-use crate::telemetry::Operation;
+use crate::telemetry::{Coded, Operation};
 
 impl Access {
     /// What is known of a stream; of one that never was, that it is missing.
@@ -44,7 +47,8 @@ impl Access {
         stream: &str,
         change: StreamChange,
     ) -> Result<StreamInfo, AppendError> {
-        self.observe(Operation::SetStream, Action::ManageStreams, Some(stream), |namespace| {
+        let audited = Audited::new(Operation::SetStream, self.principal()).with(limits(&change));
+        self.manage(Operation::SetStream, stream, audited, |namespace| {
             namespace.set_stream(stream, change)
         })
     }
@@ -59,7 +63,8 @@ impl Access {
         stream: &str,
         expected: ExpectedRevision,
     ) -> Result<Appended, AppendError> {
-        self.observe(Operation::DeleteStream, Action::ManageStreams, Some(stream), |namespace| {
+        let audited = Audited::new(Operation::DeleteStream, self.principal());
+        self.manage(Operation::DeleteStream, stream, audited, |namespace| {
             namespace.delete_stream(stream, expected)
         })
     }
@@ -73,8 +78,40 @@ impl Access {
         stream: &str,
         expected: ExpectedRevision,
     ) -> Result<Appended, AppendError> {
-        self.observe(Operation::TombstoneStream, Action::ManageStreams, Some(stream), |namespace| {
+        let audited = Audited::new(Operation::TombstoneStream, self.principal());
+        self.manage(Operation::TombstoneStream, stream, audited, |namespace| {
             namespace.tombstone_stream(stream, expected)
         })
     }
+
+    /// Changes a stream for somebody who may, and puts on record what became of it.
+    fn manage<T>(
+        &self,
+        operation: Operation,
+        stream: &str,
+        audited: Audited,
+        work: impl FnOnce(&Namespace) -> Result<T, AppendError>,
+    ) -> Result<T, AppendError> {
+        let audited = audited.in_namespace(self.namespace()).about(stream);
+        self.observe(operation, Action::ManageStreams, Some(stream), |namespace| {
+            let done = work(namespace);
+            let failed = done.as_ref().err().map(|error| error as &dyn Coded);
+            self.node.put_on_record(self.principal(), audited, failed);
+            done
+        })
+    }
+}
+
+/// What a change says: a limit that it lifts is null.
+fn limits(change: &StreamChange) -> serde_json::Value {
+    let mut said = serde_json::Map::new();
+    for (name, limit) in [("max_count", change.max_count), ("max_age_s", change.max_age_s)] {
+        if let Some(limit) = limit {
+            said.insert(name.to_owned(), json!(limit));
+        }
+    }
+    if let Some(revision) = change.truncate_before {
+        said.insert("truncate_before".to_owned(), json!(revision.get()));
+    }
+    said.into()
 }

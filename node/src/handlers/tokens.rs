@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nexus_protocol::{AppendError, ReadError};
 
+use crate::audit::Audited;
 use crate::config::{self, ConfigError};
 use crate::guard::Action;
 use crate::node::Node;
@@ -27,7 +28,13 @@ impl Node {
     ) -> Result<NewToken, AppendError> {
         let asked = Asked { name, role, ttl };
         let context = Context::new(Operation::CreateToken, "", &principal.id);
-        let make = || self.tokens().create::<AppendError>(principal, &asked, |_| Ok(()));
+        let make = || {
+            let made = self.tokens().create::<AppendError>(principal, &asked, |_| Ok(()));
+            made.inspect_err(|error| {
+                let audited = Audited::new(Operation::CreateToken, principal);
+                self.put_on_record(principal, audited, Some(error));
+            })
+        };
         let made = self.observe(principal, Action::ManageTokens, &context, make)?;
         tracing::info!(by = principal.id, id = made.info.id, name, %role, "a token was made");
         Ok(made)
@@ -38,8 +45,13 @@ impl Node {
     /// # Errors
     /// When it may not.
     pub fn may_manage_tokens(&self, principal: &Principal) -> Result<(), AppendError> {
-        let context = Context::new(Operation::CreateToken, "", &principal.id);
-        self.observe(principal, Action::ManageTokens, &context, || Ok(()))
+        self.guard(principal, Action::ManageTokens, "").map_err(|refusal| {
+            let error = AppendError::from(refusal);
+            // What is made once the request was looked at counts as the operation.
+            let context = Context::new(Operation::CreateToken, "", &principal.id);
+            self.telemetry().log_error(&context, &error);
+            error
+        })
     }
 
     /// Makes the first token of an administrator, and keeps it in the file `admin-token` of a directory,
@@ -79,17 +91,22 @@ impl Node {
     pub fn revoke_token(&self, principal: &Principal, id: &str) -> Result<(), AppendError> {
         let context = Context::new(Operation::RevokeToken, "", &principal.id);
         self.observe(principal, Action::ManageTokens, &context, || {
-            if self.tokens().revoke(principal, id)? {
-                return Ok(());
-            }
-            let id: String = id.chars().take(64).collect();
-            Err(AppendError::NotFound { what: format!("token {id:?}") })
+            let revoked = self.tokens().revoke(principal, id).and_then(|there| {
+                let shown: String = id.chars().take(64).collect();
+                let missing = || AppendError::NotFound { what: format!("token {shown:?}") };
+                there.then_some(()).ok_or_else(missing)
+            });
+            revoked.inspect_err(|error| {
+                let audited = Audited::new(Operation::RevokeToken, principal).about(id);
+                self.put_on_record(principal, audited, Some(error));
+            })
         })?;
         tracing::info!(by = principal.id, id, "a token was revoked");
         Ok(())
     }
 
-    /// Whether nobody has a token yet.
+    /// Whether no token holds: none was made yet, or all are revoked or have ended. Without dev mode
+    /// nobody is let in then.
     pub fn has_no_tokens(&self) -> bool {
         self.tokens().is_empty()
     }

@@ -61,6 +61,11 @@ pub trait Coded: std::error::Error {
 
     /// Whether the store was closed, or opened for reading only, and says so: no fault of anybody.
     fn is_closed(&self) -> bool;
+
+    /// Whether a disk is behind it, which wakes somebody whatever the code.
+    fn is_of_the_disk(&self) -> bool {
+        false
+    }
 }
 
 impl Coded for AppendError {
@@ -123,6 +128,7 @@ impl Coded for ReadError {
 fn level(error: &dyn Coded) -> Level {
     match error.error_code() {
         _ if error.is_closed() => Level::INFO,
+        _ if error.is_of_the_disk() => Level::ERROR,
         ErrorCode::POISONED | ErrorCode::CORRUPTION | ErrorCode::UNAVAILABLE => Level::ERROR,
         ErrorCode::OVERLOADED | ErrorCode::OUTCOME_UNKNOWN => Level::WARN,
         ErrorCode::DENIED | ErrorCode::UNAUTHENTICATED | ErrorCode::RATE_LIMITED => Level::INFO,
@@ -141,10 +147,11 @@ fn causes(error: &dyn Coded) -> String {
     text
 }
 
-/// Longest text of an error that is logged, in bytes: names that somebody made up may be in it.
+/// Longest text that is logged, in bytes, of an error, of what is behind it, and of a name: somebody may
+/// have made them up.
 const TEXT_BYTES_MAX: usize = 1024;
 
-fn cut(text: String) -> Cow<'static, str> {
+fn cut(text: &str) -> Cow<'_, str> {
     match text.char_indices().find(|(at, _)| *at >= TEXT_BYTES_MAX) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()).into(),
         None => text.into(),
@@ -197,21 +204,23 @@ impl Telemetry {
             Admission::HoldBack => return relaxed::add(&self.metrics.errors_suppressed, 1),
         }
         let causes = causes(error);
+        let causes = (!causes.is_empty()).then(|| cut(&causes));
+        let stream = error.stream().or(context.stream).map(cut);
         event!(
             level,
             code = %code,
             name = code.name,
             operation = context.operation.as_str(),
             namespace = context.namespace,
-            stream = error.stream().or(context.stream),
+            stream = stream.as_deref(),
             position = error.position().map(Position::get),
             principal = context.principal,
             correlation_id = context.correlation_id.map(tracing::field::display),
             trace_id = context.trace.map(|trace| tracing::field::display(trace.trace_id_text())),
             attempt = context.attempt,
-            causes = (!causes.is_empty()).then_some(causes.as_str()),
+            causes = causes.as_deref(),
             "{}",
-            cut(error.to_string())
+            cut(&error.to_string())
         );
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use nexus_engine::{DurationHistogram, Durations, Engine};
+use nexus_engine::{DurationHistogram, Engine};
 use nexus_protocol::limits::METRIC_NAMESPACES_MAX;
 use nexus_protocol::{ErrorCode, Position};
 
@@ -87,7 +87,7 @@ impl Metrics {
         vec![
             MetricFamily::one(APPEND, MetricValue::Durations(self.appends.snapshot())),
             MetricFamily::of(OPERATION, "operation", timed),
-            MetricFamily::one(SYNC, MetricValue::Durations(syncs(engine, &names))),
+            MetricFamily::one(SYNC, MetricValue::Durations(engine.sync_durations())),
             heads(engine, &names),
             MetricFamily::of(ERRORS, "name", errors.map(|(code, it)| (code.name, number(it)))),
             one(SUPPRESSED, &self.errors_suppressed),
@@ -118,13 +118,6 @@ impl Metrics {
         });
         MetricFamily::of(descriptor, "door", doors)
     }
-}
-
-/// Of all namespaces together, the system's included: they share the disk.
-fn syncs(engine: &Engine, names: &[String]) -> Durations {
-    let named = names.iter().filter_map(|name| engine.namespace(name).ok());
-    let all = named.chain(engine.system());
-    all.fold(Durations::default(), |sum, log| sum.and(&log.sync_durations()))
 }
 
 /// Of the first namespaces by name, so that a scrape stays bounded however many there are.

@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
+mod audit;
+mod logs;
 mod metrics;
 mod tracing;

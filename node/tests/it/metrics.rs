@@ -86,6 +86,26 @@ fn appends_and_reads_are_counted_for_embedded_users_too() {
 }
 
 #[test]
+fn counters_do_not_go_back_when_a_namespace_is_deleted() {
+    let node = node();
+    let local = Principal::local();
+    node.create_namespace(&local, "orders").unwrap();
+    let access = node.access(local.clone(), "orders").unwrap();
+    access.append(Append::to("s").event(event(1))).unwrap().wait().unwrap();
+    let before = samples(&node);
+    node.delete_namespace(&local, "orders").unwrap();
+    let after = samples(&node);
+    let monotonic = |name: &str| {
+        let name = name.split('{').next().unwrap();
+        ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.ends_with(end))
+    };
+    assert!(before["nexus_sync_duration_seconds_count"] > 0.0);
+    for (name, value) in before.iter().filter(|(name, _)| monotonic(name)) {
+        assert!(after[name] >= *value, "{name} goes from {value} to {}", after[name]);
+    }
+}
+
+#[test]
 fn buckets_are_cumulative_and_ascend() {
     let node = node();
     let access = node.access(Principal::local(), "default").unwrap();
@@ -149,6 +169,7 @@ fn only_who_may_monitor_sees_metrics_and_a_refusal_counts() {
         kind: PrincipalKind::Token,
         roles: Vec::new(),
         token: None,
+        door: None,
     };
     assert!(matches!(node.metrics_text(&nobody), Err(ReadError::Denied { .. })));
     assert!(matches!(node.metrics(&nobody), Err(ReadError::Denied { .. })));
@@ -158,6 +179,19 @@ fn only_who_may_monitor_sees_metrics_and_a_refusal_counts() {
     assert_eq!(samples(&node)["nexus_errors_total{name=\"denied\"}"], 5.0);
     let monitor = Principal { roles: vec![Role::Monitor], ..nobody };
     assert!(node.metrics_text(&monitor).is_ok());
+}
+
+#[test]
+fn to_be_asked_first_is_no_operation_of_its_own() {
+    let node = node();
+    let local = Principal::local();
+    node.may_manage_tokens(&local).unwrap();
+    node.create_token(&local, "ci", Role::Reader, None).unwrap();
+    let name = "nexus_operation_duration_seconds_count{operation=\"create_token\"}";
+    assert_eq!(samples(&node)[name], 1.0);
+    let reader = Principal { roles: vec![Role::Reader], ..Principal::anonymous_admin() };
+    assert!(matches!(node.may_manage_tokens(&reader), Err(AppendError::Denied { .. })));
+    assert_eq!(samples(&node)["nexus_errors_total{name=\"denied\"}"], 1.0, "a refusal counts");
 }
 
 #[test]

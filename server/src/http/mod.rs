@@ -5,6 +5,7 @@
 //! head; then its parameters and its body are checked and bounded, and a handler of the node answers.
 
 mod append;
+mod audit;
 mod body;
 mod bulk;
 mod call;
@@ -34,8 +35,8 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on};
-use nexus_node::Principal;
 use nexus_node::telemetry::{Context, Operation};
+use nexus_node::{Principal, telemetry};
 use nexus_protocol::ErrorCode;
 use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
@@ -118,8 +119,12 @@ async fn serve(
 ) -> Result<Response, Problem> {
     let principal = match route.open {
         true => Principal::nobody(),
+        false if route.path == routes::METRICS && http.door.metrics_open => {
+            Principal::anonymous_monitor()
+        }
         false => principal(&http.door, request.headers())?,
     };
+    let principal = principal.by_door(telemetry::Door::Http);
     let requests = Arc::clone(&http.door.requests);
     let under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
     if *http.door.closing.borrow() {

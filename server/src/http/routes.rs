@@ -10,8 +10,10 @@ use schemars::{Schema, SchemaGenerator};
 use super::call::{EVENT_STREAM, JSON, NDJSON, PLAIN};
 use super::route::Kind::{Filter, Flag, Number, Text, Time, Word};
 use super::route::{Answer, Content, Method, Parameter, Route};
-use super::{append, events, health, namespaces, snapshots, socket, streams, tokens};
+use super::{append, audit, events, health, namespaces, snapshots, socket, streams, tokens};
 
+/// Where the metrics are, which may be open to everybody.
+pub(crate) const METRICS: &str = "/metrics";
 const NAMESPACE: &[Parameter] =
     &[Parameter::new("namespace", Text, "The namespace; `default` where it is not said.")];
 const LIMIT: Parameter = Parameter::new("limit", Number, "How many at most.");
@@ -427,6 +429,19 @@ pub(crate) const ROUTES: &[Route] = &[
         ..ROUTE
     },
     Route {
+        path: "/v1/audit",
+        id: "listAudit",
+        about: "Lists what administrators asked for, and what became of it, the oldest first.",
+        group: "operate",
+        query: &[&[
+            Parameter::new("after", Number, "Only what is on record after this one."),
+            LIMIT,
+        ]],
+        answers: &[answer(200, "What is on record.", body![JSON audit::Audit])],
+        handler: handler!(audit::list),
+        ..ROUTE
+    },
+    Route {
         path: "/healthz",
         id: "alive",
         about: "Says that the process answers.",
@@ -449,9 +464,9 @@ pub(crate) const ROUTES: &[Route] = &[
         ..ROUTE
     },
     Route {
-        path: "/metrics",
+        path: METRICS,
         id: "metrics",
-        about: "The metrics of the node, for Prometheus.",
+        about: "The metrics of the node, for Prometheus; without a token where `metrics.open` is set.",
         group: "operate",
         query: &[],
         answers: &[answer(200, "The metrics.", body![PLAIN String])],

@@ -155,7 +155,7 @@ async fn greet(
         return Err(why.into());
     };
     let principal = match door.identify(hello.token.as_deref()) {
-        Ok(principal) => principal,
+        Ok(principal) => principal.by_door(telemetry::Door::Quic),
         Err(reason) => {
             let error = ReadError::Unauthenticated { reason };
             let context = Context::new(telemetry::Operation::Connect, "", "");

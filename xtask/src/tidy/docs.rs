@@ -241,10 +241,14 @@ fn check_metrics(tree: &Tree<'_>, findings: &mut Findings) {
         let path = &file.path;
         path.starts_with(METRICS_SOURCES) && path.ends_with(".rs") && !path.ends_with("/tests.rs")
     };
-    let sources = || tree.files.iter().filter(is_source);
-    let defined: BTreeSet<&str> = sources().flat_map(|file| metrics(&file.text)).collect();
-    let Some(document) = tree.file(METRICS_DOC).filter(|_| sources().next().is_some()) else {
+    let sources = tree.files.iter().filter(is_source);
+    let defined: BTreeSet<&str> = sources.flat_map(|file| metrics(&file.text)).collect();
+    if defined.is_empty() {
         return;
+    }
+    let Some(document) = tree.file(METRICS_DOC) else {
+        let message = format!("does not exist, and {METRICS_SOURCES} has metrics");
+        return findings.error(METRICS_DOC, 0, message);
     };
     let markdown = Markdown::read(&document.text);
     let mut named = BTreeSet::new();

@@ -85,15 +85,20 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
         ("grace_s = -1", &["`grace_s`", "is -1", "seconds from 0 to 3600"]),
         ("grace_s = 1.5", &["`grace_s`", "is 1.5", "a whole number"]),
         ("grace_s = 1979-05-27", &["`grace_s`", "a whole number"]),
-        (
-            "lisen = 'x'",
-            &["`lisen`", "is not a setting: there are listen, dev, grace_s, tls, limits"],
-        ),
+        ("lisen = 'x'", &["`lisen`", "there are listen, dev, grace_s, tls, limits, http, metrics"]),
         ("'limits.connections_max' = 5", &["`limits.connections_max`", "is not a setting"]),
         ("limits = 5", &["`limits`", "is 5", "write [limits]", "connections_max"]),
         ("[limits]\nconnections = 5", &["`limits.connections`", "there are connections_max"]),
         ("[limits]\nconnections_max = 0", &["`limits.connections_max`", "from 1 to 1000000"]),
-        ("[limits]\nconnections_max = [1]", &["`limits.connections_max`", "is a list"]),
+        ("[limits]\nconnections_max = [1]", &["`limits.connections_max`", "is a list, [1]"]),
+        ("[http]\nrequest_time_s = 0", &["`http.request_time_s`", "seconds from 1 to 3600"]),
+        ("[http]\ncors_origins = 'https://a'", &["`http.cors_origins`", "a list of origins"]),
+        (
+            "[http]\ncors_origins = ['https://a/']",
+            &["is a list, [\"https://a/\"]", "without a path"],
+        ),
+        ("[http]\ncors_origins = ['a', 1]", &["`http.cors_origins`", "a list of origins"]),
+        ("[metrics]\nopen = 1", &["`metrics.open`", "write true or false"]),
         ("[listen]\nport = 1", &["`listen`", "is a table"]),
         ("[tls]\ncertificate = ''", &["`tls.certificate`", "the path of a file"]),
         ("[tls]\ncertificate = 'a'", &["`tls.certificate`", "has no key: set `tls.key` too"]),
@@ -122,6 +127,55 @@ fn everything_that_is_wrong_is_said_at_once_also_where_it_is_overridden() {
     assert_eq!(keys, ["grace_s", "limit", "dev"]);
     assert_eq!(problems[2].source, Source::Variable("NEXUS_DEV".to_owned()));
     assert_eq!(problems[2].wrong, "is \"maybe\"");
+}
+
+#[test]
+fn what_does_not_go_together_is_said_with_the_rest() {
+    let (_dir, sources) =
+        in_file("grace_s = 'long'\ndev = true\nlisten = '0.0.0.0:1'\n[tls]\nkey = 'a'");
+    let SettingsError::Wrong(problems) = sources.read().unwrap_err() else { panic!("wrong") };
+    let keys: Vec<&str> = problems.iter().map(|problem| &*problem.key).collect();
+    assert_eq!(keys, ["grace_s", "dev", "tls.key"]);
+    // From what is wrong by itself nothing follows: it is meant to be something else.
+    let (_dir, sources) =
+        in_file("dev = 'yes'\nlisten = '0.0.0.0:1'\n[tls]\nkey = 'a'\ncertificate = 1");
+    let SettingsError::Wrong(problems) = sources.read().unwrap_err() else { panic!("wrong") };
+    let keys: Vec<&str> = problems.iter().map(|problem| &*problem.key).collect();
+    assert_eq!(keys, ["dev", "tls.certificate"]);
+}
+
+#[test]
+fn alone_a_file_may_lack_what_a_variable_adds() {
+    let (_dir, sources) = in_file("dev = true\nlisten = '0.0.0.0:1'\n[tls]\nkey = 'a'");
+    let contradictions = sources.check().unwrap();
+    let keys: Vec<&str> = contradictions.iter().map(|problem| &*problem.key).collect();
+    assert_eq!(keys, ["dev", "tls.key"]);
+    let (_dir, sources) = in_file("grace_s = 'long'\n[tls]\nkey = 'a'");
+    let SettingsError::Wrong(problems) = sources.check().unwrap_err() else { panic!("wrong") };
+    assert_eq!(problems.len(), 2);
+    let (_dir, sources) = in_file("grace_s = 1");
+    assert_eq!(sources.check().unwrap(), []);
+}
+
+#[test]
+fn a_list_of_origins_stands_in_a_file_and_in_a_variable() {
+    let (_dir, sources) =
+        in_file("[http]\ncors_origins = ['https://a.example', 'http://[::1]:80']");
+    let loaded = sources.read().unwrap();
+    assert_eq!(loaded.settings.http.cors_origins, ["https://a.example", "http://[::1]:80"]);
+    let (_dir, sources) = in_file("[http]\ncors_origins = ['https://a.example']");
+    let set = variables(&[
+        ("NEXUS_HTTP_CORS_ORIGINS", "https://b.example:8443, http://localhost"),
+        ("NEXUS_METRICS_OPEN", "true"),
+    ]);
+    let loaded = sources.environment(set).read().unwrap();
+    assert_eq!(loaded.settings.http.cors_origins, ["https://b.example:8443", "http://localhost"]);
+    assert!(loaded.settings.metrics.open);
+    for wrong in ["a.example", "https://", "https://:80", "https://a b", "https://u@a", "null"] {
+        let set = variables(&[("NEXUS_HTTP_CORS_ORIGINS", wrong)]);
+        let error = refusal(Sources::new().environment(set));
+        assert!(error.contains("variable NEXUS_HTTP_CORS_ORIGINS"), "{wrong}: {error}");
+    }
 }
 
 #[test]

@@ -115,6 +115,15 @@ fn what_is_behind_an_error_is_told() {
     let lines = logged(Level::ERROR, || telemetry.log_error(&context, &Outer(poisoned())));
     assert_eq!(lines[0]["message"], "outer");
     assert_eq!(lines[0]["causes"], poisoned().to_string());
+    // Whoever asks makes up names, and they may be as long as a request.
+    let long = "ä".repeat(100_000);
+    let context = Context { stream: Some(&long), ..context };
+    let denied = Outer(AppendError::Denied { reason: long.clone() });
+    let lines = logged(Level::INFO, || telemetry.log_error(&context, &denied));
+    for field in ["stream", "causes"] {
+        let text = lines[0][field].as_str().unwrap();
+        assert!(text.len() < 1100 && text.ends_with('…'), "{field} is cut: {} bytes", text.len());
+    }
 }
 
 #[test]

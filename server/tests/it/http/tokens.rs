@@ -62,6 +62,55 @@ fn nobody_gets_in_without_a_token_that_holds() {
 }
 
 #[test]
+fn metrics_are_shown_to_everybody_where_that_is_set() {
+    for open in [true, false] {
+        let running = Running::with(Engine::in_memory(), |options| options.metrics_open(open));
+        running.runtime.block_on(async {
+            let http = running.http().tls(running.certificate());
+            let answer = http.get("/metrics").send().await.unwrap();
+            assert_eq!(answer.status, if open { 200 } else { 401 });
+            if open {
+                let text = String::from_utf8(answer.body.to_vec()).unwrap();
+                assert!(text.contains("nexus_build_info"), "{text}");
+            }
+            // Nothing else is.
+            for path in ["/v1/head", "/v1/stats", "/v1/namespaces"] {
+                assert_eq!(http.get(path).send().await.unwrap().status, 401, "{path}");
+            }
+        });
+    }
+}
+
+#[test]
+fn what_administrators_ask_for_is_listed_page_by_page() {
+    let (running, clients) = guarded();
+    running.runtime.block_on(async {
+        let (admin, operator) = (&clients[0].1, &clients[1].1);
+        let limits = json!({ "max_count": 5 });
+        let change = operator.ask(Method::PATCH, "/v1/streams/a").json(&limits);
+        assert_eq!(change.send().await.unwrap().status, StatusCode::OK);
+        // What the tokens of `guarded` left on record comes before.
+        let first = admin.get("/v1/audit?limit=5").send().await.unwrap().json();
+        assert_eq!(first["audit"].as_array().unwrap().len(), 5);
+        let next = format!("/v1/audit?after={}&limit=5", first["next"]);
+        let rest = admin.get(&next).send().await.unwrap().json();
+        let [change] = &**rest["audit"].as_array().unwrap() else { panic!("{rest}") };
+        for (key, value) in [
+            ("operation", json!("set_stream")),
+            ("by", json!("operator")),
+            ("door", json!("http")),
+            ("namespace", json!("default")),
+            ("what", json!("a")),
+            ("details", limits.clone()),
+            ("outcome", json!("done")),
+        ] {
+            assert_eq!(change[key], value, "{key} of {change}");
+        }
+        assert_eq!(rest["next"], Value::Null);
+    });
+}
+
+#[test]
 fn each_role_may_do_what_is_its_own() {
     let (running, clients) = guarded();
     let event = json!([{ "type": "T" }]);
@@ -69,7 +118,7 @@ fn each_role_may_do_what_is_its_own() {
     let token = json!({ "name": "new", "role": "reader", "ttl_s": 60 });
     let snapshot = json!({ "state": 1 });
     // Admin, operator, writer, reader, monitor.
-    let table: [(Method, &str, Option<&Value>, [u16; 5]); 13] = [
+    let table: [(Method, &str, Option<&Value>, [u16; 5]); 14] = [
         (Method::POST, "/v1/streams/a/events", Some(&event), [201, 403, 201, 403, 403]),
         (Method::PUT, "/v1/streams/a/snapshots/0", Some(&snapshot), [201, 403, 201, 403, 403]),
         (Method::GET, "/v1/streams/a/events", None, [200, 200, 200, 200, 403]),
@@ -83,6 +132,7 @@ fn each_role_may_do_what_is_its_own() {
         (Method::GET, "/v1/namespaces", None, [200; 5]),
         (Method::GET, "/v1/tokens", None, [200, 403, 403, 403, 403]),
         (Method::POST, "/v1/tokens", Some(&token), [201, 403, 403, 403, 403]),
+        (Method::GET, "/v1/audit", None, [200, 403, 403, 403, 403]),
     ];
     running.runtime.block_on(async {
         for (method, path, body, statuses) in table {

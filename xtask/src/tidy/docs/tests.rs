@@ -124,6 +124,10 @@ fn metrics_and_their_page_agree() {
         ]
     );
     assert_eq!(check_tree(&[("docs/reference/metrics.md", "")]), Vec::<String>::new());
+    assert_eq!(
+        check_tree(&[("node/src/telemetry/a.rs", source)]),
+        ["docs/reference/metrics.md: does not exist, and node/src/ has metrics"]
+    );
 }
 
 #[test]
