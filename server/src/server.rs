@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nexus_node::Node;
 use nexus_node::config::{Certificate, Fingerprint};
+use nexus_protocol::wire::ALPN;
 
 use crate::door::Door;
 use crate::http;
@@ -73,7 +74,7 @@ impl Server {
         let tls = if options.dev { None } else { Some(&certificate) };
         let bound = http::listener::bind(address, tls, &options.http)?;
         let http = bound.address().map_err(failed)?;
-        let endpoint = listener::bind(address, &certificate, reset)?;
+        let endpoint = listener::bind(address, &certificate, reset, ALPN)?;
         let quic = endpoint.local_addr().map_err(failed)?;
         let listening = [
             tokio::spawn(listener::listen(endpoint.clone(), Arc::clone(&door))),
