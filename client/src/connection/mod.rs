@@ -203,7 +203,8 @@ impl Link {
     }
 }
 
-fn transport() -> TransportConfig {
+/// How a client's connections behave.
+pub(crate) fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(0_u32.into())
@@ -215,6 +216,15 @@ fn transport() -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("some seconds fit")));
     transport
+}
+
+/// What of [`transport`] matters for figures.
+pub(crate) fn settings() -> String {
+    format!(
+        "receives at most {} KiB ahead on a stream, sends {} KiB",
+        STREAM_WINDOW / 1024,
+        SEND_WINDOW / 1024
+    )
 }
 
 fn no_answer(server: &str, limit: Duration) -> ConnectError {

@@ -8,6 +8,7 @@ mod enemies;
 mod http;
 mod lost_answers;
 mod pool;
+mod raw;
 mod relay;
 mod resume;
 mod sockets;
