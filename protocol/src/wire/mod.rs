@@ -50,4 +50,6 @@ pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
 }
 
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod conformance;
+mod dropped;
 mod enemies;
 mod http;
 mod lost_answers;
