@@ -270,8 +270,8 @@ async fn run(seat: Seat, mut jobs: mpsc::UnboundedReceiver<Job>) {
         };
         let unsent = match connection {
             Ok(connection) => {
-                let packet =
-                    seat.open(Operation::Append, &[], false).expect("a namespace's name fits");
+                let packet = seat.open(Operation::Append, &[], false, backoff.attempt());
+                let packet = packet.expect("a namespace's name fits");
                 match open_stream(&connection, packet).await {
                     Ok((send, reader)) => {
                         let ended = session(&waiting, &mut jobs, send, reader).await;

@@ -22,11 +22,11 @@ pub(crate) async fn open_stream(
 
 /// Asks a question that may be asked twice; tries again until the client's time is up.
 pub(crate) async fn ask(seat: Seat, operation: Operation) -> Result<Packet, ReadError> {
-    let packet = seat.open(operation, &[], true)?;
     let until = Deadline::after(seat.timeout());
     let mut backoff = Backoff::default();
     loop {
-        let reason = match until.limit(once(&seat, packet.clone())).await {
+        let packet = seat.open(operation.clone(), &[], true, backoff.attempt())?;
+        let reason = match until.limit(once(&seat, packet)).await {
             Some(Ok(packet)) => match failure_of(packet)? {
                 Ok(packet) => return Ok(packet),
                 Err(Failure::Read(failure)) => match ReadError::from(failure) {
@@ -53,11 +53,11 @@ pub(crate) async fn change(
     operation: Operation,
     payload: Bytes,
 ) -> Result<Packet, AppendError> {
-    let packet = seat.open(operation, &payload, true)?;
     let until = Deadline::after(seat.timeout());
     let mut backoff = Backoff::default();
     loop {
-        match until.limit(once(&seat, packet.clone())).await {
+        let packet = seat.open(operation.clone(), &payload, true, backoff.attempt())?;
+        match until.limit(once(&seat, packet)).await {
             Some(Ok(packet)) => {
                 return match failure_of(packet).map_err(|_| AppendError::Unknown)? {
                     Ok(packet) => Ok(packet),

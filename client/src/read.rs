@@ -118,7 +118,8 @@ async fn run(
     let mut until = Deadline::after(seat.timeout());
     loop {
         let before = progress.read.clone();
-        let ended = attempt(&seat, until, &mut progress, &sender, &explain).await;
+        let ended =
+            attempt(&seat, (until, backoff.attempt()), &mut progress, &sender, &explain).await;
         let error = match ended {
             Ok(End::Done) => return,
             Ok(End::Again(error)) => error,
@@ -143,9 +144,10 @@ async fn run(
     }
 }
 
+/// One try, which has until then, and its number.
 async fn attempt(
     seat: &Seat,
-    until: Deadline,
+    (until, number): (Deadline, u32),
     progress: &mut Progress,
     sender: &mpsc::Sender<Batch<RecordedEvent>>,
     explain: &Mutex<Option<Explain>>,
@@ -156,7 +158,7 @@ async fn attempt(
         Err(error) if error.may_pass() => return Ok(End::Again(error.for_read())),
         Err(error) => return Err(error.for_read()),
     };
-    let packet = seat.open(Operation::Read((&progress.read).into()), &[], false)?;
+    let packet = seat.open(Operation::Read((&progress.read).into()), &[], false, number)?;
     let (mut send, mut reader) = match open_stream(&connection, packet).await {
         Ok(opened) => opened,
         Err(broken) => return Ok(End::Again(lost(&broken))),

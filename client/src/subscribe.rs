@@ -193,7 +193,7 @@ async fn run(mut task: Task) {
     let first = Deadline::after(task.seat.timeout());
     loop {
         let received = task.received;
-        let error = match task.attempt(first).await {
+        let error = match task.attempt(first, backoff.attempt()).await {
             Ok(error) => error,
             Err(error) => {
                 let _ = task.sender.send(Err(error)).await;
@@ -229,8 +229,8 @@ impl Task {
     }
 
     /// Delivers until the connection breaks: what to say if it does not come back. An error is final. One
-    /// that never stood has its connection by `first`, or is told so.
-    async fn attempt(&mut self, first: Deadline) -> Result<ReadError, ReadError> {
+    /// that never stood has its connection by `first`, or is told so. `number` is that of the try.
+    async fn attempt(&mut self, first: Deadline, number: u32) -> Result<ReadError, ReadError> {
         let connecting = self.seat.connection();
         let connection = if self.place.known {
             connecting.await
@@ -246,7 +246,7 @@ impl Task {
         let credit = CREDIT - self.held();
         let head = u32::try_from(credit).expect("credit is small");
         let head = SubscribeHead::new(&self.place.subscribe, head);
-        let packet = self.seat.open(Operation::Subscribe(head), &[], false)?;
+        let packet = self.seat.open(Operation::Subscribe(head), &[], false, number)?;
         match open_stream(&connection, packet).await {
             Ok((send, reader)) => self.deliver(send, reader, credit).await,
             Err(broken) => Ok(lost(&broken)),

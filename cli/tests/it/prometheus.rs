@@ -39,8 +39,7 @@ fn configure(folder: &Folder, serving: &Serving, token: &str, alerts: &str) {
     }
     std::fs::write(file("rules.yml"), rules).unwrap();
     std::fs::write(file("token"), token).unwrap();
-    let http = serving.ready["http"].as_str().unwrap();
-    let target = http.strip_prefix("https://").unwrap_or(http);
+    let target = serving.ready["http"].as_str().unwrap();
     let config = serde_json::json!({
         "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
         "rule_files": [file("rules.yml")],
@@ -120,7 +119,7 @@ fn promtool_has_nothing_to_say_of_the_metrics() {
     let serving = Serving::dev(&folder);
     let append = ["append", "order-1", "--type", "Placed", "--data", "{}"];
     finish(serving.command().args(append), b"").done();
-    let address = serving.ready["http"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let address = serving.ready["http"].as_str().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -143,7 +143,7 @@ impl Seat {
     }
 
     /// The first packet of a stream. Whether it is `answered` in short says whether the server may drop
-    /// it when the time is up.
+    /// it when the time is up; `attempt` says which try it is, from 1.
     ///
     /// # Errors
     /// When the request is larger than any that a server takes.
@@ -152,12 +152,14 @@ impl Seat {
         operation: Operation,
         payload: &[u8],
         answered: bool,
+        attempt: u32,
     ) -> Result<Bytes, Invalid> {
         let ms = u32::try_from(self.timeout().as_millis()).unwrap_or(u32::MAX);
         let open = Open {
             namespace: self.scope.namespace.as_ref().to_owned(),
             deadline_ms: answered.then_some(ms),
             traceparent: self.scope.trace.map(|trace| trace.to_string()),
+            attempt,
             operation,
         };
         try_encode_packet(PacketKind::Open, &open, payload)
@@ -238,7 +240,7 @@ mod tests {
             let scope = Scope { trace, ..Scope::of("orders") };
             for seat in [pool.seat_for_short(&scope), pool.seat_for_long(&scope)] {
                 let mut decoder = PacketDecoder::default();
-                decoder.push(&seat.open(Operation::Head, &[], true).unwrap());
+                decoder.push(&seat.open(Operation::Head, &[], true, 1).unwrap());
                 let open: Open = decoder.next_packet().unwrap().unwrap().message().unwrap();
                 assert_eq!(open.traceparent.as_deref(), traced);
                 assert_eq!((open.namespace.as_str(), open.deadline_ms), ("orders", Some(30_000)));

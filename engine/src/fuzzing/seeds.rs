@@ -160,7 +160,13 @@ fn packets(seeds: &mut Vec<Seed>, frames: &[Vec<u8>]) {
         ("event", wire::Operation::Event { id: [1; 16] }),
     ] {
         let namespace = "default".to_owned();
-        let open = wire::Open { namespace, deadline_ms: Some(5), traceparent: None, operation };
+        let open = wire::Open {
+            namespace,
+            deadline_ms: Some(5),
+            traceparent: None,
+            attempt: 1,
+            operation,
+        };
         let open = wire::encode_packet(PacketKind::Open, &open, &[]);
         push(seeds, "packet", name.to_owned(), &open);
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use nexus_protocol::{Append, AppendError, Appended, CorrelationId, TraceContext};
+use nexus_protocol::{Append, AppendError, Appended, CorrelationId};
 use tracing::Span;
 
 use super::Access;
 use super::observe::Scope;
 use crate::guard::Action;
 use crate::quota::Use;
-use crate::telemetry::{self, Operation, relaxed};
+use crate::telemetry::{self, Operation, Origin, relaxed};
 
 impl Access {
     /// Submits an append; its answer may be awaited or waited for. Durable when it is answered. Events
@@ -22,17 +22,17 @@ impl Access {
     /// When the principal may not append, or has appended all it may in that time.
     pub fn append(&self, mut append: Append) -> Result<PendingAppend, AppendError> {
         let started = Instant::now();
-        let telling = Telling::of(&append, self.trace);
+        let telling = Telling::of(&append, self.origin);
         let namespace =
-            self.guard::<AppendError>(Operation::Append, Action::Append, telling.trace)?;
+            self.guard::<AppendError>(Operation::Append, Action::Append, telling.origin)?;
         let asked = Use::Append { events: telling.events, bytes: telling.bytes };
-        self.admit::<AppendError>(Operation::Append, asked, telling.trace)?;
-        if let Some(trace) = self.trace {
+        self.admit::<AppendError>(Operation::Append, asked, telling.origin)?;
+        if let Some(trace) = self.origin.trace {
             let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
             events.for_each(|event| event.trace = event.trace.or(Some(trace)));
         }
         let scope = Arc::clone(&self.scope);
-        let span = scope.telemetry.span(Operation::Append, &scope.namespace, telling.trace);
+        let span = scope.telemetry.span(Operation::Append, &scope.namespace, telling.origin.trace);
         relaxed::add(&scope.telemetry.metrics().appends_in_flight, 1);
         let principal = self.scope.principal.keys();
         let inner = span.in_scope(|| namespace.append_on_behalf_of(principal, append));
@@ -44,7 +44,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_append(&self) -> Result<(), AppendError> {
-        self.guard(Operation::Append, Action::Append, self.trace).map(|_| ())
+        self.guard(Operation::Append, Action::Append, self.origin).map(|_| ())
     }
 }
 
@@ -112,8 +112,7 @@ impl UnderWay {
                 let context = telemetry::Context {
                     stream: telling.stream.as_str(),
                     correlation_id: telling.correlation_id,
-                    trace: telling.trace,
-                    ..self.scope.context(Operation::Append)
+                    ..self.scope.context(Operation::Append).from_origin(telling.origin)
                 };
                 self.span.in_scope(|| telemetry.log_error(&context, error));
             }
@@ -133,23 +132,24 @@ impl Drop for UnderWay {
 struct Telling {
     stream: ShortName,
     correlation_id: Option<CorrelationId>,
-    trace: Option<TraceContext>,
+    origin: Origin,
     events: u64,
     /// Of data and metadata.
     bytes: u64,
 }
 
 impl Telling {
-    fn of(append: &Append, trace: Option<TraceContext>) -> Self {
+    fn of(append: &Append, origin: Origin) -> Self {
         let mut events = append.streams.iter().flat_map(|stream| &stream.events);
         let first = events.next();
         let size = |bytes: u64, event: &nexus_protocol::EventData| {
             bytes + event.data.len() as u64 + event.metadata.len() as u64
         };
+        let trace = origin.trace.or(first.and_then(|event| event.trace));
         Self {
             stream: ShortName::of(append.streams.first().map_or("", |stream| &stream.stream)),
             correlation_id: first.and_then(|event| event.correlation_id),
-            trace: trace.or(first.and_then(|event| event.trace)),
+            origin: Origin { trace, ..origin },
             events: append.event_count() as u64,
             bytes: first.into_iter().chain(events).fold(0, size),
         }

@@ -26,6 +26,7 @@ pub use tokens::FirstTokenError;
 use crate::guard::{Action, Decision, Refusal};
 use crate::node::Node;
 use crate::principal::Principal;
+use crate::telemetry::Origin;
 use observe::Scope;
 
 /// One namespace, as one principal may use it. Cheap to clone.
@@ -34,21 +35,28 @@ pub struct Access {
     node: Node,
     namespace: Namespace,
     scope: Arc<Scope>,
-    trace: Option<TraceContext>,
+    origin: Origin,
 }
 
 impl Access {
     pub(crate) fn new(node: Node, namespace: Namespace, principal: Arc<Principal>) -> Self {
         let (telemetry, name) = (Arc::clone(node.telemetry()), namespace.name().to_owned());
         let scope = Arc::new(Scope { telemetry, namespace: name, principal });
-        Self { node, namespace, scope, trace: None }
+        Self { node, namespace, scope, origin: Origin::default() }
     }
 
     /// The same for a request that is part of a trace: what is logged names it, and events that name
     /// none are stored as part of it, so that their readers can go on with it.
     #[must_use]
     pub fn traced(mut self, trace: Option<TraceContext>) -> Self {
-        self.trace = trace;
+        self.origin.trace = trace;
+        self
+    }
+
+    /// The same for a request that was tried before: what is logged says which try this is, from 1.
+    #[must_use]
+    pub fn attempt(mut self, attempt: Option<u32>) -> Self {
+        self.origin.attempt = attempt;
         self
     }
 
@@ -64,7 +72,7 @@ impl Access {
             return None;
         }
         let anew = self.node.access(Arc::clone(&self.scope.principal), self.namespace()).ok();
-        anew.map(|anew| anew.traced(self.trace))
+        anew.map(|anew| Self { origin: self.origin, ..anew })
     }
 
     /// Who uses it.

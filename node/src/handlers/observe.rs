@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nexus_engine::Namespace;
-use nexus_protocol::TraceContext;
 
 use super::Access;
 use crate::guard::{Action, Refusal};
 use crate::node::Node;
 use crate::principal::{Principal, PrincipalKind};
 use crate::quota::Use;
-use crate::telemetry::{Coded, Context, Operation, Telemetry};
+use crate::telemetry::{Coded, Context, Operation, Origin, Telemetry};
 
 /// What is told about whatever comes by one [`Access`]: made once, shared by what is under way.
 #[derive(Debug)]
@@ -62,7 +61,8 @@ impl Access {
         stream: Option<&str>,
         work: impl FnOnce(&Namespace) -> Result<T, E>,
     ) -> Result<T, E> {
-        let context = Context { stream, trace: self.trace, ..self.scope.context(operation) };
+        let context = self.scope.context(operation).from_origin(self.origin);
+        let context = Context { stream, ..context };
         self.node.observe(&self.scope.principal, action, &context, || {
             self.is_there()?;
             if matches!(action, Action::Read | Action::Inspect | Action::Monitor) {
@@ -89,19 +89,19 @@ impl Access {
         &self,
         operation: Operation,
         asked: Use,
-        trace: Option<TraceContext>,
+        origin: Origin,
     ) -> Result<(), E> {
-        self.within_quota(asked).map_err(|refusal| self.refused(operation, refusal, trace))
+        self.within_quota(asked).map_err(|refusal| self.refused(operation, refusal, origin))
     }
 
     fn refused<E: Coded + From<Refusal>>(
         &self,
         operation: Operation,
         refusal: Refusal,
-        trace: Option<TraceContext>,
+        origin: Origin,
     ) -> E {
         let error = E::from(refusal);
-        let context = Context { trace, ..self.scope.context(operation) };
+        let context = self.scope.context(operation).from_origin(origin);
         self.scope.telemetry.log_error(&context, &error);
         error
     }
@@ -119,11 +119,11 @@ impl Access {
         &self,
         operation: Operation,
         action: Action,
-        trace: Option<TraceContext>,
+        origin: Origin,
     ) -> Result<&Namespace, E> {
         let scope = &self.scope;
         let allowed = self.node.guard(&scope.principal, action, &scope.namespace);
         let allowed = allowed.and_then(|()| self.is_there()).map(|()| &self.namespace);
-        allowed.map_err(|refusal| self.refused(operation, refusal, trace))
+        allowed.map_err(|refusal| self.refused(operation, refusal, origin))
     }
 }

@@ -6,16 +6,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
-use nexus_protocol::{
-    Explain, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem, TraceContext,
-};
+use nexus_protocol::{Explain, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem};
 use tracing::Span;
 
 use super::Access;
 use super::observe::Scope;
 use crate::guard::Action;
 use crate::quota::Use;
-use crate::telemetry::{self, Operation, relaxed};
+use crate::telemetry::{self, Operation, Origin, relaxed};
 
 impl Access {
     /// Reads events. Sees everything that was acknowledged before.
@@ -24,10 +22,11 @@ impl Access {
     /// When the principal may not read.
     pub fn read(&self, read: Read) -> Result<Events, ReadError> {
         let started = Instant::now();
-        let namespace = self.guard::<ReadError>(Operation::Read, Action::Read, self.trace)?;
-        self.admit::<ReadError>(Operation::Read, Use::Read, self.trace)?;
+        let namespace = self.guard::<ReadError>(Operation::Read, Action::Read, self.origin)?;
+        self.admit::<ReadError>(Operation::Read, Use::Read, self.origin)?;
         let reading = self.reading(Operation::Read, read.stream.clone());
-        let span = self.scope.telemetry.span(Operation::Read, &self.scope.namespace, self.trace);
+        let span =
+            self.scope.telemetry.span(Operation::Read, &self.scope.namespace, self.origin.trace);
         let inner = span.in_scope(|| namespace.read(read).into_iter());
         Ok(Events { inner, reading, started, _span: span })
     }
@@ -37,11 +36,14 @@ impl Access {
     /// # Errors
     /// When the principal may not read.
     pub fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, ReadError> {
-        let namespace = self.guard::<ReadError>(Operation::Subscribe, Action::Read, self.trace)?;
-        self.admit::<ReadError>(Operation::Subscribe, Use::Read, self.trace)?;
+        let namespace = self.guard::<ReadError>(Operation::Subscribe, Action::Read, self.origin)?;
+        self.admit::<ReadError>(Operation::Subscribe, Use::Read, self.origin)?;
         let reading = self.reading(Operation::Subscribe, subscribe.stream.clone());
-        let span =
-            self.scope.telemetry.span(Operation::Subscribe, &self.scope.namespace, self.trace);
+        let span = self.scope.telemetry.span(
+            Operation::Subscribe,
+            &self.scope.namespace,
+            self.origin.trace,
+        );
         relaxed::add(&self.scope.telemetry.metrics().subscriptions, 1);
         let inner = span.in_scope(|| namespace.subscribe(subscribe));
         Ok(Subscription { inner, reading })
@@ -52,12 +54,12 @@ impl Access {
     /// # Errors
     /// When its token is revoked or has ended, or it may not read any more.
     pub fn may_still_read(&self) -> Result<(), ReadError> {
-        self.guard(Operation::Subscribe, Action::Read, self.trace).map(|_| ())
+        self.guard(Operation::Subscribe, Action::Read, self.origin).map(|_| ())
     }
 
     fn reading(&self, operation: Operation, stream: Option<String>) -> Reading {
-        let (scope, trace) = (Arc::clone(&self.scope), self.trace);
-        Reading { scope, operation, stream, trace, events: 0, bytes: 0 }
+        let (scope, origin) = (Arc::clone(&self.scope), self.origin);
+        Reading { scope, operation, stream, origin, events: 0, bytes: 0 }
     }
 }
 
@@ -70,7 +72,7 @@ struct Reading {
     scope: Arc<Scope>,
     operation: Operation,
     stream: Option<String>,
-    trace: Option<TraceContext>,
+    origin: Origin,
     /// Given to the reader, and not counted yet.
     events: u64,
     bytes: u64,
@@ -94,8 +96,8 @@ impl Reading {
 
     fn failed(&self, error: &ReadError) {
         let stream = self.stream.as_deref();
-        let context = self.scope.context(self.operation);
-        let context = telemetry::Context { stream, trace: self.trace, ..context };
+        let context = self.scope.context(self.operation).from_origin(self.origin);
+        let context = telemetry::Context { stream, ..context };
         self.scope.telemetry.log_error(&context, error);
     }
 

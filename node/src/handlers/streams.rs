@@ -35,7 +35,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_manage_streams(&self) -> Result<(), AppendError> {
-        self.guard(Operation::SetStream, Action::ManageStreams, self.trace).map(|_| ())
+        self.guard(Operation::SetStream, Action::ManageStreams, self.origin).map(|_| ())
     }
 
     /// Changes a stream's limits. Blocks until that is durable.

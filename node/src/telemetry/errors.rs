@@ -33,7 +33,23 @@ pub struct Context<'a> {
     pub attempt: Option<u32>,
 }
 
+/// What a request says of where it comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The trace it is part of.
+    pub trace: Option<TraceContext>,
+    /// Which try of the same request it is, from 1, where the caller said so.
+    pub attempt: Option<u32>,
+}
+
 impl<'a> Context<'a> {
+    /// The same, of a request that says this.
+    #[must_use]
+    pub fn from_origin(self, origin: Origin) -> Self {
+        let Origin { trace, attempt } = origin;
+        Self { trace, attempt, ..self }
+    }
+
     /// Of an operation that somebody asked for, and nothing more.
     pub fn new(operation: Operation, namespace: &'a str, principal: &'a str) -> Self {
         Self {

@@ -21,7 +21,7 @@ use nexus_engine::Engine;
 use nexus_protocol::TraceContext;
 use nexus_protocol::limits::LOGGED_ERRORS_PER_S_MAX;
 
-pub use errors::{Coded, Context};
+pub use errors::{Coded, Context, Origin};
 pub use family::{Descriptor, METRICS_CONTENT_TYPE, MetricFamily, MetricKind, MetricValue, Sample};
 pub use operation::{Door, Operation};
 

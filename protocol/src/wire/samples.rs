@@ -58,6 +58,7 @@ impl Samples {
             namespace: "orders".into(),
             deadline_ms: Some(30_000),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            attempt: 2,
             operation,
         };
         self.message(&name, PacketKind::Open, &open);

@@ -159,6 +159,7 @@ fn requests_come_back_as_they_were() {
             namespace: "default".into(),
             deadline_ms: Some(5),
             traceparent: None,
+            attempt: 3,
             operation: Operation::Read((&read).into()),
         };
         let (head, _) = opened(&encode_packet(PacketKind::Open, &open, &[]), PacketKind::Open);

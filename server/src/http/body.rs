@@ -160,14 +160,16 @@ impl Lines {
         }
     }
 
-    /// Counts the memory of a long line.
-    fn count(&mut self) -> Result<(), Problem> {
+    /// Counts the memory of a long line. It holds none while it waits for more, and what it waits for may
+    /// be held by lines before, which are answered meanwhile.
+    async fn count(&mut self) -> Result<(), Problem> {
         let bytes = self.begun.len();
         if bytes <= STEP_BYTES {
             self.counted = None;
         } else if self.counted.as_ref().is_none_or(|(counted, _)| *counted < bytes) {
             self.counted = None;
-            let memory = self.memory.try_take(2 * bytes).ok_or_else(Problem::no_memory)?;
+            let memory = self.memory.take_in_time(2 * bytes).await;
+            let memory = memory.ok_or_else(Problem::no_memory)?;
             self.counted = Some((2 * bytes, memory));
         }
         Ok(())
@@ -184,9 +186,8 @@ impl Lines {
         loop {
             if let Some(line) = self.whole_line() {
                 self.lines += 1;
-                if self.begun.len() <= STEP_BYTES {
-                    self.counted = None;
-                }
+                // What is left is less than a piece, and counts with the next one.
+                self.counted = None;
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
@@ -202,7 +203,7 @@ impl Lines {
             match piece.map_err(|_| too_slow(self.time_max))?? {
                 Some(piece) => {
                     self.begun.extend_from_slice(&piece);
-                    self.count()?;
+                    self.count().await?;
                 }
                 None => self.ended = true,
             }

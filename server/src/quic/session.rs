@@ -4,7 +4,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_node::telemetry::{self, Coded, Context};
+use nexus_node::telemetry::{self, Coded, Context, Origin};
 use nexus_node::{Access, NoAccess, Principal, Refusal};
 use nexus_protocol::wire::{
     Failure, Hello, Open, Operation, PROTOCOL, PROTOCOL_OLDEST, PacketKind, Welcome, agree,
@@ -34,8 +34,8 @@ pub(crate) struct Session {
 impl Session {
     /// Logs an error that is answered here, since no handler was asked.
     pub(crate) fn log(&self, request: &Asked, error: &dyn Coded) {
-        let Asked { operation, trace } = *request;
-        let context = Context { trace, ..Context::new(operation, "", &self.principal.id) };
+        let Asked { operation, origin } = *request;
+        let context = Context::new(operation, "", &self.principal.id).from_origin(origin);
         self.door.node.telemetry().log_error(&context, error);
     }
 
@@ -55,7 +55,7 @@ impl Session {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) operation: telemetry::Operation,
-    pub(crate) trace: Option<TraceContext>,
+    pub(crate) origin: Origin,
 }
 
 /// A request: the rest of its stream, and where the answer goes.
@@ -189,14 +189,16 @@ async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
     let (open, payload, memory) = match opened {
         Ok(opened) => opened,
         Err(broken) => {
-            let asked = Asked { operation: telemetry::Operation::Access, trace: None };
+            let operation = telemetry::Operation::Access;
+            let asked = Asked { operation, origin: Origin::default() };
             return refuse(&session, &asked, send, &broken).await;
         }
     };
     let trace = open.traceparent.as_deref().and_then(TraceContext::of_request);
-    let asked = Asked { operation: operation_of(&open.operation), trace };
+    let origin = Origin { trace, attempt: Some(open.attempt) };
+    let asked = Asked { operation: operation_of(&open.operation), origin };
     let access = session.door.node.access(Arc::clone(&session.principal), &open.namespace);
-    let access = access.map(|access| access.traced(trace));
+    let access = access.map(|access| access.traced(trace).attempt(origin.attempt));
     let request = Request { asked, reader, send };
     let limit = open.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
     match open.operation {

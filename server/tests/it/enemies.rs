@@ -68,7 +68,7 @@ pub(crate) async fn greeted(running: &Running) -> (Endpoint, Connection) {
 
 fn open(operation: Operation) -> Bytes {
     let namespace = "default".to_owned();
-    let open = Open { namespace, deadline_ms: None, traceparent: None, operation };
+    let open = Open { namespace, deadline_ms: None, traceparent: None, attempt: 1, operation };
     encode_packet(PacketKind::Open, &open, &[])
 }
 

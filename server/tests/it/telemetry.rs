@@ -24,7 +24,7 @@ fn metric(running: &Running, name: &str) -> f64 {
 
 fn open(namespace: &str, operation: Operation, traceparent: Option<&str>) -> Vec<u8> {
     let (namespace, traceparent) = (namespace.to_owned(), traceparent.map(str::to_owned));
-    let open = Open { namespace, deadline_ms: None, traceparent, operation };
+    let open = Open { namespace, deadline_ms: None, traceparent, attempt: 1, operation };
     encode_packet(PacketKind::Open, &open, &[]).to_vec()
 }
 
