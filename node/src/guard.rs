@@ -162,9 +162,7 @@ mod tests {
     use crate::principal::PrincipalKind;
 
     fn decide(role: Option<Role>, action: Action) -> Decision {
-        let roles = role.into_iter().collect();
-        let (id, kind) = ("p".to_owned(), PrincipalKind::Token);
-        let principal = Principal { id, kind, roles, token: None, door: None };
+        let principal = Principal::new("p", PrincipalKind::Token, role.into_iter().collect());
         RoleAuthorizer.decide(&principal, action, "default")
     }
 

@@ -9,6 +9,7 @@ use nexus_protocol::ReadError;
 use crate::audit::Audit;
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
+use crate::jwt::{Jwks, JwtRules, Jwts};
 use crate::principal::Principal;
 use crate::quota::{Quota, Quotas};
 use crate::telemetry::Telemetry;
@@ -39,6 +40,7 @@ pub struct Node {
     audit: Arc<Audit>,
     telemetry: Arc<Telemetry>,
     quotas: Arc<Quotas>,
+    jwts: Option<Arc<Jwts>>,
 }
 
 impl Node {
@@ -59,7 +61,7 @@ impl Node {
         let tokens = Tokens::load(Arc::clone(&audit)).map_err(NodeError::Tokens)?;
         let (tokens, telemetry) = (Arc::new(tokens), Arc::new(Telemetry::new()));
         let (authorizer, quotas) = (Arc::new(RoleAuthorizer), Arc::default());
-        Ok(Self { engine, authorizer, tokens, audit, telemetry, quotas })
+        Ok(Self { engine, authorizer, tokens, audit, telemetry, quotas, jwts: None })
     }
 
     /// With another judge of who may do what.
@@ -73,6 +75,13 @@ impl Node {
     #[must_use]
     pub fn quota(mut self, quota: Quota) -> Self {
         self.quotas = Arc::new(Quotas::new(quota));
+        self
+    }
+
+    /// Letting in whoever has a JWT that one of these keys verifies, and that says this.
+    #[must_use]
+    pub fn jwts(mut self, rules: JwtRules, keys: Jwks) -> Self {
+        self.jwts = Some(Arc::new(Jwts::new(rules, keys)));
         self
     }
 
@@ -97,6 +106,10 @@ impl Node {
 
     pub(crate) fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    pub(crate) fn trusted_jwts(&self) -> Option<&Jwts> {
+        self.jwts.as_deref()
     }
 
     pub(crate) fn tokens(&self) -> &Tokens {

@@ -50,15 +50,17 @@ impl Door {
     }
 
     /// Who somebody is, by a token; without one only a server in dev mode lets them in.
-    pub(crate) fn identify(&self, token: Option<&str>) -> Result<Principal, String> {
+    pub(crate) fn identify(&self, token: Option<&str>) -> Result<Principal, Unidentified> {
         match token {
-            Some(token) => self.node.identify(token).ok_or_else(|| {
-                "the token is not known, is revoked, or has ended: ask for a new one".to_owned()
+            Some(token) => self.node.identify(token).map_err(|why| Unidentified {
+                answer: "the token is not known, is revoked, or has ended: ask for a new one",
+                why: why.to_string(),
             }),
             None if self.dev => Ok(Principal::anonymous_admin()),
-            None => Err("a token is needed: set NEXUS_TOKEN, or over HTTP send it in the header \
-                         `Authorization: Bearer TOKEN`"
-                .to_owned()),
+            None => Err(Unidentified::of(
+                "a token is needed: set NEXUS_TOKEN, or over HTTP send it in the header \
+                 `Authorization: Bearer TOKEN`",
+            )),
         }
     }
 
@@ -83,6 +85,21 @@ impl Door {
         let answered = self.requests.acquire_many(REQUESTS_MAX);
         // Time is up: whoever still waits gets no answer, and asks again with the same ids.
         let _ = tokio::time::timeout(grace, answered).await;
+    }
+}
+
+/// Why somebody is not let in: what they are told, and what the log says. A stranger is not told what about
+/// a token was right.
+#[derive(Clone, Debug)]
+pub(crate) struct Unidentified {
+    pub(crate) answer: &'static str,
+    pub(crate) why: String,
+}
+
+impl Unidentified {
+    /// For a reason that is no secret.
+    pub(crate) fn of(reason: &'static str) -> Self {
+        Self { answer: reason, why: reason.to_owned() }
     }
 }
 

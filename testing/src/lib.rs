@@ -7,4 +7,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 
 pub mod executor;
+mod issuer;
 pub mod suites;
+
+pub use issuer::{Issuer, base64url};

@@ -32,6 +32,8 @@ pub enum Kind {
     Address,
     /// The path of a file; in a settings file it is seen from that file's folder.
     File,
+    /// A text that is held against another.
+    Text,
     /// A list of origins of pages: `https://HOST`, with a port where it is another than usual. In a
     /// variable they stand between commas.
     Origins,
@@ -48,6 +50,10 @@ pub const KEYS: &[Key] = &[
     number("grace_s", 0, 3600, "seconds"),
     Key { path: "tls.certificate", kind: Kind::File },
     Key { path: "tls.key", kind: Kind::File },
+    Key { path: "auth.jwks", kind: Kind::File },
+    Key { path: "auth.issuer", kind: Kind::Text },
+    Key { path: "auth.audience", kind: Kind::Text },
+    Key { path: "auth.role_claim", kind: Kind::Text },
     number("limits.connections_max", 1, 1_000_000, "connections"),
     number("limits.appends_in_flight_max", 1, 65_536, "appends"),
     // The most is what the server can count, in KiB.
@@ -108,6 +114,7 @@ impl Kind {
                 "ADDRESS:PORT of this machine, as in \"127.0.0.1:7420\" or \"[::]:7420\"".to_owned()
             }
             Self::File => "the path of a file".to_owned(),
+            Self::Text => "a text that is not empty".to_owned(),
             Self::Origins => {
                 "a list of origins, as in [\"https://console.example.org\"], without a path"
                     .to_owned()
@@ -124,7 +131,7 @@ impl Kind {
                 number.is_some_and(|number| (least.into()..=most.into()).contains(&number))
             }
             Self::Address => value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
-            Self::File => value.as_str().is_some_and(|text| !text.is_empty()),
+            Self::File | Self::Text => value.as_str().is_some_and(|text| !text.is_empty()),
             Self::Origins => value
                 .as_array()
                 .is_some_and(|all| all.iter().all(|origin| origin.as_str().is_some_and(is_origin))),
@@ -142,7 +149,7 @@ impl Kind {
                 let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
                 Some(origins.map(Value::from).collect::<Vec<_>>().into())
             }
-            Self::Address | Self::File => None,
+            Self::Address | Self::File | Self::Text => None,
         }
         .unwrap_or_else(|| Value::from(text))
     }

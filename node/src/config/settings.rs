@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::ConfigError;
+use crate::jwt::{Jwks, JwtRules};
 use crate::quota::Quota;
 
 /// What can be set of a server. [`Settings::default`] holds where nothing is set.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub grace_s: u64,
     /// What it shows to prove who it is.
     pub tls: Tls,
+    /// Whom it lets in besides those with a token of its own.
+    pub auth: Auth,
     /// What it takes.
     pub limits: Limits,
     /// What each principal may do in each namespace in a second.
@@ -41,6 +45,40 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// PEM file with the key of the first certificate.
     pub key: Option<PathBuf>,
+}
+
+/// Whom a server lets in besides those with a token of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// File with the public keys of those whose JWTs are taken; without it none is.
+    pub jwks: Option<PathBuf>,
+    /// Who must have issued a JWT.
+    pub issuer: Option<String>,
+    /// For whom a JWT must have been issued.
+    pub audience: Option<String>,
+    /// The claim of a JWT that names its roles.
+    pub role_claim: String,
+}
+
+impl Auth {
+    /// What JWTs must say, and the keys that verify them; `None`: no JWT is taken.
+    ///
+    /// # Errors
+    /// When the file of the keys cannot be read, or is none.
+    pub fn jwts(&self) -> Result<Option<(JwtRules, Jwks)>, ConfigError> {
+        let (Some(jwks), Some(audience)) = (&self.jwks, &self.audience) else { return Ok(None) };
+        let (audience, issuer) = (audience.clone(), self.issuer.clone());
+        let rules = JwtRules { audience, issuer, role_claim: self.role_claim.clone() };
+        Ok(Some((rules, Jwks::load(jwks)?)))
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        let role_claim = "nexus_role".to_owned();
+        Self { jwks: None, issuer: None, audience: None, role_claim }
+    }
 }
 
 /// What a server takes.
@@ -82,6 +120,7 @@ impl Default for Settings {
             dev: false,
             grace_s: 10,
             tls: Tls::default(),
+            auth: Auth::default(),
             limits: Limits::default(),
             quota: Quota::default(),
             http: Http::default(),

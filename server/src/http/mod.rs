@@ -42,7 +42,7 @@ use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 
-use crate::door::{Door, MEMORY_WAIT_MAX};
+use crate::door::{Door, MEMORY_WAIT_MAX, Unidentified};
 use crate::options::HttpOptions;
 use crate::server::StartError;
 use call::Call;
@@ -185,18 +185,18 @@ async fn within(
 
 /// Who asks: by a token, which stands in a header and never in an address.
 fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal, Problem> {
-    let unauthenticated = |reason: String| Problem::new(ErrorCode::UNAUTHENTICATED, reason);
-    let token = match headers.get(header::AUTHORIZATION) {
-        None => None,
+    let identified = match headers.get(header::AUTHORIZATION) {
+        None => door.identify(None),
         Some(value) => {
             let (scheme, token) =
                 value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
-            if !scheme.eq_ignore_ascii_case("bearer") {
-                let reason = "header `Authorization` is not `Bearer TOKEN`";
-                return Err(unauthenticated(reason.to_owned()));
+            match scheme.eq_ignore_ascii_case("bearer") {
+                true => door.identify(Some(token.trim())),
+                false => Err(Unidentified::of("header `Authorization` is not `Bearer TOKEN`")),
             }
-            Some(token.trim())
         }
     };
-    door.identify(token).map_err(unauthenticated)
+    identified.map_err(|Unidentified { answer, why }| {
+        Problem::new(ErrorCode::UNAUTHENTICATED, answer).logged_as(why)
+    })
 }

@@ -366,10 +366,11 @@ async fn auth(socket: &mut WebSocket, http: &Http) -> Result<Principal, String> 
             Some(Ok(Message::Text(text))) => {
                 return match serde_json::from_str(&text) {
                     Ok(Said::Auth { token }) => {
-                        http.door.identify(Some(&token)).inspect_err(|why| {
-                            let error = ReadError::Unauthenticated { reason: why.clone() };
+                        http.door.identify(Some(&token)).map_err(|refused| {
+                            let error = ReadError::Unauthenticated { reason: refused.why };
                             let context = Context::new(Operation::Connect, "", "");
                             http.door.node.telemetry().log_error(&context, &error);
+                            refused.answer.to_owned()
                         })
                     }
                     _ => Err(not_auth()),

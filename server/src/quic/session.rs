@@ -156,10 +156,11 @@ async fn greet(
     };
     let principal = match door.identify(hello.token.as_deref()) {
         Ok(principal) => principal.by_door(telemetry::Door::Quic),
-        Err(reason) => {
-            let error = ReadError::Unauthenticated { reason };
+        Err(refused) => {
+            let error = ReadError::Unauthenticated { reason: refused.why };
             let context = Context::new(telemetry::Operation::Connect, "", "");
             door.node.telemetry().log_error(&context, &error);
+            let error = ReadError::Unauthenticated { reason: refused.answer.to_owned() };
             refuse(&mut send, Failure::Read((&error).into())).await;
             return Err(NotTaken::Logged);
         }

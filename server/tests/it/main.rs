@@ -6,6 +6,7 @@ mod certificates;
 mod conformance;
 mod enemies;
 mod http;
+mod jwt;
 mod lost_answers;
 mod pool;
 mod relay;

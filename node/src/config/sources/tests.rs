@@ -85,7 +85,10 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
         ("grace_s = -1", &["`grace_s`", "is -1", "seconds from 0 to 3600"]),
         ("grace_s = 1.5", &["`grace_s`", "is 1.5", "a whole number"]),
         ("grace_s = 1979-05-27", &["`grace_s`", "a whole number"]),
-        ("lisen = 'x'", &["`lisen`", "there are listen, dev, grace_s, tls, limits, http, metrics"]),
+        (
+            "lisen = 'x'",
+            &["`lisen`", "there are listen, dev, grace_s, tls, auth, limits, quota, http, metrics"],
+        ),
         ("'limits.connections_max' = 5", &["`limits.connections_max`", "is not a setting"]),
         ("limits = 5", &["`limits`", "is 5", "write [limits]", "connections_max"]),
         ("[limits]\nconnections = 5", &["`limits.connections`", "there are connections_max"]),
