@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::config::{Auth, CertificateFiles, ConfigError, Fingerprint, Loaded};
+use nexus_node::config::{Auth, CertificateFiles, ConfigError, Fingerprint, Loaded, Tls};
 use nexus_node::{FirstTokenError, Node, NodeError, Principal};
 use nexus_server::{Options, Server, StartError, notify};
 use serde::Serialize;
@@ -30,8 +30,8 @@ needed: the first start makes one for the administrator, in DIR/admin-token. Cli
 fingerprint that it prints: nexus://HOST:PORT?fingerprint=sha256:…
 
 Flags go before NEXUS_… variables, those before the settings file, that before the defaults:
-`nexus config show` says what holds. SIGHUP reads the files of the certificate and of the keys of JWTs
-again.
+`nexus config show` says what holds. SIGHUP reads the files of the certificate, of the
+authorities of client certificates, and of the keys of JWTs again.
 
 The first interruption lets what was asked for be answered; the second ends it at once. What was
 acknowledged is on disk either way.")]
@@ -81,8 +81,14 @@ fn serve(
     if !settings.dev && node.has_no_tokens() {
         make_first_token(&node, dir)?;
     }
+    node = node.certificates(settings.auth.certificate_roles());
+    let authorities = settings.tls.client_authorities().map_err(|error| {
+        Failure::usage(described(&error))
+            .at(format_args!("`tls.client_ca` ({})", loaded.source("tls.client_ca")))
+    })?;
     let files = Files {
         certificate: CertificateFiles::of(&settings.tls, dir)?,
+        tls: settings.tls.clone(),
         auth: settings.auth.clone(),
         node: node.clone(),
     };
@@ -93,6 +99,7 @@ fn serve(
         runtime.map_err(|error| Failure::failed(format!("no threads are left: {error}")))?;
     let grace = Duration::from_secs(settings.grace_s);
     let options = Options::new(certificate)
+        .client_authorities(authorities)
         .listen(settings.listen)
         .dev(settings.dev)
         .limits(&settings.limits)
@@ -184,6 +191,7 @@ fn make_first_token(node: &Node, dir: &Path) -> Result<(), Failure> {
 /// What is read again when the server is told to.
 struct Files {
     certificate: CertificateFiles,
+    tls: Tls,
     auth: Auth,
     node: Node,
 }
@@ -197,6 +205,21 @@ fn reload(server: &Server, files: &Files) {
     match shown {
         Ok(fingerprint) => notice(format_args!("shows the certificate {fingerprint} from now on")),
         Err(why) => tracing::error!("the certificate stays the one it was: {why}"),
+    }
+    let authorities = files.tls.client_authorities().map_err(|error| described(&error));
+    let believed = authorities.and_then(|all| {
+        let Some(all) = all else { return Ok(None) };
+        server.reload_client_authorities(&all).map_err(|error| described(&error))?;
+        Ok(Some(all.certificates.len()))
+    });
+    match believed {
+        Ok(None) => {}
+        Ok(Some(count)) => {
+            notice(format_args!("believes client certificates of {count} authorities from now on"));
+        }
+        Err(why) => {
+            tracing::error!("the authorities of client certificates stay those they were: {why}");
+        }
     }
     match files.auth.jwts() {
         Ok(None) => {}

@@ -30,11 +30,11 @@ const NAME_CHARS_MAX: usize = 600;
 pub struct Audited {
     /// What was asked for, by the name that metrics and logs have for it, such as `create_token`.
     pub operation: String,
-    /// Who asked: the name of a token, the subject of a JWT, `anonymous` in dev mode, or `local`, this
-    /// process itself.
+    /// Who asked: the name of a token or of a certificate, the subject of a JWT, `anonymous` in dev mode, or
+    /// `local`, this process itself.
     pub by: String,
-    /// How that was known: `token`, `jwt`, `anonymous`, or `local`; missing in entries of a version that did
-    /// not say so.
+    /// How that was known: `token`, `jwt`, `certificate`, `anonymous`, or `local`; missing in entries of a
+    /// version that did not say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// The issuer of the JWT that they came with, if with one that names its own.

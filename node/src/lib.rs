@@ -8,6 +8,7 @@
 //! Is not: a server. It opens no socket and knows no packet.
 
 mod audit;
+mod certificates;
 pub mod config;
 mod guard;
 mod handlers;

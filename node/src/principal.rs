@@ -72,6 +72,8 @@ pub enum PrincipalKind {
     Token,
     /// A JSON Web Token that a trusted issuer signed.
     Jwt,
+    /// A client certificate that a trusted authority signed.
+    Certificate,
 }
 
 impl PrincipalKind {
@@ -82,6 +84,7 @@ impl PrincipalKind {
             Self::Anonymous => "anonymous",
             Self::Token => "token",
             Self::Jwt => "jwt",
+            Self::Certificate => "certificate",
         }
     }
 }
@@ -101,8 +104,7 @@ pub struct Principal {
     pub door: Option<Door>,
     /// Who says that it is: the issuer of a JWT, empty where that names none.
     pub issuer: Option<String>,
-    /// From then on it is refused, since what it came with ends by itself; `None`: never, or its token is
-    /// looked up.
+    /// From then on it is refused, since what it came with ends by itself; `None`: it does not.
     pub ends_at: Option<Timestamp>,
 }
 
@@ -145,8 +147,8 @@ impl Principal {
     }
 
     /// Whose idempotency keys its keys are: those of this process itself, and of whoever comes without a
-    /// name, are the nameless ones. No name has a control character, so that a subject's keys are never
-    /// those of a token of the same name, or of another issuer's subject.
+    /// name, are the nameless ones. No name has a control character, so that the keys of a subject or
+    /// of a certificate are never those of a token of the same name, or of another issuer's subject.
     pub(crate) fn keys(&self) -> Cow<'_, str> {
         match self.kind {
             PrincipalKind::Local | PrincipalKind::Anonymous => "".into(),
@@ -155,6 +157,7 @@ impl Principal {
                 let issuer = self.issuer.as_deref().unwrap_or_default();
                 format!("jwt\0{issuer}\0{}", self.id).into()
             }
+            PrincipalKind::Certificate => format!("certificate\0{}", self.id).into(),
         }
     }
 
@@ -162,7 +165,7 @@ impl Principal {
     pub(crate) fn account(&self) -> Cow<'_, str> {
         match (self.kind, &self.token) {
             (_, Some(token)) => token.into(),
-            (PrincipalKind::Jwt, None) => self.keys(),
+            (PrincipalKind::Jwt | PrincipalKind::Certificate, None) => self.keys(),
             (_, None) => (&*self.id).into(),
         }
     }

@@ -209,7 +209,8 @@ impl Tokens {
         }
         let (name, roles) = (found.info.name.clone(), vec![found.info.role]);
         let principal = Principal::new(name, PrincipalKind::Token, roles);
-        Some(Principal { token: Some(id.to_owned()), ..principal })
+        let (token, ends_at) = (Some(id.to_owned()), found.info.expires_at);
+        Some(Principal { token, ends_at, ..principal })
     }
 
     /// Whether a token that somebody was let in with still holds.

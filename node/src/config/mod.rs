@@ -23,6 +23,7 @@ pub(crate) use files::write_admin_token;
 pub use keys::{KEYS, Key, Kind};
 pub use settings::{Auth, Http, Limits, Metrics, Settings, Tls};
 pub use sources::{Loaded, Problem, SETTINGS_FILE, Setting, SettingsError, Source, Sources};
+pub use trust::Authorities;
 
 /// Why a file of the configuration cannot be had.
 #[derive(Debug, thiserror::Error)]

@@ -4,13 +4,15 @@
 //! `docs/reference/configuration.md`; a test holds the three together. Files, variables, the two
 //! `nexus config` commands, and messages follow from them.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{Authorities, ConfigError};
 use crate::jwt::{Jwks, JwtRules};
+use crate::principal::Role;
 use crate::quota::Quota;
 
 /// What can be set of a server. [`Settings::default`] holds where nothing is set.
@@ -37,7 +39,8 @@ pub struct Settings {
     pub metrics: Metrics,
 }
 
-/// What a server shows to prove who it is: both files, or the one of the data directory.
+/// What a server shows to prove who it is: both files, or the one of the data directory; and whom it believes
+/// when clients do the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -45,6 +48,18 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// PEM file with the key of the first certificate.
     pub key: Option<PathBuf>,
+    /// PEM file with the authorities whose client certificates are taken; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Tls {
+    /// The authorities whose client certificates are taken; `None`: none is asked for.
+    ///
+    /// # Errors
+    /// When their file cannot be read, or is none.
+    pub fn client_authorities(&self) -> Result<Option<Authorities>, ConfigError> {
+        self.client_ca.as_deref().map(Authorities::load).transpose()
+    }
 }
 
 /// Whom a server lets in besides those with a token of its own.
@@ -59,6 +74,8 @@ pub struct Auth {
     pub audience: Option<String>,
     /// The claim of a JWT that names its roles.
     pub role_claim: String,
+    /// Names of client certificates, each with a role.
+    pub certificates: BTreeMap<String, String>,
 }
 
 impl Auth {
@@ -74,10 +91,20 @@ impl Auth {
     }
 }
 
+impl Auth {
+    /// Which role each client certificate has.
+    pub fn certificate_roles(&self) -> BTreeMap<String, Role> {
+        let roles = self.certificates.iter();
+        // What names no role is refused before it is a setting.
+        roles.filter_map(|(name, role)| Some((name.clone(), role.parse().ok()?))).collect()
+    }
+}
+
 impl Default for Auth {
     fn default() -> Self {
         let role_claim = "nexus_role".to_owned();
-        Self { jwks: None, issuer: None, audience: None, role_claim }
+        let certificates = BTreeMap::new();
+        Self { jwks: None, issuer: None, audience: None, role_claim, certificates }
     }
 }
 

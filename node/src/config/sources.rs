@@ -275,14 +275,24 @@ impl Loaded {
                 add(key, "has no keys".to_owned(), "set `auth.jwks` too");
             }
         }
+        if !auth.certificates.is_empty()
+            && tls.client_ca.is_none()
+            && are_right(["auth.certificates", "tls.client_ca"])
+        {
+            add("auth.certificates", "has no authority".to_owned(), "set `tls.client_ca` too");
+        }
         problems
     }
 
     /// Files that say whom to trust, and are not what they must be.
     fn wrong_files(&self) -> Vec<Problem> {
         let jwks = self.settings.auth.jwks.as_ref().and_then(|path| Jwks::load(path).err());
-        let right = "name a JWKS of public keys, as the issuer publishes it";
-        let wrong = [("auth.jwks", jwks, right)].into_iter();
+        let authorities = self.settings.tls.client_authorities().err();
+        let wrong = [
+            ("tls.client_ca", authorities, "name a PEM file with the certificates of authorities"),
+            ("auth.jwks", jwks, "name a JWKS of public keys, as the issuer publishes it"),
+        ]
+        .into_iter();
         wrong
             .filter_map(|(key, error, right)| {
                 let (key, source) = (key.to_owned(), self.source(key));

@@ -26,7 +26,7 @@ pub use tokens::{FirstTokenError, NotIdentified};
 
 use crate::guard::{Action, Decision, Refusal};
 use crate::node::Node;
-use crate::principal::Principal;
+use crate::principal::{Principal, PrincipalKind};
 use observe::Scope;
 
 /// One namespace, as one principal may use it. Cheap to clone.
@@ -84,7 +84,10 @@ impl Node {
     fn guard(&self, principal: &Principal, action: Action, name: &str) -> Result<(), Refusal> {
         let revoked = principal.token.as_ref().is_some_and(|token| !self.tokens().holds(token));
         if revoked || principal.is_over() {
-            return Err(Refusal::TokenEnded);
+            return Err(match principal.kind {
+                PrincipalKind::Certificate => Refusal::CertificateEnded,
+                _ => Refusal::TokenEnded,
+            });
         }
         match self.judge().decide(principal, action, name) {
             Decision::Allow => Ok(()),

@@ -127,6 +127,23 @@ impl Node {
         }
     }
 
+    /// Who has this certificate, in DER: a door has verified that a trusted authority signed it, and that
+    /// whoever shows it holds its key.
+    ///
+    /// # Errors
+    /// When it lets nobody in: it has no name, or [its name](Node::certificates) no role.
+    pub fn identify_certificate(&self, der: &[u8]) -> Result<Principal, NotIdentified> {
+        self.known_certificates().identify(der).map_err(|why| NotIdentified(why.to_string()))
+    }
+
+    /// Puts on record that a door believes other authorities of client certificates from now on, so many.
+    /// Blocks until that is durable.
+    pub fn authorities_were_reloaded(&self, principal: &Principal, count: usize) {
+        let audited = Audited::new(Operation::ReloadTrust, principal).about("client_ca");
+        let audited = audited.with(serde_json::json!({ "authorities": count }));
+        self.put_on_record(principal, audited, None);
+    }
+
     /// Takes JWTs that these keys verify from now on, and puts that on record. Blocks until that is durable.
     /// Whoever is let in already stays so until the token ends. Without [`Node::jwts`] nothing changes.
     pub fn replace_jwks(&self, principal: &Principal, keys: Jwks) {
@@ -139,8 +156,8 @@ impl Node {
     }
 }
 
-/// Why a token lets nobody in: for the log, and never with the token. Whoever sent it is told no more than
-/// that it does not hold.
+/// Why a token or a certificate lets nobody in: for the log, and never with the token. Whoever sent it is
+/// told no more than that it does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotIdentified(String);

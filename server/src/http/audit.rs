@@ -33,10 +33,10 @@ pub(crate) struct AuditEntryJson {
     recorded_at: Timestamp,
     /// What was asked for, such as `create_token`.
     operation: String,
-    /// Who asked: the name of a token, the subject of a JWT, `anonymous` in dev mode, or `local`, the
-    /// server itself.
+    /// Who asked: the name of a token or of a certificate, the subject of a JWT, `anonymous` in dev mode, or
+    /// `local`, the server itself.
     by: String,
-    /// How that was known: `token`, `jwt`, `anonymous`, or `local`.
+    /// How that was known: `token`, `jwt`, `certificate`, `anonymous`, or `local`.
     kind: Option<String>,
     /// The issuer of the JWT that they came with.
     issuer: Option<String>,

@@ -15,6 +15,7 @@ use quinn::{
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::session;
+use crate::authorities::ClientAuthorities;
 use crate::door::Door;
 use crate::server::StartError;
 use crate::tls::ShownCertificate;
@@ -79,9 +80,10 @@ impl ConnectionIdGenerator for RandomIds {
 pub(crate) fn bind(
     address: SocketAddr,
     certificate: &Arc<ShownCertificate>,
+    authorities: Option<&Arc<ClientAuthorities>>,
     reset: ring::hmac::Key,
 ) -> Result<Endpoint, StartError> {
-    let tls = certificate.config(&[ALPN])?;
+    let tls = certificate.config(&[ALPN], authorities)?;
     let crypto =
         QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));

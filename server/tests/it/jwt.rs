@@ -3,7 +3,9 @@
 use hyper::Method;
 use nexus_client::{Address, Client, ConnectError};
 use nexus_node::{Engine, Jwks, JwtRules, Node, Principal};
-use nexus_protocol::{Append, AppendError, EventData, ReadError, Subscribe, SubscriptionItem};
+use nexus_protocol::{
+    Append, AppendError, EventData, EventStore as _, ReadError, Subscribe, SubscriptionItem,
+};
 use nexus_testing::Issuer;
 use nexus_testing::executor::next;
 use serde_json::{Value, json};

@@ -8,6 +8,7 @@ mod enemies;
 mod http;
 mod jwt;
 mod lost_answers;
+mod mtls;
 mod pool;
 mod relay;
 mod resume;
