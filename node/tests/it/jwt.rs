@@ -49,7 +49,7 @@ fn without(name: &str) -> Value {
 }
 
 fn rsa(algorithm: &'static str) -> Issuer {
-    let pem = include_bytes!("../data/rsa.pem");
+    let pem = include_bytes!("../keys/rsa.pem");
     let key = PrivateKeyDer::from_pem_slice(pem).unwrap();
     Issuer::rsa("rsa", algorithm, key.secret_der())
 }
@@ -104,7 +104,7 @@ fn the_algorithm_is_the_keys_and_never_what_the_token_says() {
     let public = rsa.jwk();
     for (kid, secret) in [
         ("rsa", public["n"].as_str().unwrap().as_bytes().to_vec()),
-        ("rsa", include_bytes!("../data/rsa.pem").to_vec()),
+        ("rsa", include_bytes!("../keys/rsa.pem").to_vec()),
         ("key", ed.jwk()["x"].as_str().unwrap().as_bytes().to_vec()),
     ] {
         let header = json!({ "alg": "HS256", "kid": kid });
@@ -367,7 +367,7 @@ fn a_set_of_keys_is_public_bounded_and_can_be_used() {
 fn a_zero_before_a_number_of_rsa_is_none_of_it() {
     let issuer = rsa("RS256");
     let mut jwk = issuer.jwk();
-    let pem = include_bytes!("../data/rsa.pem");
+    let pem = include_bytes!("../keys/rsa.pem");
     let key = PrivateKeyDer::from_pem_slice(pem).unwrap();
     let pair = ring::signature::RsaKeyPair::from_pkcs8(key.secret_der()).unwrap();
     let parts: ring::rsa::PublicKeyComponents<Vec<u8>> = pair.public().into();
