@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::config::{CertificateFiles, ConfigError, Fingerprint, Loaded};
+use nexus_node::config::{Auth, CertificateFiles, ConfigError, Fingerprint, Loaded, Tls};
 use nexus_node::{FirstTokenError, Node, NodeError, Principal};
 use nexus_server::{Options, Server, StartError, notify};
 use serde::Serialize;
@@ -30,7 +30,8 @@ needed: the first start makes one for the administrator, in DIR/admin-token. Cli
 fingerprint that it prints: nexus://HOST:PORT?fingerprint=sha256:…
 
 Flags go before NEXUS_… variables, those before the settings file, that before the defaults:
-`nexus config show` says what holds. SIGHUP reads the files of the certificate again.
+`nexus config show` says what holds. SIGHUP reads the files of the certificate, of the
+authorities of client certificates, and of the keys of JWTs again.
 
 The first interruption lets what was asked for be answered; the second ends it at once. What was
 acknowledged is on disk either way.")]
@@ -72,19 +73,33 @@ fn serve(
     let dir = place.dir()?;
     let loaded = args.flags.read(Some(dir))?;
     let settings = &loaded.settings;
-    let node = Node::open(dir)?.quota(settings.quota);
+    let mut node = Node::open(dir)?.quota(settings.quota);
+    if let Some((rules, keys)) = settings.auth.jwts().map_err(|error| bad_jwks(&loaded, &error))? {
+        node = node.jwts(rules, keys);
+    }
     telling.watch(&node);
     if !settings.dev && node.has_no_tokens() {
         make_first_token(&node, dir)?;
     }
-    let files = CertificateFiles::of(&settings.tls, dir)?;
-    let certificate = files.load().map_err(|error| bad_certificate(&loaded, &error))?;
+    node = node.certificates(settings.auth.certificate_roles());
+    let authorities = settings.tls.client_authorities().map_err(|error| {
+        Failure::usage(described(&error))
+            .at(format_args!("`tls.client_ca` ({})", loaded.source("tls.client_ca")))
+    })?;
+    let files = Files {
+        certificate: CertificateFiles::of(&settings.tls, dir)?,
+        tls: settings.tls.clone(),
+        auth: settings.auth.clone(),
+        node: node.clone(),
+    };
+    let certificate = files.certificate.load().map_err(|error| bad_certificate(&loaded, &error))?;
     let fingerprint = certificate.fingerprint();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::failed(format!("no threads are left: {error}")))?;
     let grace = Duration::from_secs(settings.grace_s);
     let options = Options::new(certificate)
+        .client_authorities(authorities)
         .listen(settings.listen)
         .dev(settings.dev)
         .limits(&settings.limits)
@@ -120,7 +135,7 @@ fn serve(
 /// Serves until it is interrupted, and then ends in order, unless it is interrupted again.
 async fn until_interrupted(
     server: Server,
-    files: &CertificateFiles,
+    files: &Files,
     grace: Duration,
     interruptions: &mut Interruptions,
 ) -> Result<(), Failure> {
@@ -173,9 +188,17 @@ fn make_first_token(node: &Node, dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows the certificate that the files hold now; if they hold none, the one before stays.
-fn reload(server: &Server, files: &CertificateFiles) {
-    let loaded = files.load().map_err(|error| described(&error));
+/// What is read again when the server is told to.
+struct Files {
+    certificate: CertificateFiles,
+    tls: Tls,
+    auth: Auth,
+    node: Node,
+}
+
+/// Takes what the files hold now; of what one holds that cannot be used, what was before stays.
+fn reload(server: &Server, files: &Files) {
+    let loaded = files.certificate.load().map_err(|error| described(&error));
     let shown = loaded.and_then(|certificate| {
         server.reload_certificate(certificate).map_err(|error| described(&error))
     });
@@ -183,6 +206,37 @@ fn reload(server: &Server, files: &CertificateFiles) {
         Ok(fingerprint) => notice(format_args!("shows the certificate {fingerprint} from now on")),
         Err(why) => tracing::error!("the certificate stays the one it was: {why}"),
     }
+    let authorities = files.tls.client_authorities().map_err(|error| described(&error));
+    let believed = authorities.and_then(|all| {
+        let Some(all) = all else { return Ok(None) };
+        server.reload_client_authorities(&all).map_err(|error| described(&error))?;
+        Ok(Some(all.certificates.len()))
+    });
+    match believed {
+        Ok(None) => {}
+        Ok(Some(count)) => {
+            notice(format_args!("believes client certificates of {count} authorities from now on"));
+        }
+        Err(why) => {
+            tracing::error!("the authorities of client certificates stay those they were: {why}");
+        }
+    }
+    match files.auth.jwts() {
+        Ok(None) => {}
+        Ok(Some((_, keys))) => {
+            notice(format_args!("takes JWTs of the keys {keys:?} from now on"));
+            files.node.replace_jwks(&Principal::local(), keys);
+        }
+        Err(why) => {
+            tracing::error!("the keys of JWTs stay those they were: {}", described(&why));
+        }
+    }
+}
+
+/// A file of keys that is set and cannot be used is a wrong setting, and says where it is set.
+fn bad_jwks(loaded: &Loaded, error: &ConfigError) -> Failure {
+    Failure::usage(described(error))
+        .at(format_args!("`auth.jwks` ({})", loaded.source("auth.jwks")))
 }
 
 /// A certificate that is set and cannot be used is a wrong setting, and says where it is set.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use nexus_protocol::NamespaceName;
 
 use crate::error::ConnectError;
+use crate::identity::Identity;
 
 const SCHEME: &str = "nexus://";
 const FILE: &str = "file:";
 const MEMORY: &str = "memory:";
 const HOW: &str = "write nexus://HOST:PORT[,HOST:PORT…][/NAMESPACE][?fingerprint=sha256:…|?ca=FILE]\
-                   [&timeout_ms=N][&connections=N], file:///DIRECTORY[?namespace=NAME], or \
+                   [&certificate=FILE&key=FILE][&timeout_ms=N][&connections=N], file:///DIRECTORY[?namespace=NAME], or \
                    memory:[?namespace=NAME]";
 const HOW_FILE: &str =
     "write file:///DIRECTORY[?namespace=NAME], with three slashes and the whole path";
@@ -55,6 +56,7 @@ pub(crate) struct Servers {
     pub(crate) hosts: Vec<String>,
     pub(crate) token: Option<String>,
     pub(crate) trust: Trust,
+    pub(crate) identity: Identity,
     pub(crate) timeout: Duration,
     /// How many connections at most; at least 1.
     pub(crate) connections: usize,
@@ -75,6 +77,7 @@ pub(crate) struct Servers {
 /// |---|---|---|
 /// | `fingerprint=sha256:…` | trust the certificate with this SHA-256 | on a loopback address, any |
 /// | `ca=FILE` | trust whom a certificate in this PEM file vouches for | |
+/// | `certificate=FILE&key=FILE` | say who asks by this certificate and its key, both PEM; a token that is given goes before it | |
 /// | `timeout_ms=N` | wait so long for an answer, 1 to 3,600,000 | 30,000 |
 /// | `connections=N` | make at most so many, 1 to 64; from 2 on, appends never wait for reads | 2 |
 ///
@@ -207,12 +210,14 @@ impl Servers {
             hosts,
             token: None,
             trust: Trust::Development,
+            identity: Identity::default(),
             timeout: TIMEOUT,
             connections: CONNECTIONS,
         };
         for (key, value) in pairs {
             servers.set(key, value)?;
         }
+        servers.identity.check()?;
         match servers.hosts.iter().find(|host| !is_loopback(host)) {
             Some(far) if servers.trust == Trust::Development => Err(format!(
                 "{far} is not this machine: say ?fingerprint=sha256:… (the server prints it when it \
@@ -232,6 +237,8 @@ impl Servers {
                 self.trust = Trust::Pinned(digest);
             }
             "ca" => self.trust = Trust::Ca(value.into()),
+            "certificate" => self.identity.certificate = Some(value.into()),
+            "key" => self.identity.key = Some(value.into()),
             "timeout_ms" => {
                 let ms = value.parse().ok().filter(|ms| (1..=3_600_000).contains(ms));
                 let ms = ms.ok_or_else(|| format!("timeout_ms={value}: 1 to 3600000"))?;

@@ -33,6 +33,7 @@ mod connection;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod identity;
 mod packets;
 pub mod raw;
 mod read;

@@ -17,6 +17,7 @@ use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 
 use crate::address::Trust;
 use crate::connection::transport;
+use crate::identity::Identity;
 use crate::tls;
 
 /// Chunks that are taken from a stream at once.
@@ -56,7 +57,8 @@ impl RawConnection {
         if !server.ip().is_loopback() {
             return Err(failed("name an address of this machine".to_owned()));
         }
-        let tls = tls::config(&Trust::Development, RAW_ALPN).map_err(failed)?;
+        let tls =
+            tls::config(&Trust::Development, &Identity::default(), RAW_ALPN).map_err(failed)?;
         let crypto = QuicClientConfig::try_from(tls).map_err(|why| failed(why.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport()));

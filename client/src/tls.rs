@@ -12,14 +12,19 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::address::Trust;
+use crate::identity::Identity;
 
-/// The configuration of TLS for what a connection string trusts.
-pub(crate) fn config(trust: &Trust, alpn: &[u8]) -> Result<rustls::ClientConfig, String> {
+/// The configuration of TLS for what a connection string trusts, and for the certificate that it shows.
+pub(crate) fn config(
+    trust: &Trust,
+    identity: &Identity,
+    alpn: &[u8],
+) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|why| why.to_string())?;
-    let mut config = match trust {
+    let builder = match trust {
         Trust::Ca(file) => {
             let failed = |why: &dyn std::fmt::Display| format!("ca={}: {why}", file.display());
             let mut roots = RootCertStore::empty();
@@ -31,7 +36,7 @@ pub(crate) fn config(trust: &Trust, alpn: &[u8]) -> Result<rustls::ClientConfig,
             if roots.is_empty() {
                 return Err(failed(&"there is no certificate in it"));
             }
-            builder.with_root_certificates(roots).with_no_client_auth()
+            builder.with_root_certificates(roots)
         }
         Trust::Pinned(_) | Trust::Development => {
             let digest = match trust {
@@ -39,8 +44,14 @@ pub(crate) fn config(trust: &Trust, alpn: &[u8]) -> Result<rustls::ClientConfig,
                 _ => None,
             };
             let verifier = Arc::new(OneCertificate { digest, provider });
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(verifier)
         }
+    };
+    let mut config = match identity.load()? {
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|why| format!("the client's certificate and key: {why}"))?,
+        None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![alpn.to_vec()];
     Ok(config)

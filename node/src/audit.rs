@@ -30,8 +30,16 @@ const NAME_CHARS_MAX: usize = 600;
 pub struct Audited {
     /// What was asked for, by the name that metrics and logs have for it, such as `create_token`.
     pub operation: String,
-    /// Who asked: the name of a token, `anonymous` in dev mode, or `local`, this process itself.
+    /// Who asked: the name of a token or of a certificate, the subject of a JWT, `anonymous` in dev mode, or
+    /// `local`, this process itself.
     pub by: String,
+    /// How that was known: `token`, `jwt`, `certificate`, `anonymous`, or `local`; missing in entries of a
+    /// version that did not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The issuer of the JWT that they came with, if with one that names its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// The id of the token that they came with, if with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -68,6 +76,8 @@ impl Audited {
         Self {
             operation: operation.as_str().to_owned(),
             by: by.id.clone(),
+            kind: Some(by.kind.as_str().to_owned()),
+            issuer: by.issuer.clone().filter(|issuer| !issuer.is_empty()),
             token: by.token.clone(),
             door: by.door.map(|door| door.as_str().to_owned()),
             namespace: None,

@@ -114,6 +114,8 @@ pub enum Refusal {
     },
     /// The token that somebody was let in with is revoked, or has ended.
     TokenEnded,
+    /// The certificate that somebody was let in with has expired.
+    CertificateEnded,
     /// There is no such namespace.
     NoNamespace {
         /// Its name.
@@ -128,6 +130,8 @@ pub enum Refusal {
 
 const TOKEN_ENDED: &str = "the token is revoked or has ended: ask for a new one";
 
+const CERTIFICATE_ENDED: &str = "the client certificate has expired: connect with a new one";
+
 impl Refusal {
     fn what(name: &str) -> String {
         format!("namespace {:?}: create it first", name.chars().take(64).collect::<String>())
@@ -139,6 +143,9 @@ impl From<Refusal> for AppendError {
         match refusal {
             Refusal::Denied { reason } => Self::Denied { reason },
             Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
+            Refusal::CertificateEnded => {
+                Self::Unauthenticated { reason: CERTIFICATE_ENDED.to_owned() }
+            }
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
             Refusal::RateLimited { retry_after } => Self::RateLimited { retry_after },
         }
@@ -150,6 +157,9 @@ impl From<Refusal> for ReadError {
         match refusal {
             Refusal::Denied { reason } => Self::Denied { reason },
             Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
+            Refusal::CertificateEnded => {
+                Self::Unauthenticated { reason: CERTIFICATE_ENDED.to_owned() }
+            }
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
             Refusal::RateLimited { retry_after } => Self::RateLimited { retry_after },
         }
@@ -162,9 +172,7 @@ mod tests {
     use crate::principal::PrincipalKind;
 
     fn decide(role: Option<Role>, action: Action) -> Decision {
-        let roles = role.into_iter().collect();
-        let (id, kind) = ("p".to_owned(), PrincipalKind::Token);
-        let principal = Principal { id, kind, roles, token: None, door: None };
+        let principal = Principal::new("p", PrincipalKind::Token, role.into_iter().collect());
         RoleAuthorizer.decide(&principal, action, "default")
     }
 

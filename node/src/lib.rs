@@ -8,9 +8,11 @@
 //! Is not: a server. It opens no socket and knows no packet.
 
 mod audit;
+mod certificates;
 pub mod config;
 mod guard;
 mod handlers;
+mod jwt;
 mod node;
 mod principal;
 mod quota;
@@ -20,8 +22,10 @@ mod tokens;
 pub use audit::{AUDIT_STREAM, AuditEntry, Audited};
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
 pub use handlers::{
-    Access, Events, EventsIter, FirstTokenError, PendingAppend, Reads, Subscription, Watch,
+    Access, Events, EventsIter, FirstTokenError, NotIdentified, PendingAppend, Reads, Subscription,
+    Watch,
 };
+pub use jwt::{BadJwks, Jwks, JwtRules};
 pub use nexus_engine::{CloseError, Engine, OpenError};
 pub use node::{NoAccess, Node, NodeError};
 pub use principal::{Principal, PrincipalKind, Role, UnknownRole};

@@ -1,5 +1,6 @@
 //! [`Node`]: what is opened, wired, and shut down in order.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,9 +8,11 @@ use nexus_engine::{CloseError, Engine, OpenError};
 use nexus_protocol::ReadError;
 
 use crate::audit::Audit;
+use crate::certificates::Certificates;
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
-use crate::principal::Principal;
+use crate::jwt::{Jwks, JwtRules, Jwts};
+use crate::principal::{Principal, Role};
 use crate::quota::{Quota, Quotas};
 use crate::telemetry::Telemetry;
 use crate::tokens::{TOKENS_STREAM, Tokens};
@@ -39,6 +42,8 @@ pub struct Node {
     audit: Arc<Audit>,
     telemetry: Arc<Telemetry>,
     quotas: Arc<Quotas>,
+    jwts: Option<Arc<Jwts>>,
+    certificates: Arc<Certificates>,
 }
 
 impl Node {
@@ -59,7 +64,8 @@ impl Node {
         let tokens = Tokens::load(Arc::clone(&audit)).map_err(NodeError::Tokens)?;
         let (tokens, telemetry) = (Arc::new(tokens), Arc::new(Telemetry::new()));
         let (authorizer, quotas) = (Arc::new(RoleAuthorizer), Arc::default());
-        Ok(Self { engine, authorizer, tokens, audit, telemetry, quotas })
+        let certificates = Arc::default();
+        Ok(Self { engine, authorizer, tokens, audit, telemetry, quotas, jwts: None, certificates })
     }
 
     /// With another judge of who may do what.
@@ -73,6 +79,21 @@ impl Node {
     #[must_use]
     pub fn quota(mut self, quota: Quota) -> Self {
         self.quotas = Arc::new(Quotas::new(quota));
+        self
+    }
+
+    /// Letting in whoever has a JWT that one of these keys verifies, and that says this.
+    #[must_use]
+    pub fn jwts(mut self, rules: JwtRules, keys: Jwks) -> Self {
+        self.jwts = Some(Arc::new(Jwts::new(rules, keys)));
+        self
+    }
+
+    /// Letting in whoever shows a client certificate of one of these names, each with a role. The name of a
+    /// certificate is its first URI, or else DNS name, or else email, or else its common name.
+    #[must_use]
+    pub fn certificates(mut self, roles: BTreeMap<String, Role>) -> Self {
+        self.certificates = Arc::new(Certificates(roles));
         self
     }
 
@@ -97,6 +118,14 @@ impl Node {
 
     pub(crate) fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    pub(crate) fn known_certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    pub(crate) fn trusted_jwts(&self) -> Option<&Jwts> {
+        self.jwts.as_deref()
     }
 
     pub(crate) fn tokens(&self) -> &Tokens {

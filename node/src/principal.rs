@@ -1,7 +1,11 @@
 //! [`Principal`]: who asks.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use nexus_protocol::Timestamp;
 
 use crate::telemetry::Door;
 
@@ -66,6 +70,23 @@ pub enum PrincipalKind {
     Anonymous,
     /// An API token.
     Token,
+    /// A JSON Web Token that a trusted issuer signed.
+    Jwt,
+    /// A client certificate that a trusted authority signed.
+    Certificate,
+}
+
+impl PrincipalKind {
+    /// Its name, for the audit.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Anonymous => "anonymous",
+            Self::Token => "token",
+            Self::Jwt => "jwt",
+            Self::Certificate => "certificate",
+        }
+    }
 }
 
 /// Who asks.
@@ -81,18 +102,22 @@ pub struct Principal {
     pub token: Option<String>,
     /// The door that it came by; `None`: by none, or nobody said.
     pub door: Option<Door>,
+    /// Who says that it is: the issuer of a JWT, empty where that names none.
+    pub issuer: Option<String>,
+    /// From then on it is refused, since what it came with ends by itself; `None`: it does not.
+    pub ends_at: Option<Timestamp>,
 }
 
 impl Principal {
+    /// Somebody, with what is known of everybody.
+    pub fn new(id: impl Into<String>, kind: PrincipalKind, roles: Vec<Role>) -> Self {
+        let id = id.into();
+        Self { id, kind, roles, token: None, door: None, issuer: None, ends_at: None }
+    }
+
     /// This process itself: may do everything.
     pub fn local() -> Self {
-        Self {
-            id: "local".to_owned(),
-            kind: PrincipalKind::Local,
-            roles: vec![Role::Admin],
-            token: None,
-            door: None,
-        }
+        Self::new("local", PrincipalKind::Local, vec![Role::Admin])
     }
 
     /// Whoever reaches a server in dev mode: may do everything.
@@ -111,8 +136,7 @@ impl Principal {
     }
 
     fn unnamed(id: &str, roles: Vec<Role>) -> Self {
-        let (id, kind) = (id.to_owned(), PrincipalKind::Anonymous);
-        Self { id, kind, roles, token: None, door: None }
+        Self::new(id, PrincipalKind::Anonymous, roles)
     }
 
     /// The same, who came by this door.
@@ -123,18 +147,50 @@ impl Principal {
     }
 
     /// Whose idempotency keys its keys are: those of this process itself, and of whoever comes without a
-    /// name, are the nameless ones.
-    pub(crate) fn keys(&self) -> &str {
+    /// name, are the nameless ones. No name has a control character, so that the keys of a subject or
+    /// of a certificate are never those of a token of the same name, or of another issuer's subject.
+    pub(crate) fn keys(&self) -> Cow<'_, str> {
         match self.kind {
-            PrincipalKind::Local | PrincipalKind::Anonymous => "",
-            PrincipalKind::Token => &self.id,
+            PrincipalKind::Local | PrincipalKind::Anonymous => "".into(),
+            PrincipalKind::Token => (&*self.id).into(),
+            PrincipalKind::Jwt => {
+                let issuer = self.issuer.as_deref().unwrap_or_default();
+                format!("jwt\0{issuer}\0{}", self.id).into()
+            }
+            PrincipalKind::Certificate => format!("certificate\0{}", self.id).into(),
         }
+    }
+
+    /// Whose use is counted together: that of a token, or of a name.
+    pub(crate) fn account(&self) -> Cow<'_, str> {
+        match (self.kind, &self.token) {
+            (_, Some(token)) => token.into(),
+            (PrincipalKind::Jwt | PrincipalKind::Certificate, None) => self.keys(),
+            (_, None) => (&*self.id).into(),
+        }
+    }
+
+    /// Whether what it came with has ended by itself.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ends_at.is_some_and(|at| at <= now())
+    }
+
+    /// How long what it came with still holds; `None`: it does not end by itself.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let micros = self.ends_at?.as_micros().saturating_sub(now().as_micros());
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
 
     /// Whether it has a role.
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
     }
+}
+
+/// The time of the clock on the wall, by which tokens end.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

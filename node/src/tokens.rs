@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nexus_protocol::{
     Append, AppendError, EventData, Invalid, Read, ReadError, RecordedEvent, Timestamp,
@@ -17,7 +17,7 @@ use ring::rand::SecureRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{AUDIT_STREAM, Audit, Audited};
-use crate::principal::{Principal, PrincipalKind, Role};
+use crate::principal::{Principal, PrincipalKind, Role, now};
 use crate::telemetry::Operation;
 
 /// The stream of tokens, in the namespace `$system`.
@@ -29,7 +29,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// Most tokens that hold at a time (I8).
 const TOKENS_MAX: usize = 10_000;
 /// What every token begins with, so that a leaked one is recognised.
-const PREFIX: &str = "nx_";
+pub(crate) const PREFIX: &str = "nx_";
 
 /// A token, but for its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,9 +207,10 @@ impl Tokens {
         if found.sha256 != digest_of(secret) || is_over(&found.info) {
             return None;
         }
-        let (kind, roles) = (PrincipalKind::Token, vec![found.info.role]);
-        let (id, token) = (found.info.name.clone(), Some(id.to_owned()));
-        Some(Principal { id, kind, roles, token, door: None })
+        let (name, roles) = (found.info.name.clone(), vec![found.info.role]);
+        let principal = Principal::new(name, PrincipalKind::Token, roles);
+        let (token, ends_at) = (Some(id.to_owned()), found.info.expires_at);
+        Some(Principal { token, ends_at, ..principal })
     }
 
     /// Whether a token that somebody was let in with still holds.
@@ -238,11 +239,6 @@ fn apply(kept: &mut BTreeMap<String, Kept>, event: &RecordedEvent) {
 
 fn is_over(info: &TokenInfo) -> bool {
     info.expires_at.is_some_and(|at| at <= now())
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -389,6 +385,8 @@ mod tests {
         let expected = Audited {
             operation: "create_token".to_owned(),
             by: "root".to_owned(),
+            kind: Some("token".to_owned()),
+            issuer: None,
             token: Some(made.info.id),
             door: Some("http".to_owned()),
             namespace: None,

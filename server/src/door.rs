@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nexus_node::telemetry::{HeldBytes, Telemetry};
 use nexus_node::{Node, Principal};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::options::Options;
@@ -16,6 +17,10 @@ const REQUESTS_MAX: u32 = 1 << 18;
 pub(crate) const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// A client that does not take an answer for so long gets none.
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What somebody is told who has not said who they are.
+const NOBODY: &str = "a token is needed: set NEXUS_TOKEN, or over HTTP send it in the header \
+                      `Authorization: Bearer TOKEN`; or show a client certificate that has a role";
 
 /// What all connections share.
 #[derive(Debug)]
@@ -49,16 +54,25 @@ impl Door {
         }
     }
 
-    /// Who somebody is, by a token; without one only a server in dev mode lets them in.
-    pub(crate) fn identify(&self, token: Option<&str>) -> Result<Principal, String> {
-        match token {
-            Some(token) => self.node.identify(token).ok_or_else(|| {
-                "the token is not known, is revoked, or has ended: ask for a new one".to_owned()
-            }),
-            None if self.dev => Ok(Principal::anonymous_admin()),
-            None => Err("a token is needed: set NEXUS_TOKEN, or over HTTP send it in the header \
-                         `Authorization: Bearer TOKEN`"
-                .to_owned()),
+    /// Who somebody is: by a token that is given, or else by a certificate that is verified; without either
+    /// only a server in dev mode lets them in.
+    pub(crate) fn identify(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&CertificateDer<'_>>,
+    ) -> Result<Principal, Unidentified> {
+        if let Some(token) = token {
+            return self.node.identify(token).map_err(|why| Unidentified {
+                answer: "the token is not known, is revoked, or has ended: ask for a new one",
+                why: why.to_string(),
+            });
+        }
+        let shown = certificate.map(|certificate| self.node.identify_certificate(certificate));
+        match shown {
+            Some(Ok(principal)) => Ok(principal),
+            _ if self.dev => Ok(Principal::anonymous_admin()),
+            Some(Err(why)) => Err(Unidentified { answer: NOBODY, why: why.to_string() }),
+            None => Err(Unidentified::of(NOBODY)),
         }
     }
 
@@ -83,6 +97,21 @@ impl Door {
         let answered = self.requests.acquire_many(REQUESTS_MAX);
         // Time is up: whoever still waits gets no answer, and asks again with the same ids.
         let _ = tokio::time::timeout(grace, answered).await;
+    }
+}
+
+/// Why somebody is not let in: what they are told, and what the log says. A stranger is not told what about
+/// a token was right.
+#[derive(Clone, Debug)]
+pub(crate) struct Unidentified {
+    pub(crate) answer: &'static str,
+    pub(crate) why: String,
+}
+
+impl Unidentified {
+    /// For a reason that is no secret.
+    pub(crate) fn of(reason: &'static str) -> Self {
+        Self { answer: reason, why: reason.to_owned() }
     }
 }
 

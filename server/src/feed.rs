@@ -1,6 +1,7 @@
 //! [`Feed`]: a subscription as doors want it: many items at a time, made where they hold up nobody.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_core::Stream;
 use nexus_node::{Access, Subscription};
@@ -125,9 +126,15 @@ impl Feed {
         let mut gathered = Gathered { subscription, basket: B::default(), live, error: None };
         if live {
             let subscription = &mut gathered.subscription;
-            let next =
+            let mut next =
                 std::future::poll_fn(|context| Pin::new(&mut **subscription).poll_next(context));
-            let first = next.await;
+            // Who waits for what does not come is told all the same when their time is over.
+            let first = loop {
+                tokio::select! {
+                    first = &mut next => break first,
+                    () = after(self.access.time_left()) => self.access.may_still_read()?,
+                }
+            };
             gathered.take(first);
         }
         // What is live is in memory; the first item may have said that it no longer is.
@@ -148,6 +155,14 @@ impl Feed {
                 Ok(gathered.basket)
             }
         }
+    }
+}
+
+/// Waits so long; without a time, for ever.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Is not: a place for rules. A door that needs one asks the node.
 
+mod authorities;
 mod door;
 mod feed;
 mod http;

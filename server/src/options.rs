@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use nexus_node::config::{Certificate, Http, Limits};
+use nexus_node::config::{Authorities, Certificate, Http, Limits};
 
 /// Where a server listens, and what it takes.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// What it shows to prove who it is.
     pub certificate: Certificate,
+    /// Authorities whose client certificates are taken; without any none is asked for.
+    pub client_authorities: Option<Authorities>,
     /// Whoever comes without a token may do everything. Only on loopback.
     pub dev: bool,
     /// Connections at a time; whoever comes after is refused.
@@ -70,6 +72,7 @@ impl Options {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             certificate,
+            client_authorities: None,
             dev: false,
             connections_max: limits.connections_max,
             appends_in_flight_max: limits.appends_in_flight_max,
@@ -90,6 +93,13 @@ impl Options {
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// Taking client certificates of these authorities.
+    #[must_use]
+    pub fn client_authorities(mut self, authorities: Option<Authorities>) -> Self {
+        self.client_authorities = authorities;
         self
     }
 

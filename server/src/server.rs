@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_node::config::{Certificate, Fingerprint};
+use nexus_node::config::{Authorities, Certificate, Fingerprint};
 use nexus_node::{Node, Principal};
 use nexus_protocol::wire::ALPN;
 
+use crate::authorities::ClientAuthorities;
 use crate::door::Door;
 use crate::http;
 use crate::options::Options;
@@ -24,6 +25,7 @@ pub struct Server {
     endpoint: quinn::Endpoint,
     door: Arc<Door>,
     certificate: Arc<ShownCertificate>,
+    authorities: Option<Arc<ClientAuthorities>>,
     quic: SocketAddr,
     http: SocketAddr,
     listening: tokio::task::JoinSet<()>,
@@ -72,18 +74,23 @@ impl Server {
         let router = http::router(Arc::clone(&door), options.http.clone())?;
         let reset = listener::reset_key(&options.certificate);
         let certificate = ShownCertificate::new(options.certificate)?;
+        let authorities = options.client_authorities.as_ref();
+        let authorities = authorities
+            .map(|all| ClientAuthorities::new(all, door.node.telemetry()))
+            .transpose()?;
         let address = options.listen;
         let failed = |source| StartError::Listen { address, source };
         // In dev mode HTTP is plain; it is on loopback then.
         let tls = if options.dev { None } else { Some(&certificate) };
-        let bound = http::listener::bind(address, tls, &options.http)?;
+        let bound = http::listener::bind(address, tls, authorities.as_ref(), &options.http)?;
         let http = bound.address().map_err(failed)?;
-        let endpoint = listener::bind(address, &certificate, reset, ALPN)?;
+        let asked = authorities.as_ref();
+        let endpoint = listener::bind(address, &certificate, asked, reset, ALPN)?;
         let quic = endpoint.local_addr().map_err(failed)?;
         let mut listening = tokio::task::JoinSet::new();
         listening.spawn(listener::listen(endpoint.clone(), Arc::clone(&door)));
         listening.spawn(bound.listen(router, Arc::clone(&door)));
-        Ok(Self { endpoint, door, certificate, quic, http, listening })
+        Ok(Self { endpoint, door, certificate, authorities, quic, http, listening })
     }
 
     /// Where it speaks QUIC.
@@ -113,6 +120,20 @@ impl Server {
         let shown = self.certificate.replace(certificate)?;
         self.door.node.certificate_was_reloaded(&Principal::local(), shown);
         Ok(shown)
+    }
+
+    /// Believes these authorities when connections that come from now on show certificates, at every door;
+    /// those that are there go on. It blocks until that is on record. A server that was started without any
+    /// goes on asking for none.
+    ///
+    /// # Errors
+    /// When one cannot be used: those before stay.
+    pub fn reload_client_authorities(&self, new: &Authorities) -> Result<(), BadCertificate> {
+        let Some(authorities) = &self.authorities else { return Ok(()) };
+        authorities.replace(new)?;
+        let count = new.certificates.len();
+        self.door.node.authorities_were_reloaded(&Principal::local(), count);
+        Ok(())
     }
 
     /// Takes no more connections, lets what was asked for be answered for at most `grace`, and closes

@@ -7,6 +7,8 @@ use nexus_node::config::{Certificate, Fingerprint};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::authorities::ClientAuthorities;
+
 /// The certificate that is shown now; one for all doors of a server.
 #[derive(Debug)]
 pub(crate) struct ShownCertificate {
@@ -23,6 +25,13 @@ struct Current {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot use the certificate: {0}")]
 pub struct BadCertificate(String);
+
+impl BadCertificate {
+    /// Of one that should be an authority's.
+    pub(crate) fn of_authority(why: &dyn std::fmt::Display) -> Self {
+        Self(format!("as an authority of clients: {why}"))
+    }
+}
 
 impl ShownCertificate {
     /// Shows this one.
@@ -48,20 +57,27 @@ impl ShownCertificate {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The configuration of TLS 1.3 for a door that speaks these protocols.
+    /// The configuration of TLS 1.3 for a door that speaks these protocols, and asks clients for certificates
+    /// where there are authorities that they can be of.
     ///
     /// Sessions are not resumed: a client that resumes one is not shown a certificate, and would not
     /// find out that it was replaced. A signature is all that saves.
     pub(crate) fn config(
         self: &Arc<Self>,
         protocols: &[&[u8]],
+        authorities: Option<&Arc<ClientAuthorities>>,
     ) -> Result<rustls::ServerConfig, BadCertificate> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let builder = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|why| BadCertificate(why.to_string()))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::<Self>::clone(self));
+            .map_err(|why| BadCertificate(why.to_string()))?;
+        let mut config = match authorities {
+            Some(authorities) => {
+                builder.with_client_cert_verifier(Arc::<ClientAuthorities>::clone(authorities))
+            }
+            None => builder.with_no_client_auth(),
+        }
+        .with_cert_resolver(Arc::<Self>::clone(self));
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -141,7 +157,7 @@ mod tests {
         // It would resume its session if it could.
         let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
         let shown = ShownCertificate::new(first).unwrap();
-        let server = Arc::new(shown.config(&[]).unwrap());
+        let server = Arc::new(shown.config(&[], None).unwrap());
         shake_hands(&server, &client).unwrap();
         shake_hands(&server, &client).unwrap();
         shown.replace(Certificate::temporary().unwrap()).unwrap();

@@ -8,9 +8,11 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 
 pub mod executor;
+mod issuer;
 #[cfg(feature = "server")]
 mod server;
 pub mod suites;
 
+pub use issuer::{Issuer, base64url};
 #[cfg(feature = "server")]
 pub use server::Server;

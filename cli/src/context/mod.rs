@@ -217,7 +217,7 @@ fn add(args: &AddArgs, given: &Given, output: &mut Output) -> Result<(), Failure
         ))
     })?;
     server_address(server)?;
-    refuse_relative_ca(server)?;
+    refuse_relative_files(server)?;
     let context = Context {
         server: server.to_owned(),
         namespace: given.namespace.as_ref().map(|namespace| namespace.as_str().to_owned()),
@@ -236,15 +236,17 @@ fn add(args: &AddArgs, given: &Given, output: &mut Output) -> Result<(), Failure
     ContextJson::of(name, contexts.find(name)?, current.as_deref()).print(output)
 }
 
-/// A context is used from any folder, so its file is named from the root.
-fn refuse_relative_ca(server: &str) -> Result<(), Failure> {
+/// A context is used from any folder, so its files are named from the root.
+fn refuse_relative_files(server: &str) -> Result<(), Failure> {
     let query = server.split_once('?').map_or("", |(_, query)| query);
-    match query.split('&').find_map(|pair| pair.strip_prefix("ca=")) {
-        Some(file) if !Path::new(file).is_absolute() => Err(Failure::usage(format!(
-            "ca={file} is seen from this folder, and a context is used from any: name the file from \
-             the root, as in ca=/etc/nexus/ca.pem"
+    let files = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut files = files.filter(|(name, _)| ["ca", "certificate", "key"].contains(name));
+    match files.find(|(_, file)| !Path::new(file).is_absolute()) {
+        Some((name, file)) => Err(Failure::usage(format!(
+            "{name}={file} is seen from this folder, and a context is used from any: name the file from \
+             the root, as in {name}=/etc/nexus/{name}.pem"
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

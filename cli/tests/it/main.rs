@@ -17,3 +17,4 @@ mod prometheus;
 mod round_trip;
 mod serve;
 mod telemetry;
+mod trust;

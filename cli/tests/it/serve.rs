@@ -17,7 +17,7 @@ use crate::nexus::{Folder, bare, finish, lines};
 
 /// A server that is killed with the test.
 pub(crate) struct Serving {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) ready: Value,
 }
 

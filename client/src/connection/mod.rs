@@ -151,7 +151,12 @@ impl Link {
         let began = began.await.unwrap_or_else(|why| Err(why.to_string()));
         let (endpoint, connecting) = began.map_err(failed)?;
         let connection = connecting.await.map_err(|why| not_connected(server, &why))?;
-        self.greet(&connection, server).await?;
+        // A server looks at a certificate once the client has done its part of the handshake.
+        let greeted = self.greet(&connection, server).await;
+        greeted.map_err(|error| {
+            let ended = connection.close_reason();
+            ended.as_ref().and_then(certificate_refused).unwrap_or(error)
+        })?;
         Ok(Live { connection, _endpoint: endpoint })
     }
 
@@ -276,8 +281,16 @@ fn not_connected(server: &str, error: &quinn::ConnectionError) -> ConnectError {
         {
             ConnectError::NotNexus { server, why: error.to_string() }
         }
-        error => ConnectError::NotReachable { server, why: error.to_string() },
+        error => certificate_refused(error)
+            .unwrap_or_else(|| ConnectError::NotReachable { server, why: error.to_string() }),
     }
+}
+
+/// What a connection ended with, where that is what the server says of the client's certificate.
+fn certificate_refused(ended: &quinn::ConnectionError) -> Option<ConnectError> {
+    let quinn::ConnectionError::ConnectionClosed(close) = ended else { return None };
+    let reason = crate::identity::why_refused(u64::from(close.error_code))?;
+    Some(ConnectError::Unauthenticated { reason: reason.to_owned() })
 }
 
 fn refused(failure: Failure, server: &str) -> ConnectError {

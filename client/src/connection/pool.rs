@@ -42,7 +42,7 @@ impl Pool {
         runtime: Handle,
     ) -> Result<Self, ConnectError> {
         let bad = |why: String| ConnectError::Address { given: shown.to_string(), why };
-        let tls = tls::config(&servers.trust, ALPN).map_err(bad)?;
+        let tls = tls::config(&servers.trust, &servers.identity, ALPN).map_err(bad)?;
         let crypto = QuicClientConfig::try_from(tls).map_err(|why| bad(why.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(super::transport()));

@@ -1,6 +1,6 @@
 //! Reading and writing the files of the configuration.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,18 @@ pub(crate) fn write_admin_token(dir: &Path, token: &str) -> Result<PathBuf, Conf
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let failed = |source| ConfigError::File { action: "read", path: path.to_owned(), source };
     std::fs::read(path).map_err(failed)
+}
+
+/// All bytes of a file that has at most so many.
+pub(super) fn read_at_most(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ConfigError> {
+    let failed = |source| ConfigError::File { action: "read", path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    match bytes.len() as u64 > bytes_max {
+        true => Err(ConfigError::TooLarge { path: path.to_owned(), bytes_max }),
+        false => Ok(bytes),
+    }
 }
 
 /// Whether a file is there. What cannot be looked at is an error, and not a file that is missing.

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 
-use figment::value::Value;
+use figment::value::{Dict, Value};
+
+use crate::principal::Role;
 
 /// A setting: `listen`, or `limits.connections_max` for a key of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,10 @@ pub enum Kind {
     Address,
     /// The path of a file; in a settings file it is seen from that file's folder.
     File,
+    /// A text that is held against another.
+    Text,
+    /// A table of names, each with a role. In a variable they stand between commas, as NAME=ROLE.
+    Roles,
     /// A list of origins of pages: `https://HOST`, with a port where it is another than usual. In a
     /// variable they stand between commas.
     Origins,
@@ -48,6 +54,12 @@ pub const KEYS: &[Key] = &[
     number("grace_s", 0, 3600, "seconds"),
     Key { path: "tls.certificate", kind: Kind::File },
     Key { path: "tls.key", kind: Kind::File },
+    Key { path: "tls.client_ca", kind: Kind::File },
+    Key { path: "auth.jwks", kind: Kind::File },
+    Key { path: "auth.issuer", kind: Kind::Text },
+    Key { path: "auth.audience", kind: Kind::Text },
+    Key { path: "auth.role_claim", kind: Kind::Text },
+    Key { path: "auth.certificates", kind: Kind::Roles },
     number("limits.connections_max", 1, 1_000_000, "connections"),
     number("limits.appends_in_flight_max", 1, 65_536, "appends"),
     // The most is what the server can count, in KiB.
@@ -108,6 +120,12 @@ impl Kind {
                 "ADDRESS:PORT of this machine, as in \"127.0.0.1:7420\" or \"[::]:7420\"".to_owned()
             }
             Self::File => "the path of a file".to_owned(),
+            Self::Text => "a text that is not empty".to_owned(),
+            Self::Roles => {
+                "a table of names and roles, as in \"ci.example\" = \"writer\"; a role is admin, operator, \
+                 writer, reader, or monitor"
+                    .to_owned()
+            }
             Self::Origins => {
                 "a list of origins, as in [\"https://console.example.org\"], without a path"
                     .to_owned()
@@ -124,7 +142,12 @@ impl Kind {
                 number.is_some_and(|number| (least.into()..=most.into()).contains(&number))
             }
             Self::Address => value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok()),
-            Self::File => value.as_str().is_some_and(|text| !text.is_empty()),
+            Self::File | Self::Text => value.as_str().is_some_and(|text| !text.is_empty()),
+            Self::Roles => value.as_dict().is_some_and(|all| {
+                let is_role =
+                    |role: &Value| role.as_str().is_some_and(|it| it.parse::<Role>().is_ok());
+                all.iter().all(|(name, role)| !name.is_empty() && is_role(role))
+            }),
             Self::Origins => value
                 .as_array()
                 .is_some_and(|all| all.iter().all(|origin| origin.as_str().is_some_and(is_origin))),
@@ -138,11 +161,19 @@ impl Kind {
         match self {
             Self::Switch => text.parse::<bool>().ok().map(Value::from),
             Self::Number { .. } => text.parse::<u64>().ok().map(Value::from),
+            Self::Roles => {
+                let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+                let pairs = pairs.map(|pair| pair.rsplit_once('=').unwrap_or((pair, "")));
+                let roles: Dict = pairs
+                    .map(|(name, role)| (name.trim().to_owned(), Value::from(role.trim())))
+                    .collect();
+                Some(roles.into())
+            }
             Self::Origins => {
                 let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
                 Some(origins.map(Value::from).collect::<Vec<_>>().into())
             }
-            Self::Address | Self::File => None,
+            Self::Address | Self::File | Self::Text => None,
         }
         .unwrap_or_else(|| Value::from(text))
     }

@@ -11,15 +11,19 @@ mod keys;
 mod layer;
 mod settings;
 mod sources;
+mod trust;
 
 use std::path::PathBuf;
+
+use crate::jwt::BadJwks;
 
 pub use certificate::{Certificate, CertificateFiles, Fingerprint, TLS_DIR};
 pub use files::ADMIN_TOKEN_FILE;
 pub(crate) use files::write_admin_token;
 pub use keys::{KEYS, Key, Kind};
-pub use settings::{Http, Limits, Metrics, Settings, Tls};
+pub use settings::{Auth, Http, Limits, Metrics, Settings, Tls};
 pub use sources::{Loaded, Problem, SETTINGS_FILE, Setting, SettingsError, Source, Sources};
+pub use trust::Authorities;
 
 /// Why a file of the configuration cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,22 @@ pub enum ConfigError {
         wanted: &'static str,
         /// What is wrong.
         why: String,
+    },
+    /// A file has more bytes than are read.
+    #[error("{} has more than {bytes_max} bytes, the most", path.display())]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// The most.
+        bytes_max: u64,
+    },
+    /// A file of public keys cannot be used.
+    #[error("{} {why}", path.display())]
+    Jwks {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: BadJwks,
     },
     /// Of a certificate and its key one is there, and is not this node's to replace.
     #[error(

@@ -17,6 +17,7 @@ use super::ConfigError;
 use super::keys::{KEYS, Key, variable_of};
 use super::layer::{Layer, dict_of, source_of};
 use super::settings::Settings;
+use crate::jwt::Jwks;
 
 /// File of a data directory with the settings of its server, where no other is named.
 pub const SETTINGS_FILE: &str = "nexus.toml";
@@ -178,11 +179,14 @@ impl Sources {
     /// source may yet resolve: a variable that sets the missing one of two, say.
     ///
     /// # Errors
-    /// When the file cannot be read, or something that is set can never be.
+    /// When the file cannot be read, something that is set can never be, or a file that says whom to trust
+    /// is not what it must be.
     pub fn check(self) -> Result<Vec<Problem>, SettingsError> {
-        match self.look_at()? {
-            (_, problems, contradictions) if problems.is_empty() => Ok(contradictions),
-            (_, mut problems, contradictions) => {
+        let (loaded, mut problems, contradictions) = self.look_at()?;
+        problems.extend(loaded.wrong_files());
+        match problems.is_empty() {
+            true => Ok(contradictions),
+            false => {
                 problems.extend(contradictions);
                 Err(SettingsError::Wrong(problems))
             }
@@ -241,7 +245,7 @@ impl Loaded {
             let (key, source) = (key.to_owned(), self.source(key));
             problems.push(Problem { key, source, wrong, right: right.to_owned() });
         };
-        let Settings { listen, dev, tls, .. } = &self.settings;
+        let Settings { listen, dev, tls, auth, .. } = &self.settings;
         if *dev && !listen.ip().is_loopback() && are_right(["dev", "listen"]) {
             let source = self.source("listen");
             let wrong = format!(
@@ -259,7 +263,50 @@ impl Loaded {
             }
             _ => {}
         }
+        // Without it whoever has a token of the same issuer, for whatever service, would be let in.
+        if auth.jwks.is_some()
+            && auth.audience.is_none()
+            && are_right(["auth.jwks", "auth.audience"])
+        {
+            add("auth.jwks", "has no audience".to_owned(), "set `auth.audience` too");
+        }
+        for (key, value) in [("auth.issuer", &auth.issuer), ("auth.audience", &auth.audience)] {
+            if value.is_some() && auth.jwks.is_none() && are_right([key, "auth.jwks"]) {
+                add(key, "has no keys".to_owned(), "set `auth.jwks` too");
+            }
+        }
+        if !auth.certificates.is_empty()
+            && tls.client_ca.is_none()
+            && are_right(["auth.certificates", "tls.client_ca"])
+        {
+            add("auth.certificates", "has no authority".to_owned(), "set `tls.client_ca` too");
+        }
         problems
+    }
+
+    /// Files that say whom to trust, and are not what they must be.
+    fn wrong_files(&self) -> Vec<Problem> {
+        let jwks = self.settings.auth.jwks.as_ref().and_then(|path| Jwks::load(path).err());
+        let authorities = self.settings.tls.client_authorities().err();
+        let wrong = [
+            ("tls.client_ca", authorities, "name a PEM file with the certificates of authorities"),
+            ("auth.jwks", jwks, "name a JWKS of public keys, as the issuer publishes it"),
+        ]
+        .into_iter();
+        wrong
+            .filter_map(|(key, error, right)| {
+                let (key, source) = (key.to_owned(), self.source(key));
+                Some(Problem { key, source, wrong: described(&error?), right: right.to_owned() })
+            })
+            .collect()
+    }
+}
+
+/// An error with what the system said.
+fn described(error: &ConfigError) -> String {
+    match error {
+        ConfigError::File { source, .. } => format!("{error}: {source}"),
+        error => error.to_string(),
     }
 }
 

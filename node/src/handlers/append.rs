@@ -35,7 +35,7 @@ impl Access {
         let span = scope.telemetry.span(Operation::Append, &scope.namespace, telling.origin.trace);
         relaxed::add(&scope.telemetry.metrics().appends_in_flight, 1);
         let principal = self.scope.principal.keys();
-        let inner = span.in_scope(|| namespace.append_on_behalf_of(principal, append));
+        let inner = span.in_scope(|| namespace.append_on_behalf_of(&principal, append));
         Ok(PendingAppend { inner, under_way: UnderWay { scope, started, telling, span } })
     }
 

@@ -14,6 +14,7 @@ mod streams;
 mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_engine::Namespace;
 use nexus_protocol::TraceContext;
@@ -21,11 +22,11 @@ use nexus_protocol::TraceContext;
 pub use append::PendingAppend;
 pub use read::{Events, EventsIter, Subscription};
 pub use store::{Reads, Watch};
-pub use tokens::FirstTokenError;
+pub use tokens::{FirstTokenError, NotIdentified};
 
 use crate::guard::{Action, Decision, Refusal};
 use crate::node::Node;
-use crate::principal::Principal;
+use crate::principal::{Principal, PrincipalKind};
 use crate::telemetry::Origin;
 use observe::Scope;
 
@@ -75,6 +76,11 @@ impl Access {
         anew.map(|anew| Self { origin: self.origin, ..anew })
     }
 
+    /// How long what its principal came with still holds; `None`: it does not end by itself.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.scope.principal.time_left()
+    }
+
     /// Who uses it.
     pub fn principal(&self) -> &Principal {
         &self.scope.principal
@@ -84,10 +90,12 @@ impl Access {
 impl Node {
     /// Asks whether a principal may do something in a namespace.
     fn guard(&self, principal: &Principal, action: Action, name: &str) -> Result<(), Refusal> {
-        if let Some(token) = &principal.token
-            && !self.tokens().holds(token)
-        {
-            return Err(Refusal::TokenEnded);
+        let revoked = principal.token.as_ref().is_some_and(|token| !self.tokens().holds(token));
+        if revoked || principal.is_over() {
+            return Err(match principal.kind {
+                PrincipalKind::Certificate => Refusal::CertificateEnded,
+                _ => Refusal::TokenEnded,
+            });
         }
         match self.judge().decide(principal, action, name) {
             Decision::Allow => Ok(()),

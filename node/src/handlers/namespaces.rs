@@ -149,8 +149,7 @@ mod tests {
     use crate::principal::{PrincipalKind, Role};
 
     fn principal(role: Role) -> Principal {
-        let (id, kind) = ("p".to_owned(), PrincipalKind::Token);
-        Principal { id, kind, roles: vec![role], token: None, door: None }
+        Principal::new("p", PrincipalKind::Token, vec![role])
     }
 
     #[test]

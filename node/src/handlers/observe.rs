@@ -78,9 +78,9 @@ impl Access {
         if principal.kind == PrincipalKind::Local {
             return Ok(());
         }
-        let who = principal.token.as_deref().unwrap_or(&principal.id);
         let quotas = self.node.quotas();
-        let admitted = quotas.admit(who, &self.scope.namespace, asked, Instant::now());
+        let admitted =
+            quotas.admit(&principal.account(), &self.scope.namespace, asked, Instant::now());
         admitted.map_err(|retry_after| Refusal::RateLimited { retry_after })
     }
 

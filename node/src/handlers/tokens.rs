@@ -8,10 +8,11 @@ use nexus_protocol::{AppendError, ReadError};
 use crate::audit::Audited;
 use crate::config::{self, ConfigError};
 use crate::guard::Action;
+use crate::jwt::Jwks;
 use crate::node::Node;
 use crate::principal::{Principal, Role};
 use crate::telemetry::{Context, Operation};
-use crate::tokens::{Asked, NewToken, TokenInfo};
+use crate::tokens::{self, Asked, NewToken, TokenInfo};
 
 impl Node {
     /// Makes a token. It is shown once; what is kept cannot be turned back into it. Blocks until that is
@@ -111,11 +112,55 @@ impl Node {
         self.tokens().is_empty()
     }
 
-    /// Who has this token; `None`: it is not one, or no longer.
-    pub fn identify(&self, token: &str) -> Option<Principal> {
-        self.tokens().identify(token)
+    /// Who has this token: one of this node's own, or, where the node [takes](Node::jwts) them, a JWT.
+    ///
+    /// # Errors
+    /// When it lets nobody in.
+    pub fn identify(&self, token: &str) -> Result<Principal, NotIdentified> {
+        match self.trusted_jwts() {
+            Some(jwts) if !token.starts_with(tokens::PREFIX) => jwts
+                .identify(token)
+                .map_err(|why| NotIdentified(format!("a JWT is refused: {why}"))),
+            _ => self.tokens().identify(token).ok_or_else(|| {
+                NotIdentified("the token is not known, is revoked, or has ended".to_owned())
+            }),
+        }
+    }
+
+    /// Who has this certificate, in DER: a door has verified that a trusted authority signed it, and that
+    /// whoever shows it holds its key.
+    ///
+    /// # Errors
+    /// When it lets nobody in: it has no name, or [its name](Node::certificates) no role.
+    pub fn identify_certificate(&self, der: &[u8]) -> Result<Principal, NotIdentified> {
+        self.known_certificates().identify(der).map_err(|why| NotIdentified(why.to_string()))
+    }
+
+    /// Puts on record that a door believes other authorities of client certificates from now on, so many.
+    /// Blocks until that is durable.
+    pub fn authorities_were_reloaded(&self, principal: &Principal, count: usize) {
+        let audited = Audited::new(Operation::ReloadTrust, principal).about("client_ca");
+        let audited = audited.with(serde_json::json!({ "authorities": count }));
+        self.put_on_record(principal, audited, None);
+    }
+
+    /// Takes JWTs that these keys verify from now on, and puts that on record. Blocks until that is durable.
+    /// Whoever is let in already stays so until the token ends. Without [`Node::jwts`] nothing changes.
+    pub fn replace_jwks(&self, principal: &Principal, keys: Jwks) {
+        let Some(jwts) = self.trusted_jwts() else { return };
+        let names: Vec<String> = keys.names().collect();
+        jwts.replace(keys);
+        let audited = Audited::new(Operation::ReloadTrust, principal).about("jwks");
+        let audited = audited.with(serde_json::json!({ "keys": names }));
+        self.put_on_record(principal, audited, None);
     }
 }
+
+/// Why a token or a certificate lets nobody in: for the log, and never with the token. Whoever sent it is
+/// told no more than that it does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotIdentified(String);
 
 /// Why there is no first token.
 #[derive(Debug, thiserror::Error)]

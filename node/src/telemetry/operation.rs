@@ -75,6 +75,8 @@ words! {
         Audit = "audit",
         /// To show another certificate.
         ReloadCertificate = "reload_certificate",
+        /// To trust other keys of tokens, or other authorities of certificates.
+        ReloadTrust = "reload_trust",
     }
 }
 
@@ -94,7 +96,12 @@ impl Operation {
     pub(super) fn is_timed(self) -> bool {
         !matches!(
             self,
-            Self::Connect | Self::Access | Self::Append | Self::Subscribe | Self::ReloadCertificate
+            Self::Connect
+                | Self::Access
+                | Self::Append
+                | Self::Subscribe
+                | Self::ReloadCertificate
+                | Self::ReloadTrust
         )
     }
 }
@@ -117,6 +124,6 @@ mod tests {
             Operation::ALL.iter().map(|operation| operation.as_str()).collect();
         assert_eq!(names.len(), Operation::ALL.len());
         assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
-        assert_eq!(Operation::ALL.iter().filter(|it| !it.is_timed()).count(), 5);
+        assert_eq!(Operation::ALL.iter().filter(|it| !it.is_timed()).count(), 6);
     }
 }

@@ -8,14 +8,8 @@ use nexus_protocol::{
 use serde_json::json;
 
 fn principal(role: Role) -> Principal {
-    Principal {
-        id: role.to_string(),
-        kind: PrincipalKind::Token,
-        roles: vec![role],
-        token: Some("0123".to_owned()),
-        door: None,
-    }
-    .by_door(Door::Quic)
+    let principal = Principal::new(role.as_str(), PrincipalKind::Token, vec![role]);
+    Principal { token: Some("0123".to_owned()), ..principal }.by_door(Door::Quic)
 }
 
 /// Whose token is not asked for.

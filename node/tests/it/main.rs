@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod audit;
+mod jwt;
 mod logs;
 mod metrics;
 mod tracing;

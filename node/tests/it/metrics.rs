@@ -164,13 +164,7 @@ fn what_a_door_counts_is_given_back_when_it_is_dropped() {
 #[test]
 fn only_who_may_monitor_sees_metrics_and_a_refusal_counts() {
     let node = node();
-    let nobody = Principal {
-        id: "nobody".to_owned(),
-        kind: PrincipalKind::Token,
-        roles: Vec::new(),
-        token: None,
-        door: None,
-    };
+    let nobody = Principal::new("nobody", PrincipalKind::Token, Vec::new());
     assert!(matches!(node.metrics_text(&nobody), Err(ReadError::Denied { .. })));
     assert!(matches!(node.metrics(&nobody), Err(ReadError::Denied { .. })));
     let access = node.access(nobody.clone(), "default").unwrap();

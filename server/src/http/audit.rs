@@ -33,8 +33,13 @@ pub(crate) struct AuditEntryJson {
     recorded_at: Timestamp,
     /// What was asked for, such as `create_token`.
     operation: String,
-    /// Who asked: the name of a token, `anonymous` in dev mode, or `local`, the server itself.
+    /// Who asked: the name of a token or of a certificate, the subject of a JWT, `anonymous` in dev mode, or
+    /// `local`, the server itself.
     by: String,
+    /// How that was known: `token`, `jwt`, `certificate`, `anonymous`, or `local`.
+    kind: Option<String>,
+    /// The issuer of the JWT that they came with.
+    issuer: Option<String>,
     /// The id of the token that they came with.
     token: Option<String>,
     /// The door that they came by: `quic` or `http`.
@@ -57,6 +62,8 @@ impl From<AuditEntry> for AuditEntryJson {
             recorded_at,
             operation: audited.operation,
             by: audited.by,
+            kind: audited.kind,
+            issuer: audited.issuer,
             token: audited.token,
             door: audited.door,
             namespace: audited.namespace,

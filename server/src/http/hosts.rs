@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
-use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use nexus_node::telemetry::{Context, Operation, Telemetry};
@@ -51,6 +51,20 @@ pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, StartError> 
             .allow_methods(methods)
             .expose_headers([header::ETAG, header::RETRY_AFTER])
     }))
+}
+
+/// Whether a page asks that is neither the server's own nor of one of these origins. What is no page of a
+/// browser says no origin; a page's request says one wherever it could change something.
+pub(crate) fn is_of_other_page(uri: &Uri, headers: &HeaderMap, origins: &[String]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let Ok(origin) = origin.to_str() else { return true };
+    // HTTP/2 has the host in the address.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(Authority::as_str).or(host);
+    let is_own = host.is_some_and(|host| {
+        origin.strip_prefix("https://").is_some_and(|own| own.eq_ignore_ascii_case(host))
+    });
+    !is_own && !origins.iter().any(|it| it == origin)
 }
 
 /// Who may ask a server in dev mode besides this machine.

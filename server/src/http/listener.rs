@@ -11,11 +11,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use nexus_node::telemetry;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
+use crate::authorities::ClientAuthorities;
 use crate::door::Door;
 use crate::options::HttpOptions;
 use crate::server::StartError;
@@ -39,6 +41,10 @@ pub(crate) struct Place(
     #[expect(dead_code, reason = "it is held for what its end does")]
     Arc<(OwnedSemaphorePermit, telemetry::OpenConnection)>,
 );
+
+/// The certificate that the client of a connection showed, which is verified.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientCertificate(pub(crate) Option<Arc<CertificateDer<'static>>>);
 
 /// Where HTTP is spoken: bound, and not served yet.
 pub(crate) struct Bound {
@@ -64,13 +70,14 @@ impl From<&HttpOptions> for Limits {
 pub(crate) fn bind(
     address: SocketAddr,
     certificate: Option<&Arc<ShownCertificate>>,
+    authorities: Option<&Arc<ClientAuthorities>>,
     options: &HttpOptions,
 ) -> Result<Bound, StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = StdListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let listener = TcpListener::from_std(listener).map_err(failed)?;
-    let config = certificate.map(|it| it.config(&[b"h2", b"http/1.1"])).transpose()?;
+    let config = certificate.map(|it| it.config(&[b"h2", b"http/1.1"], authorities)).transpose()?;
     let tls = config.map(|config| TlsAcceptor::from(Arc::new(config)));
     Ok(Bound { listener, tls, limits: options.into() })
 }
@@ -142,9 +149,17 @@ async fn serve(
 ) {
     let head_time = limits.head_time;
     match tls {
-        None => requests(stream, head_time, builder, served, door).await,
+        None => {
+            let nobody = ClientCertificate(None);
+            requests(stream, head_time, builder, (served.0, served.1, nobody), door).await;
+        }
         Some(tls) => match tokio::time::timeout(limits.handshake_time, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, head_time, builder, served, door).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let shown = shown.map(|first| Arc::new(first.clone().into_owned()));
+                let served = (served.0, served.1, ClientCertificate(shown));
+                requests(stream, head_time, builder, served, door).await;
+            }
             Ok(Err(why)) => tracing::debug!(%why, "a connection did not agree on TLS"),
             Err(_) => tracing::debug!("a connection took too long to agree on TLS"),
         },
@@ -156,7 +171,7 @@ async fn requests<S>(
     stream: S,
     head_time: Duration,
     builder: &Builder<TokioExecutor>,
-    (router, place): (Router, Place),
+    (router, place, certificate): (Router, Place, ClientCertificate),
     door: &Door,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -166,6 +181,7 @@ async fn requests<S>(
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(certificate.clone());
         service.call(request)
     });
     let served = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

@@ -32,7 +32,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, on};
 use nexus_node::telemetry::{Context, Operation};
@@ -42,7 +42,7 @@ use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 
-use crate::door::{Door, MEMORY_WAIT_MAX};
+use crate::door::{Door, MEMORY_WAIT_MAX, Unidentified};
 use crate::options::HttpOptions;
 use crate::server::StartError;
 use call::Call;
@@ -122,7 +122,7 @@ async fn serve(
         false if route.path == routes::METRICS && http.door.metrics_open => {
             Principal::anonymous_monitor()
         }
-        false => principal(&http.door, request.headers())?,
+        false => principal(&http, request.uri(), request.headers(), request.extensions())?,
     };
     let principal = principal.by_door(telemetry::Door::Http);
     let requests = Arc::clone(&http.door.requests);
@@ -183,20 +183,39 @@ async fn within(
     }
 }
 
-/// Who asks: by a token, which stands in a header and never in an address.
-fn principal(door: &Door, headers: &HeaderMap) -> Result<Principal, Problem> {
-    let unauthenticated = |reason: String| Problem::new(ErrorCode::UNAUTHENTICATED, reason);
-    let token = match headers.get(header::AUTHORIZATION) {
-        None => None,
+/// Who asks: by a token, which stands in a header and never in an address, or else by the certificate of the
+/// connection. That one a browser shows whichever page asks: of another's page it is nobody's word.
+fn principal(
+    http: &Http,
+    uri: &Uri,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Principal, Problem> {
+    let door = &http.door;
+    let identified = match headers.get(header::AUTHORIZATION) {
+        None => {
+            let shown = extensions.get::<listener::ClientCertificate>();
+            let shown = shown.and_then(|shown| shown.0.as_deref());
+            match shown.is_some()
+                && hosts::is_of_other_page(uri, headers, &http.limits.cors_origins)
+            {
+                true => Err(Unidentified::of(
+                    "a page of another origin is not let in by the certificate of its reader's browser: \
+                     name its origin in the setting `http.cors_origins`, or send a token",
+                )),
+                false => door.identify(None, shown),
+            }
+        }
         Some(value) => {
             let (scheme, token) =
                 value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
-            if !scheme.eq_ignore_ascii_case("bearer") {
-                let reason = "header `Authorization` is not `Bearer TOKEN`";
-                return Err(unauthenticated(reason.to_owned()));
+            match scheme.eq_ignore_ascii_case("bearer") {
+                true => door.identify(Some(token.trim()), None),
+                false => Err(Unidentified::of("header `Authorization` is not `Bearer TOKEN`")),
             }
-            Some(token.trim())
         }
     };
-    door.identify(token).map_err(unauthenticated)
+    identified.map_err(|Unidentified { answer, why }| {
+        Problem::new(ErrorCode::UNAUTHENTICATED, answer).logged_as(why)
+    })
 }

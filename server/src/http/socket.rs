@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::header;
+use axum::http::request::Parts;
 use axum::response::Response;
 use nexus_node::telemetry::{Context, Operation};
 use nexus_node::{Access, Principal};
@@ -140,10 +141,13 @@ impl Channel {
 
 /// `GET /v1/ws`
 pub(crate) async fn upgrade(mut call: Call) -> Result<Response, Problem> {
-    let is_known = call.http.door.dev || call.parts.headers.contains_key(header::AUTHORIZATION);
-    let principal = match is_known {
-        true => Some(Arc::new(principal(&call.http.door, &call.parts.headers)?)),
-        false => None,
+    let says_who = call.parts.headers.contains_key(header::AUTHORIZATION);
+    let Parts { uri, headers, extensions, .. } = &call.parts;
+    let principal = match principal(&call.http, uri, headers, extensions) {
+        Ok(principal) => Some(Arc::new(principal)),
+        Err(problem) if says_who => return Err(problem),
+        // The first frame says it.
+        Err(_) => None,
     };
     let namespace = call.namespace().to_owned();
     NamespaceName::new(&namespace)?;
@@ -366,10 +370,11 @@ async fn auth(socket: &mut WebSocket, http: &Http) -> Result<Principal, String> 
             Some(Ok(Message::Text(text))) => {
                 return match serde_json::from_str(&text) {
                     Ok(Said::Auth { token }) => {
-                        http.door.identify(Some(&token)).inspect_err(|why| {
-                            let error = ReadError::Unauthenticated { reason: why.clone() };
+                        http.door.identify(Some(&token), None).map_err(|refused| {
+                            let error = ReadError::Unauthenticated { reason: refused.why };
                             let context = Context::new(Operation::Connect, "", "");
                             http.door.node.telemetry().log_error(&context, &error);
+                            refused.answer.to_owned()
                         })
                     }
                     _ => Err(not_auth()),

@@ -14,6 +14,7 @@ use quinn::{
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::session;
+use crate::authorities::ClientAuthorities;
 use crate::door::Door;
 use crate::server::StartError;
 use crate::tls::ShownCertificate;
@@ -78,10 +79,11 @@ impl ConnectionIdGenerator for RandomIds {
 pub(crate) fn bind(
     address: SocketAddr,
     certificate: &Arc<ShownCertificate>,
+    authorities: Option<&Arc<ClientAuthorities>>,
     reset: ring::hmac::Key,
     protocol: &[u8],
 ) -> Result<Endpoint, StartError> {
-    let tls = certificate.config(&[protocol])?;
+    let tls = certificate.config(&[protocol], authorities)?;
     let crypto =
         QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));

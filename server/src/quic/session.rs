@@ -12,6 +12,7 @@ use nexus_protocol::wire::{
 };
 use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
 
 use super::packets::{Broken, PacketReader, Received};
 use super::{answers, appends, listener, reads, subscriptions};
@@ -154,12 +155,14 @@ async fn greet(
         refuse(&mut send, failure).await;
         return Err(why.into());
     };
-    let principal = match door.identify(hello.token.as_deref()) {
+    let principal = match door.identify(hello.token.as_deref(), certificate_of(connection).as_ref())
+    {
         Ok(principal) => principal.by_door(telemetry::Door::Quic),
-        Err(reason) => {
-            let error = ReadError::Unauthenticated { reason };
+        Err(refused) => {
+            let error = ReadError::Unauthenticated { reason: refused.why };
             let context = Context::new(telemetry::Operation::Connect, "", "");
             door.node.telemetry().log_error(&context, &error);
+            let error = ReadError::Unauthenticated { reason: refused.answer.to_owned() };
             refuse(&mut send, Failure::Read((&error).into())).await;
             return Err(NotTaken::Logged);
         }
@@ -170,6 +173,12 @@ async fn greet(
     send.write_chunk(packet).await.map_err(|why| why.to_string())?;
     let _ = send.finish();
     Ok(Session { door: Arc::clone(door), principal: Arc::new(principal) })
+}
+
+/// The certificate that the client showed, which is verified.
+fn certificate_of(connection: &Connection) -> Option<CertificateDer<'static>> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    chain.into_iter().next()
 }
 
 /// Serves one stream.

@@ -159,6 +159,25 @@ fn what_cannot_be_done_is_said_and_the_socket_goes_on() {
 }
 
 #[test]
+fn a_channel_ends_when_the_jwt_does_that_opened_it() {
+    let (issuer, running) = crate::jwt::running();
+    running.runtime.block_on(async {
+        let token = crate::jwt::token(&issuer, "reader", -52);
+        let mut socket = Socket::open(&running).await;
+        socket.say(json!({"op": "auth", "token": token})).await;
+        let all = json!({"kind": "filter"});
+        socket.say(json!({"op": "open", "id": 1, "channel": all})).await;
+        socket.hear_of("caught_up").await;
+        let last = socket.hear().await.unwrap();
+        assert_eq!((&last["frame"], &last["id"]), (&json!("revoked"), &json!(1)));
+        assert_eq!(last["problem"]["name"], "unauthenticated");
+        socket.say(json!({"op": "open", "id": 2, "channel": all})).await;
+        let refused = socket.hear().await.unwrap();
+        assert_eq!(refused["problem"]["name"], "unauthenticated");
+    });
+}
+
+#[test]
 fn who_asks_is_known_by_the_first_frame_and_until_the_token_ends() {
     let running = Running::guarded(Engine::in_memory());
     let local = nexus_node::Principal::local;

@@ -41,7 +41,15 @@ impl Running {
     pub(crate) fn with_quota(engine: Engine, quota: Quota) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
-        Self::show(engine, &certificates, certificate, quota, |options| options.dev(true))
+        let node = Node::over(engine).unwrap().quota(quota);
+        Self::show(node, &certificates, certificate, |options| options.dev(true))
+    }
+
+    /// Of this node, and nobody without a token is let in.
+    pub(crate) fn of_node(node: Node, change: impl FnOnce(Options) -> Options) -> Self {
+        let certificates = Arc::new(tempfile::tempdir().unwrap());
+        let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
+        Self::show(node, &certificates, certificate, change)
     }
 
     fn listen(
@@ -50,28 +58,27 @@ impl Running {
         change: impl FnOnce(Options) -> Options,
     ) -> Self {
         let certificate = Certificate::of_data_dir(certificates.path()).unwrap();
-        Self::show(engine, certificates, certificate, Quota::default(), change)
+        Self::show(Node::over(engine).unwrap(), certificates, certificate, change)
     }
 
     /// Over memory, showing this certificate.
     pub(crate) fn showing(certificate: Certificate) -> Self {
         let certificates = Arc::new(tempfile::tempdir().unwrap());
         let dev = |options: Options| options.dev(true);
-        Self::show(Engine::in_memory(), &certificates, certificate, Quota::default(), dev)
+        let node = Node::over(Engine::in_memory()).unwrap();
+        Self::show(node, &certificates, certificate, dev)
     }
 
     fn show(
-        engine: Engine,
+        node: Node,
         certificates: &Arc<TempDir>,
         certificate: Certificate,
-        quota: Quota,
         change: impl FnOnce(Options) -> Options,
     ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         let options = change(Options::new(certificate));
         let dev = options.dev;
-        let node = Node::over(engine).unwrap().quota(quota);
         let server = {
             let _entered = runtime.enter();
             Server::start(node.clone(), options).unwrap()

@@ -85,7 +85,10 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
         ("grace_s = -1", &["`grace_s`", "is -1", "seconds from 0 to 3600"]),
         ("grace_s = 1.5", &["`grace_s`", "is 1.5", "a whole number"]),
         ("grace_s = 1979-05-27", &["`grace_s`", "a whole number"]),
-        ("lisen = 'x'", &["`lisen`", "there are listen, dev, grace_s, tls, limits, quota, http, metrics"]),
+        (
+            "lisen = 'x'",
+            &["`lisen`", "there are listen, dev, grace_s, tls, auth, limits, quota, http, metrics"],
+        ),
         ("'limits.connections_max' = 5", &["`limits.connections_max`", "is not a setting"]),
         ("limits = 5", &["`limits`", "is 5", "write [limits]", "connections_max"]),
         ("[limits]\nconnections = 5", &["`limits.connections`", "there are connections_max"]),
@@ -179,6 +182,24 @@ fn a_list_of_origins_stands_in_a_file_and_in_a_variable() {
 }
 
 #[test]
+fn names_with_roles_stand_in_a_table_and_in_a_variable() {
+    let text = "[tls]\nclient_ca = 'ca.pem'\n[auth.certificates]\n'a.example' = 'reader'\n\
+                'spiffe://b/c=d' = 'admin'";
+    let (_dir, sources) = in_file(text);
+    let set = variables(&[("NEXUS_AUTH_CERTIFICATES", "a.example=writer, spiffe://x=y/z=monitor")]);
+    let roles = sources.environment(set).read().unwrap().settings.auth.certificate_roles();
+    let roles: Vec<_> = roles.iter().map(|(name, role)| format!("{name} {role}")).collect();
+    assert_eq!(roles, ["a.example writer", "spiffe://b/c=d admin", "spiffe://x=y/z monitor"]);
+    for wrong in ["a.example", "a.example=king", "=reader"] {
+        let set = variables(&[("NEXUS_AUTH_CERTIFICATES", wrong)]);
+        let error = refusal(Sources::new().environment(set));
+        assert!(error.contains("variable NEXUS_AUTH_CERTIFICATES"), "{wrong}: {error}");
+    }
+    let (_dir, sources) = in_file("[auth.certificates]\na = 'reader'");
+    assert!(refusal(sources).contains("has no authority: set `tls.client_ca` too"));
+}
+
+#[test]
 fn flags_are_checked_like_the_rest() {
     let flags = Flags { listen: None, grace_s: Some(9999) };
     let error = refusal(Sources::new().flags(&flags));
@@ -219,7 +240,8 @@ fn variables_that_look_like_settings_are_named() {
 fn fields(value: &serde_json::Value, table: &str, found: &mut Vec<String>) {
     for (name, value) in value.as_object().unwrap() {
         let path = if table.is_empty() { name.clone() } else { format!("{table}.{name}") };
-        if value.is_object() { fields(value, &path, found) } else { found.push(path) }
+        let is_key = KEYS.iter().any(|key| key.path == path);
+        if value.is_object() && !is_key { fields(value, &path, found) } else { found.push(path) }
     }
 }
 

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -93,15 +93,36 @@ impl Http {
     }
 
     /// Over TLS, trusting this certificate alone, in the version that was said before.
-    pub(crate) fn tls(mut self, certificate: CertificateDer<'static>) -> Self {
+    pub(crate) fn tls(self, certificate: CertificateDer<'static>) -> Self {
+        self.over_tls(certificate, None)
+    }
+
+    /// The same, showing a certificate of one's own.
+    pub(crate) fn tls_showing(
+        self,
+        certificate: CertificateDer<'static>,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        self.over_tls(certificate, Some((chain, key)))
+    }
+
+    fn over_tls(
+        mut self,
+        certificate: CertificateDer<'static>,
+        shown: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificate).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match shown {
+            Some((chain, key)) => config.with_client_auth_cert(chain, key).unwrap(),
+            None => config.with_no_client_auth(),
+        };
         let protocol: &[u8] = if self.http2 { b"h2" } else { b"http/1.1" };
         config.alpn_protocols = vec![protocol.to_vec()];
         self.tls = Some(TlsConnector::from(Arc::new(config)));

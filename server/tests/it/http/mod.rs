@@ -2,7 +2,7 @@
 
 mod appends;
 mod bulk;
-mod client;
+pub(crate) mod client;
 mod document;
 mod enemies;
 mod follow;
