@@ -65,7 +65,8 @@ fn contents() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
         let mut position = 100;
         let content = steps.into_iter().map(|(step, length, byte, noise)| {
             position += step;
-            let noisy = |n: usize| byte.wrapping_mul(n as u8).wrapping_add((n / 3) as u8);
+            let low = |n: usize| n.to_le_bytes()[0];
+            let noisy = |n| byte.wrapping_mul(low(n)).wrapping_add(low(n / 3));
             let byte_at = |n| if noise { noisy(n) } else { byte };
             (position, (0..length).map(byte_at).collect())
         });
@@ -168,7 +169,8 @@ fn lengths_are_bounded_before_memory_is_taken() {
         let stored = Stored { raw_length, stored_length, crc: 0, plain: false };
         stored.can_hold(count)
     };
-    let (largest, block) = ((RECORD_BYTES_MAX + OFFSET_BYTES) as u32, BLOCK_BYTES_MAX as u32);
+    let most = |bytes: usize| u32::try_from(bytes).unwrap();
+    let (largest, block) = (most(RECORD_BYTES_MAX + OFFSET_BYTES), most(BLOCK_BYTES_MAX));
     assert!(possible(largest, 100, 1) && possible(block, 100, 2));
     assert!(!possible(largest + 1, 100, 1) && !possible(block + 1, 100, 2));
     assert!(!possible(largest, 100, 0) && !possible(200, 100, 3) && !possible(200, 200, 1));

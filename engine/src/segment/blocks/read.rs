@@ -374,11 +374,11 @@ mod tests {
         let raw = [7_u32.to_le_bytes(), u32::MAX.to_le_bytes()].concat();
         let stored = Stored { raw_length: 8, stored_length: 8, crc: 0, plain: true };
         let block = Block { offset_bytes: 0, first: 5, last: 6, count: 2, stored };
-        for base in [0, 1, 4_000] {
-            let bytes = [vec![0; base], raw.clone()].concat();
+        for base in [0_u16, 1, 4_000] {
+            let bytes = [vec![0; base.into()], raw.clone()].concat();
             let offsets: Vec<u32> =
-                records_of(&block, &bytes, base).map(|(_, offset)| offset).collect();
-            assert_eq!(offsets, [7 + base as u32, LEFT_OUT - 1]);
+                records_of(&block, &bytes, base.into()).map(|(_, offset)| offset).collect();
+            assert_eq!(offsets, [7 + u32::from(base), LEFT_OUT - 1]);
             let chunk = Chunk::dense(Bytes::from(bytes), 5, offsets);
             assert!(!chunk.leaves_out(1) && chunk.record(1).is_err());
         }
