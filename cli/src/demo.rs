@@ -271,6 +271,12 @@ fn live(store: &Store, orders: &Orders) -> Result<Step, Failure> {
     let mut figures = Figures::new();
     let begun = Instant::now();
     let mut subscription = store.subscribe(Subscribe::all().start(Start::End));
+    // Where the end is, is decided when the server begins: what is appended before that, it passes over.
+    while let Some(item) = subscription.next_blocking(None) {
+        if matches!(item?, SubscriptionItem::CaughtUp { .. }) {
+            break;
+        }
+    }
     let stream = orders.stream_of_ticks();
     for tick in 0..EVENTS_LIVE {
         let event = EventData::json("DemoTicked", &serde_json::json!({"tick": tick}))

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -14,8 +15,22 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::exit::Failure;
 
-/// Removes a folder, and ends by a signal.
-const REMOVE: &str = "rm -rf -- \"$1\"; kill -\"$2\" $$";
+/// Ends processes, removes a folder, and ends by a signal.
+const REMOVE: &str = "folder=$1; signal=$2; shift 2; [ $# = 0 ] || kill -KILL \"$@\"; \
+                      rm -rf -- \"$folder\" || rm -rf -- \"$folder\"; kill -\"$signal\" $$";
+
+/// Processes of this one's own that an interruption ends too.
+static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// From now on an interruption that removes a folder ends this child first: it may write there.
+pub(crate) fn ends(child: u32) {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+}
+
+/// The child has ended, and was waited for: its number may be another's.
+pub(crate) fn forgets(child: u32) {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| *known != child);
+}
 
 /// From now on an interruption removes `folder`, which may not be there yet, and ends the process as it
 /// would have.
@@ -40,6 +55,8 @@ pub(crate) fn removes(folder: PathBuf) -> Result<(), Failure> {
 fn end(folder: &Path, signal: i32) {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", REMOVE, "sh"]).arg(folder).arg(signal.to_string());
+    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    shell.args(children.iter().map(u32::to_string));
     let error = shell.exec();
     tracing::debug!(%error, "there is no shell; what others make from here on stays");
     let _ = std::fs::remove_dir_all(folder);

@@ -351,7 +351,8 @@ mod tests {
         for (words, command) in found.iter().filter(|(_, command)| !command.is_hide_set()) {
             let named = format!("`{}", words.trim());
             assert!(command.has_subcommands() || reference.contains(&named), "{named}");
-            let options = command.get_arguments().filter_map(|option| option.get_long());
+            let shown = command.get_arguments().filter(|option| !option.is_hide_set());
+            let options = shown.filter_map(|option| option.get_long());
             for option in options.filter(|option| !["help", "version"].contains(option)) {
                 assert!(reference.contains(&format!("--{option}")), "{words} --{option}");
             }

@@ -323,7 +323,7 @@ fn is_loopback(server: &str) -> bool {
 fn digest_of(hex: &str) -> Option<[u8; 32]> {
     let mut digest = [0; 32];
     let bytes = hex.as_bytes();
-    if bytes.len() != 64 {
+    if bytes.len() != 64 || !bytes.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     for (out, pair) in digest.iter_mut().zip(bytes.chunks_exact(2)) {
@@ -389,6 +389,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
+        let signed = format!("nexus://127.0.0.1:1?fingerprint=sha256:{}", "+f".repeat(32));
         for (text, part) in [
             ("http://a:1", "write nexus://"),
             ("", "write nexus://"),
@@ -401,6 +402,8 @@ mod tests {
             ("nexus://127.0.0.1:1?x=1", "\"x\" is not known"),
             ("nexus://127.0.0.1:1?namespace=a", "write nexus://HOST:PORT/NAME"),
             ("nexus://127.0.0.1:1?fingerprint=sha256:ab", "64 hex digits"),
+            // What numbers may be written with, but digits are not.
+            (&*signed, "64 hex digits"),
             ("nexus://127.0.0.1:1?timeout_ms=0", "1 to 3600000"),
             ("nexus://127.0.0.1:1?connections=0", "1 to 64"),
             ("nexus://127.0.0.1:1?connections=65", "1 to 64"),

@@ -47,20 +47,18 @@ struct Job {
 }
 
 impl Job {
-    /// What it means for this append that the server does not take it: one that it may have taken before,
-    /// when whoever asks could still append, may be stored.
+    /// What it means for this append that the server does not take it: one that it may have taken before
+    /// may be stored. Two answers say that it is not, since both are given where the server has looked for
+    /// it; all others come before, as of a stream that was tombstoned meanwhile, or where it cannot look
+    /// any more. Of a poisoned log all appends may be stored, and are sent again with the same ids.
     fn refused(&self, error: &AppendError) -> AppendError {
-        let is_refusal = matches!(
-            error,
-            AppendError::Unauthenticated { .. }
-                | AppendError::Denied { .. }
-                | AppendError::NotFound { .. }
-                | AppendError::Invalid(_)
-                | AppendError::RateLimited { .. }
-                | AppendError::Overloaded { .. }
-                | AppendError::Unavailable(_)
-        );
-        if self.sent_before && is_refusal { AppendError::Unknown } else { error.clone() }
+        let says_all = match error {
+            AppendError::Conflict(_)
+            | AppendError::IdReused { .. }
+            | AppendError::Poisoned { .. } => true,
+            _ => !self.sent_before,
+        };
+        if says_all { error.clone() } else { AppendError::Unknown }
     }
 }
 
@@ -452,4 +450,45 @@ async fn take_answers(
 fn off_protocol(why: &dyn std::fmt::Display) -> AppendError {
     tracing::warn!(%why, "the server does not keep to the protocol");
     AppendError::Unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_protocol::{Clause, Conflict, Position};
+
+    use super::*;
+
+    /// What is answered to an append that was sent on an earlier connection too, or was not.
+    fn told(sent_before: bool, error: &AppendError) -> AppendError {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let until = Deadline::after(std::time::Duration::from_secs(1));
+        let packet = Bytes::new();
+        Job { packet, answer: None, until, sent: true, sent_before, _place: place }.refused(error)
+    }
+
+    #[test]
+    fn what_was_sent_twice_is_refused_by_those_who_have_looked_for_it() {
+        let what = || "w".to_owned();
+        let conflict = Conflict { clause: Clause::Boundary, positions: Vec::new() };
+        for (error, is_certain) in [
+            (AppendError::Conflict(Box::new(conflict)), true),
+            (
+                AppendError::IdReused {
+                    id: EventId::from_bytes([1; 16]),
+                    position: Position::ZERO,
+                },
+                true,
+            ),
+            (AppendError::Poisoned { at: None }, true),
+            (AppendError::Deleted { stream: what() }, false),
+            (AppendError::BelowRetention { what: what() }, false),
+            (AppendError::NotFound { what: what() }, false),
+            (AppendError::Denied { reason: what() }, false),
+            (closed(), false),
+        ] {
+            assert_eq!(told(false, &error), error, "it says what happened the first time");
+            let expected = if is_certain { error.clone() } else { AppendError::Unknown };
+            assert_eq!(told(true, &error), expected, "{error}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use nexus_protocol::wire::TokenHead;
 use nexus_protocol::{
     Append, AppendError, Appended, EventId, EventStore, ExpectedRevision, FoldIdentity, Head,
     NamespaceName, Read, ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats,
-    StreamChange, StreamInfo, StreamList, Subscribe,
+    StreamChange, StreamInfo, StreamList, Subscribe, TraceContext,
 };
 use tokio::runtime::Handle;
 use tracing::{Instrument, Span};
@@ -23,7 +23,9 @@ use crate::subscribe::Subscription;
 use crate::trace::{self, Coded};
 
 /// A namespace: of a server, of a data directory, or of a store in memory. Cheap to clone; clones share
-/// connections, and a session: their appends are decided in the order they were made in.
+/// connections, and a session: their appends are decided in the order they were made in. The exception is
+/// one that is made while too much is under way, 64 MiB to a server or a full queue of a store in this
+/// process: it is submitted when it is awaited and there is room, and others may overtake it until then.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: Arc<Address>,
@@ -121,6 +123,20 @@ impl Client {
             Reach::Remote(remote) => Reach::Remote(remote.session(self.address.namespace())),
             #[cfg(feature = "embedded")]
             Reach::Embedded(embedded) => Reach::Embedded(embedded.clone()),
+        };
+        Self { address: Arc::clone(&self.address), reach }
+    }
+
+    /// The same client, in the same session, for what is part of a trace: events that name none are stored
+    /// as part of it, so that their readers can go on with it, and what the store logs names it. A trace
+    /// without an id says nothing, as the recommendation has it.
+    #[must_use]
+    pub fn traced(&self, trace: TraceContext) -> Self {
+        let trace = TraceContext::of_request(&trace.to_string());
+        let reach = match &self.reach {
+            Reach::Remote(remote) => Reach::Remote(remote.traced(trace)),
+            #[cfg(feature = "embedded")]
+            Reach::Embedded(embedded) => Reach::Embedded(embedded.traced(trace)),
         };
         Self { address: Arc::clone(&self.address), reach }
     }

@@ -34,6 +34,7 @@ mod connection;
 mod embedded;
 mod error;
 mod packets;
+pub mod raw;
 mod read;
 mod remote;
 mod retry;

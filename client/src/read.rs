@@ -15,7 +15,7 @@ use tracing::{Instrument, Span};
 
 use crate::ask::{lost, open_stream, protocol};
 use crate::batches::{Batch, Batches};
-use crate::connection::{Deadline, Pool, Seat};
+use crate::connection::{Deadline, Pool, Scope, Seat};
 use crate::packets::Broken;
 use crate::retry::Backoff;
 use crate::trace::Delivering;
@@ -38,7 +38,7 @@ pub(crate) type Explained = Arc<Mutex<Option<Explain>>>;
 enum State {
     New {
         pool: Arc<Pool>,
-        namespace: Arc<str>,
+        scope: Scope,
         read: Box<Read>,
     },
     Open(Batches<RecordedEvent>),
@@ -48,8 +48,8 @@ enum State {
 
 impl Events {
     /// Of a server.
-    pub(crate) fn of_server(pool: Arc<Pool>, namespace: Arc<str>, read: Read, span: Span) -> Self {
-        let state = State::New { pool, namespace, read: Box::new(read) };
+    pub(crate) fn of_server(pool: Arc<Pool>, scope: Scope, read: Read, span: Span) -> Self {
+        let state = State::New { pool, scope, read: Box::new(read) };
         Self { state, explain: Arc::default(), delivering: Delivering::new(span) }
     }
 
@@ -77,9 +77,9 @@ impl Stream for Events {
         let Self { state, explain, delivering } = &mut *self;
         let span = delivering.span.clone();
         let _entered = span.enter();
-        if let State::New { pool, namespace, read } = state {
+        if let State::New { pool, scope, read } = state {
             let (sender, batches) = mpsc::channel(AHEAD);
-            let (seat, read) = (pool.seat_for_long(namespace), (**read).clone());
+            let (seat, read) = (pool.seat_for_long(scope), (**read).clone());
             let reading = run(seat, read, sender, Arc::clone(explain));
             pool.runtime().spawn(reading.instrument(span.clone()));
             *state = State::Open(Batches::of(batches));
@@ -118,7 +118,7 @@ async fn run(
     let mut until = Deadline::after(seat.timeout());
     loop {
         let before = progress.read.clone();
-        let ended = attempt(&seat, &mut progress, &sender, &explain).await;
+        let ended = attempt(&seat, until, &mut progress, &sender, &explain).await;
         let error = match ended {
             Ok(End::Done) => return,
             Ok(End::Again(error)) => error,
@@ -145,12 +145,13 @@ async fn run(
 
 async fn attempt(
     seat: &Seat,
+    until: Deadline,
     progress: &mut Progress,
     sender: &mpsc::Sender<Batch<RecordedEvent>>,
     explain: &Mutex<Option<Explain>>,
 ) -> Result<End, ReadError> {
-    let connecting = Deadline::after(seat.timeout()).limit(seat.connection());
-    let connection = match connecting.await.unwrap_or_else(|| Err(seat.no_connection())) {
+    let connecting = until.limit(seat.connection()).await;
+    let connection = match connecting.unwrap_or_else(|| Err(seat.no_connection())) {
         Ok(connection) => connection,
         Err(error) if error.may_pass() => return Ok(End::Again(error.for_read())),
         Err(error) => return Err(error.for_read()),

@@ -8,7 +8,7 @@ use nexus_protocol::wire::{Answer, Operation, PacketKind, SnapshotHead, TokenHea
 use nexus_protocol::{
     Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Read, ReadError,
     RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo, StreamList,
-    StreamName, Subscribe, SubscriptionItem,
+    StreamName, Subscribe, SubscriptionItem, TraceContext,
 };
 use tokio::runtime::Handle;
 use tracing::Span;
@@ -16,7 +16,7 @@ use tracing::Span;
 use crate::address::Servers;
 use crate::append::{Appender, PendingAppend};
 use crate::ask::{self, answer_of, of_read, protocol};
-use crate::connection::{Deadline, Pool};
+use crate::connection::{Deadline, Pool, Scope};
 use crate::error::ConnectError;
 use crate::read::Events;
 use crate::retry::Backoff;
@@ -26,39 +26,48 @@ use crate::subscribe::Subscription;
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
     pool: Arc<Pool>,
-    namespace: Arc<str>,
+    scope: Scope,
     appender: Appender,
 }
 
 impl Remote {
-    /// Makes the first connection.
+    /// Makes the first connection, within the time that the address allows.
     pub(crate) async fn connect(
         servers: Servers,
         namespace: &str,
-        shown: &dyn std::fmt::Display,
+        shown: &(dyn std::fmt::Display + Sync),
         runtime: Handle,
     ) -> Result<Self, ConnectError> {
         let pool = Arc::new(Pool::new(servers, shown, runtime)?);
         let until = Deadline::after(pool.timeout());
         let mut backoff = Backoff::default();
-        let namespace: Arc<str> = namespace.into();
-        let seat = pool.seat_for_short(&namespace);
+        let scope = Scope::of(namespace);
+        let seat = pool.seat_for_short(&scope);
+        let mut failed = None;
         loop {
-            match seat.connection().await {
-                Ok(_) => break,
-                Err(error) if !error.may_pass() => return Err(error),
-                Err(error) if until.is_over() => return Err(error),
-                Err(_) => backoff.wait().await,
+            match until.limit(seat.connection()).await {
+                Some(Ok(_)) => break,
+                Some(Err(error)) if !error.may_pass() || until.is_over() => return Err(error),
+                Some(Err(error)) => failed = Some(error),
+                None => return Err(failed.unwrap_or_else(|| seat.no_connection())),
             }
+            // Time that is up meanwhile is said by the next round.
+            let _ = until.limit(backoff.wait()).await;
         }
-        Ok(Self { pool, namespace, appender: Appender::start(seat) })
+        Ok(Self { pool, scope, appender: Appender::start(seat) })
     }
 
     /// Another namespace, or the same, on the same connections, with a session of its own.
     pub(crate) fn session(&self, namespace: &str) -> Self {
-        let (pool, namespace) = (Arc::clone(&self.pool), namespace.into());
-        let appender = Appender::start(pool.seat_for_short(&namespace));
-        Self { pool, namespace, appender }
+        let pool = Arc::clone(&self.pool);
+        let appender = Appender::start(pool.seat_for_short(&Scope::of(namespace)));
+        let scope = Scope { namespace: namespace.into(), ..self.scope.clone() };
+        Self { pool, scope, appender }
+    }
+
+    /// The same session; what is asked for is part of this trace.
+    pub(crate) fn traced(&self, trace: Option<TraceContext>) -> Self {
+        Self { scope: Scope { trace, ..self.scope.clone() }, ..self.clone() }
     }
 
     pub(crate) fn connections_made(&self) -> u64 {
@@ -75,17 +84,23 @@ impl Remote {
         let _ = self.pool.runtime().spawn(async move { pool.close().await }).await;
     }
 
-    pub(crate) fn append(&self, append: Append) -> PendingAppend {
+    /// A session is of all traces, or the appends of each would have an order of their own: so that its
+    /// events say which one they are part of.
+    pub(crate) fn append(&self, mut append: Append) -> PendingAppend {
+        if self.scope.trace.is_some() {
+            let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
+            events.for_each(|event| event.trace = event.trace.or(self.scope.trace));
+        }
         self.appender.append(append)
     }
 
     pub(crate) fn read(&self, read: Read, span: Span) -> Events {
-        Events::of_server(Arc::clone(&self.pool), Arc::clone(&self.namespace), read, span)
+        Events::of_server(Arc::clone(&self.pool), self.scope.clone(), read, span)
     }
 
     pub(crate) fn subscribe(&self, subscribe: Subscribe, span: Span) -> Subscription {
-        let (pool, namespace) = (Arc::clone(&self.pool), Arc::clone(&self.namespace));
-        Subscription::of_server(pool, namespace, subscribe, span)
+        let (pool, scope) = (Arc::clone(&self.pool), self.scope.clone());
+        Subscription::of_server(pool, scope, subscribe, span)
     }
 
     pub(crate) async fn streams(&self, list: StreamList) -> Result<Vec<StreamInfo>, ReadError> {
@@ -245,7 +260,7 @@ impl Remote {
     }
 
     async fn ask_packet(&self, operation: Operation) -> Result<ask::Packet, ReadError> {
-        let seat = self.pool.seat_for_short(&self.namespace);
+        let seat = self.pool.seat_for_short(&self.scope);
         let asked = self.pool.runtime().spawn(ask::ask(seat, operation));
         asked.await.unwrap_or(Err(ReadError::Closed))
     }
@@ -263,7 +278,7 @@ impl Remote {
         operation: Operation,
         payload: Bytes,
     ) -> Result<ask::Packet, AppendError> {
-        let seat = self.pool.seat_for_short(&self.namespace);
+        let seat = self.pool.seat_for_short(&self.scope);
         let asked = self.pool.runtime().spawn(ask::change(seat, operation, payload));
         asked.await.unwrap_or(Err(AppendError::Unknown))
     }

@@ -20,7 +20,7 @@ use tracing::{Instrument, Span};
 
 use crate::ask::{lost, open_stream, protocol};
 use crate::batches::{Batch, Batches};
-use crate::connection::{Deadline, Pool, Seat};
+use crate::connection::{Deadline, Pool, Scope, Seat};
 use crate::packets::{Broken, PacketReader};
 use crate::retry::Backoff;
 use crate::trace::Delivering;
@@ -45,7 +45,7 @@ pub struct Subscription {
 enum State {
     New {
         pool: Arc<Pool>,
-        namespace: Arc<str>,
+        scope: Scope,
         subscribe: Box<Subscribe>,
     },
     Open(Batches<SubscriptionItem>),
@@ -73,11 +73,11 @@ impl Subscription {
     /// Of a server.
     pub(crate) fn of_server(
         pool: Arc<Pool>,
-        namespace: Arc<str>,
+        scope: Scope,
         subscribe: Subscribe,
         span: Span,
     ) -> Self {
-        let state = State::New { pool, namespace, subscribe: Box::new(subscribe) };
+        let state = State::New { pool, scope, subscribe: Box::new(subscribe) };
         Self { state, taken: Arc::default(), delivering: Delivering::new(span) }
     }
 
@@ -96,10 +96,10 @@ impl Stream for Subscription {
         let Self { state, taken, delivering } = &mut *self;
         let span = delivering.span.clone();
         let _entered = span.enter();
-        if let State::New { pool, namespace, subscribe } = state {
+        if let State::New { pool, scope, subscribe } = state {
             let (sender, batches) = mpsc::channel(AHEAD);
             let delivered = run(Task {
-                seat: pool.seat_for_long(namespace),
+                seat: pool.seat_for_long(scope),
                 place: Place { subscribe: (**subscribe).clone(), live: false, known: false },
                 sender,
                 taken: Arc::clone(taken),
@@ -145,7 +145,7 @@ impl Place {
             SubscriptionItem::CaughtUp { position } => {
                 self.live = true;
                 // An empty log: what comes is all there is.
-                if position.is_none() {
+                if position.is_none() && self.subscribe.start == Start::End {
                     self.subscribe.start = Start::Beginning;
                 }
                 *position
@@ -155,7 +155,13 @@ impl Place {
                 *position
             }
         };
-        if let Some(position) = position {
+        // Whoever waits for what is far ahead has caught up with a log that ends before.
+        let leads_on = position.filter(|position| match self.subscribe.start {
+            Start::Beginning | Start::End => true,
+            Start::After(seen) => *position > seen,
+            Start::At(next) => *position >= next,
+        });
+        if let Some(position) = leads_on {
             self.subscribe.start = Start::After(position);
         }
         self.known = true;
@@ -187,7 +193,7 @@ async fn run(mut task: Task) {
     let first = Deadline::after(task.seat.timeout());
     loop {
         let received = task.received;
-        let error = match task.attempt().await {
+        let error = match task.attempt(first).await {
             Ok(error) => error,
             Err(error) => {
                 let _ = task.sender.send(Err(error)).await;
@@ -222,9 +228,17 @@ impl Task {
         self.received - self.taken.events.load(Ordering::Relaxed)
     }
 
-    /// Delivers until the connection breaks: what to say if it does not come back. An error is final.
-    async fn attempt(&mut self) -> Result<ReadError, ReadError> {
-        let connection = match self.seat.connection().await {
+    /// Delivers until the connection breaks: what to say if it does not come back. An error is final. One
+    /// that never stood has its connection by `first`, or is told so.
+    async fn attempt(&mut self, first: Deadline) -> Result<ReadError, ReadError> {
+        let connecting = self.seat.connection();
+        let connection = if self.place.known {
+            connecting.await
+        } else {
+            let connected = first.limit(connecting).await;
+            connected.unwrap_or_else(|| Err(self.seat.no_connection()))
+        };
+        let connection = match connection {
             Ok(connection) => connection,
             Err(error) if error.may_pass() => return Ok(error.for_read()),
             Err(error) => return Err(error.for_read()),
@@ -320,5 +334,26 @@ mod tests {
         let position = Some(three);
         assert_eq!(place.interrupted(), Some(SubscriptionItem::FellBehind { position }));
         assert_eq!(place.interrupted(), None, "it is told once");
+    }
+
+    #[test]
+    fn a_place_never_goes_back() {
+        let at = Position::new;
+        for (start, passed, left) in [
+            (Start::After(at(100)), Some(10), Start::After(at(100))),
+            (Start::After(at(100)), None, Start::After(at(100))),
+            (Start::After(at(100)), Some(101), Start::After(at(101))),
+            (Start::At(at(100)), Some(99), Start::At(at(100))),
+            (Start::At(at(100)), None, Start::At(at(100))),
+            (Start::At(at(100)), Some(100), Start::After(at(100))),
+            (Start::Beginning, None, Start::Beginning),
+            (Start::Beginning, Some(0), Start::After(at(0))),
+            (Start::End, Some(7), Start::After(at(7))),
+        ] {
+            let subscribe = Subscribe::all().start(start);
+            let mut place = Place { subscribe, live: false, known: false };
+            place.pass(&SubscriptionItem::CaughtUp { position: passed.map(at) });
+            assert_eq!(place.subscribe.start, left, "{start:?} passes {passed:?}");
+        }
     }
 }

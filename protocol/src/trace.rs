@@ -20,8 +20,9 @@ pub struct TraceContext {
 pub struct NoTraceContext;
 
 impl TraceContext {
-    /// What a `traceparent` of a request says. One that is not well-formed, or has no trace or no span,
-    /// says nothing: the recommendation has it ignored. A later version is read as far as it is known.
+    /// What a `traceparent` of a request says. One that is not well-formed, as with digits in upper case,
+    /// or has no trace or no span, says nothing: the recommendation has it ignored. A later version is read
+    /// as far as it is known.
     pub fn of_request(traceparent: &str) -> Option<Self> {
         let later = !traceparent.starts_with("00-") && !traceparent.starts_with("ff-");
         let known = match traceparent.get(..LENGTH) {
@@ -32,7 +33,8 @@ impl TraceContext {
             }
             _ => traceparent.parse().ok(),
         };
-        known.filter(|it| it.trace_id != [0; 16] && it.span_id != [0; 8])
+        let is_lower = !traceparent.bytes().take(LENGTH).any(|byte| byte.is_ascii_uppercase());
+        known.filter(|it| is_lower && it.trace_id != [0; 16] && it.span_id != [0; 8])
     }
 
     /// The id of the trace, as text.
@@ -117,6 +119,14 @@ mod tests {
             assert_eq!(text.parse::<TraceContext>(), Err(NoTraceContext), "{text}");
             assert_eq!(TraceContext::of_request(text), None, "{text}");
         }
+        let upper = GIVEN.to_ascii_uppercase();
+        for request in
+            [upper.clone(), upper.replacen("00", "01", 1) + "-more", "CC".to_owned() + &GIVEN[2..]]
+        {
+            assert_eq!(TraceContext::of_request(&request), None, "{request}");
+        }
+        let later = GIVEN.replacen("00", "01", 1) + "-MORE";
+        assert!(TraceContext::of_request(&later).is_some(), "what comes later may be anything");
         assert!(zeros.parse::<TraceContext>().is_ok(), "what is stored is exported, and imported");
         assert_eq!(TraceContext::of_request(zeros), None);
     }

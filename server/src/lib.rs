@@ -10,6 +10,7 @@ mod in_flight;
 pub mod notify;
 mod options;
 mod quic;
+pub mod raw;
 mod server;
 mod tls;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nexus_node::config::{Certificate, Fingerprint};
 use nexus_node::{Node, Principal};
+use nexus_protocol::wire::ALPN;
 
 use crate::door::Door;
 use crate::http;
@@ -77,7 +78,7 @@ impl Server {
         let tls = if options.dev { None } else { Some(&certificate) };
         let bound = http::listener::bind(address, tls, &options.http)?;
         let http = bound.address().map_err(failed)?;
-        let endpoint = listener::bind(address, &certificate, reset)?;
+        let endpoint = listener::bind(address, &certificate, reset, ALPN)?;
         let quic = endpoint.local_addr().map_err(failed)?;
         let mut listening = tokio::task::JoinSet::new();
         listening.spawn(listener::listen(endpoint.clone(), Arc::clone(&door)));

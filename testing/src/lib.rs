@@ -1,4 +1,5 @@
-//! What every Nexus store is held to: conformance suites, and what runs them.
+//! What every Nexus store is held to: conformance suites, and what runs them. And, with the feature
+//! `server`, a real server for the tests of programs that talk to one: `Server`.
 //!
 //! Used from `tests/` of the other crates, never from unit tests, and never shipped. A suite knows a
 //! store only by its public trait, so that the embedded, the replicated, and the remote store pass
@@ -7,4 +8,9 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 
 pub mod executor;
+#[cfg(feature = "server")]
+mod server;
 pub mod suites;
+
+#[cfg(feature = "server")]
+pub use server::Server;

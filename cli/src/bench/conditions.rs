@@ -2,6 +2,7 @@
 //! machine or a user is among them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nexus_engine::Engine;
 use nexus_engine::io::Backend;
@@ -36,6 +37,11 @@ pub(super) struct Conditions {
     pub(super) zstd_ratio: f64,
     pub(super) tags: u64,
     pub(super) clients: String,
+    /// Of the set `server`: which server, and how it is spoken to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) server: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) protocol: Option<String>,
     pub(super) stream_events: u64,
     pub(super) rounds: u64,
     pub(super) turn_ms: u64,
@@ -53,7 +59,7 @@ impl Conditions {
         dir: &Path,
         backend: Backend,
         reason: &str,
-        orders: &Orders,
+        orders: &Arc<Orders>,
         effort: &Effort,
     ) -> Result<Self, Failure> {
         let mut options = RawOptions::new(backend);
@@ -81,6 +87,8 @@ impl Conditions {
             clients: "threads in this process; each waits for its answer before the next append, \
                 and every append has an expected revision"
                 .to_owned(),
+            server: None,
+            protocol: None,
             stream_events: STREAM_EVENTS,
             rounds: effort.rounds as u64,
             turn_ms: u64::try_from(effort.turn.as_millis()).unwrap_or(u64::MAX),
@@ -128,6 +136,8 @@ impl Conditions {
                     if self.quick { "; quick: small logs, rough figures" } else { "" }
                 ),
             )
+            .with_some("server", self.server.as_ref())
+            .with_some("protocol", self.protocol.as_ref())
     }
 }
 
@@ -145,7 +155,7 @@ fn sync_mode(backend: Backend) -> &'static str {
 }
 
 /// Bytes of an event in the log.
-fn record_bytes(orders: &Orders) -> Result<u64, Failure> {
+fn record_bytes(orders: &Arc<Orders>) -> Result<u64, Failure> {
     let engine = Engine::in_memory();
     let mut writers = Writer::several(orders, "8x100", 1);
     append_for(&engine, &mut writers, STREAM_EVENTS, std::time::Duration::from_millis(1))?;

@@ -4,18 +4,21 @@
 //! the same run, in turns ([`rounds`]). A missed target is printed and never loosened; it is no
 //! failure of the command. `docs/reference/cli.md` names the fields of the JSON.
 
-mod appends;
 mod conditions;
+mod log;
 mod plot;
-mod reads;
 mod report;
 mod rounds;
+mod server;
 mod workload;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_client::Address;
+use nexus_engine::Engine;
 use nexus_engine::io::{Backend, DiskError, remeasure};
 use nexus_protocol::NamespaceName;
 use serde::Serialize;
@@ -36,16 +39,20 @@ Examples:
   nexus bench --quick --only append-8-writers scan
   nexus bench --save before.json --plot latencies.svg
   nexus bench --compare before.json --output json
+  nexus bench --set server
+  nexus --server nexus://127.0.0.1:7420 bench --list
 
-It measures in a folder of its own below --dir, by default the current one, and removes it.";
+It measures in a folder of its own below --dir, by default the current one, and removes it. The set
+`server` starts a server of its own; with --server it appends to that one instead, in streams of its own
+that stay there.";
 
-/// Measures appends and reads beside the ceilings of this machine
+/// Measures appends, reads, and a server beside the ceilings of this machine
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Which scenarios
-    #[arg(long, value_enum, default_value_t)]
-    set: Set,
+    /// Which scenarios; `log` unless a server is named
+    #[arg(long, value_enum)]
+    set: Option<Set>,
     /// Lists the scenarios with their targets, and measures nothing
     #[arg(long)]
     list: bool,
@@ -70,14 +77,27 @@ pub(crate) struct Args {
     /// How the disk is written; by default what is measured to be best there
     #[arg(long, value_name = "NAME")]
     backend: Option<Backend>,
+    /// Answers raw QUIC until it is killed: what a run starts beside the server
+    #[arg(long, hide = true)]
+    serve_raw: bool,
 }
 
 /// Scenarios that belong together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Set {
     /// The log on one machine
-    #[default]
     Log,
+    /// A server on this machine, over QUIC and HTTP
+    Server,
+}
+
+impl Set {
+    fn entries(self) -> &'static [Entry] {
+        match self {
+            Self::Log => &log::ENTRIES,
+            Self::Server => &server::ENTRIES,
+        }
+    }
 }
 
 /// What is measured together.
@@ -86,47 +106,6 @@ struct Entry {
     goals: &'static [&'static str],
     run: fn(&mut Bench) -> Result<Vec<Scenario>, Failure>,
 }
-
-/// Memory comes first: later the process would keep memory that others have used.
-const ENTRIES: [Entry; 6] = [
-    Entry {
-        names: &["memory-32-writers"],
-        goals: &["peak of the process rises by at most 64 MiB, 32 writers"],
-        run: Bench::memory,
-    },
-    Entry {
-        names: &["append-1-writer"],
-        goals: &[
-            "batch 1: p50 at most 1.25 x that of a raw 4-KiB write-and-sync loop, all backends",
-        ],
-        run: Bench::one_writer,
-    },
-    Entry {
-        names: &["append-8-writers"],
-        goals: &["batch 1: at least 4 x the rate of that loop"],
-        run: Bench::eight_writers,
-    },
-    Entry {
-        names: &["append-32-writers"],
-        goals: &["batch 1: at least 12 x the rate of that loop"],
-        run: Bench::many_writers,
-    },
-    Entry {
-        names: &["append-8-writers-batch-100"],
-        goals: &["at least 1,000,000 events/s or 70 % of a raw 64-KiB loop in bytes, the lower"],
-        run: Bench::batches,
-    },
-    Entry {
-        names: &["scan", "scan-compressed", "read-stream-100", "read-stream-100/compressed"],
-        goals: &[
-            "everything, warm, one thread: at least 5,000,000 events/s",
-            "the same, compressed: at least 2,500,000 events/s",
-            "100 events of one of 10,000 streams, written in 10 rounds, warm: p50 at most 45 us",
-            "the same from compressed segments: beyond what was asked for",
-        ],
-        run: Bench::reads,
-    },
-];
 
 /// How much time is spent.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +142,29 @@ struct Bench {
     dir: PathBuf,
     backend: Backend,
     effort: Effort,
-    orders: Orders,
+    orders: Arc<Orders>,
+    /// Bytes of an event as a record.
+    record_bytes: u64,
+    /// The server that is measured, where it is not one of the run's own.
+    server: Option<Address>,
+}
+
+impl Bench {
+    /// A log of its own below the folder of this run, gone afterwards.
+    pub(super) fn with_engine<T>(
+        &self,
+        name: &str,
+        backend: Backend,
+        work: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let dir = self.dir.join(name);
+        let engine = Engine::options().backend(backend).open(&dir)?;
+        let done = work(&engine)?;
+        engine.close().map_err(|error| Failure::failed(error.to_string()))?;
+        std::fs::remove_dir_all(&dir)
+            .map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
+        Ok(done)
+    }
 }
 
 /// A folder that is removed with all that is in it.
@@ -182,16 +183,14 @@ impl Drop for Folder {
 /// # Errors
 /// When the folder cannot be used, a scenario is not known, or an append or read fails.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    if place.named || place.namespace.as_str() != NamespaceName::DEFAULT {
-        return Err(Failure::usage(
-            "bench takes no --data and no --namespace: it measures in a folder of its own, below the \
-             one that --dir names",
-        ));
+    if args.serve_raw {
+        return server::serve_raw(output);
     }
+    let (set, server) = subject(args, place)?;
     if args.list {
-        return list(args, output);
+        return list(args, set, output);
     }
-    let entries = selected(args)?;
+    let entries = selected(args, set)?;
     let old = args.compare.as_deref().map(Report::load).transpose()?;
     if conditions::profile() != "release" {
         notice(format_args!(
@@ -209,9 +208,13 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         ))
     })?;
     let (backend, reason) = backend(args, &folder.0)?;
-    let orders = Orders::seeded();
-    let conditions = Conditions::find(&folder.0, backend, &reason, &orders, &effort)?;
-    let mut bench = Bench { dir: folder.0.clone(), backend, effort, orders };
+    let orders = Arc::new(Orders::seeded());
+    let mut conditions = Conditions::find(&folder.0, backend, &reason, &orders, &effort)?;
+    if set == Set::Server {
+        server::describe(&mut conditions, server.as_ref());
+    }
+    let record_bytes = conditions.record_bytes;
+    let mut bench = Bench { dir: folder.0.clone(), backend, effort, orders, record_bytes, server };
     let mut report = Report { conditions, scenarios: Vec::new() };
     for entry in entries {
         if std::io::stderr().is_terminal() {
@@ -233,6 +236,28 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     output.one(&report, &report)
 }
 
+/// What is measured, and the server where one is named.
+fn subject(args: &Args, place: &Place) -> Result<(Set, Option<Address>), Failure> {
+    let given = &place.given;
+    let is_elsewhere = given.server.is_some() || given.context.is_some();
+    match (args.set, is_elsewhere) {
+        (Some(Set::Log), true) => Err(Failure::usage(
+            "the set `log` is measured in this process: leave --server out, or take --set server",
+        )),
+        (_, true) if args.backend.is_some() => Err(Failure::usage(
+            "--backend is about a server that bench starts: leave it out, or --server",
+        )),
+        (_, true) => Ok((Set::Server, place.server.clone())),
+        _ if place.named || place.namespace.as_str() != NamespaceName::DEFAULT => {
+            Err(Failure::usage(
+                "bench takes no --data and no --namespace: it measures in a folder of its own, below \
+                 the one that --dir names",
+            ))
+        }
+        (set, false) => Ok((set.unwrap_or(Set::Log), None)),
+    }
+}
+
 /// How the disk is written, and why.
 fn backend(args: &Args, dir: &Path) -> Result<(Backend, String), Failure> {
     if let Some(backend) = args.backend {
@@ -250,8 +275,9 @@ fn is_asked_for(args: &Args, name: &str) -> bool {
     args.only.is_empty() || args.only.iter().any(|only| only == name || only == family)
 }
 
-fn selected(args: &Args) -> Result<Vec<&'static Entry>, Failure> {
-    let known: Vec<&str> = ENTRIES.iter().flat_map(|entry| entry.names).copied().collect();
+fn selected(args: &Args, set: Set) -> Result<Vec<&'static Entry>, Failure> {
+    let entries = set.entries();
+    let known: Vec<&str> = entries.iter().flat_map(|entry| entry.names).copied().collect();
     let family = |only: &str| only.split('/').next().unwrap_or_default().to_owned();
     if let Some(unknown) = args.only.iter().find(|only| !known.contains(&family(only).as_str())) {
         return Err(Failure::usage(format!(
@@ -263,7 +289,7 @@ fn selected(args: &Args) -> Result<Vec<&'static Entry>, Failure> {
         let asked = |name: &&str| args.only.iter().any(|only| family(only) == **name);
         args.only.is_empty() || entry.names.iter().any(asked)
     };
-    Ok(ENTRIES.iter().filter(is_needed).collect())
+    Ok(entries.iter().filter(is_needed).collect())
 }
 
 #[derive(Serialize)]
@@ -272,9 +298,9 @@ struct Listed {
     target: &'static str,
 }
 
-fn list(args: &Args, output: &mut Output) -> Result<(), Failure> {
+fn list(args: &Args, set: Set, output: &mut Output) -> Result<(), Failure> {
     let mut listing = output.list("scenarios", &report::list_columns());
-    for entry in selected(args)? {
+    for entry in selected(args, set)? {
         for (name, target) in entry.names.iter().zip(entry.goals) {
             let listed = Listed { name, target };
             listing.push(&listed, || vec![(*name).to_owned(), (*target).to_owned()])?;

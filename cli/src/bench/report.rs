@@ -28,9 +28,10 @@ pub(super) struct Scenario {
     /// `None`: this version cannot do it; that is a missed target too.
     pub(super) value: Option<f64>,
     pub(super) unit: String,
-    pub(super) target: f64,
+    /// `None`: nothing was asked for; the figure stands beside those that something was asked of.
+    pub(super) target: Option<f64>,
     pub(super) better: Better,
-    pub(super) met: bool,
+    pub(super) met: Option<bool>,
     pub(super) events_per_s: Option<f64>,
     pub(super) p50_us: Option<f64>,
     pub(super) p99_us: Option<f64>,
@@ -58,9 +59,9 @@ impl Scenario {
             name: name.into(),
             value: None,
             unit: unit.to_owned(),
-            target,
+            target: Some(target),
             better,
-            met: false,
+            met: Some(false),
             events_per_s: None,
             p50_us: None,
             p99_us: None,
@@ -75,13 +76,18 @@ impl Scenario {
         }
     }
 
+    /// A figure of which nothing was asked.
+    pub(super) fn without_target(name: impl Into<String>, unit: &str, better: Better) -> Self {
+        Self { target: None, met: None, ..Self::new(name, unit, better, 0.0) }
+    }
+
     /// The same with its value, judged.
     pub(super) fn measured(mut self, value: f64) -> Self {
         self.value = Some(value);
-        self.met = match self.better {
-            Better::Lower => value <= self.target,
-            Better::Higher => value >= self.target,
-        };
+        self.met = self.target.map(|target| match self.better {
+            Better::Lower => value <= target,
+            Better::Higher => value >= target,
+        });
         self
     }
 
@@ -106,6 +112,12 @@ impl Scenario {
     pub(super) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
+    }
+
+    /// The same with something more to know.
+    pub(super) fn more(self, more: &str) -> Self {
+        let note = self.note.as_ref().map_or(more.to_owned(), |note| format!("{note}; {more}"));
+        self.note(note)
     }
 }
 
@@ -201,8 +213,8 @@ fn cells(scenario: &Scenario) -> Vec<String> {
         scenario.name.clone(),
         rounded(scenario.value),
         scenario.unit.clone(),
-        format!("{sign} {}", rounded(Some(scenario.target))),
-        if scenario.met { "yes" } else { "NO" }.to_owned(),
+        scenario.target.map_or("-".to_owned(), |it| format!("{sign} {}", rounded(Some(it)))),
+        scenario.met.map_or("-", |met| if met { "yes" } else { "NO" }).to_owned(),
         rounded(scenario.events_per_s),
         rounded(scenario.p50_us),
         rounded(scenario.p99_us),
@@ -271,13 +283,16 @@ mod tests {
     #[test]
     fn targets_are_judged_in_their_direction() {
         let check = |better, value, met| {
-            assert_eq!(Scenario::new("s", "x", better, 4.0).measured(value).met, met);
+            assert_eq!(Scenario::new("s", "x", better, 4.0).measured(value).met, Some(met));
         };
         check(Better::Lower, 4.0, true);
         check(Better::Lower, 4.1, false);
         check(Better::Higher, 4.0, true);
         check(Better::Higher, 3.9, false);
-        assert!(!Scenario::new("s", "x", Better::Lower, 4.0).met, "what is not measured is missed");
+        let missed = Scenario::new("s", "x", Better::Lower, 4.0).met;
+        assert_eq!(missed, Some(false), "what is not measured is missed");
+        let beside = Scenario::without_target("s", "x", Better::Lower).measured(4.0);
+        assert_eq!((beside.target, beside.met), (None, None));
     }
 
     #[test]

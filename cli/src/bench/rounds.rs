@@ -1,4 +1,4 @@
-//! Measuring beside a ceiling: ceiling, scenario, ceiling, scenario, … , ceiling.
+//! Measuring beside ceilings: ceilings, scenario, ceilings, scenario, … , ceilings.
 //!
 //! The machine may be shared, and its disk too: what is slow at one moment is slow for both, so a
 //! turn of a scenario is compared with the ceilings right before and right after it, and of all
@@ -68,13 +68,35 @@ impl Turn {
     }
 }
 
-/// A turn, and the ceiling around it.
+/// Something that is measured for a turn.
+pub(super) type Measure<'a> = &'a mut dyn FnMut() -> Result<Turn, Failure>;
+
+/// A rate, and a median latency.
 #[derive(Clone, Copy, Debug)]
-struct Round {
+struct Pace {
     per_s: f64,
     p50_us: f64,
-    ceiling_per_s: f64,
-    ceiling_p50_us: f64,
+}
+
+impl Pace {
+    fn of(turn: &Turn) -> Self {
+        Self { per_s: turn.per_s(), p50_us: turn.latencies.us(0.5) }
+    }
+
+    /// Between two: what held while something else was measured.
+    fn between(before: Self, after: Self) -> Self {
+        Self {
+            per_s: f64::midpoint(before.per_s, after.per_s),
+            p50_us: f64::midpoint(before.p50_us, after.p50_us),
+        }
+    }
+}
+
+/// A turn, and the ceilings around it.
+#[derive(Clone, Debug)]
+struct Round {
+    turn: Pace,
+    ceilings: Vec<Pace>,
 }
 
 /// All rounds of a scenario.
@@ -83,38 +105,32 @@ pub(super) struct Rounds {
     rounds: Vec<Round>,
     /// Of the scenario, over all rounds.
     pub(super) latencies: Latencies,
-    /// Of the ceiling, over all rounds.
-    pub(super) ceiling_latencies: Latencies,
 }
 
 impl Rounds {
-    /// Runs `count` rounds.
+    /// Runs `count` rounds. The first ceiling is the one that ratios are of, where nothing else is said.
     ///
     /// # Errors
-    /// The first error of either.
+    /// The first error of any of them.
     pub(super) fn run(
         count: usize,
-        mut ceiling: impl FnMut() -> Result<Turn, Failure>,
+        ceilings: &mut [Measure<'_>],
         mut scenario: impl FnMut() -> Result<Turn, Failure>,
     ) -> Result<Self, Failure> {
-        let mut all = Self {
-            rounds: Vec::with_capacity(count),
-            latencies: Latencies::default(),
-            ceiling_latencies: Latencies::default(),
+        let mut all = Self { rounds: Vec::with_capacity(count), latencies: Latencies::default() };
+        let mut measure = || -> Result<Vec<Pace>, Failure> {
+            ceilings.iter_mut().map(|ceiling| Ok(Pace::of(&ceiling()?))).collect()
         };
-        let mut before = ceiling()?;
-        all.ceiling_latencies.add_all(&before.latencies);
+        let mut before = measure()?;
         for _ in 0..count {
             let turn = scenario()?;
-            let after = ceiling()?;
+            let after = measure()?;
+            let around = before.iter().zip(&after);
             all.rounds.push(Round {
-                per_s: turn.per_s(),
-                p50_us: turn.latencies.us(0.5),
-                ceiling_per_s: f64::midpoint(before.per_s(), after.per_s()),
-                ceiling_p50_us: f64::midpoint(before.latencies.us(0.5), after.latencies.us(0.5)),
+                turn: Pace::of(&turn),
+                ceilings: around.map(|(before, after)| Pace::between(*before, *after)).collect(),
             });
             all.latencies.add_all(&turn.latencies);
-            all.ceiling_latencies.add_all(&after.latencies);
             before = after;
         }
         Ok(all)
@@ -126,32 +142,33 @@ impl Rounds {
 
     /// Events a second.
     pub(super) fn per_s(&self) -> f64 {
-        median(self.each(|round| round.per_s))
-    }
-
-    /// Of the ceiling.
-    pub(super) fn ceiling_per_s(&self) -> f64 {
-        median(self.each(|round| round.ceiling_per_s))
-    }
-
-    /// Of the ceiling.
-    pub(super) fn ceiling_p50_us(&self) -> f64 {
-        median(self.each(|round| round.ceiling_p50_us))
+        median(self.each(|round| round.turn.per_s))
     }
 
     /// Median latency in µs.
     pub(super) fn p50_us(&self) -> f64 {
-        median(self.each(|round| round.p50_us))
+        median(self.each(|round| round.turn.p50_us))
     }
 
-    /// Rate over the ceiling's, round by round.
+    /// Of ceiling number `index`.
+    pub(super) fn ceiling_per_s(&self, index: usize) -> f64 {
+        median(self.each(|round| round.ceilings[index].per_s))
+    }
+
+    /// Of ceiling number `index`.
+    pub(super) fn ceiling_p50_us(&self, index: usize) -> f64 {
+        median(self.each(|round| round.ceilings[index].p50_us))
+    }
+
+    /// Rate over the first ceiling's, round by round.
     pub(super) fn rate_ratios(&self) -> Vec<f64> {
-        self.each(|round| round.per_s / round.ceiling_per_s)
+        self.each(|round| round.turn.per_s / round.ceilings[0].per_s)
     }
 
-    /// Median latency over the ceiling's, round by round.
+    /// Median latency over the sum of those of all ceilings, round by round.
     pub(super) fn p50_ratios(&self) -> Vec<f64> {
-        self.each(|round| round.p50_us / round.ceiling_p50_us)
+        let sum = |round: &Round| round.ceilings.iter().map(|ceiling| ceiling.p50_us).sum::<f64>();
+        self.each(|round| round.turn.p50_us / sum(round))
     }
 }
 
@@ -199,17 +216,28 @@ mod tests {
     }
 
     #[test]
+    fn latencies_of_several_ceilings_add_up() {
+        let (mut disk, mut link) = (|| Ok(turn(10, 100)), || Ok(turn(10, 50)));
+        let rounds = Rounds::run(3, &mut [&mut disk, &mut link], || Ok(turn(5, 300))).unwrap();
+        assert!(rounds.p50_ratios().iter().all(|ratio| (ratio - 2.0).abs() < 0.01));
+        assert!((rounds.ceiling_p50_us(1) - 50.0).abs() < 0.1);
+        assert_eq!(rounds.rate_ratios(), [0.5; 3]);
+    }
+
+    #[test]
     fn a_turn_is_compared_with_the_ceilings_around_it() {
         // The machine gets twice as slow in the second round: the ratio stays.
         let mut ceilings = [turn(100, 10), turn(100, 10), turn(50, 20)].into_iter();
         let mut turns = [turn(400, 12), turn(300, 18)].into_iter();
-        let rounds =
-            Rounds::run(2, || Ok(ceilings.next().unwrap()), || Ok(turns.next().unwrap())).unwrap();
+        let rounds = Rounds::run(2, &mut [&mut || Ok(ceilings.next().unwrap())], || {
+            Ok(turns.next().unwrap())
+        })
+        .unwrap();
         assert_eq!(rounds.rate_ratios(), [4.0, 4.0]);
-        assert_eq!((rounds.per_s(), rounds.ceiling_per_s()), (350.0, 87.5));
-        assert!((rounds.ceiling_p50_us() - 12.5).abs() < 0.1);
+        assert_eq!((rounds.per_s(), rounds.ceiling_per_s(0)), (350.0, 87.5));
+        assert!((rounds.ceiling_p50_us(0) - 12.5).abs() < 0.1);
         assert!((rounds.p50_us() - 15.0).abs() < 0.1);
         assert!(rounds.p50_ratios().iter().all(|ratio| (ratio - 1.2).abs() < 0.01));
-        assert_eq!((rounds.latencies.count(), rounds.ceiling_latencies.count()), (2, 3));
+        assert_eq!(rounds.latencies.count(), 2);
     }
 }

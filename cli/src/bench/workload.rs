@@ -5,8 +5,9 @@
 //! one. The latency of an append is from the call to its answer; making the events counts for the
 //! throughput.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -147,8 +148,8 @@ fn order(seeded: &mut Seeded) -> String {
 
 /// One who appends, and waits for each answer.
 #[derive(Debug)]
-pub(super) struct Writer<'a> {
-    orders: &'a Orders,
+pub(super) struct Writer {
+    orders: Arc<Orders>,
     name: String,
     /// Streams it has filled.
     filled: u64,
@@ -157,11 +158,11 @@ pub(super) struct Writer<'a> {
     next_order: u64,
 }
 
-impl<'a> Writer<'a> {
+impl Writer {
     /// So many writers; `scenario` tells their streams from those of others.
-    pub(super) fn several(orders: &'a Orders, scenario: &str, writers: usize) -> Vec<Self> {
+    pub(super) fn several(orders: &Arc<Orders>, scenario: &str, writers: usize) -> Vec<Self> {
         let writer = |number: usize| Self {
-            orders,
+            orders: Arc::clone(orders),
             name: format!("order-{scenario}-{number}"),
             filled: 0,
             written: 0,
@@ -171,13 +172,13 @@ impl<'a> Writer<'a> {
     }
 
     /// The next append of `batch` events.
-    fn next(&mut self, batch: u64) -> Append {
+    pub(super) fn next(&mut self, batch: u64) -> Append {
         if self.written + batch > STREAM_EVENTS {
             self.filled += 1;
             self.written = 0;
         }
         let append = append_of(
-            self.orders,
+            &self.orders,
             format!("{}-{}", self.name, self.filled),
             self.written,
             self.next_order,
@@ -188,14 +189,18 @@ impl<'a> Writer<'a> {
         append
     }
 
+    /// The last append that [`next`](Self::next) gave was not sent: its place is free for another.
+    pub(super) fn give_back(&mut self, batch: u64) {
+        self.written -= batch;
+    }
+
     fn run(&mut self, engine: &Engine, batch: u64, until: Instant) -> Result<Turn, Failure> {
         let mut turn = Turn::default();
         loop {
             let append = self.next(batch);
             let begun = Instant::now();
             if begun >= until {
-                // What was made and not appended is made again in the next turn.
-                self.written -= batch;
+                self.give_back(batch);
                 return Ok(turn);
             }
             engine.append(append).wait()?;
@@ -221,7 +226,7 @@ fn append_of(orders: &Orders, stream: String, written: u64, order: u64, batch: u
 /// The first append that was not acknowledged.
 pub(super) fn append_for(
     engine: &Engine,
-    writers: &mut [Writer<'_>],
+    writers: &mut [Writer],
     batch: u64,
     duration: Duration,
 ) -> Result<Turn, Failure> {
@@ -241,6 +246,16 @@ pub(super) fn append_for(
             .collect();
         threads.into_iter().map(|thread| thread.join().expect("a writer does not panic")).collect()
     });
+    together(turns)
+}
+
+/// One turn of what several did at the same time, each with its beginning and its end.
+///
+/// # Errors
+/// The first error of any of them.
+pub(super) fn together(
+    turns: impl IntoIterator<Item = Result<(Turn, Instant, Instant), Failure>>,
+) -> Result<Turn, Failure> {
     let (mut all, mut first, mut last) = (Turn::default(), None, None);
     for turn in turns {
         let (turn, begun, ended) = turn?;
@@ -271,23 +286,35 @@ pub(super) fn fill(
     streams: u64,
     round_events: u64,
 ) -> Result<(), Failure> {
-    /// Appends that are under way at once.
-    const UNDER_WAY: usize = 256;
-    let mut pending = std::collections::VecDeque::with_capacity(UNDER_WAY);
-    for written in (0..STREAM_EVENTS).step_by(usize::try_from(round_events).unwrap_or(1)) {
-        for stream in 0..streams {
-            let order = stream * STREAM_EVENTS + written;
-            let append = append_of(orders, stream_name(stream), written, order, round_events);
-            pending.push_back(engine.append(append));
-            if pending.len() == UNDER_WAY
-                && let Some(oldest) = pending.pop_front()
-            {
-                oldest.wait()?;
-            }
+    let mut pending = VecDeque::with_capacity(UNDER_WAY);
+    for append in fillings(orders, streams, round_events, stream_name) {
+        pending.push_back(engine.append(append));
+        if pending.len() == UNDER_WAY
+            && let Some(oldest) = pending.pop_front()
+        {
+            oldest.wait()?;
         }
     }
     pending.into_iter().try_for_each(|append| append.wait().map(drop))?;
     Ok(())
+}
+
+/// Appends that are under way at once while a log is filled.
+pub(super) const UNDER_WAY: usize = 256;
+
+/// The appends of [`fill`], to streams that are called so.
+pub(super) fn fillings(
+    orders: &Orders,
+    streams: u64,
+    round_events: u64,
+    name: impl Fn(u64) -> String,
+) -> impl Iterator<Item = Append> {
+    let rounds = (0..STREAM_EVENTS).step_by(usize::try_from(round_events).unwrap_or(1));
+    let places = rounds.flat_map(move |written| (0..streams).map(move |stream| (written, stream)));
+    places.map(move |(written, stream)| {
+        let order = stream * STREAM_EVENTS + written;
+        append_of(orders, name(stream), written, order, round_events)
+    })
 }
 
 /// Latencies of something that is done again and again, for so long.
@@ -329,7 +356,7 @@ mod tests {
     #[test]
     fn writers_fill_streams_and_expect_what_they_wrote() {
         let engine = Engine::in_memory();
-        let orders = Orders::seeded();
+        let orders = Arc::new(Orders::seeded());
         let mut writers = Writer::several(&orders, "test", 2);
         let turn = append_for(&engine, &mut writers, 40, Duration::from_millis(20)).unwrap();
         assert_eq!(turn.events % 40, 0);

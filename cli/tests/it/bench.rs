@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::nexus::{bare, finish};
+use crate::nexus::{Folder, bare, finish};
+use crate::serve::Serving;
 
 const FIELDS: [&str; 10] = [
     "name",
@@ -77,4 +78,87 @@ fn a_data_directory_is_no_place_to_measure_in() {
     finish(bare().args(args), b"").fails(2, &["no --namespace"]);
     // The environment is for other commands.
     finish(bare().args(["bench", "--list"]).env("NEXUS_DATA", "d"), b"").done();
+}
+
+/// Measures scenarios of a server in tiny sizes; they must have been measured, whatever came out.
+fn measured(more: &[&str], names: &[&str]) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let mut arguments = vec!["bench", "--set", "server", "--quick", "--dir", place];
+    arguments.extend(["--backend", "portable-buffered"]);
+    arguments.extend(more);
+    let report = json(&arguments);
+    let scenarios = report["scenarios"].as_array().unwrap();
+    let found: Vec<_> = scenarios.iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(found, names);
+    for scenario in scenarios {
+        assert!(scenario["value"].as_f64().unwrap() >= 0.0, "{scenario}");
+        assert_eq!(scenario["met"].is_null(), scenario["target"].is_null(), "{scenario}");
+    }
+    for field in ["server", "protocol", "clients", "sync_p50_us", "backend", "data_bytes"] {
+        assert!(!report["conditions"][field].is_null(), "{field}: {}", report["conditions"]);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no log is left behind");
+    report
+}
+
+#[test]
+fn appends_over_quic_are_measured_beside_raw_quic_and_the_disk() {
+    let report = measured(&["--only", "append-1x1"], &["append-1x1"]);
+    let one = &report["scenarios"][0];
+    let ceiling_us = one["ceiling_p50_us"].as_f64().unwrap();
+    let target_us = one["target"].as_f64().unwrap();
+    assert!((ceiling_us..1.5 * ceiling_us).contains(&target_us), "{one}");
+    let names = ["append-32x1", "append-32x1/one-connection"];
+    let report = measured(&["--only", "append-32x1"], &names);
+    assert!(report["scenarios"][0]["target"].as_f64().unwrap() <= 60_000.0);
+    let names = ["append-8x100", "append-4x1000"];
+    let report = measured(&["--only", "append-8x100", "append-4x1000"], &names);
+    assert_eq!(report["scenarios"][0]["target"], 800_000.0);
+}
+
+#[test]
+fn reads_over_quic_are_measured() {
+    let names = ["catch-up", "catch-up/sealed", "stream-100", "stream-100/8-readers"];
+    let report = measured(&["--only", "catch-up", "stream-100"], &names);
+    assert!(report["scenarios"][2]["ceiling_per_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn live_delivery_is_measured_with_the_memory_that_it_takes() {
+    let names = ["live", "live/1000", "live/1000-rate", "live/1000-memory"];
+    let report = measured(&["--only", "live"], &names);
+    assert_eq!(report["scenarios"][1]["target"], 15_000.0);
+}
+
+#[test]
+fn http_is_measured_and_what_each_door_costs() {
+    let names = ["http-append", "cpu-quic", "cpu-http", "cpu-embedded"];
+    let report =
+        measured(&["--only", "http-append", "cpu-quic", "cpu-http", "cpu-embedded"], &names);
+    // More than nothing in this build, whose turns take many ticks of the clock of processes.
+    assert!(report["scenarios"][2]["value"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+#[test]
+fn a_server_that_runs_is_measured_and_keeps_what_it_had() {
+    let folder = Folder::new();
+    let server = Serving::dev(&folder);
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_str().unwrap();
+    let url = server.url();
+    let bench = |more: &[&str]| {
+        let mut arguments = vec!["--server", &url, "bench", "--quick", "--dir", place];
+        arguments.extend(more);
+        json(&arguments)
+    };
+    let report = bench(&["--only", "append-1x1", "live/1000-memory"]);
+    assert!(report["scenarios"][0]["value"].as_f64().unwrap() > 0.0);
+    let memory = &report["scenarios"][1];
+    assert!(memory["value"].is_null() && memory["met"] == false, "{memory}");
+    let listed = bench(&["--list"]);
+    assert_eq!(listed["scenarios"][0]["name"], "append-1x1");
+    assert!(listed["scenarios"][0]["target"].as_str().unwrap().contains("1.5"));
+    let refused = ["--server", &url, "bench", "--set", "log"];
+    finish(bare().args(refused), b"").fails(2, &["leave --server out"]);
 }

@@ -72,13 +72,15 @@ fn export_saves_what_is_undamaged_and_names_the_holes() {
 }
 
 #[test]
-#[ignore = "fails about once in three runs: which records a block loses depends on random ids"]
 fn damage_without_a_gap_is_one_hole() {
     let (folder, files, before) = store_of_segments();
     let mut bytes = std::fs::read(&files[0]).unwrap();
-    let middle = bytes.len() / 2;
-    // No record of these blocks is whole.
-    (middle..middle + 8 * 4096).step_by(40).for_each(|at| bytes[at] ^= 0x10);
+    // From the beginning of a frame on, no record of these blocks is whole. Of a frame before them, which
+    // would lose the table at its end, records would be lost here and there.
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    let start = (middle..bytes.len()).step_by(4096).find(|at| bytes[*at..].starts_with(b"NXFR"));
+    let start = start.expect("frames are shorter than half of a segment");
+    (start..start + 8 * 4096).step_by(40).for_each(|at| bytes[at] ^= 0x10);
     std::fs::write(&files[0], bytes).unwrap();
     let out = folder.path("saved.ndjson");
     let ran = finish(folder.command().args(["--output", "json", "export", "--out"]).arg(&out), b"");

@@ -48,7 +48,7 @@ fn configure(folder: &Folder, serving: &Serving, token: &str, alerts: &str) {
         "scrape_configs": [{
             "job_name": "nexus",
             "scheme": "https",
-            "tls_config": { "ca_file": file("data/certificate.pem") },
+            "tls_config": { "ca_file": file("data/tls/certificate.pem") },
             "authorization": { "credentials_file": file("token") },
             "static_configs": [{ "targets": [target] }],
         }],

@@ -16,6 +16,11 @@ impl Deadline {
         Self(Instant::now() + time)
     }
 
+    /// How much time there is up to it.
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     /// Whether it has passed.
     pub(crate) fn is_over(self) -> bool {
         self.0 <= Instant::now()

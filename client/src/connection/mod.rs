@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use tracing::Instrument;
 
 pub(crate) use deadline::Deadline;
-pub(crate) use pool::{Pool, Seat};
+pub(crate) use pool::{Pool, Scope, Seat};
 
 use crate::address::{Servers, Trust, host_of};
 use crate::error::ConnectError;
@@ -43,8 +43,9 @@ pub(crate) struct Link {
     servers: Arc<Servers>,
     config: ClientConfig,
     current: Mutex<Option<Live>>,
-    /// Turned to true when the client is closed.
-    closing: watch::Receiver<bool>,
+    /// Turned to true when the client is closed, and only then: what is on it goes on when the client was
+    /// dropped.
+    closing: watch::Sender<bool>,
     /// Sessions, reads, subscriptions, and questions on it now.
     under_way: AtomicUsize,
     /// How often it was made.
@@ -59,14 +60,14 @@ struct Live {
 }
 
 impl Link {
-    fn new(servers: Arc<Servers>, config: ClientConfig, closing: watch::Receiver<bool>) -> Self {
+    fn new(servers: Arc<Servers>, config: ClientConfig, closing: watch::Sender<bool>) -> Self {
         let (current, under_way, made) = (Mutex::new(None), 0.into(), 0.into());
         Self { servers, config, current, closing, under_way, made }
     }
 
     /// The connection that holds, or a new one. One try at each server.
     async fn connection(&self) -> Result<Connection, ConnectError> {
-        let mut closing = self.closing.clone();
+        let mut closing = self.closing.subscribe();
         tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => Err(ConnectError::Closed),
@@ -82,7 +83,7 @@ impl Link {
             return Ok(live.connection.clone());
         }
         *current = None;
-        let mut last = None;
+        let mut failed = None;
         for server in &self.servers.hosts {
             let span = tracing::debug_span!("connect", server);
             match self.connect_to(server).instrument(span.clone()).await {
@@ -95,11 +96,11 @@ impl Link {
                 }
                 Err(error) => {
                     tracing::debug!(parent: &span, %error, "not connected");
-                    last = Some(error);
+                    failed = Some(after(failed, error));
                 }
             }
         }
-        Err(last.expect("an address has a server"))
+        Err(failed.expect("an address has a server"))
     }
 
     /// What is said where there was no connection in time.
@@ -108,28 +109,28 @@ impl Link {
     }
 
     async fn connect_to(&self, server: &str) -> Result<Live, ConnectError> {
-        let failed = |why: String| ConnectError::NotReachable { server: server.to_owned(), why };
-        let resolved = tokio::net::lookup_host(server).await;
-        let resolved: Vec<_> = resolved.map_err(|why| failed(why.to_string()))?.collect();
-        let mut last = failed("its name has no address".to_owned());
-        let limit = self.limit() / u32::try_from(resolved.len().max(1)).unwrap_or(1);
-        for to in resolved {
-            let tried = tokio::time::timeout(limit, self.connect_at(server, to)).await;
-            match tried.unwrap_or_else(|_| Err(no_answer(server, limit))) {
+        let until = Deadline::after(self.limit());
+        let found = resolved(server, tokio::net::lookup_host(server), until).await?;
+        let mut failed = None;
+        let limit = until.left() / u32::try_from(found.len().max(1)).unwrap_or(1);
+        for to in found {
+            let tried = Deadline::after(limit).limit(self.connect_at(server, to)).await;
+            match tried.unwrap_or_else(|| Err(no_answer(server, limit))) {
                 Ok(live) => return Ok(live),
-                Err(error) => last = error,
+                Err(error) => failed = Some(after(failed, error)),
             }
         }
-        Err(last)
+        Err(failed.unwrap_or_else(|| not_reachable(server, "its name has no address")))
     }
 
-    /// One server has so long to take a connection.
+    /// One server has so long to take a connection: so that each is tried within the client's time.
     fn limit(&self) -> Duration {
-        CONNECT_TIME_MAX.min(self.servers.timeout)
+        let hosts = u32::try_from(self.servers.hosts.len()).unwrap_or(u32::MAX);
+        CONNECT_TIME_MAX.min(self.servers.timeout / hosts.max(1))
     }
 
     async fn connect_at(&self, server: &str, to: SocketAddr) -> Result<Live, ConnectError> {
-        let failed = |why: String| ConnectError::NotReachable { server: server.to_owned(), why };
+        let failed = |why: String| not_reachable(server, &why);
         if self.servers.trust == Trust::Development && !to.ip().is_loopback() {
             return Err(failed(
                 "its name leads to another machine: pin its certificate".to_owned(),
@@ -156,10 +157,7 @@ impl Link {
 
     /// Says who asks; the server says whether it lets it in.
     async fn greet(&self, connection: &Connection, server: &str) -> Result<(), ConnectError> {
-        let failed = |why: Broken| ConnectError::NotReachable {
-            server: server.to_owned(),
-            why: why.to_string(),
-        };
+        let failed = |why: Broken| not_reachable(server, &why);
         let token = if self.holds_token_back() { None } else { self.servers.token.clone() };
         let hello = Hello {
             oldest: PROTOCOL_OLDEST,
@@ -196,14 +194,17 @@ impl Link {
 
     /// Closes the connection, if there is one; the server sees that at once.
     async fn close(&self) {
-        if let Some(live) = self.current.lock().await.take() {
+        // In a statement of its own: whoever wants a connection meanwhile makes a new one.
+        let live = self.current.lock().await.take();
+        if let Some(live) = live {
             live.connection.close(0_u32.into(), b"the client is closed");
             live._endpoint.wait_idle().await;
         }
     }
 }
 
-fn transport() -> TransportConfig {
+/// How a client's connections behave.
+pub(crate) fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(0_u32.into())
@@ -217,9 +218,45 @@ fn transport() -> TransportConfig {
     transport
 }
 
+/// What of [`transport`] matters for figures.
+pub(crate) fn settings() -> String {
+    format!(
+        "receives at most {} KiB ahead on a stream, sends {} KiB",
+        STREAM_WINDOW / 1024,
+        SEND_WINDOW / 1024
+    )
+}
+
+/// The addresses of a server, where its name is looked up in time: the system may take as long as it likes.
+async fn resolved(
+    server: &str,
+    found: impl Future<Output = std::io::Result<impl Iterator<Item = SocketAddr>>>,
+    until: Deadline,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    match until.limit(found).await {
+        Some(Ok(found)) => Ok(found.collect()),
+        Some(Err(why)) => Err(not_reachable(server, &why)),
+        None => Err(not_reachable(server, "its name was not looked up in time: does DNS answer?")),
+    }
+}
+
+/// What is said where `later` failed after something else: what may pass is what is waited for, whoever
+/// else refuses for good.
+fn after(earlier: Option<ConnectError>, later: ConnectError) -> ConnectError {
+    match earlier {
+        Some(earlier) if earlier.may_pass() && !later.may_pass() => earlier,
+        _ => later,
+    }
+}
+
+fn not_reachable(server: &str, why: &(impl std::fmt::Display + ?Sized)) -> ConnectError {
+    ConnectError::NotReachable { server: server.to_owned(), why: why.to_string() }
+}
+
 fn no_answer(server: &str, limit: Duration) -> ConnectError {
-    let why = format!("no answer within {} ms: does a Nexus server run there?", limit.as_millis());
-    ConnectError::NotReachable { server: server.to_owned(), why }
+    let ms = limit.as_millis();
+    let why = format!("no answer within {ms} ms: does a Nexus server run there?");
+    not_reachable(server, &why)
 }
 
 /// All TLS alerts.
@@ -250,13 +287,39 @@ fn refused(failure: Failure, server: &str) -> ConnectError {
         }
         Failure::Read(failure) => match ReadError::from(failure) {
             ReadError::Unauthenticated { reason } => ConnectError::Unauthenticated { reason },
-            other => {
-                ConnectError::NotReachable { server: server.to_owned(), why: other.to_string() }
-            }
+            other => not_reachable(server, &other),
         },
         Failure::Append(_) => {
-            let why = "it answered a greeting with the failure of an append".to_owned();
-            ConnectError::NotReachable { server: server.to_owned(), why }
+            not_reachable(server, "it answered a greeting with the failure of an append")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[test]
+    fn what_may_pass_goes_before_what_is_for_good() {
+        let passing = |server: &str| not_reachable(server, "nobody");
+        let for_good = || ConnectError::NotTrusted { server: "b".into(), why: "another".into() };
+        assert_eq!(after(None, for_good()), for_good());
+        assert_eq!(after(Some(passing("a")), for_good()), passing("a"));
+        assert_eq!(after(Some(for_good()), passing("a")), passing("a"));
+        assert_eq!(after(Some(passing("a")), passing("c")), passing("c"));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_not_looked_up_for_ever() {
+        let never = pending::<std::io::Result<std::iter::Empty<SocketAddr>>>();
+        let until = Deadline::after(Duration::from_millis(5));
+        let error = resolved("far:1", never, until).await.unwrap_err();
+        assert!(error.may_pass() && error.to_string().contains("looked up"), "{error}");
+        let found: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let known = async { Ok([found].into_iter()) };
+        let until = Deadline::after(Duration::from_secs(60));
+        assert_eq!(resolved("near:1", known, until).await, Ok(vec![found]));
     }
 }

@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_protocol::Invalid;
 use nexus_protocol::wire::{ALPN, Open, Operation, PacketKind, try_encode_packet};
+use nexus_protocol::{Invalid, TraceContext};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection};
 use tokio::runtime::Handle;
@@ -38,7 +38,7 @@ impl Pool {
     /// No connection is made yet; `shown` is the address as errors say it.
     pub(crate) fn new(
         servers: Servers,
-        shown: &dyn std::fmt::Display,
+        shown: &(dyn std::fmt::Display + Sync),
         runtime: Handle,
     ) -> Result<Self, ConnectError> {
         let bad = |why: String| ConnectError::Address { given: shown.to_string(), why };
@@ -49,10 +49,7 @@ impl Pool {
         let servers = Arc::new(servers);
         let closing = watch::Sender::new(false);
         assert!(servers.connections >= 1, "an address has a connection");
-        let link = || {
-            let closing = closing.subscribe();
-            Arc::new(Link::new(Arc::clone(&servers), config.clone(), closing))
-        };
+        let link = || Arc::new(Link::new(Arc::clone(&servers), config.clone(), closing.clone()));
         let links = (0..servers.connections).map(|_| link()).collect();
         Ok(Self { links, servers, runtime, closing })
     }
@@ -66,23 +63,22 @@ impl Pool {
     }
 
     /// A seat for a session of appends, or for a question.
-    pub(crate) fn seat_for_short(&self, namespace: &Arc<str>) -> Seat {
+    pub(crate) fn seat_for_short(&self, scope: &Scope) -> Seat {
         let (short, _) = self.links.split_at(self.links.len().div_ceil(2));
-        self.seat(short, namespace)
+        self.seat(short, scope)
     }
 
     /// A seat for a read or a subscription.
-    pub(crate) fn seat_for_long(&self, namespace: &Arc<str>) -> Seat {
+    pub(crate) fn seat_for_long(&self, scope: &Scope) -> Seat {
         let (short, long) = self.links.split_at(self.links.len().div_ceil(2));
-        self.seat(if long.is_empty() { short } else { long }, namespace)
+        self.seat(if long.is_empty() { short } else { long }, scope)
     }
 
-    fn seat(&self, among: &[Arc<Link>], namespace: &Arc<str>) -> Seat {
+    fn seat(&self, among: &[Arc<Link>], scope: &Scope) -> Seat {
         let fewest = among.iter().min_by_key(|link| link.under_way.load(Ordering::Relaxed));
         let link = Arc::clone(fewest.expect("a pool has a connection for everything"));
         link.under_way.fetch_add(1, Ordering::Relaxed);
-        let (runtime, namespace) = (self.runtime.clone(), Arc::clone(namespace));
-        Seat { link, namespace, runtime }
+        Seat { link, scope: scope.clone(), runtime: self.runtime.clone() }
     }
 
     /// Connections that were made since the beginning.
@@ -104,11 +100,25 @@ impl Pool {
     }
 }
 
-/// A place on a connection, for one namespace. Whoever has it goes on there when the connection breaks.
+/// What requests are part of.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) trace: Option<TraceContext>,
+}
+
+impl Scope {
+    /// A namespace, and no trace.
+    pub(crate) fn of(namespace: &str) -> Self {
+        Self { namespace: namespace.into(), trace: None }
+    }
+}
+
+/// A place on a connection, for requests of one scope. Whoever has it goes on there when the connection breaks.
 #[derive(Debug)]
 pub(crate) struct Seat {
     link: Arc<Link>,
-    namespace: Arc<str>,
+    scope: Scope,
     runtime: Handle,
 }
 
@@ -145,9 +155,9 @@ impl Seat {
     ) -> Result<Bytes, Invalid> {
         let ms = u32::try_from(self.timeout().as_millis()).unwrap_or(u32::MAX);
         let open = Open {
-            namespace: self.namespace.as_ref().to_owned(),
+            namespace: self.scope.namespace.as_ref().to_owned(),
             deadline_ms: answered.then_some(ms),
-            traceparent: None,
+            traceparent: self.scope.trace.map(|trace| trace.to_string()),
             operation,
         };
         try_encode_packet(PacketKind::Open, &open, payload)
@@ -164,11 +174,19 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use nexus_node::config::Certificate;
+    use nexus_node::{Engine, Node};
+    use nexus_protocol::wire::PacketDecoder;
+    use nexus_server::{Options, Server};
+
     use super::*;
     use crate::address::{Address, At};
 
     fn pool(connections: usize, runtime: &tokio::runtime::Runtime) -> Pool {
-        let text = format!("nexus://127.0.0.1:1?connections={connections}");
+        pool_at(&format!("nexus://127.0.0.1:1?connections={connections}"), runtime)
+    }
+
+    fn pool_at(text: &str, runtime: &tokio::runtime::Runtime) -> Pool {
         let address: Address = text.parse().unwrap();
         let At::Servers(servers) = address.at.clone() else { panic!("it names a server") };
         Pool::new(servers, &address, runtime.handle().clone()).unwrap()
@@ -181,7 +199,7 @@ mod tests {
     #[test]
     fn appends_are_not_beside_reads_where_there_are_two_connections() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let namespace: Arc<str> = "default".into();
+        let scope = Scope::of("default");
         for (connections, short, long) in [
             (1, vec![0, 0, 0, 0], vec![0, 0, 0, 0]),
             (2, vec![0, 0, 0, 0], vec![1, 1, 1, 1]),
@@ -189,11 +207,11 @@ mod tests {
             (5, vec![0, 1, 2, 0], vec![3, 4, 3, 4]),
         ] {
             let pool = pool(connections, &runtime);
-            let taken: Vec<_> = (0..4).map(|_| pool.seat_for_short(&namespace)).collect();
+            let taken: Vec<_> = (0..4).map(|_| pool.seat_for_short(&scope)).collect();
             let places: Vec<_> = taken.iter().map(|seat| on(&pool, seat)).collect();
             assert_eq!(places, short, "{connections} connections");
             drop(taken);
-            let taken: Vec<_> = (0..4).map(|_| pool.seat_for_long(&namespace)).collect();
+            let taken: Vec<_> = (0..4).map(|_| pool.seat_for_long(&scope)).collect();
             let places: Vec<_> = taken.iter().map(|seat| on(&pool, seat)).collect();
             assert_eq!(places, long, "{connections} connections");
         }
@@ -202,11 +220,49 @@ mod tests {
     #[test]
     fn a_seat_that_is_given_back_is_free() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let namespace: Arc<str> = "default".into();
+        let scope = Scope::of("default");
         let pool = pool(4, &runtime);
-        let (first, second) = (pool.seat_for_long(&namespace), pool.seat_for_long(&namespace));
+        let (first, second) = (pool.seat_for_long(&scope), pool.seat_for_long(&scope));
         assert_eq!((on(&pool, &first), on(&pool, &second)), (2, 3));
         drop(second);
-        assert_eq!(on(&pool, &pool.seat_for_long(&namespace)), 3);
+        assert_eq!(on(&pool, &pool.seat_for_long(&scope)), 3);
+    }
+
+    #[test]
+    fn a_request_names_the_trace_that_it_is_part_of() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let pool = pool(2, &runtime);
+        for traced in [None, Some(trace)] {
+            let trace = traced.map(|trace| trace.parse().unwrap());
+            let scope = Scope { trace, ..Scope::of("orders") };
+            for seat in [pool.seat_for_short(&scope), pool.seat_for_long(&scope)] {
+                let mut decoder = PacketDecoder::default();
+                decoder.push(&seat.open(Operation::Head, &[], true).unwrap());
+                let open: Open = decoder.next_packet().unwrap().unwrap().message().unwrap();
+                assert_eq!(open.traceparent.as_deref(), traced);
+                assert_eq!((open.namespace.as_str(), open.deadline_ms), ("orders", Some(30_000)));
+            }
+        }
+    }
+
+    /// A connection that is closed may take its time: the server answers that it is, or is gone.
+    #[test]
+    fn nobody_waits_for_a_connection_that_is_closed() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let options = Options::new(Certificate::temporary().unwrap()).dev(true);
+            let node = Node::over(Engine::in_memory()).unwrap();
+            let server = Server::start(node, options).unwrap();
+            let pool = pool_at(&format!("nexus://{}", server.quic_address()), &runtime);
+            let seat = pool.seat_for_short(&Scope::of("default"));
+            seat.connection().await.unwrap();
+            let mut closing = std::pin::pin!(seat.link.close());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(closing.as_mut().poll(&mut context).is_pending(), "the server is told first");
+            assert!(seat.link.current.try_lock().is_ok(), "a new one can be made meanwhile");
+            closing.await;
+            server.shut_down(Duration::from_secs(5)).await.unwrap();
+        });
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! It calls the handlers that a server's doors call, as this process itself, who may do everything.
 //! What may wait for the disk does so on threads of the runtime that may block, so that the caller's
-//! executor goes on.
+//! executor goes on. The exception is the beginning of a read of a stream, a few events that are mostly
+//! in memory: it is gathered within the poll that asks for it, since a hand-off would cost more.
 
 mod read;
 mod subscribe;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nexus_node::{Access, Engine, NoAccess, Node, Principal, Role, TokenInfo, UnknownRole};
@@ -15,7 +16,7 @@ use nexus_protocol::wire::TokenHead;
 use nexus_protocol::{
     Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Invalid, Read,
     ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo,
-    StreamList, Subscribe, Timestamp, Unavailable,
+    StreamList, Subscribe, Timestamp, TraceContext, Unavailable,
 };
 use tokio::runtime::Handle;
 use tokio::task::JoinError;
@@ -37,7 +38,8 @@ pub(crate) struct Embedded {
     principal: Arc<Principal>,
     namespace: Arc<str>,
     /// Kept once it was had: before, somebody may still create the namespace.
-    access: Arc<OnceLock<Access>>,
+    access: Arc<Mutex<Option<Access>>>,
+    trace: Option<TraceContext>,
     runtime: Handle,
 }
 
@@ -59,11 +61,16 @@ impl Embedded {
             Err(why) => return panic_or(why, Err(ConnectError::Closed)),
         };
         let (principal, access) = (Arc::new(Principal::local()), Arc::default());
-        Ok(Self { node, principal, namespace: address.namespace().into(), access, runtime })
+        let namespace = address.namespace().into();
+        Ok(Self { node, principal, namespace, access, trace: None, runtime })
     }
 
     pub(crate) fn in_namespace(&self, name: &str) -> Self {
         Self { namespace: name.into(), access: Arc::default(), ..self.clone() }
+    }
+
+    pub(crate) fn traced(&self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self.clone() }
     }
 
     pub(crate) async fn close(&self) -> Result<(), CloseError> {
@@ -75,16 +82,19 @@ impl Embedded {
         }
     }
 
-    fn access(&self) -> Result<&Access, NoAccess> {
-        if let Some(access) = self.access.get() {
-            return Ok(access);
-        }
-        let found = self.node.access(Arc::clone(&self.principal), &self.namespace)?;
-        Ok(self.access.get_or_init(|| found))
+    fn access(&self) -> Result<Access, NoAccess> {
+        let mut kept = self.access.lock().expect("no panic while it is held");
+        let access = match kept.take() {
+            // One that was deleted is not there, unless it was created again.
+            Some(access) => access.anew().unwrap_or(access),
+            None => self.node.access(Arc::clone(&self.principal), &self.namespace)?,
+        };
+        *kept = Some(access.clone());
+        Ok(access.traced(self.trace))
     }
 
     pub(crate) fn append(&self, append: Append) -> PendingAppend {
-        let submitted = self.access().map_err(|none| none.0.clone().into());
+        let submitted = self.access().map_err(|none| none.0.into());
         match submitted.and_then(|access| access.append(append)) {
             Ok(pending) => PendingAppend::engine(pending),
             Err(error) => PendingAppend::refused(error),
@@ -92,13 +102,13 @@ impl Embedded {
     }
 
     pub(crate) fn read(&self, read: Read, span: Span) -> Events {
-        let access = self.access().cloned().map_err(|none| none.0.into());
+        let access = self.access().map_err(|none| none.0.into());
         let runtime = self.runtime.clone();
         Events::of_engine(|explain| Reading::new(access, read, explain, runtime), span)
     }
 
     pub(crate) fn subscribe(&self, subscribe: Subscribe, span: Span) -> Subscription {
-        let access = self.access().cloned().map_err(|none| none.0.into());
+        let access = self.access().map_err(|none| none.0.into());
         Subscription::of_engine(Watching::new(access, subscribe, self.runtime.clone()), span)
     }
 
@@ -107,7 +117,7 @@ impl Embedded {
         &self,
         look: impl FnOnce(&Access) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let access = self.access().map_err(|none| none.0)?.clone();
+        let access = self.access().map_err(|none| none.0)?;
         let looked = self.runtime.spawn_blocking(move || look(&access)).await;
         looked.unwrap_or_else(|why| panic_or(why, Err(ReadError::Closed)))
     }
@@ -117,7 +127,7 @@ impl Embedded {
         &self,
         change: impl FnOnce(&Access) -> Result<T, AppendError> + Send + 'static,
     ) -> Result<T, AppendError> {
-        let access = self.access().map_err(|none| none.0)?.clone();
+        let access = self.access().map_err(|none| none.0)?;
         self.change_node(move |_, _| change(&access)).await
     }
 

@@ -12,10 +12,17 @@ use super::panic_or;
 use crate::read::Explained;
 
 /// The first stretch of a stream's events is small and gathered at once: short reads are complete with
-/// it, and need no other thread.
-const FIRST_BYTES: usize = 64 * 1024;
+/// it, and need no other thread. It is bounded by events too, since each may be elsewhere on the disk.
+const FIRST: Bounds = Bounds { bytes: 64 * 1024, events: 64 };
 /// Later ones are gathered while the one before is delivered (I8: two at a time).
-const BYTES: usize = 256 * 1024;
+const LATER: Bounds = Bounds { bytes: 256 * 1024, events: usize::MAX };
+
+/// A stretch ends where it has reached one of these.
+#[derive(Clone, Copy)]
+struct Bounds {
+    bytes: usize,
+    events: usize,
+}
 
 /// A read of the engine of this process. Nothing is looked at before it is polled.
 #[derive(Debug)]
@@ -77,11 +84,11 @@ impl Reading {
                     let is_short =
                         read.stream.is_some() && read.filter.is_all() && read.as_of.is_none();
                     if !is_short {
-                        let gathered = move || begin(&access, read, BYTES);
+                        let gathered = move || begin(&access, read, LATER);
                         self.state = State::Gathering(self.runtime.spawn_blocking(gathered));
                         continue;
                     }
-                    begin(&access, read, FIRST_BYTES)
+                    begin(&access, read, FIRST)
                 }
                 State::Gathering(gathering) => {
                     let closed = || Stretch::failed(ReadError::Closed);
@@ -99,7 +106,7 @@ impl Reading {
         self.events = stretch.events.into_iter();
         self.state = match stretch.rest {
             Rest::More(events) => {
-                let gathered = move || gather(events, BYTES);
+                let gathered = move || gather(events, LATER);
                 State::Gathering(self.runtime.spawn_blocking(gathered))
             }
             Rest::End(explain) => {
@@ -117,18 +124,18 @@ impl Stretch {
     }
 }
 
-fn begin(access: &Access, read: Read, bytes_max: usize) -> Stretch {
+fn begin(access: &Access, read: Read, bounds: Bounds) -> Stretch {
     match access.read(read) {
-        Ok(events) => gather(Box::new(events.into_iter()), bytes_max),
+        Ok(events) => gather(Box::new(events.into_iter()), bounds),
         Err(error) => Stretch::failed(error),
     }
 }
 
-/// Gathers events until there are so many bytes of them.
-fn gather(mut events: Box<EventsIter>, bytes_max: usize) -> Stretch {
+/// Gathers events until there are so many of them.
+fn gather(mut events: Box<EventsIter>, bounds: Bounds) -> Stretch {
     let (mut gathered, mut bytes) = (Vec::new(), 0);
     let rest = loop {
-        if bytes >= bytes_max {
+        if bytes >= bounds.bytes || gathered.len() >= bounds.events {
             break Rest::More(events);
         }
         match events.next() {
@@ -141,4 +148,34 @@ fn gather(mut events: Box<EventsIter>, bytes_max: usize) -> Stretch {
         }
     };
     Stretch { events: gathered, rest }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use nexus_node::{Engine, Node, Principal};
+    use nexus_protocol::{Append, EventData};
+
+    use super::*;
+
+    #[test]
+    fn a_poll_gathers_few_events_however_small() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let node = Node::over(Engine::in_memory()).unwrap();
+        let access = node.access(Principal::local(), "default").unwrap();
+        let events = (0..1000).map(|number: u64| EventData::json("A", &number).unwrap());
+        access.append(Append::to("a").events(events)).unwrap().wait().unwrap();
+        for (read, at_once) in [
+            (Read::stream("a").limit(3), 3),
+            (Read::stream("a"), FIRST.events),
+            (Read::stream("a").backwards(), FIRST.events),
+        ] {
+            let handle = runtime.handle().clone();
+            let mut reading = Reading::new(Ok(access.clone()), read, Explained::default(), handle);
+            let first = reading.poll_next(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(first, Poll::Ready(Some(Ok(_)))));
+            assert_eq!(reading.events.len() + 1, at_once);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use nexus_client::{Client, ConnectError, connect};
 use nexus_protocol::{
     Append, AppendError, EventData, EventStore, NamespaceName, Read, ReadError, RecordedEvent,
-    Retry, StreamList, Subscribe, SubscriptionItem, Unavailable,
+    Retry, StreamList, Subscribe, SubscriptionItem, TraceContext, Unavailable,
 };
 use nexus_testing::executor::next;
 
@@ -74,6 +74,46 @@ async fn a_namespace_is_created_and_is_a_log_of_its_own() {
     assert_eq!(default.head().await.unwrap().position, None);
     let again = default.in_namespace(&NamespaceName::new("orders").unwrap()).session();
     assert_eq!(again.stats().await.unwrap().events, 1);
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_created_again_is_the_one_that_is_used() {
+    let client = connect("memory:?namespace=orders").await.unwrap();
+    let append = || Append::to("a").no_stream().event(event(1));
+    let clone = client.clone();
+    for _ in 0..3 {
+        client.create_namespace().await.unwrap();
+        client.append(append()).await.unwrap();
+        assert_eq!(all(&clone, Read::all()).await.unwrap().len(), 1);
+        assert_eq!(clone.stats().await.unwrap().events, 1);
+        let mut subscription = clone.subscribe(Subscribe::all());
+        assert!(next(&mut subscription).await.unwrap().unwrap().event().is_some());
+        client.delete_namespace().await.unwrap();
+        let error = clone.append(append()).await.unwrap_err();
+        assert!(matches!(error, AppendError::NotFound { .. }), "{error}");
+    }
+    // Created again before anything was asked between.
+    client.create_namespace().await.unwrap();
+    client.append(append()).await.unwrap();
+    client.delete_namespace().await.unwrap();
+    client.create_namespace().await.unwrap();
+    assert_eq!(client.head().await.unwrap().position, None);
+}
+
+#[tokio::test]
+async fn what_a_traced_client_appends_is_part_of_its_trace() {
+    let client = connect("memory:").await.unwrap();
+    let trace = TraceContext { trace_id: [7; 16], span_id: [8; 8], flags: 1 };
+    let own = TraceContext { trace_id: [9; 16], ..trace };
+    let nothing = TraceContext { span_id: [0; 8], ..trace };
+    let traced = client.traced(trace);
+    traced.append(Append::to("a").event(event(1)).event(event(2).trace(own))).await.unwrap();
+    client.append(Append::to("a").event(event(3))).await.unwrap();
+    traced.traced(nothing).append(Append::to("a").event(event(4))).await.unwrap();
+    traced.session().append(Append::to("a").event(event(5))).await.unwrap();
+    let events = all(&traced, Read::all()).await.unwrap();
+    let traces: Vec<_> = events.iter().map(RecordedEvent::trace).collect();
+    assert_eq!(traces, [Some(trace), Some(own), None, None, Some(trace)]);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod failure;
 mod items;
 mod message;
 mod packet;
+mod raw;
 mod request;
 
 pub use append::{AppendAnswer, AppendHead, AppendedHead, decode_append, encode_append};
@@ -30,6 +31,7 @@ pub use packet::{
     Encode, Message, PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head,
     encode_packet, try_encode_packet,
 };
+pub use raw::{RAW_ALPN, RAW_ORDER_BYTES, RawOrder};
 pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
 
 /// The name that both sides give when TLS begins (ALPN).
@@ -49,5 +51,7 @@ pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
     (version >= PROTOCOL_OLDEST && version >= theirs_oldest).then_some(version)
 }
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

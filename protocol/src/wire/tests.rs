@@ -10,15 +10,16 @@ use super::*;
 use crate::block::tests::block_of;
 use crate::error::{Clause, Conflict, Corruption, CorruptionKind, Invalid, TooLarge, Unavailable};
 use crate::limits::PACKET_PAYLOAD_BYTES_MAX;
+use crate::names::{InvalidName, NameProblem};
 use crate::record::{PreparedRecord, Recipe, place};
 use crate::{
-    Append, AppendError, AsOf, EventData, EventId, ExpectedRevision, Filter, FilterItem, Position,
-    QueryItem, Read, ReadError, RecordedEvent, Revision, Start, StreamState, Subscribe,
+    Append, AppendError, AsOf, EventData, EventId, ExpectedRevision, Filter, FilterItem, Lineage,
+    Position, QueryItem, Read, ReadError, RecordedEvent, Revision, Start, StreamState, Subscribe,
     SubscriptionItem, Timestamp,
 };
 
 /// Head and payload of a packet.
-fn opened(packet: &Bytes, kind: PacketKind) -> (Bytes, Bytes) {
+pub(super) fn opened(packet: &Bytes, kind: PacketKind) -> (Bytes, Bytes) {
     let header = PacketHeader::decode(packet.first_chunk().unwrap()).unwrap();
     assert_eq!(header.kind, kind);
     let body = packet.slice(PACKET_HEADER_BYTES..);
@@ -36,7 +37,7 @@ fn event(data: &str) -> EventData {
         .metadata(&b"{\"a\":1}"[..])
 }
 
-fn append() -> Append {
+pub(super) fn append() -> Append {
     Append::to("order-1")
         .at(Revision::new(4))
         .events([event("a"), event("b")])
@@ -50,7 +51,14 @@ fn append() -> Append {
         .idempotency_key("key")
 }
 
-fn recorded(position: u64) -> RecordedEvent {
+/// That append as it arrives: tags are a set, and travel sorted.
+pub(super) fn arrived() -> Append {
+    let mut append = append();
+    append.streams[0].events.iter_mut().for_each(|event| event.tags.sort());
+    append
+}
+
+pub(super) fn recorded(position: u64) -> RecordedEvent {
     let event = event("stored");
     let recipe = Recipe {
         stream: "order-1",
@@ -68,12 +76,8 @@ fn recorded(position: u64) -> RecordedEvent {
 
 #[test]
 fn appends_come_back_as_they_were() {
-    let append = append();
-    let (head, payload) = opened(&encode_append(&append).unwrap(), PacketKind::Append);
-    let mut wanted = append;
-    // Tags are a set: they travel sorted.
-    wanted.streams[0].events.iter_mut().for_each(|event| event.tags.sort());
-    assert_eq!(decode_append(&head, &payload).unwrap(), wanted);
+    let (head, payload) = opened(&encode_append(&append()).unwrap(), PacketKind::Append);
+    assert_eq!(decode_append(&head, &payload).unwrap(), arrived());
     let empty = Append::to("a").exists();
     let (head, payload) = opened(&encode_append(&empty).unwrap(), PacketKind::Append);
     assert_eq!(decode_append(&head, &payload).unwrap(), empty);
@@ -110,17 +114,21 @@ fn what_no_server_takes_is_refused_before_it_is_sent() {
     check(Append::to("a").absent(QueryItem::types(["\u{7}"])), "control character");
 }
 
-#[test]
-fn items_come_back_as_they_were() {
-    let masked = recorded(12).as_part(3, true);
-    let items = [
+/// One of each kind.
+pub(super) fn items() -> Vec<SubscriptionItem> {
+    vec![
         SubscriptionItem::Event(recorded(11)),
-        SubscriptionItem::Event(masked),
+        SubscriptionItem::Event(recorded(12).as_part(3, true)),
         SubscriptionItem::CaughtUp { position: None },
         SubscriptionItem::CaughtUp { position: Some(Position::new(12)) },
         SubscriptionItem::FellBehind { position: Some(Position::ZERO) },
         SubscriptionItem::Checkpoint { position: Position::new(u64::MAX) },
-    ];
+    ]
+}
+
+#[test]
+fn items_come_back_as_they_were() {
+    let items = items();
     let mut builder = ItemsBuilder::default();
     items.iter().for_each(|item| builder.push(item));
     assert_eq!(builder.events(), 2);
@@ -170,23 +178,58 @@ fn requests_come_back_as_they_were() {
     }
 }
 
-#[test]
-fn errors_come_back_as_they_were() {
-    let corruption = Box::new(Corruption {
-        file: "f".into(),
-        offset_bytes: 8,
-        kind: CorruptionKind::Checksum("record".into()),
-    });
+fn corruption(kind: CorruptionKind) -> Box<Corruption> {
+    Box::new(Corruption { file: "f".into(), offset_bytes: 8, kind })
+}
+
+fn corruptions() -> [Box<Corruption>; 8] {
+    [
+        CorruptionKind::Checksum("record".into()),
+        CorruptionKind::Malformed("w".into()),
+        CorruptionKind::Missing,
+        CorruptionKind::Truncated,
+        CorruptionKind::Foreign("w".into()),
+        CorruptionKind::Chain,
+        CorruptionKind::Acknowledged { segment: 1, durable_end: 2 },
+        CorruptionKind::Unreadable("r".into()),
+    ]
+    .map(corruption)
+}
+
+/// What is invalid, of each kind.
+fn invalid() -> Vec<Invalid> {
+    let problems = [
+        NameProblem::Empty,
+        NameProblem::TooLong { bytes: 2, max: 1 },
+        NameProblem::Control { at: 1 },
+        NameProblem::EmptyCategory,
+        NameProblem::NotKeyValue,
+        NameProblem::NotNamespace,
+    ];
+    let name = |problem| {
+        Invalid::Name(InvalidName { what: "stream name".into(), name: "n".into(), problem })
+    };
+    let others = [
+        Invalid::StreamTwice("s".into()),
+        Invalid::IdTwice(EventId::from_bytes([3; 16])),
+        Invalid::EmptyQuery,
+        Invalid::NothingToDo,
+        Invalid::Request("r".into()),
+    ];
+    problems.map(name).into_iter().chain(others).collect()
+}
+
+fn conflict(clause: Clause) -> AppendError {
+    AppendError::Conflict(Box::new(Conflict { clause, positions: vec![Position::new(5)] }))
+}
+
+/// Of each kind, the kinds within it too. New ones are put last: samples are of a place in this list.
+pub(super) fn append_errors() -> Vec<AppendError> {
     let position = Position::new(5);
-    let conflict =
-        |clause| AppendError::Conflict(Box::new(Conflict { clause, positions: vec![position] }));
     let second = std::time::Duration::from_secs(1);
     let expected = ExpectedRevision::Exact(Revision::new(2));
     let found = StreamState::Deleted(Revision::new(1));
     let errors = [
-        crate::names::check_tag("x").unwrap_err().into(),
-        crate::names::check_stream_name("a\n").unwrap_err().into(),
-        Invalid::IdTwice(EventId::from_bytes([3; 16])).into(),
         AppendError::TooLarge(TooLarge { what: "w".into(), size: 2, max: 1 }),
         AppendError::Unauthenticated { reason: "r".into() },
         AppendError::Denied { reason: "r".into() },
@@ -202,26 +245,50 @@ fn errors_come_back_as_they_were() {
         AppendError::Overloaded { waited_ms: 3, retry_after: second },
         AppendError::Unknown,
         AppendError::Poisoned { at: Some(position) },
-        AppendError::Unavailable(Unavailable::ClockJump { jump_s: 4 }),
-        AppendError::Unavailable(Unavailable::NotReachable("r".into())),
-        AppendError::Corruption(corruption.clone()),
+        AppendError::Poisoned { at: None },
     ];
-    for error in errors {
-        assert_eq!(AppendError::from(AppendFailure::from(&error)), error);
-    }
-    let errors = [
+    let unavailable = [
+        Unavailable::DiskFull,
+        Unavailable::Closed,
+        Unavailable::ReadOnly,
+        Unavailable::ClockJump { jump_s: 4 },
+        Unavailable::CannotGrow("r".into()),
+        Unavailable::NotReachable("r".into()),
+    ];
+    let invalid = invalid().into_iter().map(AppendError::from);
+    let unavailable = unavailable.map(AppendError::Unavailable);
+    invalid
+        .chain(errors)
+        .chain(unavailable)
+        .chain(corruptions().map(AppendError::Corruption))
+        .collect()
+}
+
+/// Of each kind. New ones are put last.
+pub(super) fn read_errors() -> Vec<ReadError> {
+    let position = Position::new(5);
+    let [corruption, ..] = corruptions();
+    vec![
         Invalid::EmptyQuery.into(),
         ReadError::Unauthenticated { reason: "r".into() },
         ReadError::Denied { reason: "r".into() },
         ReadError::NotFound { what: "w".into() },
         ReadError::Deleted { stream: "s".into() },
-        ReadError::RateLimited { retry_after: second },
+        ReadError::LineageChanged { given: Lineage::new(1), current: Lineage::new(2) },
+        ReadError::RateLimited { retry_after: std::time::Duration::from_secs(1) },
         ReadError::Corruption { position, resume_at: Some(position), corruption },
         ReadError::Poisoned { at: None },
         ReadError::Unavailable { reason: "r".into() },
         ReadError::Closed,
-    ];
-    for error in errors {
+    ]
+}
+
+#[test]
+fn errors_come_back_as_they_were() {
+    for error in append_errors() {
+        assert_eq!(AppendError::from(AppendFailure::from(&error)), error);
+    }
+    for error in read_errors() {
         assert_eq!(ReadError::from(ReadFailure::from(&error)), error);
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use nexus_node::config::Certificate;
 use nexus_node::telemetry;
-use nexus_protocol::wire::ALPN;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
@@ -75,13 +74,14 @@ impl ConnectionIdGenerator for RandomIds {
     }
 }
 
-/// Binds the socket.
+/// Binds the socket for those who speak this protocol.
 pub(crate) fn bind(
     address: SocketAddr,
     certificate: &Arc<ShownCertificate>,
     reset: ring::hmac::Key,
+    protocol: &[u8],
 ) -> Result<Endpoint, StartError> {
-    let tls = certificate.config(&[ALPN])?;
+    let tls = certificate.config(&[protocol])?;
     let crypto =
         QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
@@ -104,6 +104,16 @@ fn transport() -> TransportConfig {
         .send_window(SEND_WINDOW)
         .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_MAX).expect("half a minute fits")));
     transport
+}
+
+/// What of [`transport`] matters for figures.
+pub(crate) fn settings() -> String {
+    format!(
+        "receives at most {} KiB ahead on a stream and {} KiB on a connection, sends {} KiB",
+        STREAM_WINDOW / 1024,
+        CONNECTION_WINDOW / 1024,
+        SEND_WINDOW / 1024
+    )
 }
 
 /// Takes connections until the endpoint is closed.

@@ -8,11 +8,14 @@ use nexus_protocol::wire::{
     ALPN, Failure, Hello, Open, Operation, PROTOCOL, PacketDecoder, PacketKind, Welcome,
     encode_packet,
 };
-use nexus_protocol::{Append, AppendError, EventData, EventStore, ReadError};
+use nexus_protocol::{
+    Append, AppendError, EventData, EventStore, ReadError, Start, Subscribe, SubscriptionItem,
+};
+use nexus_testing::executor::next;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint};
 
-use crate::stores::Running;
+use crate::stores::{Running, resident_bytes};
 
 /// A bare connection that offers this protocol.
 async fn bare(
@@ -175,7 +178,7 @@ fn a_subscriber_that_never_reads_holds_up_nobody() {
     let client = running.client();
     running.runtime.block_on(async {
         let (_endpoint, connection) = greeted(&running).await;
-        let subscribe = nexus_protocol::Subscribe::all();
+        let subscribe = Subscribe::all();
         let head = nexus_protocol::wire::SubscribeHead::new(&subscribe, u32::MAX);
         let mut idle = Vec::new();
         for _ in 0..50 {
@@ -195,9 +198,47 @@ fn a_subscriber_that_never_reads_holds_up_nobody() {
         let mut subscription = client.subscribe(subscribe);
         let mut seen = 0;
         while seen < 100 {
-            let item = nexus_testing::executor::next(&mut subscription).await.unwrap().unwrap();
+            let item = next(&mut subscription).await.unwrap().unwrap();
             seen += usize::from(item.event().is_some());
         }
         drop(idle);
+    });
+}
+
+/// Ten thousand subscriptions that wait cost memory within bounds, hold up nobody, and all get what comes.
+#[test]
+fn ten_thousand_idle_subscriptions_cost_little_and_hold_up_nobody() {
+    const CLIENTS: usize = 10;
+    const EACH: usize = 1_000;
+    let running = Running::in_memory();
+    let writer = running.client();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| running.client()).collect();
+    running.runtime.block_on(async {
+        let append = || Append::to("a").event(EventData::json("Counted", &1).unwrap());
+        writer.append(append()).await.unwrap();
+        let before = resident_bytes();
+        let mut idle = Vec::new();
+        for client in &clients {
+            for _ in 0..EACH {
+                idle.push(client.subscribe(Subscribe::all().start(Start::End)));
+            }
+        }
+        for subscription in &mut idle {
+            let item = next(subscription).await.unwrap().unwrap();
+            assert!(matches!(item, SubscriptionItem::CaughtUp { .. }), "{item:?}");
+        }
+        let each = resident_bytes().saturating_sub(before) / idle.len();
+        assert!(each < 128 * 1024, "{each} bytes for each subscription and its client");
+        // Others are served meanwhile.
+        for _ in 0..20 {
+            assert_eq!(writer.head().await.unwrap().position.map(|p| p.get()), Some(0));
+        }
+        writer.append(append()).await.unwrap();
+        for subscription in &mut idle {
+            let item = next(subscription).await.unwrap().unwrap();
+            assert_eq!(item.event().unwrap().position().get(), 1);
+        }
+        println!("count: quic_idle_subscriptions {}", idle.len());
+        println!("count: quic_idle_bytes_each {each}");
     });
 }

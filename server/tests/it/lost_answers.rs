@@ -2,7 +2,9 @@
 //! happens once.
 
 use nexus_client::Client;
-use nexus_protocol::{Append, AppendError, EventData, EventStore, Retry, StreamChange, Subscribe};
+use nexus_protocol::{
+    Append, AppendError, EventData, EventStore, ExpectedRevision, Retry, StreamChange, Subscribe,
+};
 use nexus_testing::executor::next;
 
 use crate::relay::Relay;
@@ -42,6 +44,26 @@ fn an_append_whose_answer_is_lost_is_sent_again_and_stored_once() {
         }
         assert_eq!(client.connections_made(), made + 1);
         assert_eq!(direct.stats().await.unwrap().events, 4, "each is stored once");
+    });
+}
+
+#[test]
+fn an_append_may_be_stored_though_its_stream_is_gone_when_it_is_sent_again() {
+    let running = Running::in_memory();
+    let (relay, client, direct) = both(&running);
+    running.runtime.block_on(async {
+        let append = |id| Append::to("a").event(EventData::json("Counted", &id).unwrap());
+        let mut stored = direct.subscribe(Subscribe::all());
+        relay.deafen(true);
+        let pending = client.append(append(1));
+        while next(&mut stored).await.unwrap().unwrap().event().is_none() {}
+        direct.tombstone_stream("a", ExpectedRevision::Any).await.unwrap();
+        client.reconnect().await;
+        relay.deafen(false);
+        let error = pending.await.unwrap_err();
+        assert_eq!((&error, error.retry()), (&AppendError::Unknown, Retry::SameIds));
+        let error = client.append(append(2)).await.unwrap_err();
+        assert!(matches!(error, AppendError::Deleted { .. }), "sent once it is certain: {error}");
     });
 }
 

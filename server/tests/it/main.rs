@@ -5,10 +5,12 @@
 mod blocks;
 mod certificates;
 mod conformance;
+mod dropped;
 mod enemies;
 mod http;
 mod lost_answers;
 mod pool;
+mod raw;
 mod relay;
 mod resume;
 mod sockets;

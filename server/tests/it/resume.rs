@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use nexus_client::Client;
 use nexus_node::Engine;
-use nexus_protocol::{Append, EventData, EventId, Read, Subscribe, SubscriptionItem};
+use nexus_protocol::{
+    Append, EventData, EventId, Position, Read, Start, Subscribe, SubscriptionItem,
+};
 use nexus_testing::executor::next;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -226,4 +228,24 @@ fn a_subscription_goes_on_where_it_was() {
         seen.extend(position(item()));
     }
     assert_eq!(seen, [total, total + 1], "no replay and no gap");
+}
+
+#[test]
+fn a_subscription_to_what_is_far_ahead_does_not_go_back() {
+    let running = Running::in_memory();
+    let client = running.client();
+    let append = |numbers: std::ops::Range<u64>| {
+        let events = numbers.map(|number| event(0, number));
+        running.runtime.block_on(client.append(Append::to("a").events(events))).unwrap();
+    };
+    append(0..11);
+    let ahead = Subscribe::all().start(Start::After(Position::new(100)));
+    let mut subscription = client.subscribe(ahead);
+    let mut item = || running.runtime.block_on(next(&mut subscription)).unwrap().unwrap();
+    let head = Some(Position::new(10));
+    assert_eq!(item(), SubscriptionItem::CaughtUp { position: head });
+    running.runtime.block_on(client.reconnect());
+    append(11..131);
+    let first = std::iter::repeat_with(item).find_map(|item| item.event()).unwrap();
+    assert_eq!(first.position().get(), 101, "what was not asked for is not delivered");
 }

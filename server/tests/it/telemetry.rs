@@ -5,7 +5,7 @@ use nexus_protocol::wire::{
     AppendAnswer, Open, Operation, PacketKind, encode_append, encode_packet,
 };
 use nexus_protocol::{
-    Append, Appended, EventData, EventId, EventStore, Read, Subscribe, SubscriptionItem,
+    Append, Appended, EventData, EventId, EventStore, Read, Revision, Subscribe, SubscriptionItem,
     TraceContext,
 };
 use nexus_testing::executor::next;
@@ -71,6 +71,40 @@ fn the_trace_of_a_request_is_stored_and_its_readers_go_on_with_it() {
         client.append(Append::to("mail-1").event(placed(4).caused_by(&cause))).await.unwrap();
         let consequence = next(&mut client.read(Read::stream("mail-1"))).await.unwrap().unwrap();
         assert_eq!(consequence.trace(), traces[0]);
+    });
+}
+
+#[test]
+fn what_a_traced_client_appends_is_part_of_its_trace() {
+    let running = Running::in_memory();
+    let client = running.client();
+    let trace = TraceContext::of_request(REQUEST).unwrap();
+    let own = TraceContext { trace_id: [9; 16], span_id: [8; 8], flags: 0 };
+    let nothing = TraceContext { trace_id: [0; 16], ..trace };
+    running.runtime.block_on(async {
+        let traced = client.traced(trace);
+        // All are one session: each is right only behind the one before.
+        let append = |next: u64| {
+            let append = Append::to("order-1");
+            next.checked_sub(1)
+                .map_or(append.clone().no_stream(), |at| append.at(Revision::new(at)))
+        };
+        let pending = [
+            traced.append(append(0).event(placed(1)).event(placed(2).trace(own))),
+            client.append(append(2).event(placed(3))),
+            traced.traced(own).append(append(3).event(placed(4))),
+            client.traced(nothing).append(append(4).event(placed(5))),
+        ];
+        for pending in pending {
+            pending.await.unwrap();
+        }
+        traced.session().append(append(5).event(placed(6))).await.unwrap();
+        let mut read = traced.read(Read::all());
+        let mut traces = Vec::new();
+        while let Some(event) = next(&mut read).await {
+            traces.push(event.unwrap().trace());
+        }
+        assert_eq!(traces, [Some(trace), Some(own), None, Some(own), None, Some(trace)]);
     });
 }
 

@@ -1,5 +1,8 @@
 //! Whom a client trusts, and what it is told when it may not.
 
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
 use nexus_client::{Address, Client, ConnectError};
 use nexus_node::{Engine, Node, Principal, Role};
 use nexus_protocol::{
@@ -28,6 +31,41 @@ fn nobody_there_is_said_within_the_time() {
     let url = "nexus://127.0.0.1:1?timeout_ms=50";
     let error = running.runtime.block_on(nexus_client::connect(url)).unwrap_err();
     assert!(matches!(error, ConnectError::NotReachable { .. }), "{error}");
+}
+
+/// Sockets that take what comes and say nothing, and how they are named in a connection string.
+fn silent(count: usize) -> (Vec<UdpSocket>, String) {
+    let sockets: Vec<_> = (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    let hosts: Vec<_> = sockets.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
+    (sockets, hosts.join(","))
+}
+
+#[test]
+fn servers_that_say_nothing_take_the_time_of_the_string_and_no_more() {
+    let running = Running::in_memory();
+    let (_sockets, hosts) = silent(6);
+    let url = format!("nexus://{hosts}?timeout_ms=500");
+    let began = Instant::now();
+    let error = running.runtime.block_on(nexus_client::connect(&url)).unwrap_err();
+    assert!(matches!(error, ConnectError::NotReachable { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_millis(2000), "{:?}", began.elapsed());
+    // One that answers is tried within that time, too.
+    let (_sockets, silent) = silent(1);
+    let url = format!("nexus://{silent},{}?timeout_ms=3000", running.address());
+    running.runtime.block_on(nexus_client::connect(&url)).unwrap();
+}
+
+#[test]
+fn a_server_that_may_come_back_is_waited_for_whoever_else_refuses() {
+    let running = Running::in_memory();
+    let (_sockets, silent) = silent(1);
+    let wrong = format!("fingerprint=sha256:{}", "00".repeat(32));
+    let url = format!("nexus://{silent},{}?{wrong}&timeout_ms=2000", running.address());
+    let error = running.runtime.block_on(nexus_client::connect(&url)).unwrap_err();
+    assert!(
+        matches!(&error, ConnectError::NotReachable { server, .. } if *server == silent),
+        "{error}"
+    );
 }
 
 #[test]

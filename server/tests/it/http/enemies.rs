@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::client::{Http, Lines, Messages, encoded, full};
 use super::session::line;
-use crate::stores::Running;
+use crate::stores::{Running, resident_bytes};
 
 const NDJSON: &str = "application/x-ndjson";
 /// Far longer than any limit of these tests: what takes so long was never going to end.
@@ -280,13 +280,6 @@ fn json_of_any_depth_is_refused_or_kept_and_never_too_much() {
         assert_eq!(answer.problem(), (400, "invalid".to_owned()));
         is_well(&http).await;
     });
-}
-
-/// Memory of this process that is in use, in bytes.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() * 1024
 }
 
 #[test]

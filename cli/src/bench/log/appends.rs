@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use nexus_engine::Engine;
 use nexus_engine::io::Backend;
 use nexus_engine::io::raw::{RawOptions, write_sync_loop};
 
-use super::conditions::{kib_of, mean_record_bytes};
-use super::report::{Better, Scenario};
-use super::rounds::{Latencies, Rounds, Turn};
-use super::workload::{Writer, append_for};
-use super::{Bench, disk_failure};
+use super::super::conditions::{kib_of, mean_record_bytes};
+use super::super::report::{Better, Scenario};
+use super::super::rounds::{Latencies, Rounds, Turn};
+use super::super::workload::{Writer, append_for};
+use super::super::{Bench, disk_failure};
 use crate::exit::Failure;
 
 /// The backends of which one writer is measured: depth does not matter to it.
@@ -101,7 +100,7 @@ impl Bench {
         let (rounds, record_bytes) = self.append_rounds(&load)?;
         // Bytes of records only: what frames add is the engine's own affair.
         let per_block = load.block_bytes as f64 / record_bytes as f64;
-        let ceiling_per_s = rounds.ceiling_per_s() * per_block;
+        let ceiling_per_s = rounds.ceiling_per_s(0) * per_block;
         let target = f64::min(1_000_000.0, 0.7 * ceiling_per_s);
         let goal = Scenario::new(NAME, "events/s", Better::Higher, target);
         let ratios = rounds.rate_ratios().iter().map(|ratio| ratio / per_block).collect();
@@ -120,11 +119,10 @@ impl Bench {
         self.with_engine(&name, load.backend, |engine| {
             let mut writers = Writer::several(&self.orders, load.name, load.writers);
             append_for(engine, &mut writers, load.batch, self.effort.turn / 2)?;
-            let rounds = Rounds::run(
-                self.effort.rounds,
-                || self.raw_writes(load),
-                || append_for(engine, &mut writers, load.batch, self.effort.turn),
-            )?;
+            let rounds =
+                Rounds::run(self.effort.rounds, &mut [&mut || self.raw_writes(load)], || {
+                    append_for(engine, &mut writers, load.batch, self.effort.turn)
+                })?;
             Ok((rounds, mean_record_bytes(engine)?))
         })
     }
@@ -174,22 +172,6 @@ impl Bench {
             turn.events
         ))])
     }
-
-    /// A log of its own below the folder of this run, gone afterwards.
-    pub(super) fn with_engine<T>(
-        &self,
-        name: &str,
-        backend: Backend,
-        work: impl FnOnce(&Engine) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let dir = self.dir.join(name);
-        let engine = Engine::options().backend(backend).open(&dir)?;
-        let done = work(&engine)?;
-        engine.close().map_err(|error| Failure::failed(error.to_string()))?;
-        std::fs::remove_dir_all(&dir)
-            .map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
-        Ok(done)
-    }
 }
 
 fn one_writer_goal(name: String) -> Scenario {
@@ -199,7 +181,7 @@ fn one_writer_goal(name: String) -> Scenario {
 fn filled(goal: Scenario, rounds: &Rounds) -> Scenario {
     let mut scenario = goal.latencies(&rounds.latencies);
     scenario.events_per_s = Some(rounds.per_s());
-    scenario.ceiling_per_s = Some(rounds.ceiling_per_s());
-    scenario.ceiling_p50_us = Some(rounds.ceiling_p50_us());
+    scenario.ceiling_per_s = Some(rounds.ceiling_per_s(0));
+    scenario.ceiling_p50_us = Some(rounds.ceiling_p50_us(0));
     scenario
 }

@@ -9,11 +9,11 @@ use nexus_engine::io::raw::read_loop;
 use nexus_engine::io::{Disk, DiskFile, FileKind, OpenMode, PortableDisk};
 use nexus_protocol::Read;
 
-use super::conditions::mean_record_bytes;
-use super::report::{Better, Scenario};
-use super::rounds::{Latencies, Rounds, Turn};
-use super::workload::{STREAM_EVENTS, Seeded, fill, repeat_for, stream_name};
-use super::{Bench, disk_failure};
+use super::super::conditions::mean_record_bytes;
+use super::super::report::{Better, Scenario};
+use super::super::rounds::{Latencies, Rounds, Turn};
+use super::super::workload::{STREAM_EVENTS, Seeded, fill, repeat_for, stream_name};
+use super::super::{Bench, disk_failure};
 use crate::exit::Failure;
 
 /// Events of a stream that are appended together.
@@ -59,12 +59,12 @@ impl Bench {
     ) -> Result<Scenario, Failure> {
         let rounds = Rounds::run(
             self.effort.rounds,
-            || {
+            &mut [&mut || {
                 let read = read_loop(&self.dir, 16 << 20, self.effort.ceiling)
                     .map_err(|error| disk_failure(&error))?;
                 let (events, elapsed) = (read.bytes / log.record_bytes, read.elapsed);
                 Ok(Turn { events, elapsed, latencies: Latencies::default() })
-            },
+            }],
             || {
                 let mut turn = repeat_for(self.effort.turn, || scan(engine))?;
                 turn.latencies = Latencies::default();
@@ -74,7 +74,7 @@ impl Bench {
         let goal = Scenario::new(name, "events/s", Better::Higher, target);
         let mut scenario = goal.ratios(rounds.rate_ratios()).measured(rounds.per_s());
         scenario.events_per_s = Some(rounds.per_s());
-        scenario.ceiling_per_s = Some(rounds.ceiling_per_s());
+        scenario.ceiling_per_s = Some(rounds.ceiling_per_s(0));
         Ok(scenario.note(format!(
             "{} events, one thread, page cache warm, {log}; ceiling: preads of 1 MiB of a warm file, as \
              records of {} B",
@@ -90,14 +90,14 @@ impl Bench {
         let (mut order, mut places) = (Seeded::new(1), Seeded::new(2));
         let rounds = Rounds::run(
             self.effort.rounds,
-            || repeat_for(self.effort.ceiling, || raw.read(&mut places)),
+            &mut [&mut || repeat_for(self.effort.ceiling, || raw.read(&mut places))],
             || repeat_for(self.effort.turn, || read_stream(engine, order.below(streams))),
         )?;
         let goal = Scenario::new(name, "us p50", Better::Lower, 45.0);
         let mut scenario = goal.ratios(rounds.p50_ratios()).latencies(&rounds.latencies);
         scenario.events_per_s = Some(rounds.per_s());
-        scenario.ceiling_per_s = Some(rounds.ceiling_per_s());
-        scenario.ceiling_p50_us = Some(rounds.ceiling_p50_us());
+        scenario.ceiling_per_s = Some(rounds.ceiling_per_s(0));
+        scenario.ceiling_p50_us = Some(rounds.ceiling_p50_us(0));
         Ok(scenario.measured(rounds.p50_us()).note(format!(
             "{STREAM_EVENTS} events, one of {streams} streams at a time, each written in {PIECES} \
              rounds of {ROUND_EVENTS}, page cache warm, {log}; ceiling: {PIECES} preads of {piece_bytes} \
@@ -129,7 +129,7 @@ fn close(engine: Engine) -> Result<(), Failure> {
 }
 
 /// Compresses all sealed segments; answers how much smaller the log has become.
-fn compress(engine: &Engine) -> Result<f64, Failure> {
+pub(in super::super) fn compress(engine: &Engine) -> Result<f64, Failure> {
     let before = engine.stats().bytes;
     loop {
         let done = engine.stats().compressed_segments;

@@ -1,0 +1,346 @@
+//! Packets of version 1 as they were when it was released: what is sent today has the same bytes, and
+//! those of then are read.
+//!
+//! Messages are archives, whose layout follows from their types, so that a field that is added, or a
+//! variant between others, changes what travels without a word. It is noticed here. A change that is
+//! meant is another version of the protocol, with samples of its own, and those of the old one stay: each
+//! later version still reads them. There is one of each message, and of each kind within it. Is not: a
+//! test of what messages mean.
+
+use bytes::Bytes;
+
+use super::tests::{append, append_errors, arrived, items, opened, read_errors};
+use super::*;
+use crate::{
+    AppendError, Appended, AsOf, Direction, ExpectedRevision, Filter, FilterItem, FoldIdentity,
+    Head, Lineage, LogId, Position, Read, Revision, SnapshotAt, Start, Stats, StreamAppended,
+    StreamChange, StreamInfo, StreamLimits, StreamName, StreamState, Subscribe, Timestamp,
+};
+
+/// Lines of a name, a blank, and the packet's bytes in hex.
+const VERSION_1: &str = include_str!("samples/v1.txt");
+
+/// Compares messages with their samples, and counts them.
+#[derive(Default)]
+struct Samples {
+    checked: usize,
+    /// What differs, as it would be written into the file.
+    differ: Vec<String>,
+}
+
+impl Samples {
+    fn packet(&mut self, name: &str, packet: &Bytes) -> Bytes {
+        self.checked += 1;
+        let hex: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
+        let stored = VERSION_1.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        if stored != Some(&hex) {
+            self.differ.push(format!("{name} {hex}"));
+        }
+        let stored = stored.unwrap_or_default().as_bytes();
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        stored.chunks(2).map(byte).collect()
+    }
+
+    fn message<M>(&mut self, name: &str, kind: PacketKind, message: &M)
+    where
+        M: Message + Encode + PartialEq + std::fmt::Debug,
+    {
+        let stored = self.packet(name, &encode_packet(kind, message, &[]));
+        if !stored.is_empty() {
+            let (head, _) = opened(&stored, kind);
+            assert_eq!(decode_head::<M>(&head).as_ref(), Ok(message), "{name}");
+        }
+    }
+
+    fn open(&mut self, variant: &str, operation: Operation) {
+        let name = format!("open_{}{variant}", name_of_operation(&operation));
+        let open = Open {
+            namespace: "orders".into(),
+            deadline_ms: Some(30_000),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            operation,
+        };
+        self.message(&name, PacketKind::Open, &open);
+    }
+
+    fn answer(&mut self, variant: &str, answer: &Answer) {
+        let name = format!("answer_{}{variant}", name_of_answer(answer));
+        self.message(&name, PacketKind::Answer, answer);
+    }
+}
+
+/// An operation that is added does not compile without its sample's name.
+fn name_of_operation(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Append => "append",
+        Operation::Read(_) => "read",
+        Operation::Subscribe(_) => "subscribe",
+        Operation::Event { .. } => "event",
+        Operation::Head => "head",
+        Operation::Stream { .. } => "stream",
+        Operation::Streams { .. } => "streams",
+        Operation::SetStream { .. } => "set_stream",
+        Operation::DeleteStream { .. } => "delete_stream",
+        Operation::SaveSnapshot(_) => "save_snapshot",
+        Operation::LoadSnapshot { .. } => "load_snapshot",
+        Operation::Snapshots { .. } => "snapshots",
+        Operation::Stats => "stats",
+        Operation::Namespaces => "namespaces",
+        Operation::CreateNamespace => "create_namespace",
+        Operation::Tokens => "tokens",
+        Operation::CreateToken { .. } => "create_token",
+        Operation::RevokeToken { .. } => "revoke_token",
+        Operation::DeleteNamespace => "delete_namespace",
+    }
+}
+
+/// Nor an answer.
+fn name_of_answer(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Done => "done",
+        Answer::Head { .. } => "head",
+        Answer::Stream(_) => "stream",
+        Answer::Streams(_) => "streams",
+        Answer::Appended(_) => "appended",
+        Answer::Snapshot(_) => "snapshot",
+        Answer::Snapshots(_) => "snapshots",
+        Answer::Stats(_) => "stats",
+        Answer::Namespaces(_) => "namespaces",
+        Answer::Tokens(_) => "tokens",
+        Answer::Token(_) => "token",
+    }
+}
+
+fn greetings(samples: &mut Samples) {
+    let token = Some("nx_token".to_owned());
+    let hello = Hello { oldest: 1, newest: 1, client: "nexus-client 0.2.0".into(), token };
+    samples.message("hello", PacketKind::Hello, &hello);
+    let hello = Hello { token: None, ..hello };
+    samples.message("hello_without_token", PacketKind::Hello, &hello);
+    let welcome = Welcome { version: 1, server: "nexus 0.2.0".into() };
+    samples.message("welcome", PacketKind::Welcome, &welcome);
+    let version = Failure::Version { oldest: 2, newest: 3 };
+    samples.message("failure_version", PacketKind::Failure, &version);
+}
+
+fn filter() -> Filter {
+    let item = FilterItem {
+        streams: vec!["order-1".into()],
+        stream_prefix: vec!["order-".into()],
+        categories: vec!["order".into()],
+        types: vec!["OrderPlaced".into()],
+        tags: vec!["a:b".into()],
+    };
+    Filter::any([item, FilterItem::default()])
+}
+
+fn reads(samples: &mut Samples) {
+    let time = Timestamp::from_micros(1_800_000_000_000_000);
+    let mut backwards = Read::stream("order-1").limit(7).from_revision(Revision::new(3));
+    backwards.direction = Direction::Backwards;
+    for (variant, read) in [
+        ("", Read::all()),
+        ("_of_stream", backwards.filter(filter()).as_of(AsOf::Revision(Revision::new(9)))),
+        ("_from_position", Read::all().from_position(Position::new(9)).system()),
+        ("_from_time", Read::all().from_time(time).as_of(AsOf::Recorded(time))),
+        ("_as_of_position", Read::all().as_of(AsOf::Position(Position::new(9)))),
+    ] {
+        samples.open(variant, Operation::Read((&read).into()));
+    }
+    let of_stream = Subscribe { stream: Some("order-1".into()), ..Subscribe::all() };
+    let all = Subscribe { checkpoint_every: 3, ..Subscribe::all().filter(filter()).system() };
+    for (variant, subscribe) in [
+        ("", all.clone()),
+        ("_after", of_stream.start(Start::After(Position::new(9)))),
+        ("_at", all.clone().start(Start::At(Position::new(9)))),
+        ("_end", all.start(Start::End)),
+    ] {
+        samples.open(variant, Operation::Subscribe(SubscribeHead::new(&subscribe, 4096)));
+    }
+}
+
+fn requests(samples: &mut Samples) {
+    samples.open("", Operation::Append);
+    reads(samples);
+    samples.open("", Operation::Event { id: [7; 16] });
+    samples.open("", Operation::Head);
+    samples.open("", Operation::Stream { stream: "order-1".into() });
+    let streams = Operation::Streams {
+        prefix: "order-".into(),
+        category: Some("order".into()),
+        after: Some("order-1".into()),
+        limit: 100,
+        deleted: true,
+        system: false,
+    };
+    samples.open("", streams);
+    let change = StreamChange {
+        max_count: Some(Some(5)),
+        max_age_s: Some(None),
+        truncate_before: Some(Revision::new(2)),
+    };
+    samples.open("", Operation::set_stream("order-1", change));
+    for (variant, expected) in [
+        ("", ExpectedRevision::Any),
+        ("_that_is_missing", ExpectedRevision::NoStream),
+        ("_that_exists", ExpectedRevision::Exists),
+        ("_at", ExpectedRevision::Exact(Revision::new(4))),
+    ] {
+        let (stream, expected) = ("order-1".into(), expected.into());
+        samples.open(variant, Operation::DeleteStream { stream, expected, tombstone: true });
+    }
+    samples.open("", Operation::SaveSnapshot(snapshot()));
+    let fold = FoldIdentity { fold_version: 2, upcaster_hash: 3 };
+    for (variant, at) in [
+        ("", SnapshotAt::Latest),
+        ("_at_revision", SnapshotAt::Revision(Revision::new(4))),
+        ("_at_position", SnapshotAt::Position(Position::new(9))),
+    ] {
+        samples.open(variant, Operation::load_snapshot("order-1", at, fold));
+    }
+    samples.open("", Operation::Snapshots { stream: "order-1".into() });
+    for operation in [
+        Operation::Stats,
+        Operation::Namespaces,
+        Operation::CreateNamespace,
+        Operation::Tokens,
+        Operation::DeleteNamespace,
+    ] {
+        samples.open("", operation);
+    }
+    let (name, role) = ("ci".into(), "writer".into());
+    samples.open("", Operation::CreateToken { name, role, ttl_ms: Some(60_000) });
+    samples.open("", Operation::RevokeToken { id: "0a1b".into() });
+    samples.message("credit", PacketKind::Credit, &1024_u32);
+}
+
+fn snapshot() -> SnapshotHead {
+    SnapshotHead {
+        stream: "order-1".into(),
+        revision: 4,
+        position: 9,
+        fold_version: 2,
+        upcaster_hash: 3,
+        content_type: "application/json".into(),
+    }
+}
+
+fn stream(state: StreamState) -> StreamHead {
+    let limits = StreamLimits {
+        max_count: Some(5),
+        max_age_s: Some(60),
+        truncate_before: Some(Revision::new(2)),
+    };
+    let info = StreamInfo {
+        stream: StreamName::new("order-1").unwrap(),
+        state,
+        floor: Revision::new(2),
+        last_position: Some(Position::new(9)),
+        limits,
+        meta_revision: Some(Revision::new(1)),
+    };
+    (&info).into()
+}
+
+fn stats() -> StatsHead {
+    let stats = Stats {
+        events: 1,
+        streams: 2,
+        system_events: 3,
+        system_streams: 4,
+        head_position: Some(Position::new(9)),
+        segments: 5,
+        bytes: 6,
+        compressed_segments: 7,
+        fenced_segments: 8,
+        log_id: LogId::from_bytes([7; 16]),
+        lineage: Lineage::new(1),
+        backend: "memory".into(),
+    };
+    (&stats).into()
+}
+
+fn appended() -> Appended {
+    let stream = StreamAppended {
+        stream: StreamName::new("order-1").unwrap(),
+        first_revision: Revision::new(4),
+        last_revision: Revision::new(5),
+    };
+    let positions = Some((Position::new(7), Position::new(8)));
+    Appended { positions, streams: vec![stream], replayed: true }
+}
+
+fn answers(samples: &mut Samples) {
+    samples.answer("", &Answer::Done);
+    let head = Head { position: Some(Position::new(9)), lineage: Lineage::new(1) };
+    samples.answer("", &Answer::head(head));
+    let states = [
+        ("_missing", StreamState::Missing),
+        ("", StreamState::At(Revision::new(4))),
+        ("_deleted", StreamState::Deleted(Revision::new(4))),
+        ("_tombstoned", StreamState::Tombstoned),
+    ];
+    for (variant, state) in states {
+        samples.answer(variant, &Answer::Stream(stream(state)));
+    }
+    samples.answer("", &Answer::Streams(states.map(|(_, state)| stream(state)).to_vec()));
+    samples.answer("", &Answer::Appended((&appended()).into()));
+    samples.answer("", &Answer::Snapshot(Some(snapshot())));
+    samples.answer("_missing", &Answer::Snapshot(None));
+    samples.answer("", &Answer::Snapshots(vec![snapshot(), snapshot()]));
+    samples.answer("", &Answer::Stats(stats()));
+    samples.answer("", &Answer::Namespaces(vec!["default".into(), "orders".into()]));
+    let token = TokenHead {
+        id: "0a1b".into(),
+        name: "ci".into(),
+        role: "writer".into(),
+        expires_at: Some(1_800_000_000_000_000),
+    };
+    samples.answer("", &Answer::Tokens(vec![token.clone()]));
+    samples.answer("", &Answer::Token(token));
+    let answers = [Ok(appended()), Err(AppendError::Unknown)];
+    let answers: Vec<_> = answers.iter().map(AppendAnswer::from).collect();
+    samples.message("appended", PacketKind::Appended, &answers);
+    let end = EndHead { index: "stream".into(), segments_read: 2, postings_read: 3 };
+    samples.message("end", PacketKind::End, &end);
+}
+
+fn failures(samples: &mut Samples) {
+    for (number, error) in append_errors().iter().enumerate() {
+        let failure = Failure::Append(error.into());
+        samples.message(&format!("failure_append_{number}"), PacketKind::Failure, &failure);
+    }
+    for (number, error) in read_errors().iter().enumerate() {
+        let failure = Failure::Read(error.into());
+        samples.message(&format!("failure_read_{number}"), PacketKind::Failure, &failure);
+    }
+}
+
+/// What has events as its payload.
+fn events(samples: &mut Samples) {
+    let packet = samples.packet("append", &encode_append(&append()).unwrap());
+    if !packet.is_empty() {
+        let (head, payload) = opened(&packet, PacketKind::Append);
+        assert_eq!(decode_append(&head, &payload), Ok(arrived()));
+    }
+    let mut builder = ItemsBuilder::default();
+    items().iter().for_each(|item| builder.push(item));
+    let packet = samples.packet("items", &builder.take());
+    if !packet.is_empty() {
+        let (_, payload) = opened(&packet, PacketKind::Items);
+        assert_eq!(decode_items(&payload), Ok(items()));
+    }
+}
+
+#[test]
+fn version_1_is_what_it_was() {
+    let mut samples = Samples::default();
+    greetings(&mut samples);
+    requests(&mut samples);
+    answers(&mut samples);
+    failures(&mut samples);
+    events(&mut samples);
+    let differ = samples.differ.join("\n");
+    assert!(differ.is_empty(), "the layout of protocol version 1 has changed:\n{differ}");
+    assert_eq!(samples.checked, VERSION_1.lines().count(), "each sample is compared");
+}
