@@ -54,6 +54,14 @@ pub(crate) fn block_of(first: u64, count: u32, data: &[u8]) -> Block {
     block((first, last), count, &raw_of(&records)).unwrap()
 }
 
+/// The same, not compressed.
+pub(crate) fn plain_block_of(first: u64, count: u32, data: &[u8]) -> Block {
+    let last = first + u64::from(count) - 1;
+    let records: Vec<_> = (first..=last).map(|at| record("a-1", at, data)).collect();
+    let (stored, bytes) = stored(&raw_of(&records), false);
+    Block::new(BlockEntry { first, last, count, stored }, bytes).unwrap()
+}
+
 fn events(block: Result<Block, CorruptionKind>) -> Result<Vec<RecordedEvent>, CorruptionKind> {
     block?.events()?.collect()
 }
