@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use nexus_protocol::{
-    Filter, FilterItem, Position, ReadError, RecordedEvent, Start, Subscribe, SubscriptionEvents,
-    SubscriptionItem, SubscriptionStream, names,
+    Block, Filter, FilterItem, Position, ReadError, RecordedEvent, Start, Subscribe,
+    SubscriptionEvents, SubscriptionItem, SubscriptionStream, names,
 };
 
 use crate::index::Index;
 use crate::log::Log;
-use crate::read::{Reader, Step};
+use crate::read::{Reader, Step, Within};
 use crate::watermark::{Wait, WaiterSlot, Watermark};
 
 /// Positions between two checkpoints, at most, unless asked otherwise.
@@ -162,6 +162,36 @@ impl Subscription {
     /// The next item if there is one now.
     pub fn try_next(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
         self.next_there(&Until { deadline: None, there: 0 }, None)
+    }
+
+    /// The next events as a block, as it is stored, for whoever hands it on without looking into it: at most
+    /// `events_max`, of a subscription to the whole log without a filter, and none of them hidden. A
+    /// checkpoint that is due within it comes behind it. `None`: ask for the next item.
+    pub fn next_block(&mut self, events_max: u64) -> Option<Block> {
+        if self.failed || !self.ready.is_empty() {
+            return None;
+        }
+        if self.reader.is_none() {
+            self.log.refuse_ended().ok()?;
+            if let Some(item) = self.open_reader() {
+                self.ready.push_back(Ok(item));
+                return None;
+            }
+        }
+        let checkpoint_at = self.checkpointed.saturating_add(self.checkpoint_every);
+        let (reader, bound) = self.reader.as_mut()?;
+        // Markers come half as often as asked, at worst.
+        let ends_before = checkpoint_at.saturating_add(self.checkpoint_every);
+        let block =
+            reader.next_block(Within { begins_before: checkpoint_at, ends_before, events_max })?;
+        let position = block.last().get();
+        assert!(self.next <= position && position < *bound, "in order, and no repeat");
+        self.next = position + 1;
+        if self.next - self.checkpointed >= self.checkpoint_every {
+            let checkpoint = self.checkpoint();
+            self.ready.push_back(Ok(checkpoint));
+        }
+        Some(block)
     }
 
     /// The next item of what is committed; gives up where nothing was found and the time is up, or all

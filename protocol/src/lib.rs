@@ -3,6 +3,7 @@
 //! This crate has no I/O, no runtime, no clock, and no random source. Everything else in the
 //! workspace speaks it; see `docs/glossary.md` for the words and `docs/format.md` for the bytes.
 
+pub mod block;
 pub mod json;
 pub mod limits;
 pub mod names;
@@ -28,6 +29,7 @@ pub use append::{
     Absence, Append, Appended, Boundary, ExpectedRevision, Query, QueryItem, StreamAppend,
     StreamAppended, StreamState,
 };
+pub use block::Block;
 pub use dynamic::{BoxFuture, BoxStream, DynEventStore, ErasedStore};
 pub use error::{
     AppendError, Clause, Conflict, Corruption, CorruptionKind, Invalid, ReadError, Retry, TooLarge,

@@ -213,8 +213,8 @@ pub struct Subscribe {
     /// Whether system events are delivered too.
     pub system: bool,
     /// A [`SubscriptionItem::Checkpoint`] comes once so many positions were passed without one, also
-    /// while nothing matches; where the index passes more at once, it comes behind them. 0 stands for
-    /// 1,024.
+    /// while nothing matches; where the index passes more at once, or a block of the log does, it comes
+    /// behind them: of a block, before twice as many. 0 stands for 1,024.
     pub checkpoint_every: u64,
 }
 

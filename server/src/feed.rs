@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use nexus_node::{Access, Subscription};
+use nexus_protocol::limits::BLOCK_BYTES_MAX;
+use nexus_protocol::record::RECORD_BYTES_MIN;
 use nexus_protocol::wire::ItemsBuilder;
-use nexus_protocol::{Invalid, ReadError, Subscribe, SubscriptionItem};
+use nexus_protocol::{Block, Invalid, ReadError, Subscribe, SubscriptionItem};
 
 /// A live reader gets little at a time, at once.
 const LIVE_BYTES: usize = 64 * 1024;
@@ -15,6 +17,8 @@ const CATCH_UP_BYTES: usize = 256 * 1024;
 /// Where hardly anything matches, so many markers are enough: each may stand for a thousand positions
 /// that were looked at.
 const MARKERS_MAX: u32 = 16;
+/// A block has no more events than this.
+const BLOCK_EVENTS_MAX: u64 = (BLOCK_BYTES_MAX / RECORD_BYTES_MIN) as u64;
 
 /// What items are gathered in, in the form that a door sends.
 pub(crate) trait Basket: Default + Send + 'static {
@@ -79,6 +83,9 @@ impl Basket for Items {
     }
 }
 
+/// How a basket takes a block as it is stored; `None`: the door, or who it speaks with, knows none.
+pub(crate) type TakeBlock<B> = Option<fn(&mut B, &Block)>;
+
 /// A subscription of one principal.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -118,6 +125,15 @@ impl Feed {
     /// Waits for items, and gathers those that are there: at most so many events. Dropped half-way, it
     /// gives nothing more.
     pub(crate) async fn next<B: Basket>(&mut self, events_max: u64) -> Result<B, ReadError> {
+        self.next_or_blocks(events_max, None).await
+    }
+
+    /// The same, with blocks where it catches up and they fit: a block is never more events than asked for.
+    pub(crate) async fn next_or_blocks<B: Basket>(
+        &mut self,
+        events_max: u64,
+        take_block: TakeBlock<B>,
+    ) -> Result<B, ReadError> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
@@ -139,9 +155,9 @@ impl Feed {
         }
         // What is live is in memory; the first item may have said that it no longer is.
         let gathered = match gathered.live {
-            true => gathered.gather(events_max, LIVE_BYTES),
+            true => gathered.gather(events_max, LIVE_BYTES, None),
             false => {
-                let gather = move || gathered.gather(events_max, CATCH_UP_BYTES);
+                let gather = move || gathered.gather(events_max, CATCH_UP_BYTES, take_block);
                 tokio::task::spawn_blocking(gather).await.expect("reading does not panic")
             }
         };
@@ -187,14 +203,26 @@ impl<B: Basket> Gathered<B> {
     }
 
     /// Gathers what is there now.
-    fn gather(mut self, events_max: u64, bytes: usize) -> Self {
-        let mut markers = 0;
+    fn gather(mut self, events_max: u64, bytes: usize, take_block: TakeBlock<B>) -> Self {
+        let (mut markers, mut in_blocks) = (0, false);
         while self.basket.events() < events_max
             && self.basket.bytes() < bytes
             && markers < MARKERS_MAX
             && self.error.is_none()
-            && let Some(item) = self.subscription.try_next()
         {
+            let left = events_max - self.basket.events();
+            if let Some(take_block) = take_block {
+                if let Some(block) = self.subscription.next_block(left) {
+                    take_block(&mut self.basket, &block);
+                    in_blocks = true;
+                    continue;
+                }
+                // More credit may come while these are sent: no block is broken up for want of it before.
+                if in_blocks && left < BLOCK_EVENTS_MAX {
+                    break;
+                }
+            }
+            let Some(item) = self.subscription.try_next() else { break };
             markers += u32::from(!matches!(item, Ok(SubscriptionItem::Event(_))));
             self.take(Some(item));
         }

@@ -58,6 +58,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     push(&mut seeds, "index_file", "second".to_owned(), &file(&disk, "index/0000000002.idx"));
     packets(&mut seeds, &frames);
     fill(&disk, true);
+    block(&mut seeds, &disk);
     let bytes = file(&disk, "manifest");
     push(&mut seeds, "manifest", "rewritten".to_owned(), &bytes);
     let manifest = Manifest::decode(&bytes).expect("it was just written");
@@ -180,4 +181,20 @@ fn packets(seeds: &mut Vec<Seed>, frames: &[Vec<u8>]) {
     }
     items.push(&SubscriptionItem::CaughtUp { position: None });
     push(seeds, "packet", "items".to_owned(), &items.take());
+}
+
+/// A block as a server sends it: in its packet, and as the items that are the payload.
+fn block(seeds: &mut Vec<Seed>, disk: &MemoryDisk) {
+    let options = Engine::options().disk(Arc::new(disk.clone())).threads(false);
+    let engine = options.open("/data").expect("it was just closed");
+    let block = engine.read(Read::all()).into_iter().next_block();
+    let mut items = wire::ItemsBuilder::default();
+    items.block(&block.expect("nothing is hidden in the first segment, and it was rewritten"));
+    items.push(&SubscriptionItem::CaughtUp { position: None });
+    let packet = items.take();
+    push(seeds, "packet", "block".to_owned(), &packet);
+    let mut decoder = wire::PacketDecoder::default();
+    decoder.push(&packet);
+    let packet = decoder.next_packet().ok().flatten().expect("it was just made");
+    push(seeds, "items", "block".to_owned(), &packet.payload);
 }

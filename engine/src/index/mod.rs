@@ -265,6 +265,25 @@ impl Index {
         }
     }
 
+    /// The streams of which an event between these positions, both included, may be hidden from who sees
+    /// what is below `bound`.
+    pub(crate) fn hiding_between(
+        &self,
+        first: u64,
+        last: u64,
+        bound: u64,
+    ) -> Vec<Arc<StreamEntry>> {
+        if self.hiding_count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        // The lock is not held while lists are searched: the writer takes it.
+        let hiding = self.hiding.read().expect("no panic while settings are changed");
+        let mut streams: Vec<_> = hiding.values().cloned().collect();
+        drop(hiding);
+        streams.retain(|stream| stream.may_hide_between(first, last, bound));
+        streams
+    }
+
     /// What can be seen of a stream, if something of it may be hidden.
     fn hiding_view(&self, stream: &str, bound: u64) -> Option<StreamView> {
         let hiding = self.hiding.read().expect("no panic while settings are changed");

@@ -171,6 +171,18 @@ impl StreamEntry {
         self.view_of(state, count, meta)
     }
 
+    /// Whether an event of it between these positions, both included, may be hidden from who sees what is
+    /// below `bound`. Revisions are hidden from the lowest on, so the first that stands there tells.
+    pub(crate) fn may_hide_between(&self, first: u64, last: u64, bound: u64) -> bool {
+        if self.count_known() > 0 {
+            // Its list lacks events: nothing follows from it.
+            return true;
+        }
+        let revision = first.checked_sub(1).map_or(0, |p| self.positions.partition_point_above(p));
+        let stands = self.positions.get(revision).filter(|position| *position <= last);
+        stands.is_some_and(|position| !self.view(bound).shows_at(revision as u64, position))
+    }
+
     fn view_of(&self, state: StreamState, count: u64, meta: MetaState) -> StreamView {
         let known = count.max(self.count_known());
         let by_count = meta.limits.max_count.map_or(0, |max| known.saturating_sub(max));

@@ -60,10 +60,7 @@ impl Cursor {
                 self.chunk = None;
                 let chunk = self.log.chunk(position, want).map_err(|f| error_at(position, f))?;
                 self.chunks_read += 1;
-                let segment = self.log.segment_of(position);
-                if std::mem::replace(&mut self.segment, segment) != segment {
-                    self.segments_read += 1;
-                }
+                self.read_of(self.log.segment_of(position));
                 let index = chunk.find(position).expect("a chunk holds what was asked for");
                 self.chunk = Some((chunk, index));
                 index
@@ -83,6 +80,13 @@ impl Cursor {
 }
 
 impl Cursor {
+    /// Something was read of the segment that begins there.
+    pub(crate) fn read_of(&mut self, segment: Option<u64>) {
+        if std::mem::replace(&mut self.segment, segment) != segment {
+            self.segments_read += 1;
+        }
+    }
+
     /// A record that did not check is read once more past the page cache before it is called damage.
     fn event_past_cache(&mut self, position: u64) -> Result<RecordedEvent, ReadError> {
         self.chunk = None;

@@ -5,6 +5,7 @@
 //! answer may depend on whether it was.
 
 mod cursor;
+mod whole;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use nexus_protocol::{
-    AsOf, Direction, Explain, Filter, From, Invalid, Read, ReadError, RecordedEvent, StreamState,
-    Timestamp, names,
+    AsOf, Block, Direction, Explain, Filter, From, Invalid, Read, ReadError, RecordedEvent,
+    StreamState, Timestamp, names,
 };
 
 pub(crate) use cursor::Cursor;
+use whole::WholeBlocks;
+pub(crate) use whole::Within;
 
 use crate::index::Index;
 use crate::index::plan::{Plan, Walk};
@@ -84,6 +87,7 @@ pub(crate) struct Reader {
     /// What readers may see: settings are looked at up to here.
     bound: u64,
     left: u64,
+    whole: WholeBlocks,
     /// Entries of the stream's own list that were looked at.
     looked_at: u64,
 }
@@ -141,6 +145,16 @@ impl IntoIterator for Events {
 pub struct EventsIter(Events);
 
 impl EventsIter {
+    /// The next events as a block, as it is stored, for whoever hands it on without looking into it: where
+    /// the read is one of the whole log, forwards and without a filter, and no event of the block is hidden
+    /// or one too many. `None`: ask for the next event.
+    pub fn next_block(&mut self) -> Option<Block> {
+        match &mut self.0.state {
+            State::Open(reader) => reader.next_block(Within::ANYTHING),
+            State::Failed(_) | State::Done => None,
+        }
+    }
+
     /// What was looked at so far.
     pub fn explain(&self) -> Explain {
         self.0.explain()
@@ -275,6 +289,7 @@ impl Reader {
             end,
             bound,
             left: read.limit.unwrap_or(u64::MAX),
+            whole: WholeBlocks::new(),
             looked_at: 0,
         })
     }
@@ -305,6 +320,7 @@ impl Reader {
             end: bound,
             bound,
             left: u64::MAX,
+            whole: WholeBlocks::new(),
             looked_at: 0,
         }
     }

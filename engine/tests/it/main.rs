@@ -28,4 +28,5 @@ mod seams;
 mod stale_cut;
 mod stores;
 mod subscriptions;
+mod whole_blocks;
 mod workload;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
-use nexus_protocol::{Explain, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem};
+use nexus_protocol::{Block, Explain, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem};
 use tracing::Span;
 
 use super::Access;
@@ -94,6 +94,14 @@ impl Reading {
         }
     }
 
+    /// What is in a block is not looked into: its records are counted as they are.
+    fn took_block(&mut self, block: &Block) {
+        self.events += u64::from(block.count());
+        self.bytes += block.raw_bytes() as u64;
+        relaxed::add(&self.scope.telemetry.metrics().read_blocks, 1);
+        self.count();
+    }
+
     fn failed(&self, error: &ReadError) {
         let stream = self.stream.as_deref();
         let context = self.scope.context(self.operation).from_origin(self.origin);
@@ -167,6 +175,15 @@ impl IntoIterator for Events {
 pub struct EventsIter(Events);
 
 impl EventsIter {
+    /// The next events as a block of the log, as it is stored: for doors that hand it on as it is. Only
+    /// where the principal may see every event of it, and the read asks for all of them. `None`: ask for the
+    /// next event.
+    pub fn next_block(&mut self) -> Option<Block> {
+        let block = self.0.inner.next_block()?;
+        self.0.reading.took_block(&block);
+        Some(block)
+    }
+
     /// What was looked at so far.
     pub fn explain(&self) -> Explain {
         self.0.explain()
@@ -189,6 +206,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// The next events as a block of the log, at most so many of them; as [`EventsIter::next_block`] has it.
+    pub fn next_block(&mut self, events_max: u64) -> Option<Block> {
+        let block = self.inner.next_block(events_max)?;
+        self.reading.took_block(&block);
+        Some(block)
+    }
+
     /// The next item if there is one now.
     pub fn try_next(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
         let item = self.inner.try_next();

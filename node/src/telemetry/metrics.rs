@@ -30,6 +30,7 @@ descriptors! {
     APPENDED_BYTES Counter "nexus_appended_bytes_total" "Bytes of their data and metadata";
     READ_EVENTS Counter "nexus_read_events_total" "Events that reads and subscriptions were given";
     READ_BYTES Counter "nexus_read_bytes_total" "Bytes of their data and metadata";
+    READ_BLOCKS Counter "nexus_read_blocks_total" "Compressed blocks that some of those events were sent in";
     IN_FLIGHT Gauge "nexus_appends_in_flight" "Appends that are not answered yet";
     SUBSCRIPTIONS Gauge "nexus_subscriptions_open" "Subscriptions that are open";
     CONNECTIONS Gauge "nexus_connections_open" "Connections that are open, by door";
@@ -59,6 +60,7 @@ pub(crate) struct Metrics {
     pub(crate) appended_bytes: AtomicU64,
     pub(crate) read_events: AtomicU64,
     pub(crate) read_bytes: AtomicU64,
+    pub(crate) read_blocks: AtomicU64,
     pub(crate) subscriptions: AtomicU64,
     /// By the place of their code among all codes.
     pub(super) errors: [AtomicU64; ErrorCode::ALL.len()],
@@ -95,6 +97,7 @@ impl Metrics {
             one(APPENDED_BYTES, &self.appended_bytes),
             one(READ_EVENTS, &self.read_events),
             one(READ_BYTES, &self.read_bytes),
+            one(READ_BLOCKS, &self.read_blocks),
             one(IN_FLIGHT, &self.appends_in_flight),
             one(SUBSCRIPTIONS, &self.subscriptions),
             self.by_door(CONNECTIONS, |door| &door.open),

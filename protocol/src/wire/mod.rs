@@ -37,11 +37,13 @@ pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
 /// The name that both sides give when TLS begins (ALPN).
 pub const ALPN: &[u8] = b"nexus/1";
 /// The version of the messages that this build speaks best.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 /// The oldest version that it still speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
+/// The first version in which items may be blocks.
+pub const PROTOCOL_BLOCKS: u16 = 2;
 
-const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL);
+const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL && PROTOCOL_BLOCKS <= PROTOCOL);
 
 /// The version that two sides speak: the newest that both know.
 pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {

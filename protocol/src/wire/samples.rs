@@ -1,4 +1,4 @@
-//! Packets of version 1 as they were when it was released: what is sent today has the same bytes, and
+//! Packets of each version as they were when it was released: what is sent today has the same bytes, and
 //! those of then are read.
 //!
 //! Messages are archives, whose layout follows from their types, so that a field that is added, or a
@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::tests::{append, append_errors, arrived, items, opened, read_errors};
 use super::*;
+use crate::block::tests::plain_block_of;
 use crate::{
     AppendError, Appended, AsOf, Direction, ExpectedRevision, Filter, FilterItem, FoldIdentity,
     Head, Lineage, LogId, Position, Read, Revision, SnapshotAt, Start, Stats, StreamAppended,
@@ -19,6 +20,8 @@ use crate::{
 
 /// Lines of a name, a blank, and the packet's bytes in hex.
 const VERSION_1: &str = include_str!("samples/v1.txt");
+/// The same of what version 2 has besides: items that are blocks.
+const VERSION_2: &str = include_str!("samples/v2.txt");
 
 /// Compares messages with their samples, and counts them.
 #[derive(Default)]
@@ -31,14 +34,12 @@ struct Samples {
 impl Samples {
     fn packet(&mut self, name: &str, packet: &Bytes) -> Bytes {
         self.checked += 1;
-        let hex: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
-        let stored = VERSION_1.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        if stored != Some(&hex) {
+        let stored = sample(VERSION_1, name);
+        if stored != packet {
+            let hex: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
             self.differ.push(format!("{name} {hex}"));
         }
-        let stored = stored.unwrap_or_default().as_bytes();
-        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-        stored.chunks(2).map(byte).collect()
+        stored
     }
 
     fn message<M>(&mut self, name: &str, kind: PacketKind, message: &M)
@@ -68,6 +69,13 @@ impl Samples {
         let name = format!("answer_{}{variant}", name_of_answer(answer));
         self.message(&name, PacketKind::Answer, answer);
     }
+}
+
+/// The sample of this name; empty: there is none.
+fn sample(samples: &str, name: &str) -> Bytes {
+    let hex = samples.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    hex.unwrap_or_default().as_bytes().chunks(2).map(byte).collect()
 }
 
 /// An operation that is added does not compile without its sample's name.
@@ -344,4 +352,21 @@ fn version_1_is_what_it_was() {
     let differ = samples.differ.join("\n");
     assert!(differ.is_empty(), "the layout of protocol version 1 has changed:\n{differ}");
     assert_eq!(samples.checked, VERSION_1.lines().count(), "each sample is compared");
+}
+
+/// What is compressed is read; its bytes are those of the library that compressed it.
+#[test]
+fn version_2_has_blocks_as_it_had_them() {
+    let plain = plain_block_of(8, 2, b"as it is");
+    let mut builder = ItemsBuilder::default();
+    builder.block(&plain);
+    assert_eq!(builder.take(), sample(VERSION_2, "items_block_plain"));
+    let packed = plain_block_of(20, 5, b"as it is packed");
+    for (name, block) in [("items_block_plain", plain), ("items_block", packed)] {
+        let (_, payload) = opened(&sample(VERSION_2, name), PacketKind::Items);
+        let events = decode_items(&payload).unwrap().into_iter().map(|item| item.event().unwrap());
+        let want: Vec<_> = block.events().unwrap().map(Result::unwrap).collect();
+        assert_eq!(events.collect::<Vec<_>>(), want, "{name}");
+    }
+    assert_eq!(VERSION_2.lines().count(), 2, "each sample is compared");
 }

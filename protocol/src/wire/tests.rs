@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::packet::decode_head;
 use super::*;
+use crate::block::tests::block_of;
 use crate::error::{Clause, Conflict, Corruption, CorruptionKind, Invalid, TooLarge, Unavailable};
+use crate::limits::PACKET_PAYLOAD_BYTES_MAX;
 use crate::names::{InvalidName, NameProblem};
 use crate::record::{PreparedRecord, Recipe, place};
 use crate::{
@@ -290,6 +292,68 @@ fn errors_come_back_as_they_were() {
     for error in read_errors() {
         assert_eq!(ReadError::from(ReadFailure::from(&error)), error);
     }
+}
+
+#[test]
+fn a_block_among_items_is_its_events() {
+    let (packed, plain) = (block_of(8, 30, b"what repeats"), block_of(40, 1, b""));
+    assert!(packed.bytes().len() < packed.raw_bytes());
+    let mut builder = ItemsBuilder::default();
+    builder.event(&recorded(7));
+    builder.block(&packed);
+    builder.push(&SubscriptionItem::Checkpoint { position: Position::new(39) });
+    builder.block(&plain);
+    assert_eq!(builder.events(), 32);
+    assert!(builder.bytes() >= packed.raw_bytes() + plain.raw_bytes(), "as they are unpacked");
+    let (_, payload) = opened(&builder.take(), PacketKind::Items);
+    assert!(builder.is_empty() && builder.bytes() == 0);
+    let items = decode_items(&payload).unwrap();
+    let positions = |item: &SubscriptionItem| match item {
+        SubscriptionItem::Event(event) => event.position().get(),
+        SubscriptionItem::Checkpoint { position } => 1000 + position.get(),
+        other => panic!("{other:?}"),
+    };
+    let positions: Vec<_> = items.iter().map(positions).collect();
+    let want: Vec<_> = (7..38).chain([1039, 40]).collect();
+    assert_eq!(positions, want);
+    let from_block = items.iter().filter_map(|item| match item {
+        SubscriptionItem::Event(event) => Some(event.clone()),
+        _ => None,
+    });
+    let want: Result<Vec<_>, _> = packed.events().unwrap().collect();
+    assert_eq!(from_block.skip(1).take(30).collect::<Vec<_>>(), want.unwrap());
+}
+
+#[test]
+fn a_block_that_was_damaged_on_the_way_is_refused() {
+    let mut builder = ItemsBuilder::default();
+    builder.block(&block_of(8, 30, b"what repeats"));
+    let (_, payload) = opened(&builder.take(), PacketKind::Items);
+    assert_eq!(decode_items(&payload).unwrap().len(), 30);
+    for at in 0..payload.len() {
+        for bit in [0, 3, 7] {
+            let mut changed = payload.to_vec();
+            changed[at] ^= 1 << bit;
+            assert!(decode_items(&changed.into()).is_err(), "bit {bit} of byte {at}");
+        }
+        assert!(at == 0 || decode_items(&payload.slice(..at)).is_err());
+    }
+}
+
+#[test]
+fn blocks_that_come_to_more_than_a_packet_may_have_are_refused() {
+    let data = [b'x'; 60_000];
+    let block = block_of(8, 1, &data);
+    let most = PACKET_PAYLOAD_BYTES_MAX / block.raw_bytes();
+    let mut builder = ItemsBuilder::default();
+    (0..most).for_each(|_| builder.block(&block));
+    let (_, payload) = opened(&builder.take(), PacketKind::Items);
+    assert!(payload.len() < PACKET_PAYLOAD_BYTES_MAX / 50, "it is small on the wire");
+    assert_eq!(decode_items(&payload).unwrap().len(), most);
+    (0..=most).for_each(|_| builder.block(&block));
+    let (_, payload) = opened(&builder.take(), PacketKind::Items);
+    let refused = decode_items(&payload).unwrap_err().to_string();
+    assert!(refused.contains("more bytes than a packet may have"), "{refused}");
 }
 
 #[test]

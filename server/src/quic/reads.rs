@@ -15,6 +15,8 @@ const BYTES: usize = 256 * 1024;
 struct Batch {
     events: EventsIter,
     items: ItemsBuilder,
+    /// Whether blocks may be sent as they are stored.
+    blocks: bool,
     /// How it ended, if it did.
     end: Option<Result<(), ReadError>>,
 }
@@ -24,12 +26,13 @@ pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, req
     let Request { asked, reader, mut send } = request;
     drop(reader);
     let access = access.map_err(|refused| session.no_access::<ReadError>(&asked, refused));
-    let read = Read::from(head);
+    let (read, blocks) = (Read::from(head), session.takes_blocks());
     // The events of a stream are found at once. Anything else may look at much and find nothing.
     let is_short = read.stream.is_some() && read.filter.is_all() && read.as_of.is_none();
     let open = move || -> Result<Batch, ReadError> {
         let events = access?.read(read)?.into_iter();
-        Ok(gather(events, ItemsBuilder::default(), FIRST_BYTES))
+        let nothing = Batch { events, items: ItemsBuilder::default(), blocks, end: None };
+        Ok(nothing.gather(FIRST_BYTES))
     };
     let opened = if is_short {
         open()
@@ -42,11 +45,10 @@ pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, req
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
     loop {
-        let Batch { events, mut items, end } = batch;
-        let packet = (!items.is_empty()).then(|| items.take());
-        let next = match end {
-            None => Next::More(tokio::task::spawn_blocking(move || gather(events, items, BYTES))),
-            Some(Ok(())) => Next::End(EndHead::from(&events.explain())),
+        let packet = (!batch.items.is_empty()).then(|| batch.items.take());
+        let next = match batch.end.take() {
+            None => Next::More(tokio::task::spawn_blocking(move || batch.gather(BYTES))),
+            Some(Ok(())) => Next::End(EndHead::from(&batch.events.explain())),
             Some(Err(error)) => Next::Failed(error),
         };
         if let Some(packet) = packet
@@ -72,14 +74,22 @@ enum Next {
     Failed(ReadError),
 }
 
-/// Gathers events until there are so many bytes of them.
-fn gather(mut events: EventsIter, mut items: ItemsBuilder, bytes: usize) -> Batch {
-    while items.bytes() < bytes {
-        match events.next() {
-            Some(Ok(event)) => items.event(&event),
-            Some(Err(error)) => return Batch { events, items, end: Some(Err(error)) },
-            None => return Batch { events, items, end: Some(Ok(())) },
+impl Batch {
+    /// Gathers events until there are so many bytes of them.
+    fn gather(mut self, bytes: usize) -> Self {
+        while self.items.bytes() < bytes {
+            if self.blocks
+                && let Some(block) = self.events.next_block()
+            {
+                self.items.block(&block);
+                continue;
+            }
+            match self.events.next() {
+                Some(Ok(event)) => self.items.event(&event),
+                Some(Err(error)) => return Self { end: Some(Err(error)), ..self },
+                None => return Self { end: Some(Ok(())), ..self },
+            }
         }
+        self
     }
-    Batch { events, items, end: None }
 }

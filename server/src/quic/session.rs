@@ -7,8 +7,8 @@ use bytes::Bytes;
 use nexus_node::telemetry::{self, Coded, Context, Origin};
 use nexus_node::{Access, NoAccess, Principal, Refusal};
 use nexus_protocol::wire::{
-    Failure, Hello, Open, Operation, PROTOCOL, PROTOCOL_OLDEST, PacketKind, Welcome, agree,
-    encode_packet,
+    Failure, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST, PacketKind,
+    Welcome, agree, encode_packet,
 };
 use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
@@ -30,9 +30,16 @@ pub(crate) const PRIORITY_CATCH_UP: i32 = 0;
 pub(crate) struct Session {
     pub(crate) door: Arc<Door>,
     pub(crate) principal: Arc<Principal>,
+    /// The version of the messages that was agreed on.
+    version: u16,
 }
 
 impl Session {
+    /// Whether the client knows blocks.
+    pub(crate) fn takes_blocks(&self) -> bool {
+        self.version >= PROTOCOL_BLOCKS
+    }
+
     /// Logs an error that is answered here, since no handler was asked.
     pub(crate) fn log(&self, request: &Asked, error: &dyn Coded) {
         let Asked { operation, origin } = *request;
@@ -172,7 +179,7 @@ async fn greet(
     let packet = encode_packet(PacketKind::Welcome, &welcome, &[]);
     send.write_chunk(packet).await.map_err(|why| why.to_string())?;
     let _ = send.finish();
-    Ok(Session { door: Arc::clone(door), principal: Arc::new(principal) })
+    Ok(Session { door: Arc::clone(door), principal: Arc::new(principal), version })
 }
 
 /// The certificate that the client showed, which is verified.

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::packets::{Broken, PacketReader};
 use super::session::{self, Accessed, Request, Session};
-use crate::feed::Feed;
+use crate::feed::{Feed, TakeBlock};
 
 /// Serves a subscription until the client ends it.
 pub(crate) async fn run(
@@ -24,9 +24,10 @@ pub(crate) async fn run(
         Err(error) => return session::fail_read(send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
+    let take_block: TakeBlock<ItemsBuilder> = session.takes_blocks().then_some(ItemsBuilder::block);
     let (granted, credits) = watch::channel(credit);
     let ended = tokio::select! {
-        ended = deliver(feed, &mut send, credits, session.door.closing()) => ended.map_err(Ended::Read),
+        ended = deliver(feed, take_block, &mut send, credits, session.door.closing()) => ended.map_err(Ended::Read),
         broken = take_credit(reader, granted) => broken.map_or(Ok(()), |why| Err(Ended::Broken(why))),
     };
     match ended {
@@ -60,6 +61,7 @@ async fn take_credit(mut reader: PacketReader, granted: watch::Sender<u64>) -> O
 /// Delivers as long as there is credit. `credits` is all that was ever given.
 async fn deliver(
     mut feed: Feed,
+    take_block: TakeBlock<ItemsBuilder>,
     send: &mut SendStream,
     mut credits: watch::Receiver<u64>,
     closing: impl Future<Output = ()>,
@@ -74,7 +76,7 @@ async fn deliver(
                 Ok(total) => *total - delivered,
                 Err(_) => return Ok(None),
             };
-            feed.next::<ItemsBuilder>(credit).await.map(Some)
+            feed.next_or_blocks(credit, take_block).await.map(Some)
         };
         let more = tokio::select! {
             more = more => more?,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nexus_protocol::wire::{
-    ALPN, Failure, Hello, Open, Operation, PacketDecoder, PacketKind, Welcome, encode_packet,
+    ALPN, Failure, Hello, Open, Operation, PROTOCOL, PacketDecoder, PacketKind, Welcome,
+    encode_packet,
 };
 use nexus_protocol::{
     Append, AppendError, EventData, EventStore, ReadError, Start, Subscribe, SubscriptionItem,
@@ -59,14 +60,20 @@ fn hello(oldest: u16, newest: u16) -> Bytes {
     encode_packet(PacketKind::Hello, &hello, &[])
 }
 
+/// A connection of a client that speaks the first version of the messages.
 pub(crate) async fn greeted(running: &Running) -> (Endpoint, Connection) {
+    greeted_with(running, 1).await
+}
+
+/// A connection of a client that speaks the versions up to this one.
+pub(crate) async fn greeted_with(running: &Running, newest: u16) -> (Endpoint, Connection) {
     let (endpoint, connection) = bare(running, ALPN).await.unwrap();
-    let packet = say(&connection, &hello(1, 1)).await.unwrap();
-    assert_eq!(packet.message::<Welcome>().unwrap().version, 1);
+    let packet = say(&connection, &hello(1, newest)).await.unwrap();
+    assert_eq!(packet.message::<Welcome>().unwrap().version, newest);
     (endpoint, connection)
 }
 
-fn open(operation: Operation) -> Bytes {
+pub(crate) fn open(operation: Operation) -> Bytes {
     let namespace = "default".to_owned();
     let open = Open { namespace, deadline_ms: None, traceparent: None, attempt: 1, operation };
     encode_packet(PacketKind::Open, &open, &[])
@@ -100,10 +107,11 @@ fn versions_that_do_not_meet_are_named() {
     running.runtime.block_on(async {
         let (_endpoint, connection) = bare(&running, ALPN).await.unwrap();
         let packet = say(&connection, &hello(7, 9)).await.unwrap();
-        assert_eq!(reason(&packet), "versions 1 to 1");
+        assert_eq!(reason(&packet), format!("versions 1 to {PROTOCOL}"));
         let (_endpoint, connection) = bare(&running, ALPN).await.unwrap();
         let packet = say(&connection, &hello(1, 9)).await.unwrap();
-        assert_eq!(packet.message::<Welcome>().unwrap().version, 1, "a newer client is met");
+        let welcome = packet.message::<Welcome>().unwrap();
+        assert_eq!(welcome.version, PROTOCOL, "a newer client is met");
     });
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
+mod blocks;
 mod certificates;
 mod conformance;
 mod dropped;

@@ -16,7 +16,7 @@ use crate::stores::Running;
 const REQUEST: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// The value of a metric.
-fn metric(running: &Running, name: &str) -> f64 {
+pub(crate) fn metric(running: &Running, name: &str) -> f64 {
     let text = running.node().metrics_text(&Principal::local()).unwrap();
     let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|it| it.0 == name));
     line.unwrap_or_else(|| panic!("no {name}")).rsplit_once(' ').unwrap().1.parse().unwrap()

@@ -1,37 +1,13 @@
-//! One run of bytes, compressed alone: how blocks and pieces of the frame directory are stored.
+//! One run of bytes, compressed alone: how blocks and pieces of the frame directory are stored. A client
+//! unpacks blocks too: what takes them apart is `nexus_protocol::block`.
 
-use std::cell::RefCell;
 use std::io::Cursor;
 
-use nexus_protocol::CorruptionKind;
-use zstd::bulk::{Compressor, Decompressor};
+pub(super) use nexus_protocol::block::{Stored, unpack};
+use zstd::bulk::Compressor;
 
 /// Level of compression.
 const LEVEL: i32 = 1;
-
-/// How a run of bytes is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    /// Bytes before compression.
-    pub(super) raw_length: u32,
-    /// Bytes in the file.
-    pub(super) stored_length: u32,
-    /// CRC-32 of the bytes in the file.
-    pub(super) crc: u32,
-    /// Compression did not make it smaller: it is stored as it is.
-    pub(super) plain: bool,
-}
-
-impl Stored {
-    /// Whether the lengths can be: a run of at most `raw_max` bytes that did not grow.
-    pub(super) fn is_possible(&self, raw_max: usize) -> bool {
-        let (raw, stored) = (self.raw_length, self.stored_length);
-        raw > 0
-            && raw as usize <= raw_max
-            && stored > 0
-            && if self.plain { stored == raw } else { stored < raw }
-    }
-}
 
 /// Compresses runs of bytes.
 pub(super) struct Encoder {
@@ -67,42 +43,6 @@ impl Encoder {
     }
 }
 
-thread_local! {
-    static DECODER: RefCell<Decompressor<'static>> = RefCell::default();
-}
-
-/// Appends what `bytes`, stored as `stored`, were made from to `out`, once their checksum held.
-pub(super) fn decode(
-    stored: &Stored,
-    bytes: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), CorruptionKind> {
-    if bytes.len() != stored.stored_length as usize {
-        return Err(CorruptionKind::Truncated);
-    }
-    if crc32fast::hash(bytes) != stored.crc {
-        return Err(CorruptionKind::Checksum("block".into()));
-    }
-    if stored.plain {
-        out.extend_from_slice(bytes);
-        return Ok(());
-    }
-    let (start, raw_length) = (out.len(), stored.raw_length as usize);
-    out.reserve(raw_length);
-    let mut target = Cursor::new(&mut *out);
-    target.set_position(start as u64);
-    // It can write no more than the capacity, which follows from lengths that were bounded.
-    let unpacked =
-        DECODER.with_borrow_mut(|decoder| decoder.decompress_to_buffer(bytes, &mut target));
-    match unpacked {
-        Ok(length) if length == raw_length && out.len() == start + length => Ok(()),
-        _ => {
-            out.truncate(start);
-            Err(CorruptionKind::Malformed("compressed block".into()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -130,7 +70,7 @@ mod tests {
             let mut out = vec![9; 5];
             for (stored, start) in &made {
                 let end = start + stored.stored_length as usize;
-                decode(stored, &file[*start..end], &mut out).unwrap();
+                unpack(stored, &file[*start..end], &mut out).unwrap();
             }
             prop_assert_eq!(out, want);
         }
@@ -154,7 +94,7 @@ mod tests {
                 plain: false,
             };
             let mut out = vec![1, 2];
-            match decode(&stored, &packed, &mut out) {
+            match unpack(&stored, &packed, &mut out) {
                 Ok(()) => prop_assert_eq!(out.len(), 2 + raw_length as usize),
                 Err(_) => prop_assert_eq!(out, [1, 2]),
             }

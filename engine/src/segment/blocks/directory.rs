@@ -7,7 +7,7 @@
 use nexus_protocol::limits::{BLOCK_BYTES_MAX, EXTENSIONS_BYTES_MAX, FRAME_BODY_BYTES_MAX};
 use nexus_protocol::{Corruption, CorruptionKind, Timestamp};
 
-use super::codec::{Encoder, Stored, decode};
+use super::codec::{Encoder, Stored, unpack};
 use super::table::{BlockTable, Piece};
 use crate::fields::{FieldError, FieldReader, FieldWriter};
 use crate::frame::{
@@ -220,7 +220,7 @@ pub(super) fn read_piece(
     io::read_exact_at(file, &mut stored, piece.offset_bytes).map_err(|error| {
         crate::error::LogError::from(error).into_corruption(file.path(), piece.offset_bytes)
     })?;
-    decode(&piece.stored, &stored, out).map_err(|kind| {
+    unpack(&piece.stored, &stored, out).map_err(|kind| {
         let kind = match kind {
             CorruptionKind::Checksum(_) => CorruptionKind::Checksum("frame directory".into()),
             other => other,

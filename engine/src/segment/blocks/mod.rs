@@ -19,7 +19,7 @@ mod verify;
 mod walk;
 mod write;
 
-pub(crate) use read::load;
+pub(crate) use read::{load, stored};
 pub(crate) use table::BlockTable;
 pub(crate) use verify::verify;
 pub(crate) use walk::{for_each_event, for_each_readable};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use nexus_protocol::record::PLACEMENT_BYTES;
 use nexus_protocol::{Corruption, CorruptionKind};
 
-use super::codec::decode;
+use super::codec::unpack;
 use super::table::{Block, BlockTable, OFFSET_BYTES};
 use crate::io::{self, DiskFile};
 use crate::segment::chunk::LEFT_OUT;
@@ -38,6 +38,14 @@ pub(crate) fn load(
             .or_else(|_| one(file, table, position)),
     };
     found.map_err(Box::new)
+}
+
+/// A block as it is stored, once its checksum held; `None`: it does not, or cannot be read. Why, those are
+/// told who read its events.
+pub(crate) fn stored(file: &dyn DiskFile, block: &Block) -> Option<nexus_protocol::Block> {
+    let mut bytes = vec![0; block.stored.stored_length as usize];
+    io::read_full_at(file, &mut bytes, block.offset_bytes).ok()?;
+    nexus_protocol::Block::new(block.entry(), bytes.into()).ok()
 }
 
 /// The block that holds `position`, as it is.
@@ -332,7 +340,7 @@ fn read_all(
             let at = usize::try_from(start - from).unwrap_or(usize::MAX);
             let length = block.stored.stored_length as usize;
             let bytes = stored.get(at..at.saturating_add(length)).unwrap_or_default();
-            decode(&block.stored, bytes, out)
+            unpack(&block.stored, bytes, out)
                 .map_err(|kind| (index, crate::error::corruption(file.path(), start, kind)))?;
         }
         Ok(())
@@ -366,11 +374,11 @@ mod tests {
         let raw = [7_u32.to_le_bytes(), u32::MAX.to_le_bytes()].concat();
         let stored = Stored { raw_length: 8, stored_length: 8, crc: 0, plain: true };
         let block = Block { offset_bytes: 0, first: 5, last: 6, count: 2, stored };
-        for base in [0, 1, 4_000] {
-            let bytes = [vec![0; base], raw.clone()].concat();
+        for base in [0_u16, 1, 4_000] {
+            let bytes = [vec![0; base.into()], raw.clone()].concat();
             let offsets: Vec<u32> =
-                records_of(&block, &bytes, base).map(|(_, offset)| offset).collect();
-            assert_eq!(offsets, [7 + base as u32, LEFT_OUT - 1]);
+                records_of(&block, &bytes, base.into()).map(|(_, offset)| offset).collect();
+            assert_eq!(offsets, [7 + u32::from(base), LEFT_OUT - 1]);
             let chunk = Chunk::dense(Bytes::from(bytes), 5, offsets);
             assert!(!chunk.leaves_out(1) && chunk.record(1).is_err());
         }

@@ -1,10 +1,10 @@
 //! The table of blocks and the footer: where each block stands and what it holds.
 
 use nexus_protocol::CorruptionKind;
-use nexus_protocol::limits::{BLOCK_BYTES_MAX, RECORD_BYTES_MAX};
-use nexus_protocol::record::RECORD_BYTES_MIN;
+pub(super) use nexus_protocol::block::OFFSET_BYTES;
+use nexus_protocol::block::{BlockEntry, Stored};
+use nexus_protocol::limits::BLOCK_BYTES_MAX;
 
-use super::codec::Stored;
 use crate::error::LogError;
 use crate::fields::{FieldError, FieldReader, FieldWriter, newer_version};
 use crate::frame::ChainDigest;
@@ -18,18 +18,14 @@ const VERSION: u32 = 1;
 pub(super) const FOOTER_BYTES: usize = 256;
 const BLOCK_ENTRY_BYTES: usize = 40;
 const PIECE_ENTRY_BYTES: usize = 16;
-/// Bytes of a block that are not records: where each record starts.
-pub(super) const OFFSET_BYTES: usize = 4;
 
 const SYSTEM: u32 = 1;
 const DENSE: u32 = 1 << 1;
 const PLAIN: u32 = 1 << 2;
 
-const _: () = assert!(RECORD_BYTES_MAX + OFFSET_BYTES < u32::MAX as usize);
-
 /// One block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Block {
+pub(crate) struct Block {
     pub(super) offset_bytes: u64,
     /// Position of its first record, and of its last.
     pub(super) first: u64,
@@ -43,6 +39,12 @@ impl Block {
     /// Whether it holds every position from its first to its last.
     pub(super) fn is_dense(&self) -> bool {
         self.last - self.first + 1 == u64::from(self.count)
+    }
+
+    /// What is said of it wherever it is listed.
+    pub(crate) fn entry(&self) -> BlockEntry {
+        let Self { first, last, count, stored, .. } = *self;
+        BlockEntry { first, last, count, stored }
     }
 
     fn covers(&self, position: u64) -> bool {
@@ -238,17 +240,14 @@ impl BlockTable {
         let list = if flags & SYSTEM != 0 { &mut self.system } else { &mut self.user };
         let in_order = list.last().is_none_or(|before| before.last < block.first);
         let in_range = block.first >= self.first_position
-            && block.first <= block.last
             && block.last < self.next_position
+            && block.first <= block.last
             && block.count > 0
             && block.last - block.first >= u64::from(block.count) - 1;
         if !in_order || !in_range || block.is_dense() != (flags & DENSE != 0) {
             return Err(FieldError::Malformed("positions of a block"));
         }
-        let raw_max =
-            if block.count == 1 { RECORD_BYTES_MAX + OFFSET_BYTES } else { BLOCK_BYTES_MAX };
-        let raw_min = u64::from(block.count) * (RECORD_BYTES_MIN + OFFSET_BYTES) as u64;
-        if !block.stored.is_possible(raw_max) || u64::from(block.stored.raw_length) < raw_min {
+        if !block.stored.can_hold(block.count) {
             return Err(FieldError::Malformed("length of a block"));
         }
         list.push(block);
@@ -263,6 +262,17 @@ impl BlockTable {
     /// Index of the first block of `list` that ends at or after `position`.
     pub(super) fn start_of(list: &[Block], position: u64) -> usize {
         list.partition_point(|block| block.last < position)
+    }
+
+    /// The first block of users' events that ends at or after `position`: where it begins there or later,
+    /// whoever reads on without the system's events wants all of it.
+    pub(crate) fn users_from(&self, position: u64) -> Option<&Block> {
+        self.user.get(Self::start_of(&self.user, position))
+    }
+
+    /// Position after the last event.
+    pub(crate) fn next_position(&self) -> u64 {
+        self.next_position
     }
 
     /// The blocks that may hold `position`, the one to look at first in front: one, where it is dense.
