@@ -48,7 +48,7 @@ pub struct Open {
     pub deadline_ms: Option<u32>,
     /// The trace that this belongs to, as a W3C `traceparent`.
     pub traceparent: Option<String>,
-    /// Which try of the same request it is, from 1, for logs. Of a session of appends: how often in a row
+    /// Which try of the same request it is, from 1, for logs; 0: nobody counts. Of a session of appends: how often in a row
     /// it was begun while the same append waited.
     pub attempt: u32,
     /// What is asked for.

@@ -211,7 +211,7 @@ async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
         }
     };
     let trace = open.traceparent.as_deref().and_then(TraceContext::of_request);
-    let origin = Origin { trace, attempt: Some(open.attempt) };
+    let origin = Origin { trace, attempt: (open.attempt > 0).then_some(open.attempt) };
     let asked = Asked { operation: operation_of(&open.operation), origin };
     let access = session.door.node.access(Arc::clone(&session.principal), &open.namespace);
     let access = access.map(|access| access.traced(trace).attempt(origin.attempt));
