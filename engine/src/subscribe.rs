@@ -185,6 +185,7 @@ impl Subscription {
         let block =
             reader.next_block(Within { begins_before: checkpoint_at, ends_before, events_max })?;
         let position = block.last().get();
+        assert!(u64::from(block.count()) <= events_max, "as many as were asked for, or fewer");
         assert!(self.next <= position && position < *bound, "in order, and no repeat");
         self.next = position + 1;
         if self.next - self.checkpointed >= self.checkpoint_every {

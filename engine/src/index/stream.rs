@@ -174,6 +174,7 @@ impl StreamEntry {
     /// Whether an event of it between these positions, both included, may be hidden from who sees what is
     /// below `bound`. Revisions are hidden from the lowest on, so the first that stands there tells.
     pub(crate) fn may_hide_between(&self, first: u64, last: u64, bound: u64) -> bool {
+        assert!(first <= last, "there is a position between them");
         if self.count_known() > 0 {
             // Its list lacks events: nothing follows from it.
             return true;

@@ -68,9 +68,12 @@ impl Reader {
         };
         let (log, index) = (&self.cursor.log, &self.index);
         let (block, segment) = self.whole.next(log, index, at, within, self.bound)?;
+        let (first, last, count) = (block.entry().first, block.last().get(), block.count());
+        assert!(at <= first && last < self.end, "a block is of what is still to be read");
+        assert!(u64::from(count) <= self.left, "and no more than is wanted");
         self.cursor.read_of(Some(segment));
-        self.left -= u64::from(block.count());
-        self.next = block.last().get().checked_add(1);
+        self.left -= u64::from(count);
+        self.next = last.checked_add(1);
         Some(block)
     }
 }

@@ -1,3 +1,6 @@
+//! What was put into a block comes out of it; what an enemy says of one is refused. Is not: a test of
+//! which blocks there are; the engine has those.
+
 use proptest::prelude::*;
 
 use super::*;
