@@ -121,7 +121,8 @@ impl From<AppendError> for Failure {
             AppendError::TooLarge(size) if size.what.starts_with("data") => {
                 Some("--data-bytes-max raises the limit of data, up to 16777216")
             }
-            AppendError::Denied { .. } => Some(
+            // Whoever lacks a role is told which one.
+            AppendError::Denied { reason } if reason.contains('$') => Some(
                 "name a stream and a type of your own: those that start with `$` are the system's",
             ),
             AppendError::Corruption(_) => Some(AROUND_DAMAGE),
