@@ -7,6 +7,9 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+/// What took longer counts as this long: an hour.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+
 /// What a step did, while it does it.
 pub(super) struct Figures {
     events: u64,
@@ -31,7 +34,9 @@ pub(super) struct Step {
 impl Figures {
     /// Nothing yet.
     pub(super) fn new() -> Self {
-        Self { events: 0, latencies_us: Histogram::new(3).expect("three digits are allowed") }
+        // Without bounds what is longer than two milliseconds would count as the shortest there is.
+        let latencies_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3);
+        Self { events: 0, latencies_us: latencies_us.expect("constant bounds") }
     }
 
     /// Counts events.
@@ -43,10 +48,14 @@ impl Figures {
     pub(super) fn time<T>(&mut self, events: u64, work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let result = work();
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.latencies_us.saturating_record(micros.max(1));
+        self.took(begun.elapsed());
         self.events += events;
         result
+    }
+
+    fn took(&mut self, elapsed: Duration) {
+        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.latencies_us.saturating_record(micros.max(1));
     }
 
     /// Adds those of another.
@@ -131,6 +140,17 @@ mod tests {
     fn durations_are_short() {
         for (micros, text) in [(7, "7 µs"), (1_500, "1.5 ms"), (2_340_000, "2.3 s")] {
             assert_eq!(duration(micros), text);
+        }
+    }
+
+    #[test]
+    fn a_latency_counts_as_what_it_was() {
+        for us in [1, 440, 2_047, 2_048, 17_000, 3_000_000] {
+            let (mut one, mut all) = (Figures::new(), Figures::new());
+            one.took(Duration::from_micros(us));
+            all.add(&one);
+            let p50_us = all.step("append", "an append", Duration::from_secs(1)).p50_us.unwrap();
+            assert!(p50_us.abs_diff(us) <= us / 500, "{us} counts as {p50_us}");
         }
     }
 }
