@@ -7,6 +7,8 @@
 //!
 //! Is not: a door to change anything. Events are appended by requests.
 
+mod delivery;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +18,22 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
+use nexus_node::Principal;
 use nexus_node::telemetry::{Context, Operation};
-use nexus_node::{Access, Principal};
-use nexus_protocol::{
-    ErrorCode, EventJson, Filter, Lineage, NamespaceName, ReadError, Start, Subscribe,
-    SubscriptionItem,
-};
+use nexus_protocol::{ErrorCode, Filter, NamespaceName, ReadError, Start, Subscribe};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::delivery::Delivery;
 use super::body::read_json;
 use super::call::Call;
-use super::events::{resumed, token, token_or_none};
+use super::events::resumed;
 use super::listener::Place;
 use super::problem::Problem;
 use super::{Http, principal};
-use crate::feed::{Feed, Items};
+use crate::feed::Feed;
 
 /// The subprotocol, which names this version of the frames.
 pub(crate) const SUBPROTOCOL: &str = "nexus.v1";
@@ -391,86 +391,6 @@ async fn close(mut socket: WebSocket, code: u16, reason: &str) {
     let reason: String = reason.chars().take(100).collect();
     let message = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
     let _ = tokio::time::timeout(AUTH_TIME_MAX, socket.send(message)).await;
-}
-
-/// What a channel's task needs.
-#[derive(Debug)]
-struct Delivery {
-    id: Id,
-    access: Access,
-    lineage: Lineage,
-    out: Out,
-}
-
-impl Delivery {
-    /// Delivers as long as there is credit, and somebody reads.
-    async fn run(self, feed: Feed, credits: watch::Receiver<u64>) -> Id {
-        if let Err(error) = self.deliver(feed, credits).await {
-            let revoked =
-                matches!(error, ReadError::Unauthenticated { .. } | ReadError::Denied { .. });
-            let kind = if revoked { "revoked" } else { "error" };
-            let problem = Problem::from(error).json();
-            let last = json!({"id": self.id, "frame": kind, "problem": problem});
-            let _ = self.out.send(frame(&last)).await;
-        }
-        self.id
-    }
-
-    async fn deliver(
-        &self,
-        mut feed: Feed,
-        mut credits: watch::Receiver<u64>,
-    ) -> Result<(), ReadError> {
-        let mut delivered = 0;
-        loop {
-            let credit = match credits.wait_for(|total| *total > delivered).await {
-                Ok(total) => *total - delivered,
-                Err(_) => return Ok(()),
-            };
-            let items = {
-                let mut next = std::pin::pin!(feed.next::<Items>(credit));
-                loop {
-                    tokio::select! {
-                        items = &mut next => break items?.items,
-                        () = tokio::time::sleep(PING_EVERY) => self.access.may_still_read()?,
-                    }
-                }
-            };
-            for item in &items {
-                delivered += u64::from(matches!(item, SubscriptionItem::Event(_)));
-                if self.out.send(self.frame(item)).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn frame(&self, item: &SubscriptionItem) -> Utf8Bytes {
-        let marker = |name, position: Option<_>| {
-            let token = token_or_none(self.lineage, position);
-            frame(&json!({"id": self.id, "frame": name, "token": token, "position": position}))
-        };
-        match item {
-            SubscriptionItem::Event(event) => {
-                let token = token(self.lineage, event.position());
-                let event = EventJson::from(event);
-                let frame = EventFrame { id: &self.id, frame: "event", token, event };
-                serde_json::to_string(&frame).expect("an event has a JSON form").into()
-            }
-            SubscriptionItem::CaughtUp { position } => marker("caught_up", *position),
-            SubscriptionItem::FellBehind { position } => marker("fell_behind", *position),
-            SubscriptionItem::Checkpoint { position } => marker("checkpoint", Some(*position)),
-        }
-    }
-}
-
-/// An event on its way.
-#[derive(Debug, Serialize)]
-struct EventFrame<'a> {
-    id: &'a Id,
-    frame: &'static str,
-    token: String,
-    event: EventJson<'a>,
 }
 
 #[cfg(test)]

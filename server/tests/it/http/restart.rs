@@ -52,6 +52,7 @@ async fn write(
                 Err(_) => {}
             }
             again += 1;
+            // A client's back-off while its server is away; nothing is waited for by it.
             tokio::time::sleep(PAUSE).await;
         }
         acknowledged.fetch_add(1, Ordering::Release);

@@ -1,0 +1,93 @@
+//! What a channel delivers: events within its credit, and markers, each a frame with a token.
+
+use axum::extract::ws::Utf8Bytes;
+use nexus_node::Access;
+use nexus_protocol::{EventJson, Lineage, ReadError, SubscriptionItem};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::super::events::{token, token_or_none};
+use super::super::problem::Problem;
+use super::{Id, Out, PING_EVERY, frame};
+use crate::feed::{Feed, Items};
+
+/// What a channel's task needs.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) id: Id,
+    pub(super) access: Access,
+    pub(super) lineage: Lineage,
+    pub(super) out: Out,
+}
+
+impl Delivery {
+    /// Delivers as long as there is credit, and somebody reads.
+    pub(super) async fn run(self, feed: Feed, credits: watch::Receiver<u64>) -> Id {
+        if let Err(error) = self.deliver(feed, credits).await {
+            let revoked =
+                matches!(error, ReadError::Unauthenticated { .. } | ReadError::Denied { .. });
+            let kind = if revoked { "revoked" } else { "error" };
+            let problem = Problem::from(error).json();
+            let last = json!({"id": self.id, "frame": kind, "problem": problem});
+            let _ = self.out.send(frame(&last)).await;
+        }
+        self.id
+    }
+
+    async fn deliver(
+        &self,
+        mut feed: Feed,
+        mut credits: watch::Receiver<u64>,
+    ) -> Result<(), ReadError> {
+        let mut delivered = 0;
+        loop {
+            let credit = match credits.wait_for(|total| *total > delivered).await {
+                Ok(total) => *total - delivered,
+                Err(_) => return Ok(()),
+            };
+            let items = {
+                let mut next = std::pin::pin!(feed.next::<Items>(credit));
+                loop {
+                    tokio::select! {
+                        items = &mut next => break items?.items,
+                        () = tokio::time::sleep(PING_EVERY) => self.access.may_still_read()?,
+                    }
+                }
+            };
+            for item in &items {
+                delivered += u64::from(matches!(item, SubscriptionItem::Event(_)));
+                if self.out.send(self.frame(item)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn frame(&self, item: &SubscriptionItem) -> Utf8Bytes {
+        let marker = |name, position: Option<_>| {
+            let token = token_or_none(self.lineage, position);
+            frame(&json!({"id": self.id, "frame": name, "token": token, "position": position}))
+        };
+        match item {
+            SubscriptionItem::Event(event) => {
+                let token = token(self.lineage, event.position());
+                let event = EventJson::from(event);
+                let frame = EventFrame { id: &self.id, frame: "event", token, event };
+                serde_json::to_string(&frame).expect("an event has a JSON form").into()
+            }
+            SubscriptionItem::CaughtUp { position } => marker("caught_up", *position),
+            SubscriptionItem::FellBehind { position } => marker("fell_behind", *position),
+            SubscriptionItem::Checkpoint { position } => marker("checkpoint", Some(*position)),
+        }
+    }
+}
+
+/// An event on its way.
+#[derive(Debug, Serialize)]
+struct EventFrame<'a> {
+    id: &'a Id,
+    frame: &'static str,
+    token: String,
+    event: EventJson<'a>,
+}
