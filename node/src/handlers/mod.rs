@@ -37,13 +37,15 @@ pub struct Access {
     namespace: Namespace,
     scope: Arc<Scope>,
     origin: Origin,
+    /// Whether the request was admitted already: what else it needs counts no more.
+    is_admitted: bool,
 }
 
 impl Access {
     pub(crate) fn new(node: Node, namespace: Namespace, principal: Arc<Principal>) -> Self {
         let (telemetry, name) = (Arc::clone(node.telemetry()), namespace.name().to_owned());
         let scope = Arc::new(Scope { telemetry, namespace: name, principal });
-        Self { node, namespace, scope, origin: Origin::default() }
+        Self { node, namespace, scope, origin: Origin::default(), is_admitted: false }
     }
 
     /// The same for a request that is part of a trace: what is logged names it, and events that name
@@ -58,6 +60,14 @@ impl Access {
     #[must_use]
     pub fn attempt(mut self, attempt: Option<u32>) -> Self {
         self.origin.attempt = attempt;
+        self
+    }
+
+    /// The same for the other steps of a request whose first one was admitted: a request counts once
+    /// against [quotas](crate::Quota), however many questions its answer takes.
+    #[must_use]
+    pub fn admitted(mut self) -> Self {
+        self.is_admitted = true;
         self
     }
 

@@ -69,6 +69,7 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
     read.direction = direction(&call)?;
     read.as_of = call.parsed("as_of")?;
     let lineage = access.head()?.lineage;
+    let access = access.admitted();
     read.from = from(&call, lineage)?;
     if call.wants(EVENT_STREAM) {
         return follow_stream(&call, access, read, lineage).await;
@@ -116,6 +117,7 @@ pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
     read.as_of = call.parsed("as_of")?;
     read.system = call.flag("system")?;
     let lineage = access.head()?.lineage;
+    let access = access.admitted();
     read.from = from(&call, lineage)?;
     if call.wants(EVENT_STREAM) {
         return follow_log(&call, access, &read, lineage);

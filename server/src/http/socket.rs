@@ -341,6 +341,7 @@ impl Session {
         }
         let access = self.http.door.node.access(Arc::clone(&self.principal), &self.namespace)?;
         let lineage = access.head()?.lineage;
+        let access = access.admitted();
         let mut subscribe = channel.subscribe()?;
         if let Some(resume) = resume {
             subscribe.start = resumed("`resume`", resume, lineage)?;

@@ -215,3 +215,39 @@ fn who_does_more_than_the_quota_is_told_when_to_come_again() {
         assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
     });
 }
+
+#[test]
+fn a_request_counts_once_however_many_questions_its_answer_takes() {
+    let quota = nexus_node::Quota { reads_per_s: 1, ..Default::default() };
+    let running = Running::with_quota(Engine::in_memory(), quota);
+    running.runtime.block_on(async {
+        let http = running.http();
+        let forms = [
+            ("/v1/streams/a/events", "application/json"),
+            ("/v1/streams/a/events", "application/x-ndjson"),
+            ("/v1/streams/a/events", "text/event-stream"),
+            ("/v1/events", "application/json"),
+            ("/v1/events", "application/x-ndjson"),
+            ("/v1/events", "text/event-stream"),
+            ("/v1/events?from_position=1&wait_ms=1", "application/json"),
+            ("/v1/streams/a", "application/json"),
+            ("/v1/head", "application/json"),
+        ];
+        for (number, (path, accept)) in forms.iter().enumerate() {
+            // A namespace of its own is an account of its own.
+            let namespace = format!("n{number}");
+            let made = http.ask(Method::PUT, format!("/v1/namespaces/{namespace}"));
+            assert_eq!(made.send().await.unwrap().status, StatusCode::CREATED);
+            let there = format!("/v1/streams/a/events?namespace={namespace}");
+            let appended = http.post(there, &json!([{ "type": "T" }])).send().await.unwrap();
+            assert_eq!(appended.status, StatusCode::CREATED);
+            let joined = if path.contains('?') { '&' } else { '?' };
+            let path = format!("{path}{joined}namespace={namespace}");
+            // A second's worth may be saved up, and so two are let in at once.
+            for _ in 0..2 {
+                let answer = http.get(&path).header("accept", accept).open().await.unwrap();
+                assert_eq!(answer.status(), StatusCode::OK, "{path} as {accept}");
+            }
+        }
+    });
+}
