@@ -37,7 +37,7 @@ pub use namespace::Namespace;
 pub use nexus_protocol::{Explain, Stats, StreamList};
 pub use node_state::Vote;
 pub use options::Options;
-pub use read::{Events, EventsIter};
+pub use read::{Events, EventsIter, Stop, StopOnDrop};
 pub use stats::{DURATION_BOUNDS_US, DurationHistogram, Durations};
 pub use subscribe::{LiveEvents, LiveEventsIter, Subscription};
 pub use verify::{VerifyProgress, VerifyReport, verify, verify_on};

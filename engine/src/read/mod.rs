@@ -5,6 +5,7 @@
 //! answer may depend on whether it was.
 
 mod cursor;
+mod stop;
 mod whole;
 
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use nexus_protocol::{
 };
 
 pub(crate) use cursor::Cursor;
+pub use stop::{Stop, StopOnDrop};
 use whole::WholeBlocks;
 pub(crate) use whole::Within;
 
@@ -88,6 +90,8 @@ pub(crate) struct Reader {
     bound: u64,
     left: u64,
     whole: WholeBlocks,
+    /// Ends it before its end.
+    stop: Option<Stop>,
     /// Entries of the stream's own list that were looked at.
     looked_at: u64,
 }
@@ -145,6 +149,13 @@ impl IntoIterator for Events {
 pub struct EventsIter(Events);
 
 impl EventsIter {
+    /// Ends once `stop` is told to, also in the middle of a look for the next event.
+    pub fn end_at(&mut self, stop: &Stop) {
+        if let State::Open(reader) = &mut self.0.state {
+            reader.stop = Some(stop.clone());
+        }
+    }
+
     /// The next events as a block, as it is stored, for whoever hands it on without looking into it: where
     /// the read is one of the whole log, forwards and without a filter, and no event of the block is hidden
     /// or one too many. `None`: ask for the next event.
@@ -290,6 +301,7 @@ impl Reader {
             bound,
             left: read.limit.unwrap_or(u64::MAX),
             whole: WholeBlocks::new(),
+            stop: None,
             looked_at: 0,
         })
     }
@@ -321,6 +333,7 @@ impl Reader {
             bound,
             left: u64::MAX,
             whole: WholeBlocks::new(),
+            stop: None,
             looked_at: 0,
         }
     }
@@ -352,6 +365,9 @@ impl Reader {
             return Ok(Step::End);
         }
         loop {
+            if self.stop.as_ref().is_some_and(Stop::is_stopped) {
+                return Ok(Step::End);
+            }
             let Some(position) = self.next_position() else { return Ok(Step::End) };
             if position >= pause {
                 assert!(self.direction == Direction::Forwards, "who pauses looks ahead");

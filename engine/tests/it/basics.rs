@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use nexus_engine::Engine;
 use nexus_engine::io::SimDisk;
+use nexus_engine::{Engine, Stop};
 use nexus_protocol::{
     Append, AppendError, EventData, Filter, Position, QueryItem, Read, Revision, StreamState,
     Subscribe, SubscriptionItem,
@@ -198,4 +198,22 @@ fn how_long_the_disk_took_stays_when_a_namespace_goes() {
     engine.delete_namespace("orders").unwrap();
     let after = engine.sync_durations();
     assert!(after.count() >= before.count() && after.sum() >= before.sum(), "{after:?}");
+}
+
+#[test]
+fn a_read_that_nobody_waits_for_ends() {
+    let engine = Engine::in_memory();
+    for number in 0..10 {
+        let event = EventData::json("Counted", &number).unwrap();
+        engine.append(Append::to("a").event(event)).wait().unwrap();
+    }
+    for read in [Read::all(), Read::all().backwards(), Read::stream("a")] {
+        let stop = Stop::default();
+        let mut events = engine.read(read).into_iter();
+        events.end_at(&stop);
+        let ends = stop.on_drop();
+        assert_eq!(events.by_ref().take(3).filter(Result::is_ok).count(), 3);
+        drop(ends);
+        assert!(stop.is_stopped() && events.next().is_none());
+    }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
+use nexus_engine::Stop;
 use nexus_protocol::{Block, Explain, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem};
 use tracing::Span;
 
@@ -175,6 +176,12 @@ impl IntoIterator for Events {
 pub struct EventsIter(Events);
 
 impl EventsIter {
+    /// Ends once `stop` is told to, also in the middle of a look for the next event: for doors, at which
+    /// nobody may wait any more.
+    pub fn end_at(&mut self, stop: &Stop) {
+        self.0.inner.end_at(stop);
+    }
+
     /// The next events as a block of the log, as it is stored: for doors that hand it on as it is. Only
     /// where the principal may see every event of it, and the read asks for all of them. `None`: ask for the
     /// next event.

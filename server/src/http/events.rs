@@ -1,18 +1,22 @@
 //! To read events: of one stream, or of the whole log; once, as a page or line by line, or as they
 //! come.
 
+mod page;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use nexus_node::{Access, EventsIter};
+use nexus_node::{Access, EventsIter, Stop};
 use nexus_protocol::{
-    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, RecordedEvent,
-    Revision, Start, StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
+    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, Revision, Start,
+    StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
 };
 use serde::Serialize;
 
+use self::page::made;
 use super::append::etag;
 use super::call::{Call, EVENT_STREAM, JSON, NDJSON, blocking, json};
 use super::chunks;
@@ -24,8 +28,6 @@ use crate::feed::{Feed, Items};
 /// Events of a page unless it is said, and at most.
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1000;
-/// A page has no more than about so many bytes of events, and at least one.
-const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Lines are sent in pieces of about so many bytes.
 const LINES_BYTES: usize = 128 * 1024;
 /// A request waits for events so long at most.
@@ -54,13 +56,6 @@ pub(crate) struct LogPage<'a> {
     next: Option<String>,
 }
 
-/// Events that were read.
-struct Page {
-    events: Vec<RecordedEvent>,
-    /// The first that had no place any more.
-    next: Option<RecordedEvent>,
-}
-
 /// `GET /v1/streams/{stream}/events`
 pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
@@ -81,9 +76,7 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         return lines(&call, access, read).await;
     }
     let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
-    let made = call.http.pages.acquire().await;
-    let (bytes, head_revision) = blocking(move || -> Result<_, ReadError> {
-        let page = page(access.read(read)?.into_iter(), limit)?;
+    let (bytes, head_revision) = made(&call, &access.clone(), read, limit, move |page| {
         let info = access.stream_info(&stream)?;
         check_there(&info)?;
         let head_revision = info.state.head().map(Revision::get);
@@ -92,7 +85,6 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         Ok((bytes_of(&StreamPage { events, next, head_revision }), head_revision))
     })
     .await?;
-    drop(made);
     let mut response = chunks::whole(JSON, &call.http.door, bytes)?;
     if let Some(revision) = head_revision {
         response.headers_mut().insert(header::ETAG, etag(revision));
@@ -160,9 +152,7 @@ async fn log_page(
     limit: usize,
     (lineage, at_end): (Lineage, Option<Position>),
 ) -> Result<(Vec<u8>, bool), Problem> {
-    let _making = call.http.pages.acquire().await;
-    let made = blocking(move || -> Result<_, ReadError> {
-        let page = page(access.read(read)?.into_iter(), limit)?;
+    made(call, &access, read, limit, move |page| {
         let end = page.events.last().map(|event| event.position().next());
         let next = match &page.next {
             Some(event) => Some(event.position()),
@@ -171,8 +161,8 @@ async fn log_page(
         let next = next.map(|position| token(lineage, position));
         let events = page.events.iter().map(EventJson::from).collect();
         Ok((bytes_of(&LogPage { events, next }), page.events.is_empty()))
-    });
-    Ok(made.await?)
+    })
+    .await
 }
 
 fn bytes_of<T: Serialize>(page: &T) -> Vec<u8> {
@@ -217,8 +207,14 @@ async fn waited(
     };
     let events = tokio::time::timeout(wait, came).await.unwrap_or_else(|_| Ok(Vec::new()))?;
     let next = Some(token(lineage, next));
-    let events = events.iter().map(EventJson::from).collect();
-    Ok(bytes_of(&LogPage { events, next }))
+    let place = Arc::clone(&call.http.pages).acquire_owned().await;
+    let place = place.expect("the semaphore is never closed");
+    Ok(blocking(move || {
+        let _place = place;
+        let events = events.iter().map(EventJson::from).collect();
+        bytes_of(&LogPage { events, next })
+    })
+    .await)
 }
 
 /// The last position that an item stands for.
@@ -305,42 +301,37 @@ pub(crate) fn position(what: &str, text: &str, current: Lineage) -> Result<Posit
     Ok(position)
 }
 
-/// Reads a page, and the event after it: then it is known that there is more.
-fn page(events: EventsIter, limit: usize) -> Result<Page, ReadError> {
-    let mut page = Page { events: Vec::new(), next: None };
-    let mut bytes = 0;
-    for event in events {
-        let event = event?;
-        if page.events.len() == limit || bytes > PAGE_BYTES_MAX {
-            page.next = Some(event);
-            break;
-        }
-        bytes += event.data().len() + event.metadata().len();
-        page.events.push(event);
-    }
-    Ok(page)
-}
-
 /// All events of a read, one a line, with no more of them in memory than are being sent.
 async fn lines(call: &Call, access: Access, read: Read) -> Result<Response, Problem> {
     let mut read = read;
     read.limit = call.parsed("limit")?;
-    let first =
-        blocking(move || -> Result<_, ReadError> { Ok(gather(access.read(read)?.into_iter())) })
-            .await?;
+    let stop = Stop::default();
+    let ends = stop.on_drop();
+    let first = blocking(move || -> Result<_, ReadError> {
+        let mut events = access.read(read)?.into_iter();
+        events.end_at(&stop);
+        Ok(gather(events))
+    })
+    .await?;
     // What is wrong from the beginning has a status of its own.
     let first = match first {
         (_, out, Some(Err(error))) if out.is_empty() => return Err(error.into()),
         first => first,
     };
     Ok(chunks::answer(NDJSON, &call.http.door, async move |chunks| {
+        let _ends = ends;
         let (mut events, mut out, mut end) = first;
         loop {
             if !out.is_empty() && !chunks.send(Bytes::from(out)).await {
                 return;
             }
             match end {
-                None => (events, out, end) = blocking(move || gather(events)).await,
+                None => {
+                    (events, out, end) = tokio::select! {
+                        gathered = blocking(move || gather(events)) => gathered,
+                        () = chunks.closed() => return,
+                    };
+                }
                 Some(Ok(())) => return,
                 Some(Err(error)) => {
                     let mut line = Problem::from(error).json().to_string();

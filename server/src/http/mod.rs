@@ -55,10 +55,12 @@ pub(crate) struct Http {
     pub(crate) door: Arc<Door>,
     pub(crate) limits: HttpOptions,
     /// Pages that are made at a time: each is in memory whole before it can be counted.
-    pub(crate) pages: Semaphore,
+    pub(crate) pages: Arc<Semaphore>,
+    /// The same of those that may look at much before they find anything: they wait for each other alone.
+    pub(crate) searches: Arc<Semaphore>,
 }
 
-/// See [`Http::pages`].
+/// See [`Http::pages`] and [`Http::searches`].
 const PAGES_AT_A_TIME: usize = 16;
 
 /// The router of all operations.
@@ -69,7 +71,8 @@ pub(crate) fn router(door: Arc<Door>, limits: HttpOptions) -> Result<Router, Sta
     let cors = hosts::cors(&limits.cors_origins)?;
     let origins = limits.cors_origins.clone();
     let telemetry = Arc::clone(door.node.telemetry());
-    let http = Arc::new(Http { door, limits, pages: Semaphore::new(PAGES_AT_A_TIME) });
+    let places = || Arc::new(Semaphore::new(PAGES_AT_A_TIME));
+    let http = Arc::new(Http { door, limits, pages: places(), searches: places() });
     let mut router = Router::new();
     for route in routes::ROUTES {
         router = router.route(route.path, method_router(route, &http));

@@ -1,6 +1,6 @@
 //! A read: events in packets, each made while the one before it is sent.
 
-use nexus_node::EventsIter;
+use nexus_node::{EventsIter, Stop};
 use nexus_protocol::wire::{EndHead, ItemsBuilder, PacketKind, ReadHead, encode_packet};
 use nexus_protocol::{Read, ReadError};
 
@@ -29,15 +29,23 @@ pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, req
     let (read, blocks) = (Read::from(head), session.takes_blocks());
     // The events of a stream are found at once. Anything else may look at much and find nothing.
     let is_short = read.stream.is_some() && read.filter.is_all() && read.as_of.is_none();
+    // Whatever ends this, a thread that still looks for events ends with it.
+    let stop = Stop::default();
+    let _ends = stop.on_drop();
+    let mut gone = std::pin::pin!(send.stopped());
     let open = move || -> Result<Batch, ReadError> {
-        let events = access?.read(read)?.into_iter();
+        let mut events = access?.read(read)?.into_iter();
+        events.end_at(&stop);
         let nothing = Batch { events, items: ItemsBuilder::default(), blocks, end: None };
         Ok(nothing.gather(FIRST_BYTES))
     };
     let opened = if is_short {
         open()
     } else {
-        tokio::task::spawn_blocking(open).await.expect("reading does not panic")
+        tokio::select! {
+            opened = tokio::task::spawn_blocking(open) => opened.expect("reading does not panic"),
+            _ = &mut gone => return,
+        }
     };
     let mut batch = match opened {
         Ok(batch) => batch,
@@ -57,7 +65,10 @@ pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, req
             return;
         }
         batch = match next {
-            Next::More(batch) => batch.await.expect("reading does not panic"),
+            Next::More(batch) => tokio::select! {
+                batch = batch => batch.expect("reading does not panic"),
+                _ = &mut gone => return,
+            },
             Next::End(explain) => {
                 let end = encode_packet(PacketKind::End, &explain, &[]);
                 return session::end_with(send, end).await;
