@@ -74,13 +74,12 @@ fn list(args: &ListArgs, node: &Node, output: &mut Output) -> Result<(), Failure
     while left > 0 {
         let wanted = left.min(AUDIT_PAGE_MAX);
         let page = node.audit(&Principal::local(), after, wanted)?;
-        for entry in &page {
+        for entry in &page.entries {
             push(&mut listing, entry)?;
         }
-        left -= page.len();
-        after = page.last().map(|entry| entry.revision);
-        // Where all that was asked for was there, more may be.
-        next = after.map(Revision::get).filter(|_| page.len() == wanted);
+        left -= page.entries.len();
+        after = page.next;
+        next = after.map(Revision::get);
         if next.is_none() {
             break;
         }

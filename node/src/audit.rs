@@ -70,6 +70,15 @@ pub struct AuditEntry {
     pub audited: Audited,
 }
 
+/// Some of the audit, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditPage {
+    /// The entries.
+    pub entries: Vec<AuditEntry>,
+    /// What the next page is after; `None`: this is the last.
+    pub next: Option<Revision>,
+}
+
 impl Audited {
     /// Of an operation that was done.
     pub(crate) fn new(operation: Operation, by: &Principal) -> Self {
@@ -168,19 +177,21 @@ impl Audit {
         &self,
         after: Option<Revision>,
         limit: usize,
-    ) -> Result<Vec<AuditEntry>, ReadError> {
-        let Some(namespace) = self.system() else { return Ok(Vec::new()) };
+    ) -> Result<AuditPage, ReadError> {
+        let mut page = AuditPage { entries: Vec::new(), next: None };
+        let Some(namespace) = self.system() else { return Ok(page) };
         let first = after.map_or(0, |after| after.get().saturating_add(1));
         let read = Read::stream(AUDIT_STREAM).from_revision(Revision::new(first));
-        let mut entries = Vec::new();
-        for event in namespace.read(read.limit(limit as u64)) {
+        for (looked_at, event) in (1..).zip(namespace.read(read.limit(limit as u64))) {
             let event = event?;
+            // Where all that was asked for was there, more may be.
+            page.next = Some(event.revision()).filter(|_| looked_at == limit);
             // What a later version writes here, and this one does not know, is passed over.
             let Ok(audited) = event.json() else { continue };
             let (revision, recorded_at) = (event.revision(), event.recorded_at());
-            entries.push(AuditEntry { revision, recorded_at, audited });
+            page.entries.push(AuditEntry { revision, recorded_at, audited });
         }
-        Ok(entries)
+        Ok(page)
     }
 }
 
@@ -192,7 +203,8 @@ mod tests {
     fn the_audit_is_bounded_and_read_in_pages() {
         let engine = Engine::in_memory();
         let audit = Audit::new(engine.clone());
-        assert_eq!(audit.list(None, 10), Ok(Vec::new()), "nothing is made to be looked at");
+        let nothing = AuditPage { entries: Vec::new(), next: None };
+        assert_eq!(audit.list(None, 10), Ok(nothing.clone()), "nothing is made to be looked at");
         assert!(engine.system().is_none());
         let local = Principal::local();
         for number in 0..5 {
@@ -207,11 +219,33 @@ mod tests {
         assert_eq!(info.meta_revision, Some(Revision::new(0)), "it is bounded once");
         let page = audit.list(None, 2).unwrap();
         let what = |entry: &AuditEntry| entry.audited.what.clone();
-        assert_eq!(page.iter().filter_map(what).collect::<Vec<_>>(), ["0", "1"]);
-        let rest = audit.list(Some(page[1].revision), 10).unwrap();
-        assert_eq!(rest.len(), 4);
-        assert_eq!(rest[3].audited.operation, "create_namespace");
-        assert_eq!(audit.list(Some(Revision::new(u64::MAX)), 10), Ok(Vec::new()));
+        assert_eq!(page.entries.iter().filter_map(what).collect::<Vec<_>>(), ["0", "1"]);
+        let rest = audit.list(page.next, 10).unwrap();
+        assert_eq!((rest.entries.len(), rest.next), (4, None));
+        assert_eq!(rest.entries[3].audited.operation, "create_namespace");
+        assert_eq!(audit.list(Some(Revision::new(u64::MAX)), 10), Ok(nothing));
+    }
+
+    #[test]
+    fn what_a_later_version_put_on_record_ends_no_paging() {
+        let audit = Audit::new(Engine::in_memory());
+        let namespace = audit.namespace().unwrap();
+        for number in 0..5 {
+            let event = EventData::json("OperationForeseen", &number).unwrap();
+            namespace.append(Append::to(AUDIT_STREAM).event(event)).wait().unwrap();
+        }
+        audit.append(&Audited::new(Operation::CreateNamespace, &Principal::local())).unwrap();
+        let (mut after, mut entries, mut pages) = (None, Vec::new(), 0);
+        loop {
+            let page = audit.list(after, 2).unwrap();
+            entries.extend(page.entries);
+            pages += 1;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((entries.len(), pages), (1, 4), "the last page is known to be by its end");
     }
 
     #[test]

@@ -19,14 +19,14 @@ mod quota;
 pub mod telemetry;
 mod tokens;
 
-pub use audit::{AUDIT_STREAM, AuditEntry, Audited};
+pub use audit::{AUDIT_STREAM, AuditEntry, AuditPage, Audited};
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
 pub use handlers::{
     Access, Events, EventsIter, FirstTokenError, NotIdentified, PendingAppend, Reads, Subscription,
     Watch,
 };
 pub use jwt::{BadJwks, Jwks, JwtRules};
-pub use nexus_engine::{CloseError, Engine, OpenError};
+pub use nexus_engine::{CloseError, Engine, OpenError, Stop, StopOnDrop};
 pub use node::{NoAccess, Node, NodeError};
 pub use principal::{Principal, PrincipalKind, Role, UnknownRole};
 pub use quota::Quota;

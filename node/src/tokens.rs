@@ -379,7 +379,7 @@ mod tests {
         let root = tokens.identify(&made.token).unwrap().by_door(Door::Http);
         let ci = tokens.create(&root, &asked, |_| Ok::<_, AppendError>(())).unwrap().info.id;
         assert!(tokens.revoke(&root, &ci).unwrap() && !tokens.revoke(&root, "none").unwrap());
-        let record = tokens.audit.list(None, 10).unwrap();
+        let record = tokens.audit.list(None, 10).unwrap().entries;
         let [_, created, revoked] = &*record else { panic!("{record:?}") };
         let details = serde_json::json!({"name": "ci", "role": "writer", "expires_at": null});
         let expected = Audited {

@@ -3,7 +3,7 @@
 use nexus_protocol::limits::AUDIT_PAGE_MAX;
 use nexus_protocol::{ReadError, Revision};
 
-use crate::audit::{AUDIT_STREAM, AuditEntry, Audited};
+use crate::audit::{AUDIT_STREAM, AuditPage, Audited};
 use crate::config::Fingerprint;
 use crate::guard::Action;
 use crate::node::Node;
@@ -22,7 +22,7 @@ impl Node {
         principal: &Principal,
         after: Option<Revision>,
         limit: usize,
-    ) -> Result<Vec<AuditEntry>, ReadError> {
+    ) -> Result<AuditPage, ReadError> {
         let context = Context::new(Operation::Audit, "", &principal.id);
         let list = || self.audit_stream().list(after, limit.min(AUDIT_PAGE_MAX));
         self.observe(principal, Action::Audit, &context, list)

@@ -18,7 +18,7 @@ fn tokenless(role: Role) -> Principal {
 }
 
 fn entries(node: &Node) -> Vec<AuditEntry> {
-    node.audit(&Principal::local(), None, 1000).unwrap()
+    node.audit(&Principal::local(), None, 1000).unwrap().entries
 }
 
 #[test]

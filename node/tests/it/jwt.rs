@@ -257,7 +257,7 @@ fn keys_that_are_replaced_vouch_for_nobody_any_more() {
     node.replace_jwks(&local, Jwks::parse(new.jwks().as_bytes()).unwrap());
     assert!(node.identify(&new.token(&claims())).is_ok());
     assert!(node.identify(&old.token(&claims())).is_err());
-    let record = node.audit(&local, None, 10).unwrap();
+    let record = node.audit(&local, None, 10).unwrap().entries;
     let audited = &record.last().unwrap().audited;
     assert_eq!((&*audited.operation, audited.what.as_deref()), ("reload_trust", Some("jwks")));
     assert_eq!(audited.details, Some(json!({ "keys": ["\"new\" (EdDSA)"] })));
@@ -291,7 +291,7 @@ fn a_subjects_keys_are_its_own_and_the_record_says_how_it_is_known() {
         assert!(access.append(append()).unwrap().wait().unwrap().replayed);
     }
     node.create_namespace(&who[1], "orders").unwrap();
-    let record = node.audit(&Principal::local(), None, 10).unwrap();
+    let record = node.audit(&Principal::local(), None, 10).unwrap().entries;
     let audited = &record.last().unwrap().audited;
     assert_eq!((&*audited.by, audited.kind.as_deref()), ("alice", Some("jwt")));
     assert_eq!((audited.issuer.as_deref(), &audited.token), (Some("https://a"), &None));

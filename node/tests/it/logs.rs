@@ -56,7 +56,7 @@ fn a_namespace_that_a_disk_keeps_is_logged_once_with_the_cause() {
     }
     let causes = line["causes"].as_str().unwrap();
     assert!(causes.contains("cannot be taken away"), "{causes}");
-    let record = node.audit(&local, None, 10).unwrap();
+    let record = node.audit(&local, None, 10).unwrap().entries;
     assert_eq!(record.last().unwrap().audited.outcome, "outcome_unknown");
 }
 

@@ -79,9 +79,8 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let after = call.parsed("after")?.map(Revision::new);
     let limit = call.limit(PAGE, AUDIT_PAGE_MAX)?;
     let node = call.node().clone();
-    let entries = blocking(move || node.audit(&call.principal, after, limit)).await?;
-    let last = entries.last().map(|entry| entry.revision.get());
-    let next = last.filter(|_| entries.len() == limit);
-    let audit = entries.into_iter().map(AuditEntryJson::from).collect();
+    let page = blocking(move || node.audit(&call.principal, after, limit)).await?;
+    let next = page.next.map(Revision::get);
+    let audit = page.entries.into_iter().map(AuditEntryJson::from).collect();
     Ok(json(StatusCode::OK, &Audit { audit, next }))
 }
