@@ -15,6 +15,8 @@ use x509_parser::prelude::FromDer;
 
 use crate::principal::{Principal, PrincipalKind, Role};
 
+/// What a common name begins with as a name here, which no other name does.
+const COMMON_NAME: &str = "CN=";
 /// Longest name that is looked at, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -57,7 +59,8 @@ impl Certificates {
 }
 
 /// The name of whom a certificate is for: its first URI, or else DNS name, or else email, of the alternative
-/// names; or else its common name, where it has one alone.
+/// names; or else `CN=` and its common name, where it has one alone. No name of one kind reads like one of
+/// another: authorities often let whoever asks choose the common name, and vouch for the others.
 fn name_of(certificate: &X509Certificate<'_>) -> Option<String> {
     let extension = certificate.subject_alternative_name().ok()?;
     let names = extension.map(|it| it.value.general_names.as_slice()).unwrap_or_default();
@@ -82,13 +85,22 @@ fn name_of(certificate: &X509Certificate<'_>) -> Option<String> {
     let common = || {
         let mut names = certificate.subject().iter_common_name();
         match (names.next(), names.next()) {
-            (Some(only), None) => only.as_str().ok(),
+            (Some(only), None) => only.as_str().ok().filter(|name| !name.is_empty()),
             _ => None,
         }
     };
-    let name = uri.or_else(dns).or_else(email).or_else(common)?;
+    let common = || common().map(|name| format!("{COMMON_NAME}{name}"));
+    let is_of_its_kind = |name: &&str| match (uri, dns()) {
+        (Some(_), _) => name.contains(':'),
+        (None, Some(_)) => !name.contains([':', '@', '=']),
+        (None, None) => name.contains('@'),
+    };
+    let name = match uri.or_else(dns).or_else(email) {
+        Some(name) => Some(name).filter(is_of_its_kind)?.to_owned(),
+        None => common()?,
+    };
     let fits = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
-    fits.then(|| name.to_owned())
+    fits.then_some(name)
 }
 
 #[cfg(test)]
@@ -121,27 +133,38 @@ mod tests {
             ("cn", vec![email(), dns(), uri()], "spiffe://example/ci"),
             ("cn", vec![email(), dns()], "ci.example"),
             ("cn", vec![address(), email()], "ci@example"),
-            ("cn", vec![address()], "cn"),
-            ("cn", vec![], "cn"),
+            ("cn", vec![address()], "CN=cn"),
+            ("cn", vec![], "CN=cn"),
+            ("spiffe://example/ci", vec![], "CN=spiffe://example/ci"),
         ] {
             let der = made(&[common], names);
             let who = roles(&[expected]).identify(&der).unwrap();
             assert_eq!((&*who.id, who.kind), (expected, PrincipalKind::Certificate));
             assert_eq!(who.roles, [Role::Writer]);
             assert!(who.ends_at.is_some());
-            let error = roles(&["CN", "other"]).identify(&der).unwrap_err();
+            let error = roles(&["CN", "cn", "spiffe://example/CI"]).identify(&der).unwrap_err();
             assert_eq!(error, BadCertificate::NoRole(expected.to_owned()), "exactly as it is");
         }
     }
 
     #[test]
     fn what_has_no_name_that_can_be_given_a_role_is_nobody() {
-        let all = roles(&["", "a", "a\nb"]);
+        let all = roles(&["", "a", "a\nb", "CN=", "CN=a\nb"]);
         for common in [vec![], vec![""], vec!["a\nb"], vec![&*"x".repeat(300)]] {
             assert_eq!(
                 all.identify(&made(&common, vec![])),
                 Err(BadCertificate::NoName),
                 "{common:?}"
+            );
+        }
+        // Not of the kind that it says it is.
+        let strange = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        for name in ["spiffe://example/ci", "ci@example", "CN=ci"] {
+            let der = made(&["a"], vec![strange(name)]);
+            assert_eq!(
+                roles(&[name, "CN=a"]).identify(&der),
+                Err(BadCertificate::NoName),
+                "{name}"
             );
         }
         for der in [&b""[..], b"\x30\x03", &made(&["a"], vec![])[..100]] {

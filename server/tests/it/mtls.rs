@@ -210,7 +210,7 @@ fn other_authorities_are_believed_from_the_next_connection_on() {
         assert_eq!(http(&running, &after).get("/v1/head").send().await.unwrap().status, 200);
         there.append(append()).await.unwrap();
     });
-    let record = running.node().audit(&Principal::local(), None, 10).unwrap();
+    let record = running.node().audit(&Principal::local(), None, 10).unwrap().entries;
     let audited = &record.last().unwrap().audited;
     assert_eq!((&*audited.operation, audited.what.as_deref()), ("reload_trust", Some("client_ca")));
 }
