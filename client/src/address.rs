@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use nexus_protocol::NamespaceName;
+use nexus_protocol::limits::ID_WINDOW_US;
 
 use crate::error::ConnectError;
 use crate::identity::Identity;
@@ -24,6 +25,10 @@ const HOW_FILE: &str =
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections unless the string says otherwise: one for appends, one for what may take long.
 const CONNECTIONS: usize = 2;
+/// Longest wait for an answer: half of the time in which a server knows an append again, so that none is sent
+/// again, or told refused, after that.
+const TIMEOUT_MS_MAX: u64 = ID_WINDOW_US.unsigned_abs() / 1000 / 2;
+const _: () = assert!(TIMEOUT_MS_MAX == 300_000, "guides say so");
 /// Most connections of one client (I8).
 const CONNECTIONS_MAX: usize = 64;
 
@@ -78,7 +83,7 @@ pub(crate) struct Servers {
 /// | `fingerprint=sha256:…` | trust the certificate with this SHA-256 | on a loopback address, any |
 /// | `ca=FILE` | trust whom a certificate in this PEM file vouches for | |
 /// | `certificate=FILE&key=FILE` | say who asks by this certificate and its key, both PEM; a token that is given goes before it | |
-/// | `timeout_ms=N` | wait so long for an answer, 1 to 3,600,000 | 30,000 |
+/// | `timeout_ms=N` | wait so long for an answer, 1 to 300,000 | 30,000 |
 /// | `connections=N` | make at most so many, 1 to 64; from 2 on, appends never wait for reads | 2 |
 ///
 /// ```
@@ -240,8 +245,8 @@ impl Servers {
             "certificate" => self.identity.certificate = Some(value.into()),
             "key" => self.identity.key = Some(value.into()),
             "timeout_ms" => {
-                let ms = value.parse().ok().filter(|ms| (1..=3_600_000).contains(ms));
-                let ms = ms.ok_or_else(|| format!("timeout_ms={value}: 1 to 3600000"))?;
+                let ms = value.parse().ok().filter(|ms| (1..=TIMEOUT_MS_MAX).contains(ms));
+                let ms = ms.ok_or_else(|| format!("timeout_ms={value}: 1 to {TIMEOUT_MS_MAX}"))?;
                 self.timeout = Duration::from_millis(ms);
             }
             "connections" => {
@@ -411,7 +416,7 @@ mod tests {
             ("nexus://127.0.0.1:1?fingerprint=sha256:ab", "64 hex digits"),
             // What numbers may be written with, but digits are not.
             (&*signed, "64 hex digits"),
-            ("nexus://127.0.0.1:1?timeout_ms=0", "1 to 3600000"),
+            ("nexus://127.0.0.1:1?timeout_ms=0", "1 to 300000"),
             ("nexus://127.0.0.1:1?connections=0", "1 to 64"),
             ("nexus://127.0.0.1:1?connections=65", "1 to 64"),
             ("nexus://10.0.0.1:1", "not this machine"),

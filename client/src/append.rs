@@ -50,7 +50,8 @@ impl Job {
     /// What it means for this append that the server does not take it: one that it may have taken before
     /// may be stored. Two answers say that it is not, since both are given where the server has looked for
     /// it; all others come before, as of a stream that was tombstoned meanwhile, or where it cannot look
-    /// any more. Of a poisoned log all appends may be stored, and are sent again with the same ids.
+    /// any more. Of a poisoned log all appends may be stored, and are sent again with the same ids. It looks
+    /// for ids as far back as its window reaches, and nobody waits so long (`address::TIMEOUT_MS_MAX`).
     fn refused(&self, error: &AppendError) -> AppendError {
         let says_all = match error {
             AppendError::Conflict(_)
