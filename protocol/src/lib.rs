@@ -7,6 +7,7 @@ pub mod block;
 pub mod json;
 pub mod limits;
 pub mod names;
+pub mod percent;
 pub mod record;
 pub mod wire;
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nexus_node::telemetry::{Context, Operation};
 use nexus_node::{Access, Node, Principal};
-use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName, TraceContext};
+use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName, TraceContext, percent};
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -61,18 +61,7 @@ fn query_pairs(query: &str) -> Result<Vec<(String, String)>, Problem> {
 
 /// Takes percent-encoding off; `None`: it is not, or what is left is not UTF-8.
 pub(crate) fn decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(out).ok()
+    String::from_utf8(percent::decoded(text)?).ok()
 }
 
 /// Refuses a condition, or a key, that would be passed over. (A browser sends conditions along when it
