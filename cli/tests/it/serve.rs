@@ -302,6 +302,32 @@ fn an_interruption_ends_it_in_order() {
     assert!(refused.stderr.contains("loopback"), "{}", refused.stderr);
 }
 
+/// What systemd is told by `sd_notify`: that the server is ready, once it answers, and that it ends.
+#[test]
+fn systemd_is_told_when_it_is_ready_and_when_it_ends() {
+    let folder = Folder::new();
+    let path = folder.path("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let told = || {
+        let mut message = [0; 64];
+        let length = socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let args = ["--dev", "--listen", "127.0.0.1:0"];
+    let mut serving = Serving::start_with(&folder, &args, &variables);
+    assert_eq!(told(), "READY=1");
+    serving.done(&["append", "a", "--type", "A", "--data", "1"]);
+    serving.signal("TERM");
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    // A socket that nobody listens at keeps no server from its work.
+    let nobody = folder.path("nobody");
+    let variables = [("NOTIFY_SOCKET", nobody.to_str().unwrap())];
+    Serving::start_with(&folder, &args, &variables).done(&["stats"]);
+}
+
 /// Appends until told to stop; keeps the ids of what was acknowledged.
 async fn write(
     client: Client,

@@ -88,8 +88,9 @@ pub(crate) async fn receive(
                 return Err(Problem::too_large(bytes_max));
             }
             if so_far > counted {
-                // As much again as there is, so that a long body asks seldom.
-                let step = so_far.max(STEP_BYTES);
+                // As much again as there is, so that a long body asks seldom, and no more than it may have.
+                let step = so_far.max(STEP_BYTES).min(bytes_max.saturating_sub(counted));
+                let step = step.max(so_far - counted);
                 counted += step;
                 let memory = door.memory.try_take(step);
                 received.memory.push(memory.ok_or_else(Problem::no_memory)?);
