@@ -92,10 +92,20 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     subscribe = subscribe.start(start).filter(args.filter.filter());
     subscribe.system = args.filter.system;
     let mut subscription = store.subscribe(subscribe);
+    // Events that are there already are printed together, and none waits for the next that comes.
+    let mut waits = false;
     loop {
-        match subscription.next_blocking(Some(LOOK_EVERY)).transpose()? {
-            Some(SubscriptionItem::Event(event)) => listing.push(&event)?,
-            Some(_) => listing.flush()?,
+        let timeout = if waits { Duration::ZERO } else { LOOK_EVERY };
+        match subscription.next_blocking(Some(timeout)).transpose()? {
+            Some(SubscriptionItem::Event(event)) => {
+                listing.push(&event)?;
+                waits = true;
+            }
+            Some(_) => {}
+            None if waits => {
+                listing.flush()?;
+                waits = false;
+            }
             None if reader_is_gone() => return store.close(),
             None => {}
         }

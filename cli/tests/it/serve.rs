@@ -155,6 +155,31 @@ fn commands_do_the_same_over_a_server() {
 }
 
 #[test]
+fn a_tail_shows_each_event_as_it_comes() {
+    let folder = Folder::new();
+    let serving = Serving::dev(&folder);
+    for format in ["ndjson", "table"] {
+        let before = serving.json(&["stats"])["events"].as_u64().unwrap();
+        let mut command = serving.command();
+        command.args(["tail", "--follow", "--limit", "0", "--output", format]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(said.next().unwrap().unwrap().contains("following"));
+        let mut shown = BufReader::new(child.stdout.take().unwrap()).lines();
+        for n in 0..3 {
+            let stream = format!("{format}-{n}");
+            serving.done(&["append", &stream, "--type", "Placed", "--data", "1"]);
+            // Nothing comes after it: a line that waited for more would be waited for without end.
+            let line = shown.by_ref().map(Result::unwrap).find(|line| line.contains(&stream));
+            assert!(line.unwrap().contains(&(before + n).to_string()));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
 fn who_has_no_token_is_not_let_in() {
     let folder = Folder::new();
     let serving = Serving::start(&folder, &["--listen", "127.0.0.1:0"]);
