@@ -143,6 +143,14 @@ impl Engine {
         namespaces.keys().filter(|name| *name != NamespaceName::SYSTEM).cloned().collect()
     }
 
+    /// The names of all namespaces whose log a failed write or sync has poisoned (I7), the node's own among
+    /// them: nothing can be appended to them before the engine is opened again.
+    pub fn poisoned(&self) -> Vec<String> {
+        let namespaces = self.shared.parts.read_namespaces();
+        let poisoned = namespaces.iter().filter(|(_, committer)| committer.log.is_poisoned());
+        poisoned.map(|(name, _)| name.clone()).collect()
+    }
+
     /// The namespace of the node's own, where there is one: for the layers above the engine, which keep
     /// there what no user may read or write.
     pub fn system(&self) -> Option<Namespace> {

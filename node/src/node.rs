@@ -116,6 +116,12 @@ impl Node {
         &self.telemetry
     }
 
+    /// Whether a failed write or sync has poisoned a log (I7): appends to it are refused until the node is
+    /// started again.
+    pub fn is_poisoned(&self) -> bool {
+        !self.engine.poisoned().is_empty()
+    }
+
     pub(crate) fn quotas(&self) -> &Quotas {
         &self.quotas
     }

@@ -13,8 +13,12 @@ use crate::options::Options;
 /// Requests under way at a time, subscriptions among them; whoever comes after waits (I8).
 const REQUESTS_MAX: u32 = 1 << 18;
 
+/// See [`Door::place_for_answer`].
+const ANSWERS_AT_A_TIME: usize = 16;
 /// How long a request waits for memory, where waiting for ever would hold up what it holds.
 pub(crate) const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Within a request something comes at least so often: others wait for the memory that is held for it.
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A client that does not take an answer for so long gets none.
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -31,6 +35,8 @@ pub(crate) struct Door {
     connections_max: u32,
     /// Requests under way: shutting down waits for them.
     pub(crate) requests: Arc<Semaphore>,
+    /// Answers of QUIC that are made at a time and may be long.
+    answers: Arc<Semaphore>,
     pub(crate) appends_in_flight_max: u32,
     pub(crate) dev: bool,
     /// Whether the metrics are shown to everybody.
@@ -47,6 +53,7 @@ impl Door {
             connections: Arc::new(Semaphore::new(options.connections_max)),
             connections_max: u32::try_from(options.connections_max).unwrap_or(u32::MAX),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
+            answers: Arc::new(Semaphore::new(ANSWERS_AT_A_TIME)),
             appends_in_flight_max: options.appends_in_flight_max,
             dev: options.dev,
             metrics_open: options.metrics_open,
@@ -82,6 +89,13 @@ impl Door {
         async move {
             let _ = closing.wait_for(|closing| *closing).await;
         }
+    }
+
+    /// Waits for a place among the answers that are made at a time and may be long: each is in memory whole
+    /// before it can be counted.
+    pub(crate) async fn place_for_answer(&self) -> OwnedSemaphorePermit {
+        let place = Arc::clone(&self.answers).acquire_owned().await;
+        place.expect("the semaphore is never closed")
     }
 
     /// Waits until no connection is left.

@@ -9,6 +9,7 @@ use nexus_protocol::limits::BLOCK_BYTES_MAX;
 use nexus_protocol::record::RECORD_BYTES_MIN;
 use nexus_protocol::wire::ItemsBuilder;
 use nexus_protocol::{Block, Invalid, ReadError, Subscribe, SubscriptionItem};
+use tokio::sync::watch;
 
 /// A live reader gets little at a time, at once.
 const LIVE_BYTES: usize = 64 * 1024;
@@ -170,6 +171,21 @@ impl Feed {
                 self.error = error;
                 Ok(gathered.basket)
             }
+        }
+    }
+}
+
+/// Waits until there is more credit than was used, and gives what is left of it; `None`: no more will come. A
+/// reader that gives none is told all the same when its time is over.
+pub(crate) async fn credit_left(
+    access: &Access,
+    credits: &mut watch::Receiver<u64>,
+    used: u64,
+) -> Result<Option<u64>, ReadError> {
+    loop {
+        tokio::select! {
+            total = credits.wait_for(|total| *total > used) => return Ok(total.ok().map(|total| *total - used)),
+            () = after(access.time_left()) => access.may_still_read()?,
         }
     }
 }

@@ -185,6 +185,11 @@ impl Log {
         self.committed.shut()
     }
 
+    /// Whether a write or sync failed: nothing is appended any more.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
     /// Ends it for one who deletes the namespace; `false`: another does already.
     pub(crate) fn claim(&self) -> bool {
         !self.ended.swap(true, Ordering::AcqRel)
@@ -205,7 +210,7 @@ impl Log {
 
     /// Why there is nothing more to wait for, once `committed` is closed.
     pub(crate) fn end_of_waiting(&self) -> ReadError {
-        if self.poisoned.load(Ordering::Acquire) && !self.is_ended() {
+        if self.is_poisoned() && !self.is_ended() {
             let at = self.committed.get().checked_sub(1).map(Position::new);
             ReadError::Poisoned { at }
         } else {

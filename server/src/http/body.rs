@@ -10,7 +10,7 @@ use nexus_protocol::ErrorCode;
 use serde::Deserialize;
 
 use super::problem::Problem;
-use crate::door::{Door, Held, Memory};
+use crate::door::{Door, Held, Memory, PAUSE_MAX};
 use crate::options::HttpOptions;
 
 /// Characters of what a parser says that an answer repeats: it quotes what it does not understand.
@@ -77,10 +77,11 @@ pub(crate) async fn receive(
         let memory = door.memory.take_in_time(counted).await;
         received.memory.push(memory.ok_or_else(Problem::no_memory)?);
     }
+    let pause_max = PAUSE_MAX.min(time_max);
     let all = async {
         let mut body = body;
         // Most bodies are one piece, and are not copied.
-        let Some(first) = next(&mut body).await? else { return Ok(()) };
+        let Some(first) = next_within(pause_max, &mut body).await? else { return Ok(()) };
         let mut so_far = first.len();
         let mut whole = BytesMut::new();
         loop {
@@ -95,7 +96,7 @@ pub(crate) async fn receive(
                 let memory = door.memory.try_take(step);
                 received.memory.push(memory.ok_or_else(Problem::no_memory)?);
             }
-            let Some(piece) = next(&mut body).await? else { break };
+            let Some(piece) = next_within(pause_max, &mut body).await? else { break };
             if whole.is_empty() {
                 whole.reserve(said.unwrap_or(0).max(first.len() + piece.len()));
                 whole.extend_from_slice(&first);
@@ -108,6 +109,11 @@ pub(crate) async fn receive(
     };
     tokio::time::timeout(time_max, all).await.map_err(|_| too_slow(time_max))??;
     Ok(received)
+}
+
+/// The next piece of a body, which comes within this time.
+async fn next_within(time: Duration, body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    tokio::time::timeout(time, next(body)).await.unwrap_or_else(|_| Err(too_slow(time)))
 }
 
 /// The next piece of a body; `None` at its end.
@@ -200,8 +206,7 @@ impl Lines {
             if self.begun.len() > self.bytes_max {
                 return Err(Problem::too_large(self.bytes_max));
             }
-            let piece = tokio::time::timeout(self.time_max, next(&mut self.body)).await;
-            match piece.map_err(|_| too_slow(self.time_max))?? {
+            match next_within(self.time_max, &mut self.body).await? {
                 Some(piece) => {
                     self.begun.extend_from_slice(&piece);
                     self.count().await?;

@@ -1,6 +1,8 @@
 //! Many appends in one request: one a line, submitted as they arrive, and answered one a line, in their
 //! order, while later ones still arrive. Each stands for itself.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use nexus_node::Access;
 use nexus_protocol::ErrorCode;
@@ -27,8 +29,8 @@ pub(crate) fn run(mut call: Call, access: Access) -> Result<Response, Problem> {
     let lines = lines(&mut call);
     let in_flight_max = call.http.door.appends_in_flight_max.max(1) as usize;
     let (submitted, answered) = mpsc::channel(in_flight_max);
-    let door = std::sync::Arc::clone(&call.http.door);
-    Ok(chunks::answer(NDJSON, &door, async move |chunks| {
+    let under_way = Arc::clone(&call.under_way);
+    Ok(chunks::answer(NDJSON, &under_way, async move |chunks| {
         tokio::join!(submit(&call, access, lines, submitted), answer(answered, chunks));
     }))
 }

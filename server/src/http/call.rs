@@ -12,6 +12,7 @@ use nexus_node::telemetry::{Context, Operation};
 use nexus_node::{Access, Node, Principal};
 use nexus_protocol::{Filter, FilterItem, Invalid, NamespaceName, TraceContext, percent};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::Problem;
 use super::route::{Method, Route};
@@ -26,10 +27,15 @@ pub(crate) const PLAIN: &str = "text/plain";
 /// The media type of server-sent events.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
+/// A request's place among those under way.
+pub(crate) type UnderWay = Arc<OwnedSemaphorePermit>;
+
 /// A request that is answered.
 pub(crate) struct Call {
     pub(crate) http: Arc<Http>,
     pub(crate) principal: Arc<Principal>,
+    /// It counts as under way until this is dropped: an answer that is sent piece by piece keeps it.
+    pub(crate) under_way: UnderWay,
     /// The head of the request.
     pub(crate) parts: Parts,
     path: Vec<(String, String)>,
@@ -85,7 +91,7 @@ impl Call {
     /// that is misspelt would be lost otherwise.
     pub(crate) fn new(
         http: Arc<Http>,
-        principal: Arc<Principal>,
+        (principal, under_way): (Arc<Principal>, UnderWay),
         route: &Route,
         path: Vec<(String, String)>,
         request: axum::extract::Request,
@@ -109,7 +115,7 @@ impl Call {
             }
         }
         check_headers(route, &parts.headers)?;
-        Ok(Self { http, principal, parts, path, query, body: Mutex::new(body) })
+        Ok(Self { http, principal, under_way, parts, path, query, body: Mutex::new(body) })
     }
 
     /// Logs a problem that no handler has logged, with who asked for what.
@@ -275,9 +281,14 @@ pub(crate) fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<
         .map_err(|why| Problem::from(Invalid::Request(format!("{what}: {:?}: {why}", shown(text)))))
 }
 
-/// An answer of JSON.
+/// An answer as JSON.
+pub(crate) fn bytes_of<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("answers have no map with other keys than text")
+}
+
+/// An answer of JSON, which is short.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
-    let bytes = serde_json::to_vec(value).expect("answers have no map with other keys than text");
+    let bytes = bytes_of(value);
     (status, [(header::CONTENT_TYPE, JSON)], bytes).into_response()
 }
 

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
+use super::call::{Call, UnderWay};
 use super::problem::Problem;
-use crate::door::{ANSWER_TIME_MAX, Door};
+use crate::door::ANSWER_TIME_MAX;
 
 /// Where the pieces of an answer go.
 #[derive(Debug)]
@@ -67,10 +68,10 @@ impl Stream for Pieces {
     }
 }
 
-/// An answer whose pieces a task makes. It counts as under way until they are all made.
+/// An answer whose pieces a task makes, without a time limit. It counts as under way until they are all made.
 pub(crate) fn answer<F>(
     media_type: &'static str,
-    door: &Arc<Door>,
+    under_way: &UnderWay,
     make: impl FnOnce(Chunks) -> F + Send + 'static,
 ) -> Response
 where
@@ -79,9 +80,8 @@ where
     let (sender, pieces) = mpsc::channel(1);
     let cut = Arc::new(AtomicBool::new(false));
     let chunks = Chunks { pieces: sender, cut: Arc::clone(&cut) };
-    let requests = Arc::clone(&door.requests);
+    let under_way = Arc::clone(under_way);
     tokio::spawn(async move {
-        let under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
         make(chunks).await;
         drop(under_way);
     });
@@ -101,16 +101,16 @@ const WHOLE_BYTES_MAX: usize = 64 * 1024;
 /// When all memory for requests is in use.
 pub(crate) fn whole(
     media_type: &'static str,
-    door: &Arc<Door>,
+    call: &Call,
     bytes: Vec<u8>,
 ) -> Result<Response, Problem> {
     if bytes.len() <= WHOLE_BYTES_MAX {
         return Ok(([(header::CONTENT_TYPE, media_type)], bytes).into_response());
     }
-    let memory = door.memory.try_take(bytes.len()).ok_or_else(Problem::no_memory)?;
+    let memory = call.http.door.memory.try_take(bytes.len()).ok_or_else(Problem::no_memory)?;
     let mut bytes = Bytes::from(bytes);
     let length = HeaderValue::from(bytes.len());
-    let mut response = answer(media_type, door, async move |chunks| {
+    let mut response = answer(media_type, &call.under_way, async move |chunks| {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(WHOLE_BYTES_MAX));
             if !chunks.send_in_time(piece).await {

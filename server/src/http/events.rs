@@ -3,10 +3,9 @@
 
 mod page;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::Response;
 use bytes::Bytes;
 use nexus_node::{Access, EventsIter, Stop};
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use self::page::made;
 use super::append::etag;
-use super::call::{Call, EVENT_STREAM, JSON, NDJSON, blocking, json};
+use super::call::{Call, EVENT_STREAM, JSON, NDJSON, blocking, bytes_of};
 use super::chunks;
 use super::problem::Problem;
 use super::routes::FOLLOW;
@@ -80,12 +79,12 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         let info = access.stream_info(&stream)?;
         check_there(&info)?;
         let head_revision = info.state.head().map(Revision::get);
-        let next = page.next.as_ref().map(|event| event.revision().get());
+        let next = page.next;
         let events = page.events.iter().map(EventJson::from).collect();
         Ok((bytes_of(&StreamPage { events, next, head_revision }), head_revision))
     })
     .await?;
-    let mut response = chunks::whole(JSON, &call.http.door, bytes)?;
+    let mut response = chunks::whole(JSON, &call, bytes)?;
     if let Some(revision) = head_revision {
         response.headers_mut().insert(header::ETAG, etag(revision));
     }
@@ -140,7 +139,7 @@ pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
         }
         Some(wait) => waited(&call, access, read, (limit, lineage), wait).await?,
     };
-    chunks::whole(JSON, &call.http.door, bytes)
+    chunks::whole(JSON, &call, bytes)
 }
 
 /// Reads a page of the log, and writes it down; says also whether it is empty. `at_end` is where the next
@@ -154,8 +153,8 @@ async fn log_page(
 ) -> Result<(Vec<u8>, bool), Problem> {
     made(call, &access, read, limit, move |page| {
         let end = page.events.last().map(|event| event.position().next());
-        let next = match &page.next {
-            Some(event) => Some(event.position()),
+        let next = match page.next {
+            Some(position) => Some(Position::new(position)),
             None => at_end.map(|at| end.map_or(at, |end| at.max(end))),
         };
         let next = next.map(|position| token(lineage, position));
@@ -163,10 +162,6 @@ async fn log_page(
         Ok((bytes_of(&LogPage { events, next }), page.events.is_empty()))
     })
     .await
-}
-
-fn bytes_of<T: Serialize>(page: &T) -> Vec<u8> {
-    serde_json::to_vec(page).expect("an event has a JSON form")
 }
 
 /// A page; where it would be empty, the first events that come within a time. It always says where the
@@ -207,8 +202,7 @@ async fn waited(
     };
     let events = tokio::time::timeout(wait, came).await.unwrap_or_else(|_| Ok(Vec::new()))?;
     let next = Some(token(lineage, next));
-    let place = Arc::clone(&call.http.pages).acquire_owned().await;
-    let place = place.expect("the semaphore is never closed");
+    let place = call.http.place(&call.http.pages).await;
     Ok(blocking(move || {
         let _place = place;
         let events = events.iter().map(EventJson::from).collect();
@@ -232,8 +226,13 @@ fn place(item: &SubscriptionItem) -> Option<Position> {
 pub(crate) async fn by_id(call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
     let id: EventId = call.parsed_path("id")?;
-    match blocking(move || access.event_by_id(id)).await? {
-        Some(event) => Ok(json(StatusCode::OK, &EventJson::from(&event))),
+    let place = call.http.place(&call.http.pages).await;
+    let found = blocking(move || -> Result<_, ReadError> {
+        let _place = place;
+        Ok(access.event_by_id(id)?.map(|event| bytes_of(&EventJson::from(&event))))
+    });
+    match found.await? {
+        Some(bytes) => chunks::whole(JSON, &call, bytes),
         None => Err(ReadError::NotFound { what: format!("event {id}") }.into()),
     }
 }
@@ -318,7 +317,7 @@ async fn lines(call: &Call, access: Access, read: Read) -> Result<Response, Prob
         (_, out, Some(Err(error))) if out.is_empty() => return Err(error.into()),
         first => first,
     };
-    Ok(chunks::answer(NDJSON, &call.http.door, async move |chunks| {
+    Ok(chunks::answer(NDJSON, &call.under_way, async move |chunks| {
         let _ends = ends;
         let (mut events, mut out, mut end) = first;
         loop {
@@ -445,7 +444,7 @@ async fn follow_stream(
         }
     }
     let feed = Feed::open(access, subscribe)?;
-    Ok(sse::answer(&call.http, feed, lineage, from))
+    Ok(sse::answer(call, feed, lineage, from))
 }
 
 fn follow_log(
@@ -455,5 +454,5 @@ fn follow_log(
     lineage: Lineage,
 ) -> Result<Response, Problem> {
     let subscribe = followed(call, read, lineage)?;
-    Ok(sse::answer(&call.http, Feed::open(access, subscribe)?, lineage, None))
+    Ok(sse::answer(call, Feed::open(access, subscribe)?, lineage, None))
 }

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use nexus_node::telemetry::METRICS_CONTENT_TYPE;
+use nexus_protocol::ErrorCode;
 use serde::Serialize;
 
 use super::call::{Call, JSON, blocking, json};
@@ -29,9 +30,14 @@ pub(crate) async fn alive(_: Call) -> Result<Response, Problem> {
     Ok(json(StatusCode::OK, &HEALTH))
 }
 
-/// `GET /readyz`: it has recovered, and is not ending. Before, and after, nobody listens here; while it
-/// ends, every request is refused.
-pub(crate) async fn ready(_: Call) -> Result<Response, Problem> {
+/// `GET /readyz`: it has recovered, takes appends, and is not ending. Before, and after, nobody listens here;
+/// while it ends, every request is refused.
+pub(crate) async fn ready(call: Call) -> Result<Response, Problem> {
+    if call.node().is_poisoned() {
+        let detail = "a write or sync of a log has failed: start the server again, it then takes appends \
+                      from where all is on disk";
+        return Err(Problem::new(ErrorCode::POISONED, detail));
+    }
     Ok(json(StatusCode::OK, &HEALTH))
 }
 

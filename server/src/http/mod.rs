@@ -38,7 +38,7 @@ use axum::routing::{MethodRouter, on};
 use nexus_node::telemetry::{Context, Operation};
 use nexus_node::{Principal, telemetry};
 use nexus_protocol::ErrorCode;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 
@@ -58,6 +58,13 @@ pub(crate) struct Http {
     pub(crate) pages: Arc<Semaphore>,
     /// The same of those that may look at much before they find anything: they wait for each other alone.
     pub(crate) searches: Arc<Semaphore>,
+}
+
+impl Http {
+    /// Waits for a place among those of one of [`Self::pages`] and [`Self::searches`].
+    pub(crate) async fn place(&self, places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
+    }
 }
 
 /// See [`Http::pages`] and [`Http::searches`].
@@ -129,25 +136,26 @@ async fn serve(
     };
     let principal = principal.by_door(telemetry::Door::Http);
     let requests = Arc::clone(&http.door.requests);
-    let under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
-    if *http.door.closing.borrow() {
-        return Err(Problem::new(ErrorCode::UNAVAILABLE, "the server is shutting down"));
-    }
+    let under_way = tokio::select! {
+        biased;
+        () = http.door.closing() => {
+            return Err(Problem::new(ErrorCode::UNAVAILABLE, "the server is shutting down"));
+        }
+        place = requests.acquire_owned() => place.expect("the semaphore is never closed"),
+    };
     let bad_path = || Problem::invalid("the path is not percent-encoded UTF-8");
     let path = path.map_err(|_| bad_path())?;
     call::decoded(request.uri().path()).ok_or_else(bad_path)?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let limit = time_of(route, &http.limits);
     let principal = Arc::new(principal);
-    let call = Call::new(Arc::clone(&http), Arc::clone(&principal), route, path, request)?;
+    let who = (Arc::clone(&principal), Arc::new(under_way));
+    let call = Call::new(Arc::clone(&http), who, route, path, request)?;
     let namespace = call.namespace().to_owned();
-    let answer = within(limit, route, (route.handler)(call)).await.map_err(|problem| {
+    within(limit, route, (route.handler)(call)).await.map_err(|problem| {
         let context = Context::new(Operation::Access, &namespace, &principal.id);
         problem.logged(http.door.node.telemetry(), &context)
-    });
-    // What is answered piece by piece has no time limit, and counts as under way on its own.
-    drop(under_way);
-    answer
+    })
 }
 
 /// How long a request may take: a body that is late is told that, and not that its time is over.

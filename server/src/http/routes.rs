@@ -455,7 +455,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/readyz",
         id: "ready",
-        about: "Says that the server has recovered, and is not ending.",
+        about: "Says that the server has recovered, takes appends, and is not ending.",
         group: "operate",
         open: true,
         query: &[],

@@ -6,7 +6,8 @@ use nexus_protocol::json::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, Upca
 use nexus_protocol::{AsOf, FoldIdentity, ReadError, Revision, SnapshotAt, StreamName};
 use serde::Serialize;
 
-use super::call::{Call, JSON, blocking, json, parse};
+use super::call::{Call, JSON, blocking, bytes_of, json, parse};
+use super::chunks;
 use super::problem::Problem;
 
 /// The snapshots that are kept of a stream: a few for each doubling of revisions.
@@ -51,8 +52,14 @@ pub(crate) async fn load(call: Call) -> Result<Response, Problem> {
         upcaster_hash: upcaster_hash.0,
     };
     let name = stream.clone();
-    match blocking(move || access.load_snapshot(&name, at, fold)).await? {
-        Some(snapshot) => Ok(json(StatusCode::OK, &SnapshotJson::from(&snapshot))),
+    let place = call.http.place(&call.http.pages).await;
+    let found = blocking(move || -> Result<_, ReadError> {
+        let _place = place;
+        let found = access.load_snapshot(&name, at, fold)?;
+        Ok(found.map(|snapshot| bytes_of(&SnapshotJson::from(&snapshot))))
+    });
+    match found.await? {
+        Some(bytes) => chunks::whole(JSON, &call, bytes),
         None => {
             let what = format!("snapshot of stream {stream:?} by that fold at or before there");
             Err(ReadError::NotFound { what }.into())

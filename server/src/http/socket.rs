@@ -167,12 +167,10 @@ pub(crate) async fn upgrade(mut call: Call) -> Result<Response, Problem> {
     }
     // The connection ends for its listener when the socket begins: its place is held on.
     let place = call.parts.extensions.get::<Place>().cloned();
+    let under_way = Arc::clone(&call.under_way);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let _place = place;
-        let requests = Arc::clone(&http.door.requests);
-        let under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
+        let _held = (place, under_way);
         Session::run(socket, http, namespace, principal).await;
-        drop(under_way);
     }))
 }
 

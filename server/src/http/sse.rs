@@ -11,8 +11,7 @@ use bytes::Bytes;
 use nexus_protocol::{EventJson, Lineage, ReadError, Revision, SubscriptionItem};
 use serde_json::json;
 
-use super::Http;
-use super::call::EVENT_STREAM;
+use super::call::{Call, EVENT_STREAM};
 use super::chunks::{self, Chunks};
 use super::events::{token, token_or_none};
 use super::problem::Problem;
@@ -27,13 +26,13 @@ const EVENTS_MAX: u64 = 1024;
 
 /// Answers with what a feed gives; of the first events of a stream, those from a revision on.
 pub(crate) fn answer(
-    http: &Http,
+    call: &Call,
     feed: Feed,
     lineage: Lineage,
     from: Option<Revision>,
 ) -> Response {
-    let (closing, keep_alive) = (http.door.closing(), http.limits.keep_alive);
-    chunks::answer(EVENT_STREAM, &http.door, async move |chunks| {
+    let (closing, keep_alive) = (call.http.door.closing(), call.http.limits.keep_alive);
+    chunks::answer(EVENT_STREAM, &call.under_way, async move |chunks| {
         if !chunks.send(Bytes::from(format!("retry: {RETRY_MS}\n\n"))).await {
             return;
         }

@@ -19,6 +19,14 @@ use nexus_protocol::{
 
 use super::session::{self, Accessed, Asked, Question, Request, Session};
 
+/// An answer that is longer is counted as memory of requests until it is sent.
+const SHORT_BYTES_MAX: usize = 64 * 1024;
+
+fn no_memory() -> ReadError {
+    let reason = "all memory for answers is in use: ask again in a moment".to_owned();
+    ReadError::Unavailable { reason }
+}
+
 /// Answers one question.
 pub(crate) async fn run(session: &Session, access: Accessed, question: Question, request: Request) {
     let Request { asked, reader, send } = request;
@@ -26,6 +34,8 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     let telling = Telling { session: session.clone(), asked };
     let (node, principal) = (session.door.node.clone(), Arc::clone(&session.principal));
     let Question { namespace, operation, payload, memory } = question;
+    // How long these are is known once they are there: few are made at a time.
+    let is_long = matches!(operation, Operation::LoadSnapshot { .. } | Operation::Event { .. });
     let answered = move || match operation {
         Operation::Namespaces => {
             node.namespaces(&principal).map(|names| plain(&Answer::Namespaces(names))).map_err(read)
@@ -53,17 +63,30 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
         }
         operation => ask(&telling, access, operation, &payload),
     };
+    let place = match is_long {
+        true => Some(session.door.place_for_answer().await),
+        false => None,
+    };
     // Most of it may wait for the disk. Its memory is held to its end, whoever still waits.
     let answered = tokio::task::spawn_blocking(move || {
         let answered = answered();
         drop(memory);
         answered
     });
-    let packet = match answered.await.expect("a handler does not panic") {
+    let mut packet = match answered.await.expect("a handler does not panic") {
         Ok(packet) => packet,
         Err(failure) => encode_packet(PacketKind::Failure, &failure, &[]),
     };
+    let mut counted = None;
+    if packet.len() > SHORT_BYTES_MAX {
+        counted = session.door.memory.take_in_time(packet.len()).await;
+        if counted.is_none() {
+            packet = encode_packet(PacketKind::Failure, &read(no_memory()), &[]);
+        }
+    }
+    drop(place);
     session::end_with(send, packet).await;
+    drop(counted);
 }
 
 /// What is logged of errors that are answered here.

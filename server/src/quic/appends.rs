@@ -1,14 +1,15 @@
 //! A session of appends: submitted as they arrive, answered in their order, many answers at a time.
 
+use std::fmt::Display;
+
 use nexus_node::Access;
-use nexus_protocol::wire::{AppendAnswer, PacketKind, WireError, decode_append, encode_packet};
-use nexus_protocol::{AppendError, Invalid};
+use nexus_protocol::wire::{AppendAnswer, PacketKind, decode_append, encode_packet};
+use nexus_protocol::{AppendError, Invalid, Unavailable};
 use quinn::SendStream;
 use tokio::sync::mpsc;
 
 use super::packets::{Broken, PacketReader, Received};
 use super::session::{self, Accessed, Request, Session};
-use crate::door::ANSWER_TIME_MAX;
 use crate::in_flight::{Answer, InFlight};
 
 /// Answers in one packet at most, and what they may come to: one that names a thousand streams has some
@@ -49,12 +50,17 @@ async fn submit(
         };
         let decoded = match received {
             Ok(Some(Received { packet, memory })) => {
-                decode_append(&packet.head, &packet.payload).map(|append| (append, memory))
+                let decoded = decode_append(&packet.head, &packet.payload);
+                decoded.map(|append| (append, memory)).map_err(not_right)
             }
             // What was submitted is answered all the same.
             Ok(None) | Err(Broken::Lost(_)) => return,
-            Err(Broken::Wire(why)) => Err(why),
-            Err(broken) => Err(WireError::Malformed(broken.to_string())),
+            Err(Broken::Wire(why)) => Err(not_right(why)),
+            // It was not wrong, and may come again.
+            Err(slow @ Broken::Slow) => {
+                Err(AppendError::Unavailable(Unavailable::NotReachable(slow.to_string())))
+            }
+            Err(broken) => Err(not_right(broken)),
         };
         if let Some(anew) = access.anew() {
             access = anew;
@@ -63,8 +69,7 @@ async fn submit(
             Ok((append, memory)) => {
                 (InFlight::submit(&access, append, memory.into_iter().collect()).await, false)
             }
-            Err(why) => {
-                let error = Invalid::Request(why.to_string()).into();
+            Err(error) => {
                 not_one(&error);
                 (InFlight::refused(error), true)
             }
@@ -73,6 +78,10 @@ async fn submit(
             return;
         }
     }
+}
+
+fn not_right(why: impl Display) -> AppendError {
+    Invalid::Request(why.to_string()).into()
 }
 
 /// Answers appends in their order: what is answered already goes out in one packet.
@@ -105,8 +114,7 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
             }
         }
         let packet = encode_packet(PacketKind::Appended, &answers, &[]);
-        let written = tokio::time::timeout(ANSWER_TIME_MAX, send.write_chunk(packet)).await;
-        if !matches!(written, Ok(Ok(()))) {
+        if !session::send_in_time(&mut send, packet).await {
             // The client is gone, or takes no answers. What it submitted happens all the same.
             return;
         }

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use nexus_protocol::wire::{Packet, PacketDecoder, PacketHeader, PacketKind, WireError};
 use quinn::RecvStream;
 
-use crate::door::{Held, Memory};
+use crate::door::{Held, Memory, PAUSE_MAX};
 
-/// A header, and what follows it, must each be complete after so long: memory is held for it.
+/// A stream begins within so long, and a header, and what follows it, must each be complete after so long:
+/// memory is held for it.
 const PACKET_TIME_MAX: Duration = Duration::from_secs(30);
 /// Chunks that are taken from the stream at once.
 const CHUNKS: usize = 32;
@@ -23,8 +24,15 @@ pub(crate) enum Broken {
     #[error("the stream ended within a packet")]
     Cut,
     /// It stopped within a packet.
-    #[error("a packet was not complete after {} s", PACKET_TIME_MAX.as_secs())]
+    #[error(
+        "a packet was not complete after {} s, or nothing of it came for {} s",
+        PACKET_TIME_MAX.as_secs(),
+        PAUSE_MAX.as_secs()
+    )]
     Slow,
+    /// It has a payload where none may be.
+    #[error("only a snapshot to keep comes with the first packet of a stream")]
+    Payload,
     /// The connection, or the stream, is gone.
     #[error("the stream is gone: {0}")]
     Lost(#[from] quinn::ReadError),
@@ -48,6 +56,11 @@ pub(crate) struct PacketReader {
 impl PacketReader {
     pub(crate) fn new(stream: RecvStream, memory: &Memory) -> Self {
         Self { stream, decoder: PacketDecoder::default(), memory: memory.clone() }
+    }
+
+    /// Waits for the first bytes of the stream; `false`: it ends without any.
+    pub(crate) async fn begin(&mut self) -> Result<bool, Broken> {
+        within_time(self.receive()).await
     }
 
     /// The next packet, which must be of this kind; `None`: the client has said all.
@@ -94,7 +107,12 @@ impl PacketReader {
     }
 
     async fn receive_more(&mut self) -> Result<(), Broken> {
-        if self.receive().await? { Ok(()) } else { Err(Broken::Cut) }
+        match tokio::time::timeout(PAUSE_MAX, self.receive()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Broken::Cut),
+            Ok(Err(broken)) => Err(broken),
+            Err(_) => Err(Broken::Slow),
+        }
     }
 
     /// Takes what has arrived; `false`: the stream is at its end.

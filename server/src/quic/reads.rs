@@ -60,7 +60,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, req
             Some(Err(error)) => Next::Failed(error),
         };
         if let Some(packet) = packet
-            && send.write_chunk(packet).await.is_err()
+            && !session::send_in_time(&mut send, packet).await
         {
             return;
         }

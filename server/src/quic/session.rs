@@ -190,20 +190,22 @@ fn certificate_of(connection: &Connection) -> Option<CertificateDer<'static>> {
 
 /// Serves one stream.
 async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
+    let mut reader = PacketReader::new(recv, &session.door.memory);
+    // A stream on which nothing comes is no request yet: it holds up neither others nor the server's end.
+    let begun = tokio::select! {
+        begun = reader.begin() => begun,
+        () = session.door.closing() => return,
+    };
     let requests = Arc::clone(&session.door.requests);
     let _under_way = requests.acquire_owned().await.expect("the semaphore is never closed");
-    let mut reader = PacketReader::new(recv, &session.door.memory);
-    let received = reader.next(PacketKind::Open, "the first packet of a stream").await;
-    let opened = match received {
-        Ok(Some(Received { packet, memory })) => match packet.message::<Open>() {
-            Ok(open) => Ok((open, packet.payload, memory)),
-            Err(why) => Err(why.into()),
-        },
-        Ok(None) => return,
+    let opened = match begun {
+        Ok(true) => opened(&mut reader).await,
+        Ok(false) => return,
         Err(broken) => Err(broken),
     };
     let (open, payload, memory) = match opened {
-        Ok(opened) => opened,
+        Ok(Some(opened)) => opened,
+        Ok(None) => return,
         Err(broken) => {
             let operation = telemetry::Operation::Access;
             let asked = Asked { operation, origin: Origin::default() };
@@ -218,14 +220,35 @@ async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
     let request = Request { asked, reader, send };
     let limit = open.deadline_ms.map(|ms| Duration::from_millis(ms.into()));
     match open.operation {
-        Operation::Append => appends::run(&session, access, request).await,
-        Operation::Subscribe(head) => subscriptions::run(&session, access, head, request).await,
-        Operation::Read(head) => within(limit, reads::run(&session, access, head, request)).await,
+        Operation::Append => {
+            drop(memory);
+            appends::run(&session, access, request).await;
+        }
+        Operation::Subscribe(head) => {
+            drop(memory);
+            subscriptions::run(&session, access, head, request).await;
+        }
+        Operation::Read(head) => {
+            drop(memory);
+            within(limit, reads::run(&session, access, head, request)).await;
+        }
         operation => {
             let question = Question { namespace: open.namespace, operation, payload, memory };
             within(limit, answers::run(&session, access, question, request)).await;
         }
     }
+}
+
+/// How a stream begins: what it asks for, the payload, and the memory that is held for both. What goes on for
+/// long has no payload, and gives that memory back.
+async fn opened(reader: &mut PacketReader) -> Result<Option<(Open, Bytes, Option<Held>)>, Broken> {
+    let received = reader.next(PacketKind::Open, "the first packet of a stream").await?;
+    let Some(Received { packet, memory }) = received else { return Ok(None) };
+    let open = packet.message::<Open>()?;
+    if !packet.payload.is_empty() && !matches!(open.operation, Operation::SaveSnapshot(_)) {
+        return Err(Broken::Payload);
+    }
+    Ok(Some((open, packet.payload, memory)))
 }
 
 /// What has one short answer; its memory is held until somebody has looked at it.
@@ -266,9 +289,15 @@ pub(crate) async fn fail_append(send: SendStream, error: &AppendError) {
     end_with(send, encode_packet(PacketKind::Failure, &Failure::Append(error.into()), &[])).await;
 }
 
+/// Sends a packet; `false`: the client is gone, or did not take it for so long that it is held no more. Whoever
+/// took its time goes on behind what it has.
+pub(crate) async fn send_in_time(send: &mut SendStream, packet: Bytes) -> bool {
+    matches!(tokio::time::timeout(ANSWER_TIME_MAX, send.write_chunk(packet)).await, Ok(Ok(())))
+}
+
 /// Ends a stream with a last packet. A client that is gone needs none.
 pub(crate) async fn end_with(mut send: SendStream, packet: Bytes) {
-    if let Ok(Ok(())) = tokio::time::timeout(ANSWER_TIME_MAX, send.write_chunk(packet)).await {
+    if send_in_time(&mut send, packet).await {
         finish(send).await;
     }
 }

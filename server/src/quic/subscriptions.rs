@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::packets::{Broken, PacketReader};
 use super::session::{self, Accessed, Request, Session};
-use crate::feed::{Feed, TakeBlock};
+use crate::feed::{Feed, TakeBlock, credit_left};
 
 /// Serves a subscription until the client ends it.
 pub(crate) async fn run(
@@ -72,9 +72,8 @@ async fn deliver(
     loop {
         // A packet is never broken off: the server's end is looked at between them.
         let more = async {
-            let credit = match credits.wait_for(|total| *total > delivered).await {
-                Ok(total) => *total - delivered,
-                Err(_) => return Ok(None),
+            let Some(credit) = credit_left(feed.access(), &mut credits, delivered).await? else {
+                return Ok(None);
             };
             feed.next_or_blocks(credit, take_block).await.map(Some)
         };
@@ -89,7 +88,7 @@ async fn deliver(
             let _ = send.set_priority(priority);
         }
         delivered += u64::from(items.events());
-        if !items.is_empty() && send.write_chunk(items.take()).await.is_err() {
+        if !items.is_empty() && !session::send_in_time(send, items.take()).await {
             return Ok(());
         }
     }

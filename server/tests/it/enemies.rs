@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nexus_protocol::wire::{
-    ALPN, Failure, Hello, Open, Operation, PROTOCOL, PacketDecoder, PacketKind, Welcome,
-    encode_packet,
+    ALPN, AppendAnswer, Failure, Hello, Open, Operation, PROTOCOL, PacketDecoder, PacketKind,
+    Welcome, encode_packet,
 };
 use nexus_protocol::{
-    Append, AppendError, EventData, EventStore, ReadError, Start, Subscribe, SubscriptionItem,
+    Append, AppendError, Appended, EventData, EventStore, ReadError, Start, Subscribe,
+    SubscriptionItem,
 };
 use nexus_testing::executor::next;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint};
+use quinn::{Connection, Endpoint, RecvStream};
 
 use crate::stores::{Running, resident_bytes};
 
@@ -42,9 +43,25 @@ pub(crate) async fn say(
     connection: &Connection,
     bytes: &[u8],
 ) -> Option<nexus_protocol::wire::Packet> {
-    let (mut send, mut recv) = connection.open_bi().await.ok()?;
+    let (mut send, recv) = connection.open_bi().await.ok()?;
     send.write_all(bytes).await.ok()?;
     let _ = send.finish();
+    first_packet(recv).await
+}
+
+/// Sends bytes on a new stream that goes on, and gives the first packet that comes back.
+pub(crate) async fn begin(
+    connection: &Connection,
+    bytes: &[u8],
+) -> Option<nexus_protocol::wire::Packet> {
+    let (mut send, recv) = connection.open_bi().await.ok()?;
+    send.write_all(bytes).await.ok()?;
+    let packet = first_packet(recv).await;
+    drop(send);
+    packet
+}
+
+async fn first_packet(mut recv: RecvStream) -> Option<nexus_protocol::wire::Packet> {
     let mut decoder = PacketDecoder::default();
     loop {
         if let Some(packet) = decoder.next_packet().unwrap() {
@@ -56,7 +73,11 @@ pub(crate) async fn say(
 }
 
 fn hello(oldest: u16, newest: u16) -> Bytes {
-    let hello = Hello { oldest, newest, client: "enemy".to_owned(), token: None };
+    hello_of(oldest, newest, None)
+}
+
+fn hello_of(oldest: u16, newest: u16, token: Option<String>) -> Bytes {
+    let hello = Hello { oldest, newest, client: "enemy".to_owned(), token };
     encode_packet(PacketKind::Hello, &hello, &[])
 }
 
@@ -73,10 +94,23 @@ pub(crate) async fn greeted_with(running: &Running, newest: u16) -> (Endpoint, C
     (endpoint, connection)
 }
 
+/// A connection of a client that shows this token.
+pub(crate) async fn greeted_showing(running: &Running, token: &str) -> (Endpoint, Connection) {
+    let (endpoint, connection) = bare(running, ALPN).await.unwrap();
+    let hello = hello_of(1, 1, Some(token.to_owned()));
+    assert_eq!(say(&connection, &hello).await.unwrap().kind, PacketKind::Welcome);
+    (endpoint, connection)
+}
+
 pub(crate) fn open(operation: Operation) -> Bytes {
+    open_with(operation, &[])
+}
+
+/// The same, with a payload.
+fn open_with(operation: Operation, payload: &[u8]) -> Bytes {
     let namespace = "default".to_owned();
     let open = Open { namespace, deadline_ms: None, traceparent: None, attempt: 1, operation };
-    encode_packet(PacketKind::Open, &open, &[])
+    encode_packet(PacketKind::Open, &open, payload)
 }
 
 pub(crate) fn reason(packet: &nexus_protocol::wire::Packet) -> String {
@@ -154,6 +188,8 @@ fn bytes_that_are_no_request_are_answered_with_why() {
             (b"NX\x63\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(), "unknown kind 99"),
             (b"NX\x03\0\xff\xff\xff\xff\0\0\0\0\0\0\0\0".to_vec(), "at most"),
             (b"NX\x03\0\x08\0\0\0\0\0\0\0\0\0\0\0abcdefgh".to_vec(), "malformed"),
+            (open_with(Operation::Head, b"more").to_vec(), "only a snapshot to keep"),
+            (open_with(Operation::Append, b"more").to_vec(), "only a snapshot to keep"),
         ] {
             let packet = say(&connection, &bytes).await.unwrap();
             assert!(reason(&packet).contains(why), "{}", reason(&packet));
@@ -169,6 +205,71 @@ fn bytes_that_are_no_request_are_answered_with_why() {
         let append = Append::to("a").event(EventData::json("A", &1).unwrap());
         client.append(append).await.unwrap();
         assert_eq!(client.head().await.unwrap().position.map(|p| p.get()), Some(0));
+    });
+}
+
+#[test]
+fn what_goes_on_for_long_keeps_no_memory_of_its_request() {
+    // Each request counts as a KiB at least, and there is memory for as many as there are sessions.
+    const SESSIONS: usize = 1024;
+    let running = Running::with(nexus_node::Engine::in_memory(), |options| {
+        let mut options = options.dev(true);
+        options.request_bytes_max = SESSIONS * 1024;
+        options
+    });
+    let client = running.client();
+    running.runtime.block_on(async {
+        let (_endpoint, connection) = greeted(&running).await;
+        let head = nexus_protocol::wire::SubscribeHead::new(&Subscribe::all(), 0);
+        let mut idle = Vec::new();
+        for number in 0..SESSIONS {
+            let operation = match number % 2 {
+                0 => Operation::Append,
+                _ => Operation::Subscribe(head.clone()),
+            };
+            let (mut send, recv) = connection.open_bi().await.unwrap();
+            send.write_all(&open(operation)).await.unwrap();
+            idle.push((send, recv));
+        }
+        let append = Append::to("a").event(EventData::json("A", &1).unwrap());
+        client.append(append).await.unwrap();
+        drop(idle);
+    });
+}
+
+#[test]
+fn streams_on_which_nothing_comes_do_not_hold_up_the_end_of_the_server() {
+    let running = Running::in_memory();
+    let connected = running.runtime.block_on(async {
+        let (endpoint, connection) = greeted(&running).await;
+        // That the last is served opens all before it.
+        let mut silent = Vec::new();
+        for _ in 0..100 {
+            silent.push(connection.open_bi().await.unwrap());
+        }
+        let packet = say(&connection, &open(Operation::Head)).await.unwrap();
+        assert_eq!(packet.kind, PacketKind::Answer);
+        (endpoint, connection, silent)
+    });
+    // With an hour for what is under way: nothing is.
+    let hour = Duration::from_secs(3600);
+    drop(running.restart_within(hour, &nexus_node::Engine::in_memory));
+    drop(connected);
+}
+
+#[test]
+fn an_append_of_which_nothing_more_comes_is_given_up_and_may_come_again() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let (_endpoint, connection) = greeted(&running).await;
+        let mut half = open(Operation::Append).to_vec();
+        half.extend_from_slice(b"NX\x04\0\x08\0\0\0\0\0\0\0\0\0\0\0ab");
+        let packet = begin(&connection, &half).await.unwrap();
+        let answers: Vec<AppendAnswer> = packet.message().unwrap();
+        let [answer] = answers.try_into().unwrap();
+        let answer = Result::<Appended, AppendError>::try_from(answer).unwrap();
+        let error = answer.unwrap_err();
+        assert!(matches!(error, AppendError::Unavailable(_)), "{error}");
     });
 }
 

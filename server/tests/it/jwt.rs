@@ -3,6 +3,7 @@
 use hyper::Method;
 use nexus_client::{Address, Client, ConnectError};
 use nexus_node::{Engine, Jwks, JwtRules, Node, Principal};
+use nexus_protocol::wire::{Operation, SubscribeHead};
 use nexus_protocol::{
     Append, AppendError, EventData, EventStore as _, ReadError, Subscribe, SubscriptionItem,
 };
@@ -10,6 +11,7 @@ use nexus_testing::Issuer;
 use nexus_testing::executor::next;
 use serde_json::{Value, json};
 
+use crate::enemies;
 use crate::http::Http;
 use crate::http::client::Messages;
 use crate::stores::Running;
@@ -97,6 +99,20 @@ fn who_is_refused_is_not_told_what_was_right_about_the_token() {
         }
         // The server's own tokens go on being taken.
         assert!(connect(&running, &made).await.unwrap().head().await.is_ok());
+    });
+}
+
+#[test]
+fn who_takes_nothing_goes_as_well_when_the_token_ends() {
+    let (issuer, running) = running();
+    running.runtime.block_on(async {
+        let ends = token(&issuer, "reader", -55);
+        let (_endpoint, connection) = enemies::greeted_showing(&running, &ends).await;
+        let head = SubscribeHead::new(&Subscribe::all(), 0);
+        let subscribe = enemies::open(Operation::Subscribe(head));
+        let packet = enemies::begin(&connection, &subscribe).await.unwrap();
+        let reason = enemies::reason(&packet);
+        assert!(reason.contains("refused"), "{reason}");
     });
 }
 

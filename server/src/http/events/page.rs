@@ -1,21 +1,28 @@
 //! A page: read within bounds of what may be made at a time, and not for anybody who went away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_node::{Access, EventsIter, Stop};
-use nexus_protocol::{Read, ReadError, RecordedEvent};
+use nexus_protocol::{Direction, Read, ReadError, RecordedEvent};
+use tokio::sync::Notify;
 
 use super::super::call::{Call, blocking};
 use super::super::problem::Problem;
 
 /// A page has no more than about so many bytes of events, and at least one.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A page that is full waits so long for where the next one begins: where hardly anything matches, the rest of
+/// the log may have nothing more.
+const LOOK_AHEAD_MAX: Duration = Duration::from_millis(100);
 
 /// Events that were read.
 pub(super) struct Page {
     pub(super) events: Vec<RecordedEvent>,
-    /// The first that had no place any more.
-    pub(super) next: Option<RecordedEvent>,
+    /// Where the next page begins, a revision of a stream or a position of the log: at the first event that had
+    /// no place any more, or behind the last that had, where the look for another was given up. `None`: there is
+    /// no more.
+    pub(super) next: Option<u64>,
 }
 
 /// Reads a page, and makes of it what `write` does, on a thread that may block. Its place is kept until that
@@ -29,31 +36,126 @@ pub(super) async fn made<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let is_short = read.filter.is_all() && read.as_of.is_none();
     let places = if is_short { &call.http.pages } else { &call.http.searches };
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    let place = call.http.place(places).await;
     let access = access.clone();
     let stop = Stop::default();
     let _ends = stop.on_drop();
+    let full = Arc::new(Notify::new());
+    let making = Making {
+        limit,
+        of_stream: read.stream.is_some(),
+        direction: read.direction,
+        stop: stop.clone(),
+        full: Arc::clone(&full),
+    };
     let written = blocking(move || -> Result<_, ReadError> {
         let _place = place;
         let mut events = access.read(read)?.into_iter();
-        events.end_at(&stop);
-        write(page(events, limit)?)
+        events.end_at(&making.stop);
+        write(making.page(events)?)
     });
-    Ok(written.await?)
+    let mut written = std::pin::pin!(written);
+    let looked_ahead = async {
+        full.notified().await;
+        tokio::time::sleep(LOOK_AHEAD_MAX).await;
+    };
+    let written = tokio::select! {
+        written = &mut written => written,
+        () = looked_ahead => {
+            stop.stop();
+            written.await
+        }
+    };
+    Ok(written?)
 }
 
-/// Reads a page, and the event after it: then it is known that there is more.
-fn page(events: EventsIter, limit: usize) -> Result<Page, ReadError> {
-    let mut page = Page { events: Vec::new(), next: None };
-    let mut bytes = 0;
-    for event in events {
-        let event = event?;
-        if page.events.len() == limit || bytes > PAGE_BYTES_MAX {
-            page.next = Some(event);
-            break;
+/// How a page is made.
+struct Making {
+    limit: usize,
+    of_stream: bool,
+    direction: Direction,
+    stop: Stop,
+    /// Told when it has all its events.
+    full: Arc<Notify>,
+}
+
+impl Making {
+    /// Reads a page, and looks for the event after it: then it is known that there is more.
+    fn page(&self, events: EventsIter) -> Result<Page, ReadError> {
+        let mut page = Page { events: Vec::new(), next: None };
+        let (mut bytes, mut is_full) = (0, false);
+        for event in events {
+            let event = event?;
+            if is_full {
+                page.next = Some(self.place(&event));
+                return Ok(page);
+            }
+            bytes += event.data().len() + event.metadata().len();
+            page.events.push(event);
+            is_full = page.events.len() == self.limit || bytes > PAGE_BYTES_MAX;
+            if is_full {
+                self.full.notify_one();
+            }
         }
-        bytes += event.data().len() + event.metadata().len();
-        page.events.push(event);
+        if is_full && self.stop.is_stopped() {
+            page.next = page.events.last().and_then(|last| self.behind(last));
+        }
+        Ok(page)
     }
-    Ok(page)
+
+    fn place(&self, event: &RecordedEvent) -> u64 {
+        if self.of_stream { event.revision().get() } else { event.position().get() }
+    }
+
+    /// The place behind an event, if there is one.
+    fn behind(&self, event: &RecordedEvent) -> Option<u64> {
+        match self.direction {
+            Direction::Forwards => self.place(event).checked_add(1),
+            Direction::Backwards => self.place(event).checked_sub(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_node::{Engine, Node, Principal};
+    use nexus_protocol::{Append, EventData};
+
+    use super::*;
+
+    #[test]
+    fn a_page_whose_look_ahead_is_given_up_goes_on_behind_its_last_event() {
+        let engine = Engine::in_memory();
+        for stream in ["b", "a", "a", "a"] {
+            let event = EventData::json("Counted", &1).unwrap();
+            engine.append(Append::to(stream).event(event)).wait().unwrap();
+        }
+        let node = Node::over(engine).unwrap();
+        let access = node.access(Principal::local(), "default").unwrap();
+        for (read, given_up, wanted) in [
+            (Read::all().limit(2), true, Some(2)),
+            (Read::all().limit(2), false, None),
+            (Read::all().backwards().limit(2), true, Some(1)),
+            (Read::all().backwards().limit(4), true, None),
+            (Read::stream("a").limit(2), true, Some(2)),
+            (Read::stream("a").backwards().limit(2), true, Some(0)),
+            (Read::stream("a").backwards().limit(3), true, None),
+            (Read::all(), true, None),
+        ] {
+            let making = Making {
+                limit: read.limit.map_or(1000, |limit| usize::try_from(limit).unwrap()),
+                of_stream: read.stream.is_some(),
+                direction: read.direction,
+                stop: Stop::default(),
+                full: Arc::default(),
+            };
+            if given_up {
+                making.stop.stop();
+            }
+            let shown = format!("{read:?}");
+            // The read ends where the page does, as one that is told to.
+            let page = making.page(access.read(read).unwrap().into_iter()).unwrap();
+            assert_eq!(page.next, wanted, "{shown}, given up: {given_up}");
+        }
+    }
 }

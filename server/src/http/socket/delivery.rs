@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::super::events::{token, token_or_none};
 use super::super::problem::Problem;
 use super::{Id, Out, PING_EVERY, frame};
-use crate::feed::{Feed, Items};
+use crate::feed::{Feed, Items, credit_left};
 
 /// What a channel's task needs.
 #[derive(Debug)]
@@ -42,9 +42,8 @@ impl Delivery {
     ) -> Result<(), ReadError> {
         let mut delivered = 0;
         loop {
-            let credit = match credits.wait_for(|total| *total > delivered).await {
-                Ok(total) => *total - delivered,
-                Err(_) => return Ok(()),
+            let Some(credit) = credit_left(&self.access, &mut credits, delivered).await? else {
+                return Ok(());
             };
             let items = {
                 let mut next = std::pin::pin!(feed.next::<Items>(credit));

@@ -1,12 +1,15 @@
 //! Whoever does not keep to HTTP, or to its limits, gets a clear answer or none, holds nothing for long,
 //! and harms nobody else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::channel::Channel;
 use hyper::{Method, StatusCode};
+use nexus_engine::io::SimDisk;
+use nexus_engine::io::sim::Fault;
 use nexus_node::Engine;
 use nexus_server::Options;
 use serde_json::{Value, json};
@@ -356,4 +359,28 @@ fn a_reader_that_never_reads_holds_up_nobody_not_even_the_end() {
     drop(running);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     drop(stuck);
+}
+
+#[test]
+fn a_server_whose_log_takes_no_appends_is_alive_and_not_ready() {
+    let disk = SimDisk::builder().build();
+    let engine = Engine::options().disk(Arc::new(disk.clone())).open("/data").unwrap();
+    let running = Running::over(engine);
+    running.runtime.block_on(async {
+        let http = running.http();
+        let event = json!([{ "type": "Counted" }]);
+        let append = || http.post("/v1/streams/a/events", &event);
+        assert_eq!(append().send().await.unwrap().status.as_u16(), 201);
+        assert_eq!(http.get("/readyz").send().await.unwrap().status.as_u16(), 200);
+        disk.schedule(Fault::sync(1));
+        // The fault strikes at the next sync, which is that of an append if none of maintenance comes before.
+        while append().send().await.unwrap().status.as_u16() == 201 {}
+        assert_eq!(append().send().await.unwrap().problem(), (503, "poisoned".to_owned()));
+        assert_eq!(
+            http.get("/readyz").send().await.unwrap().problem(),
+            (503, "poisoned".to_owned())
+        );
+        assert_eq!(http.get("/healthz").send().await.unwrap().status.as_u16(), 200);
+        assert_eq!(http.get("/v1/streams/a/events").send().await.unwrap().status.as_u16(), 200);
+    });
 }

@@ -83,6 +83,37 @@ fn a_line_that_takes_nearly_all_memory_does_not_wait_for_itself() {
 }
 
 #[test]
+fn long_answers_that_nobody_takes_are_bounded() {
+    let running = with_memory(8 * MIB);
+    running.runtime.block_on(async {
+        let http = running.http();
+        http.post("/v1/append", &large_append("a", 900_000)).send().await.unwrap();
+        let page = http.get("/v1/streams/a/events").send().await.unwrap().json();
+        let event = format!("/v1/events/{}", page["events"][0]["id"].as_str().unwrap());
+        let snapshot = "/v1/streams/a/snapshots/0";
+        let kept = http.ask(Method::PUT, snapshot).json(&json!({ "state": "x".repeat(900_000) }));
+        assert_eq!(kept.send().await.unwrap().status.as_u16(), 201);
+        for path in [&*event, snapshot] {
+            let mut untaken = Vec::new();
+            let mut refused = 0;
+            // One connection, whose window takes a few.
+            let http = running.http().http2();
+            http.get("/v1/head").send().await.unwrap();
+            for _ in 0..30 {
+                let answer = http.get(path).open().await.unwrap();
+                match answer.status().as_u16() {
+                    200 => untaken.push(answer),
+                    503 => refused += 1,
+                    other => panic!("{path}: {other}"),
+                }
+            }
+            assert!(refused > 0, "{path}: there is no memory for all");
+            drop(untaken);
+        }
+    });
+}
+
+#[test]
 fn pages_that_nobody_takes_are_bounded_and_given_back() {
     let running = with_memory(8 * MIB);
     running.runtime.block_on(async {
