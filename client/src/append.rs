@@ -2,7 +2,8 @@
 //!
 //! What was sent and not answered when the connection breaks is sent again, in its order and with the
 //! same event ids: the server stores it once, and answers a repeat with what it answered, or would
-//! have.
+//! have. What was answered before any server got it is never sent: its caller may append it anew, with
+//! other ids.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -236,21 +237,38 @@ impl Waiting {
         }
     }
 
-    /// Tells those whose time is up. They keep their place: an answer may still come for it.
+    /// Takes in what was submitted and cannot be sent yet.
+    fn take_in(&self, jobs: &mut mpsc::UnboundedReceiver<Job>) {
+        while let Ok(job) = jobs.try_recv() {
+            self.lock().push_back(job);
+        }
+    }
+
+    /// The packets of all that waits, which counts as sent from now on.
+    fn to_send(&self) -> Vec<Bytes> {
+        let mut waiting = self.lock();
+        let marked = waiting.iter_mut().map(|job| {
+            assert!(job.sent || job.answer.is_some(), "it is not sent once it was answered");
+            job.sent_before = job.sent;
+            job.sent = true;
+            job.packet.clone()
+        });
+        marked.collect()
+    }
+
+    /// Tells those whose time is up. What a server may have got keeps its place: an answer may still come
+    /// for it. All else is forgotten with that, or it would be stored though its caller was told that it
+    /// is not.
     fn tell_late(&self, unsent: &AppendError) {
-        for job in &mut *self.lock() {
+        self.lock().retain_mut(|job| {
             if job.until.is_over()
                 && let Some(answer) = job.answer.take()
             {
                 let error = if job.sent { AppendError::Unknown } else { unsent.clone() };
                 let _ = answer.send(Err(error));
             }
-        }
-    }
-
-    /// Those that nobody waits for and no server has got need not be sent any more.
-    fn forget_untold(&self) {
-        self.lock().retain(|job| job.sent || job.answer.as_ref().is_some());
+            job.sent || job.answer.is_some()
+        });
     }
 }
 
@@ -265,15 +283,16 @@ async fn run(seat: Seat, mut jobs: mpsc::UnboundedReceiver<Job>) {
             }
         }
         let late = not_reachable(&"it does not answer yet");
-        let connection = tokio::select! {
-            connection = seat.connection() => connection,
-            () = tell_late(&waiting, &late) => unreachable!("it goes on"),
-        };
+        let connecting = seat.connection();
+        let connection = telling_late(connecting, &waiting, &mut jobs, &late).await;
         let unsent = match connection {
             Ok(connection) => {
                 let packet = seat.open(Operation::Append, &[], false, backoff.attempt());
                 let packet = packet.expect("a namespace's name fits");
-                match open_stream(&connection, packet).await {
+                let until = Deadline::after(seat.timeout());
+                let opening = open_stream(&connection, packet, until);
+                let late = not_reachable(&Broken::NoStream);
+                match telling_late(opening, &waiting, &mut jobs, &late).await {
                     Ok((send, reader)) => {
                         let ended = session(&waiting, &mut jobs, send, reader).await;
                         match ended {
@@ -304,15 +323,31 @@ async fn run(seat: Seat, mut jobs: mpsc::UnboundedReceiver<Job>) {
                 continue;
             }
         };
-        while let Ok(job) = jobs.try_recv() {
-            waiting.lock().push_back(job);
-        }
+        waiting.take_in(&mut jobs);
         waiting.tell_late(&unsent);
-        waiting.forget_untold();
         if waiting.lock().iter().all(|job| job.answer.is_none()) {
             waiting.lock().clear();
         }
         backoff.wait().await;
+    }
+}
+
+/// Waits for what comes before sending. Meanwhile those whose time is up are told.
+async fn telling_late<F: Future>(
+    awaited: F,
+    waiting: &Waiting,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+    late: &AppendError,
+) -> F::Output {
+    let mut awaited = std::pin::pin!(awaited);
+    loop {
+        tokio::select! {
+            ready = &mut awaited => return ready,
+            () = tokio::time::sleep(TICK) => {
+                waiting.take_in(jobs);
+                waiting.tell_late(late);
+            }
+        }
     }
 }
 
@@ -340,8 +375,10 @@ async fn session(
     reader: PacketReader,
 ) -> Ended {
     let mut answered = false;
+    // Marked before anything of the session is looked at: a refusal says what it says of all of them.
+    let packets = waiting.to_send();
     tokio::select! {
-        sent = submit(waiting, jobs, send) => match sent {
+        sent = submit(waiting, jobs, packets, send) => match sent {
             Ok(()) => Ended::Idle,
             Err(_) => Ended::Broken { answered },
         },
@@ -349,14 +386,15 @@ async fn session(
             Some(error) => Ended::Refused(error),
             None => Ended::Broken { answered },
         },
-        () = tell_late(waiting, &AppendError::Unknown) => unreachable!("it goes on"),
+        () = tell_late(waiting) => unreachable!("it goes on"),
     }
 }
 
-async fn tell_late(waiting: &Waiting, unsent: &AppendError) {
+/// Of a session: what waits is sent.
+async fn tell_late(waiting: &Waiting) {
     loop {
         tokio::time::sleep(TICK).await;
-        waiting.tell_late(unsent);
+        waiting.tell_late(&AppendError::Unknown);
     }
 }
 
@@ -364,16 +402,9 @@ async fn tell_late(waiting: &Waiting, unsent: &AppendError) {
 async fn submit(
     waiting: &Waiting,
     jobs: &mut mpsc::UnboundedReceiver<Job>,
+    mut packets: Vec<Bytes>,
     mut send: SendStream,
 ) -> Result<(), Broken> {
-    let mut packets: Vec<Bytes> = {
-        let mut waiting = waiting.lock();
-        for job in &mut *waiting {
-            job.sent_before = job.sent;
-            job.sent = true;
-        }
-        waiting.iter().map(|job| job.packet.clone()).collect()
-    };
     let mut received = Vec::with_capacity(TOGETHER);
     loop {
         for together in packets.chunks_mut(TOGETHER) {
@@ -459,12 +490,36 @@ mod tests {
 
     use super::*;
 
+    /// An append that has so much time.
+    fn job(time: std::time::Duration, answer: Option<oneshot::Sender<Answer>>) -> Job {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let (packet, until) = (Bytes::new(), Deadline::after(time));
+        Job { packet, answer, until, sent: false, sent_before: false, _place: place }
+    }
+
     /// What is answered to an append that was sent on an earlier connection too, or was not.
     fn told(sent_before: bool, error: &AppendError) -> AppendError {
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let until = Deadline::after(std::time::Duration::from_secs(1));
-        let packet = Bytes::new();
-        Job { packet, answer: None, until, sent: true, sent_before, _place: place }.refused(error)
+        let job = job(std::time::Duration::from_secs(1), None);
+        Job { sent: true, sent_before, ..job }.refused(error)
+    }
+
+    #[test]
+    fn only_what_may_be_stored_waits_on_once_it_was_answered() {
+        let late = not_reachable(&"nobody is there");
+        for (time_s, sent, told, stays) in [
+            (0, false, Some(&late), false),
+            (0, true, Some(&AppendError::Unknown), true),
+            (60, false, None, true),
+            (60, true, None, true),
+        ] {
+            let (answer, mut answered) = oneshot::channel();
+            let job = job(std::time::Duration::from_secs(time_s), Some(answer));
+            let waiting = Waiting::default();
+            waiting.lock().push_back(Job { sent, ..job });
+            waiting.tell_late(&late);
+            assert_eq!(answered.try_recv().ok(), told.cloned().map(Err), "{time_s} {sent}");
+            assert_eq!(!waiting.lock().is_empty(), stays, "{time_s} {sent}");
+        }
     }
 
     #[test]

@@ -10,14 +10,19 @@ use crate::connection::{Deadline, Seat};
 use crate::packets::{Broken, PacketReader};
 use crate::retry::Backoff;
 
-/// Opens a stream with its first packet.
+/// Opens a stream with its first packet, or does not get one until then: a connection has only so many,
+/// and those of subscriptions may never come free.
 pub(crate) async fn open_stream(
     connection: &quinn::Connection,
     packet: Bytes,
+    until: Deadline,
 ) -> Result<(SendStream, PacketReader), Broken> {
-    let (mut send, recv) = connection.open_bi().await?;
-    send.write_chunk(packet).await?;
-    Ok((send, PacketReader::new(recv)))
+    let opening = async {
+        let (mut send, recv) = connection.open_bi().await?;
+        send.write_chunk(packet).await?;
+        Ok((send, PacketReader::new(recv)))
+    };
+    until.limit(opening).await.unwrap_or(Err(Broken::NoStream))
 }
 
 /// Asks a question that may be asked twice; tries again until the client's time is up.
@@ -26,7 +31,7 @@ pub(crate) async fn ask(seat: Seat, operation: Operation) -> Result<Packet, Read
     let mut backoff = Backoff::default();
     loop {
         let packet = seat.open(operation.clone(), &[], true, backoff.attempt())?;
-        let reason = match until.limit(once(&seat, packet)).await {
+        let reason = match until.limit(once(&seat, packet, until)).await {
             Some(Ok(packet)) => match failure_of(packet)? {
                 Ok(packet) => return Ok(packet),
                 Err(Failure::Read(failure)) => match ReadError::from(failure) {
@@ -57,7 +62,7 @@ pub(crate) async fn change(
     let mut backoff = Backoff::default();
     loop {
         let packet = seat.open(operation.clone(), &payload, true, backoff.attempt())?;
-        match until.limit(once(&seat, packet)).await {
+        match until.limit(once(&seat, packet, until)).await {
             Some(Ok(packet)) => {
                 return match failure_of(packet).map_err(|_| AppendError::Unknown)? {
                     Ok(packet) => Ok(packet),
@@ -82,9 +87,9 @@ enum Once {
     Broken(Broken),
 }
 
-async fn once(seat: &Seat, packet: Bytes) -> Result<Packet, Once> {
+async fn once(seat: &Seat, packet: Bytes, until: Deadline) -> Result<Packet, Once> {
     let connection = seat.connection().await.map_err(Once::Reach)?;
-    let opened = open_stream(&connection, packet).await;
+    let opened = open_stream(&connection, packet, until).await;
     let (mut send, mut reader) = opened.map_err(Once::Broken)?;
     let _ = send.finish();
     reader.next().await.map_err(Once::Broken)

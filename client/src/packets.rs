@@ -16,6 +16,12 @@ pub(crate) enum Broken {
     /// It ended too early.
     #[error("the server ended the stream")]
     Cut,
+    /// Whoever wanted one did not get it in time.
+    #[error(
+        "no stream came free in time: the server allows no more at once on this connection, so allow \
+         more connections (connections=N), or end reads and subscriptions"
+    )]
+    NoStream,
     /// The connection is gone.
     #[error("the connection broke: {0}")]
     Lost(String),

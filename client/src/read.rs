@@ -159,7 +159,7 @@ async fn attempt(
         Err(error) => return Err(error.for_read()),
     };
     let packet = seat.open(Operation::Read((&progress.read).into()), &[], false, number)?;
-    let (mut send, mut reader) = match open_stream(&connection, packet).await {
+    let (mut send, mut reader) = match open_stream(&connection, packet, until).await {
         Ok(opened) => opened,
         Err(broken) => return Ok(End::Again(lost(&broken))),
     };

@@ -229,7 +229,7 @@ impl Task {
     }
 
     /// Delivers until the connection breaks: what to say if it does not come back. An error is final. One
-    /// that never stood has its connection by `first`, or is told so. `number` is that of the try.
+    /// that never stood has its stream by `first`, or is told so. `number` is that of the try.
     async fn attempt(&mut self, first: Deadline, number: u32) -> Result<ReadError, ReadError> {
         let connecting = self.seat.connection();
         let connection = if self.place.known {
@@ -247,7 +247,9 @@ impl Task {
         let head = u32::try_from(credit).expect("credit is small");
         let head = SubscribeHead::new(&self.place.subscribe, head);
         let packet = self.seat.open(Operation::Subscribe(head), &[], false, number)?;
-        match open_stream(&connection, packet).await {
+        // One that once stood waits on, but looks now and then whether anybody still listens.
+        let until = if self.place.known { Deadline::after(self.seat.timeout()) } else { first };
+        match open_stream(&connection, packet, until).await {
             Ok((send, reader)) => self.deliver(send, reader, credit).await,
             Err(broken) => Ok(lost(&broken)),
         }

@@ -1,5 +1,5 @@
-//! The client over a store in this process, its examples, and its spans. What it does over a network
-//! is tried by the tests of `server/`.
+//! The client over a store in this process, its examples, its spans, and what it says where a server is
+//! away or has no stream for it. What else it does over a network is tried by the tests of `server/`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
@@ -7,3 +7,5 @@ mod conformance;
 mod embedded;
 mod examples;
 mod spans;
+mod streams_in_use;
+mod unreachable;
