@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 /// What may be saved up: a second's worth.
 const BURST: Duration = Duration::from_secs(1);
+/// No debt is longer. None that can be asked for is: the largest body, 2^30 bytes, is paid off in 34 years at
+/// a byte a second. It only keeps times within what a clock can say.
+const DEBT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Principals in namespaces whose use is remembered at a time. Those that are not ahead are forgotten
 /// first.
 const PLACES_MAX: usize = 65_536;
@@ -23,9 +26,9 @@ const PLACES_MAX: usize = 65_536;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// Events that are appended.
+    /// Events that are appended; a snapshot, or a change of a stream, is one too.
     pub events_per_s: u64,
-    /// Bytes of their data and metadata.
+    /// Bytes of their data and metadata. A change of a stream counts none.
     pub bytes_per_s: u64,
     /// Reads, subscriptions, and questions; a page counts as one.
     pub reads_per_s: u64,
@@ -127,12 +130,13 @@ fn time_for(amount: u64, rate: u64) -> Duration {
         return Duration::ZERO;
     }
     let nanos = u128::from(amount) * 1_000_000_000 / u128::from(rate);
-    // A debt of an hour is as good as any longer one.
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(Duration::from_secs(3600))
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(DEBT_MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use nexus_protocol::limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX};
+
     use super::*;
 
     fn append(events: u64, bytes: u64) -> Use {
@@ -161,6 +165,25 @@ mod tests {
         assert_eq!(refused, Err(Duration::from_secs(9)), "ten seconds, less what may be saved up");
         let later = start + Duration::from_secs(9);
         assert_eq!(quotas.admit("p", "n", append(1, 1), later), Ok(()));
+    }
+
+    #[test]
+    fn the_largest_append_at_the_lowest_rate_is_paid_off_whole() {
+        let quotas = Quotas::new(Quota { events_per_s: 1, bytes_per_s: 1, reads_per_s: 0 });
+        let start = Instant::now();
+        let largest =
+            [(APPEND_EVENTS_MAX, "events"), (APPEND_BYTES_MAX, "bytes"), (1 << 30, "body")];
+        for (amount, namespace) in largest {
+            let amount = amount as u64;
+            assert_eq!(quotas.admit("p", namespace, append(amount, amount), start), Ok(()));
+            let paid_off = Duration::from_secs(amount - 1);
+            let refused = quotas.admit("p", namespace, append(1, 1), start);
+            assert_eq!(refused, Err(paid_off), "all of it, less what may be saved up");
+            assert_eq!(quotas.admit("p", namespace, append(1, 1), start + paid_off), Ok(()));
+        }
+        // More than anything that can be asked for is still a time.
+        assert_eq!(quotas.admit("p", "n", append(u64::MAX, u64::MAX), start), Ok(()));
+        assert!(quotas.admit("p", "n", append(1, 1), start).is_err());
     }
 
     #[test]

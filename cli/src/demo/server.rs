@@ -21,6 +21,8 @@ use crate::store::{Place, Store};
 
 /// Requests may take so long to end.
 const GRACE: Duration = Duration::from_secs(5);
+/// The writer of orders that are placed while somebody looks: none of those before.
+const WRITER: u64 = u64::MAX >> 32;
 /// An order is placed so often while somebody looks.
 const ORDER_EVERY: Duration = Duration::from_millis(100);
 /// Whether the demo is to end is looked at so often.
@@ -120,15 +122,10 @@ pub(super) fn stay(store: &Store, orders: &Orders, stay: Stay) -> Result<(), Fai
         || over.load(Ordering::Acquire) || until.is_some_and(|until| Instant::now() >= until);
     std::thread::scope(|scope| {
         let placing = scope.spawn(|| {
-            let mut number = 0;
-            while !is_over() {
-                for append in orders.order(u64::MAX >> 32, number) {
-                    store.append(append).wait()?;
-                }
-                number += 1;
-                std::thread::sleep(ORDER_EVERY);
-            }
-            Ok::<(), Failure>(())
+            let placed = place(store, orders, &is_over);
+            // Without orders there is nothing to see: why they end is told at once.
+            over.store(true, Ordering::Release);
+            placed
         });
         let seen = see(store, &is_over);
         // Without anybody who sees them no more orders are needed.
@@ -136,6 +133,19 @@ pub(super) fn stay(store: &Store, orders: &Orders, stay: Stay) -> Result<(), Fai
         placing.join().expect("a writer does not panic")?;
         seen
     })
+}
+
+/// Places one order after the other.
+fn place(store: &Store, orders: &Orders, is_over: &impl Fn() -> bool) -> Result<(), Failure> {
+    let mut number = 0;
+    while !is_over() {
+        for append in orders.order(WRITER, number) {
+            store.append(append).wait()?;
+        }
+        number += 1;
+        std::thread::sleep(ORDER_EVERY);
+    }
+    Ok(())
 }
 
 /// Shows what a subscription sees.
@@ -157,4 +167,30 @@ fn see(store: &Store, is_over: &impl Fn() -> bool) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn an_order_that_fails_ends_the_demo_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let serving = Serving::start(dir.path(), (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let store =
+            Store::open(&serving.place(&NamespaceName::new("default").unwrap()).unwrap()).unwrap();
+        let orders = Orders::new("r");
+        // The first order was placed before, so that its stream is not new.
+        for append in orders.order(WRITER, 0) {
+            store.append(append).wait().unwrap();
+        }
+        let (begun, time) = (Instant::now(), Duration::from_secs(60));
+        let failure = stay(&store, &orders, Stay::For(time)).unwrap_err();
+        assert!(begun.elapsed() < time, "it was told only at the end");
+        assert!(format!("{failure:?}").contains("conflict"), "{failure:?}");
+        store.close().unwrap();
+        serving.end().unwrap();
+    }
 }

@@ -32,6 +32,13 @@ impl Layer {
         Self { kind: "default", path: PathBuf::new(), values }
     }
 
+    /// A default that follows from another setting.
+    pub(super) fn default_of(path: &str, value: usize) -> Self {
+        let mut values = Dict::new();
+        set(&mut values, path, Value::from(value));
+        Self { kind: "default", path: PathBuf::new(), values }
+    }
+
     pub(super) fn flags(values: Dict) -> Self {
         Self { kind: FLAG, path: PathBuf::new(), values }
     }

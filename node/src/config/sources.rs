@@ -22,6 +22,23 @@ use crate::jwt::Jwks;
 /// File of a data directory with the settings of its server, where no other is named.
 pub const SETTINGS_FILE: &str = "nexus.toml";
 
+const BODY: &str = "http.body_bytes_max";
+const ALL_BODIES: &str = "limits.request_bytes_max";
+
+/// Settings that need another one, and what is wrong where that is missing: most would do nothing, and
+/// somebody would wait for what they say.
+const NEEDS: [(&str, &str, &str); 8] = [
+    ("tls.certificate", "tls.key", "has no key"),
+    ("tls.key", "tls.certificate", "has no certificate"),
+    // Without it whoever has a token of the same issuer, for whatever service, would be let in.
+    ("auth.jwks", "auth.audience", "has no audience"),
+    ("auth.issuer", "auth.jwks", "has no keys"),
+    ("auth.audience", "auth.jwks", "has no keys"),
+    ("auth.role_claim", "auth.jwks", "has no keys"),
+    ("auth.certificates", "tls.client_ca", "has no authority"),
+    ("tls.client_ca", "auth.certificates", "lets nobody in"),
+];
+
 /// Where settings come from.
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -210,7 +227,8 @@ impl Sources {
         }
         let settings = figment.extract().expect("what is checked fits the settings");
         let strange_variables = strange(&self.environment);
-        let loaded = Loaded { settings, strange_variables, figment };
+        let mut loaded = Loaded { settings, strange_variables, figment };
+        loaded.lower_default();
         let contradictions = loaded.contradictions(&problems);
         Ok((loaded, problems, contradictions))
     }
@@ -241,47 +259,48 @@ impl Loaded {
     fn contradictions(&self, wrong: &[Problem]) -> Vec<Problem> {
         let are_right = |keys: [&str; 2]| !wrong.iter().any(|it| keys.contains(&&*it.key));
         let mut problems = Vec::new();
-        let mut add = |key: &str, wrong: String, right: &str| {
+        let mut add = |key: &str, wrong: String, right: String| {
             let (key, source) = (key.to_owned(), self.source(key));
-            problems.push(Problem { key, source, wrong, right: right.to_owned() });
+            problems.push(Problem { key, source, wrong, right });
         };
-        let Settings { listen, dev, tls, auth, .. } = &self.settings;
+        let Settings { listen, dev, limits, http, .. } = &self.settings;
         if *dev && !listen.ip().is_loopback() && are_right(["dev", "listen"]) {
             let source = self.source("listen");
             let wrong = format!(
                 "lets everybody in, and `listen` ({source}) is {listen}, no loopback address"
             );
-            add("dev", wrong, "leave it out, or listen on 127.0.0.1");
+            add("dev", wrong, "leave it out, or listen on 127.0.0.1".to_owned());
         }
-        match (&tls.certificate, &tls.key) {
-            _ if !are_right(["tls.certificate", "tls.key"]) => {}
-            (Some(_), None) => {
-                add("tls.certificate", "has no key".to_owned(), "set `tls.key` too");
-            }
-            (None, Some(_)) => {
-                add("tls.key", "has no certificate".to_owned(), "set `tls.certificate` too");
-            }
-            _ => {}
-        }
-        // Without it whoever has a token of the same issuer, for whatever service, would be let in.
-        if auth.jwks.is_some()
-            && auth.audience.is_none()
-            && are_right(["auth.jwks", "auth.audience"])
-        {
-            add("auth.jwks", "has no audience".to_owned(), "set `auth.audience` too");
-        }
-        for (key, value) in [("auth.issuer", &auth.issuer), ("auth.audience", &auth.audience)] {
-            if value.is_some() && auth.jwks.is_none() && are_right([key, "auth.jwks"]) {
-                add(key, "has no keys".to_owned(), "set `auth.jwks` too");
+        for (key, needed, wrong) in NEEDS {
+            if self.is_set(key) && !self.is_set(needed) && are_right([key, needed]) {
+                add(key, wrong.to_owned(), format!("set `{needed}` too"));
             }
         }
-        if !auth.certificates.is_empty()
-            && tls.client_ca.is_none()
-            && are_right(["auth.certificates", "tls.client_ca"])
-        {
-            add("auth.certificates", "has no authority".to_owned(), "set `tls.client_ca` too");
+        let (body, all) = (http.body_bytes_max, limits.request_bytes_max);
+        if body > all && are_right([BODY, ALL_BODIES]) {
+            let source = self.source(ALL_BODIES);
+            let wrong = format!(
+                "is {body}, and `{ALL_BODIES}` ({source}), for all requests together, only {all}"
+            );
+            add(BODY, wrong, format!("lower it, or raise `{ALL_BODIES}`"));
         }
         problems
+    }
+
+    /// Whether something sets it. A table without names sets nothing.
+    fn is_set(&self, key: &str) -> bool {
+        let value = self.figment.find_value(key).expect("every key has a value");
+        self.source(key) != Source::Default && value.as_dict().is_none_or(|it| !it.is_empty())
+    }
+
+    /// Keeps the default for one body within what is set for all: who lowers that need not know of the
+    /// other.
+    fn lower_default(&mut self) {
+        let all = self.settings.limits.request_bytes_max;
+        if self.source(BODY) == Source::Default && self.settings.http.body_bytes_max > all {
+            self.settings.http.body_bytes_max = all;
+            self.figment = self.figment.clone().merge(Layer::default_of(BODY, all));
+        }
     }
 
     /// Files that say whom to trust, and are not what they must be.

@@ -6,16 +6,19 @@ use nexus_protocol::{
 
 use super::Access;
 use crate::guard::Action;
+use crate::quota::Use;
 use crate::telemetry::Operation;
 
 impl Access {
     /// Keeps a snapshot. Blocks until that is durable.
     ///
     /// # Errors
-    /// When the principal may not append; as an append's.
+    /// When the principal may not append, or has appended all it may in that time; as an append's.
     pub fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
         let stream = snapshot.stream.clone();
+        let asked = Use::Append { events: 1, bytes: snapshot.state.len() as u64 };
         self.observe(Operation::SaveSnapshot, Action::Append, Some(stream.as_str()), |namespace| {
+            self.within_quota(asked)?;
             namespace.save_snapshot(snapshot)
         })
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Access;
 use crate::audit::Audited;
 use crate::guard::Action;
+use crate::quota::Use;
 use crate::telemetry::{Coded, Operation};
 
 impl Access {
@@ -41,7 +42,7 @@ impl Access {
     /// Changes a stream's limits. Blocks until that is durable.
     ///
     /// # Errors
-    /// When the principal may not manage streams; as an append's.
+    /// When the principal may not manage streams, or has appended all it may in that time; as an append's.
     pub fn set_stream(
         &self,
         stream: &str,
@@ -57,7 +58,7 @@ impl Access {
     /// is durable.
     ///
     /// # Errors
-    /// When the principal may not manage streams; as an append's.
+    /// When the principal may not manage streams, or has appended all it may in that time; as an append's.
     pub fn delete_stream(
         &self,
         stream: &str,
@@ -72,7 +73,7 @@ impl Access {
     /// Deletes a stream for good: its name can never be used again. Blocks until that is durable.
     ///
     /// # Errors
-    /// When the principal may not manage streams; as an append's.
+    /// When the principal may not manage streams, or has appended all it may in that time; as an append's.
     pub fn tombstone_stream(
         &self,
         stream: &str,
@@ -94,6 +95,9 @@ impl Access {
     ) -> Result<T, AppendError> {
         let audited = audited.in_namespace(self.namespace()).about(stream);
         self.observe(operation, Action::ManageStreams, Some(stream), |namespace| {
+            // Every change of a stream is one event of a system stream. Who is over the quota is not on
+            // record, like those who may not: they cannot push out what matters.
+            self.within_quota(Use::Append { events: 1, bytes: 0 })?;
             let done = work(namespace);
             let failed = done.as_ref().err().map(|error| error as &dyn Coded);
             self.node.put_on_record(self.principal(), audited, failed);

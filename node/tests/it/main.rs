@@ -7,4 +7,5 @@ mod audit;
 mod jwt;
 mod logs;
 mod metrics;
+mod quota;
 mod tracing;

@@ -107,6 +107,13 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
         ("[tls]\ncertificate = 'a'", &["`tls.certificate`", "has no key: set `tls.key` too"]),
         ("[tls]\nkey = 'a'", &["`tls.key`", "set `tls.certificate` too"]),
         ("dev = true\nlisten = '0.0.0.0:1'", &["`dev`", "0.0.0.0:1", "no loopback", "listen on"]),
+        ("[auth]\nissuer = 'a'", &["`auth.issuer`", "has no keys: set `auth.jwks` too"]),
+        ("[auth]\nrole_claim = 'a'", &["`auth.role_claim`", "has no keys: set `auth.jwks` too"]),
+        ("[tls]\nclient_ca = 'a'", &["`tls.client_ca`", "lets nobody in: set `auth.certificates`"]),
+        (
+            "[tls]\nclient_ca = 'a'\n[auth.certificates]",
+            &["`tls.client_ca`", "lets nobody in: set `auth.certificates` too"],
+        ),
         ("\n\nlisten = ", &["is not TOML, at line 3"]),
     ] {
         let (dir, sources) = in_file(text);
@@ -117,6 +124,42 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
             assert!(error.contains(part), "{text}: {part:?} is not in {error}");
         }
     }
+}
+
+#[test]
+fn one_body_may_not_be_larger_than_all_together() {
+    let (dir, sources) = in_file("[http]\nbody_bytes_max = 2_000_000");
+    let set = variables(&[("NEXUS_LIMITS_REQUEST_BYTES_MAX", "1999999")]);
+    let file = dir.path().join(SETTINGS_FILE);
+    assert_eq!(
+        refusal(sources.environment(set)),
+        format!(
+            "`http.body_bytes_max` (file {}) is 2000000, and `limits.request_bytes_max` (variable \
+             NEXUS_LIMITS_REQUEST_BYTES_MAX), for all requests together, only 1999999: lower it, or \
+             raise `limits.request_bytes_max`",
+            file.display()
+        )
+    );
+    let (_dir, sources) = in_file("[http]\nbody_bytes_max = 1_073_741_824");
+    assert!(refusal(sources).contains("`limits.request_bytes_max` (default)"));
+    let as_much = "[http]\nbody_bytes_max = 2_000_000\n[limits]\nrequest_bytes_max = 2_000_000";
+    assert_eq!(in_file(as_much).1.read().unwrap().settings.http.body_bytes_max, 2_000_000);
+}
+
+#[test]
+fn the_default_for_one_body_is_within_what_is_set_for_all() {
+    let body_with = |all: usize| {
+        let (_dir, sources) = in_file(&format!("[limits]\nrequest_bytes_max = {all}"));
+        let loaded = sources.read().unwrap();
+        let shown = loaded.all().find(|setting| setting.key.path == "http.body_bytes_max").unwrap();
+        let body = loaded.settings.http.body_bytes_max;
+        assert_eq!((shown.value, shown.source), (body.into(), Source::Default));
+        body
+    };
+    let default = Settings::default().http.body_bytes_max;
+    assert_eq!(body_with(1 << 20), 1 << 20);
+    assert_eq!(body_with(default - 1), default - 1);
+    assert_eq!(body_with(default + 1), default);
 }
 
 #[test]
@@ -274,4 +317,8 @@ fn every_setting_has_a_key_and_a_row_of_the_reference() {
         .iter()
         .find(|row| !KEYS.iter().any(|key| row.contains(&format!("| `{}` |", key.path))));
     assert_eq!(of_none, None, "the reference has a row of no setting");
+    for table in KEYS.iter().filter_map(|key| Some(key.path.split_once('.')?.0)) {
+        let begin = format!("`{}_`", variable_of(table));
+        assert!(reference.contains(&begin), "the reference names no variables of {begin}");
+    }
 }
