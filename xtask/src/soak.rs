@@ -10,6 +10,7 @@
 //! - `NEXUS_SOAK_SECONDS`: the share of this step; all others are there for one step only;
 //! - `NEXUS_CRASH_STATES`: simulated crashes to recover from, at least;
 //! - `NEXUS_MODEL_SECONDS`: how long the model test goes on;
+//! - `NEXUS_GROUP_SEEDS`: how many groups are held to their model, 10,000 steps each;
 //! - `NEXUS_KILL_ROUNDS`: how often a process is killed while it appends.
 
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub(crate) const COMMAND: Command = Command {
 const HELP: &str = "
 Usage: cargo xtask soak --minutes M [--only STEP,...] [--output table|json]
 
-Runs crash points, the model test, and kill -9 rounds, each for its share of M minutes (building is
+Runs crash points, the model tests, and kill -9 rounds, each for its share of M minutes (building is
 not counted), with optimisation and assertions. Lines `count: NAME VALUE` that tests print are added
 up by name. JSON: {ok, minutes, seconds, counts: {NAME: VALUE}, steps: [{name, ok, skipped, seconds}]}.
 A step whose tests do not exist is skipped and named; a step that fails does not keep the others
@@ -77,6 +78,14 @@ const STEPS: &[Step] = &[
         filter: "model",
         share: 4,
         environment: &[("NEXUS_MODEL_SECONDS", "{seconds}")],
+    },
+    Step {
+        name: "groups",
+        package: "nexus-delivery",
+        needs: "delivery/tests/it/main.rs",
+        filter: "oracle",
+        share: 2,
+        environment: &[("NEXUS_GROUP_SEEDS", "500")],
     },
     Step {
         name: "kill",

@@ -1,0 +1,8 @@
+//! Behaviour of what leaves the log, through its public API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs)]
+
+mod model;
+mod oracle;
+mod troubles;

@@ -1,0 +1,117 @@
+//! The group beside its model, through random steps.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use crate::model::{CONSUMERS, Counts, Model, later};
+
+impl Model {
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..=19 => self.append(),
+            20..=34 => {
+                let count = self.random.below(8);
+                self.feed(count);
+            }
+            35..=54 => self.receive(),
+            55..=79 => self.answer(),
+            80..=86 => self.pass_time(),
+            87..=93 => self.write(),
+            94 => self.leave(),
+            95..=97 => self.replay_or_discard(),
+            98 if self.random.one_in(3) => self.crash(),
+            99 if self.random.one_in(6) => self.seek(),
+            99 if self.random.one_in(4) => self.work(),
+            99 if self.random.one_in(4) => {
+                // Retention takes an event away that nobody has looked at since the last crash.
+                let unfed = self.group.reads_from().get()..self.log.len() as u64;
+                if !unfed.is_empty() {
+                    let at = unfed.start + self.random.below(unfed.end - unfed.start);
+                    self.log[usize::try_from(at).unwrap()].gone = true;
+                }
+            }
+            _ => {}
+        }
+        self.check();
+    }
+
+    /// Everybody behaves from now on: all is done in the end, and nothing is stuck.
+    fn drain(&mut self) {
+        for _ in 0..100_000 {
+            self.group.pause(false);
+            self.feed(100);
+            let parked: Vec<_> = self.group.state().parked().iter().map(|(at, _)| at).collect();
+            for position in parked {
+                self.replay(position);
+            }
+            for consumer in &CONSUMERS[..2] {
+                self.heard.insert((*consumer).to_owned(), self.now);
+                for delivery in self.group.receive(consumer, 10, self.now) {
+                    self.delivered(consumer, delivery);
+                    if self.random.one_in(2) {
+                        self.group.ack(consumer, delivery.token, self.now).unwrap();
+                        self.answered(delivery.token, None);
+                    }
+                }
+            }
+            for (token, (owner, _)) in self.with.clone() {
+                self.group.ack(&owner, token, self.now).unwrap();
+                self.answered(token, None);
+            }
+            self.check();
+            let standing = self.group.standing();
+            let is_fed = standing.next.get() >= self.log.len() as u64;
+            if is_fed && standing.open == 0 && standing.parked == 0 {
+                assert_eq!(standing.floor, standing.next);
+                assert_eq!(self.to_do().count(), 0, "all is done");
+                return;
+            }
+            self.now = later(self.now, Duration::from_millis(50));
+            self.group.tick(self.now);
+        }
+        panic!("it is stuck: {:?}", self.group.standing());
+    }
+}
+
+#[test]
+fn a_group_keeps_its_promises_through_random_steps() {
+    let from_env = |name: &str, default: u64| {
+        std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+    };
+    let (seeds, first) = (from_env("NEXUS_GROUP_SEEDS", 12), from_env("NEXUS_GROUP_FIRST_SEED", 0));
+    let steps = from_env("NEXUS_GROUP_STEPS", 10_000);
+    let mut all = Counts::default();
+    for seed in first..first + seeds {
+        let mut model = Model::new(seed);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            (0..steps).for_each(|_| model.step());
+            model.drain();
+        }));
+        if let Err(panic) = result {
+            eprintln!(
+                "seed {seed}: run again with NEXUS_GROUP_FIRST_SEED={seed} NEXUS_GROUP_SEEDS=1"
+            );
+            resume_unwind(panic);
+        }
+        let counts = model.counts;
+        all.delivered += counts.delivered;
+        all.acked += counts.acked;
+        all.parked += counts.parked;
+        all.replayed += counts.replayed;
+        all.crashes += counts.crashes;
+        all.refused += counts.refused;
+        all.sought += counts.sought;
+    }
+    for (name, count) in [
+        ("group_steps", seeds * steps),
+        ("group_deliveries", all.delivered),
+        ("group_acknowledged", all.acked),
+        ("group_replayed", all.replayed),
+        ("group_refused", all.refused),
+        ("group_sought", all.sought),
+        ("group_crashes", all.crashes),
+    ] {
+        println!("count: {name} {count}");
+    }
+    assert!(all.acked > 0 && all.replayed > 0 && all.crashes > 0 && all.refused > 0, "{all:?}");
+}

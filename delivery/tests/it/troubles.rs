@@ -1,0 +1,269 @@
+//! The troubles that users of other stores had with their consumer groups, each once.
+
+use std::time::Duration;
+
+use nexus_delivery::group::{
+    Backoff, Config, Delivery, Group, HEARTBEAT_MAX, Mode, Nack, Offered, Refused, State,
+};
+use nexus_delivery::parked::{Failure, Standing};
+use nexus_protocol::{Position, Timestamp};
+
+use crate::model::later;
+
+/// A group, the time, and what is written down.
+struct Bench {
+    config: Config,
+    group: Group,
+    written: State,
+    now: Timestamp,
+}
+
+fn ordered(lanes: u32) -> Config {
+    Config {
+        mode: Mode::Ordered,
+        lanes,
+        ack_deadline: Duration::from_secs(1),
+        max_attempts: 2,
+        backoff: Backoff { initial: Duration::from_millis(10), max: Duration::from_millis(10) },
+        ..Config::default()
+    }
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        let written = State::starting_at(Position::ZERO);
+        let group = Group::restore(config, written.clone(), 0).unwrap();
+        Self { config, group, written, now: Timestamp::from_micros(0) }
+    }
+
+    /// Offers the log, which has an event for each of these keys, from where the group reads.
+    fn feed(&mut self, keys: &[u64]) {
+        let from = self.group.reads_from().get();
+        for (position, key) in (0..).zip(keys).skip_while(|(position, _)| *position < from) {
+            let position = Position::new(position);
+            self.group.offer(Offered { position, key: *key, not_before: None }, self.now);
+        }
+    }
+
+    fn receive(&mut self, consumer: &str) -> Vec<Delivery> {
+        self.group.receive(consumer, 100, self.now)
+    }
+
+    fn positions(&mut self, consumer: &str) -> Vec<u64> {
+        self.receive(consumer).iter().map(|it| it.token.position.get()).collect()
+    }
+
+    fn ack(&mut self, consumer: &str, delivery: &Delivery) {
+        self.group.ack(consumer, delivery.token, self.now).unwrap();
+    }
+
+    fn nack(&mut self, consumer: &str, delivery: &Delivery, nack: Nack) {
+        let failure = Failure { message: "it is poison".to_owned(), chain: Vec::new() };
+        self.group.nack(consumer, delivery.token, (nack, failure), self.now).unwrap();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = later(self.now, time);
+        self.group.tick(self.now);
+    }
+
+    fn write(&mut self) {
+        if let Some(record) = self.group.record() {
+            self.written.apply(&record);
+        }
+    }
+
+    /// What is not written down is lost.
+    fn crash(&mut self) {
+        self.group = Group::restore(self.config, self.written.clone(), 1_000).unwrap();
+    }
+
+    fn floor(&self) -> u64 {
+        self.group.standing().floor.get()
+    }
+}
+
+#[test]
+fn a_nack_does_not_break_the_order_of_a_key_and_other_keys_go_on() {
+    let mut bench = Bench::new(ordered(1));
+    bench.feed(&[1, 1, 2, 1, 2]);
+    let [first, other] = &*bench.receive("a") else { panic!("one of each key") };
+    bench.nack("a", first, Nack::Retry(Some(Duration::from_secs(5))));
+    bench.ack("a", other);
+    let next = bench.receive("a");
+    assert_eq!(next.iter().map(|it| it.token.position.get()).collect::<Vec<_>>(), [4]);
+    bench.ack("a", &next[0]);
+    assert_eq!(bench.positions("a"), [] as [u64; 0], "what is behind the first waits for it");
+    bench.pass(Duration::from_secs(5));
+    let again = bench.receive("a");
+    assert_eq!((again[0].token.position.get(), again[0].attempt), (0, 2));
+    bench.ack("a", &again[0]);
+    assert_eq!(bench.positions("a"), [1]);
+}
+
+#[test]
+fn an_old_owner_cannot_answer_for_what_another_has_now() {
+    let mut bench = Bench::new(ordered(1));
+    bench.feed(&[1]);
+    let old = bench.receive("a");
+    // It is paused for longer than a consumer may be silent, and comes back.
+    bench.group.join("b", later(bench.now, HEARTBEAT_MAX / 2));
+    bench.pass(HEARTBEAT_MAX);
+    let new = bench.receive("b");
+    assert_eq!((new[0].token.position.get(), new[0].attempt), (0, 2));
+    for consumer in ["a", "nobody"] {
+        let refused = bench.group.ack(consumer, old[0].token, bench.now);
+        assert_eq!(refused, Err(Refused::OtherOwner));
+    }
+    let stolen = bench.group.ack("a", new[0].token, bench.now);
+    assert_eq!(stolen, Err(Refused::OtherOwner));
+    bench.ack("b", &new[0]);
+    assert_eq!(bench.group.ack("b", new[0].token, bench.now), Err(Refused::AlreadyAcked));
+}
+
+#[test]
+fn an_answer_that_is_late_does_not_count_for_the_next_delivery() {
+    let mut bench = Bench::new(ordered(1));
+    bench.feed(&[1]);
+    let late = bench.receive("a");
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.group.ack("a", late[0].token, bench.now), Err(Refused::Expired));
+    let again = bench.receive("a");
+    assert_eq!(bench.group.ack("a", late[0].token, bench.now), Err(Refused::Expired));
+    bench.ack("a", &again[0]);
+}
+
+#[test]
+fn a_lane_is_drained_before_it_moves_and_nothing_is_stuck_behind_it() {
+    let mut bench = Bench::new(ordered(2));
+    bench.feed(&[0, 1, 0, 1]);
+    let [even, odd] = &*bench.receive("a") else { panic!("both lanes are its own") };
+    assert_eq!((even.lane, odd.lane), (0, 1));
+    // One lane is to move to the newcomer, which has to wait.
+    assert_eq!(bench.positions("b"), [] as [u64; 0]);
+    assert_eq!(bench.group.consumers(), [("a", 1, 2), ("b", 1, 0)]);
+    bench.ack("a", even);
+    bench.ack("a", odd);
+    let (of_a, of_b) = (bench.receive("a"), bench.receive("b"));
+    let mut all: Vec<_> = of_a.iter().chain(&of_b).map(|it| it.token.position.get()).collect();
+    all.sort_unstable();
+    assert_eq!((all, of_a.len(), of_b.len()), (vec![2, 3], 1, 1));
+    // The newcomer goes, with what it has: the other has all again.
+    bench.group.leave("b", bench.now);
+    assert_eq!(bench.receive("a").len(), 1);
+    assert_eq!(bench.group.consumers(), [("a", 2, 2)]);
+}
+
+#[test]
+fn what_is_stuck_holds_the_floor_and_nothing_else() {
+    let mut bench = Bench::new(ordered(4));
+    let keys: Vec<u64> = (0..1_000).map(|position| u64::from(position != 0)).collect();
+    bench.feed(&keys);
+    let stuck = bench.receive("a");
+    let mut current = vec![stuck[1]];
+    while let Some(delivery) = current.pop() {
+        bench.ack("a", &delivery);
+        current.extend(bench.receive("a"));
+    }
+    assert_eq!((bench.floor(), bench.group.standing().open), (0, 1));
+    bench.write();
+    bench.crash();
+    bench.feed(&keys);
+    // Of all that was done behind it nothing is done again.
+    assert_eq!(bench.positions("a"), [0]);
+    assert_eq!(bench.group.standing().next.get(), 1_000);
+}
+
+#[test]
+fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
+    let mut bench = Bench::new(ordered(1));
+    let keys = [1, 1, 2, 1];
+    bench.feed(&keys);
+    for _ in 0..2 {
+        let poison = bench.receive("a").into_iter().find(|it| it.token.position == Position::ZERO);
+        bench.nack("a", &poison.unwrap(), Nack::Retry(None));
+        bench.pass(Duration::from_millis(10));
+    }
+    let parked: Vec<_> =
+        bench.group.state().parked().iter().map(|(at, entry)| (at, entry.standing)).collect();
+    let behind = Standing::Behind;
+    assert_eq!(parked, [(0, Standing::Failed), (1, behind), (3, behind)]);
+    bench.write();
+    bench.crash();
+    bench.feed(&keys);
+    let other = bench.receive("a");
+    assert_eq!(other[0].token.position.get(), 2, "the other key goes on");
+    bench.ack("a", &other[0]);
+    assert_eq!((bench.floor(), bench.group.standing().parked), (4, 3));
+    // It fails again as often as at first, and is one entry as before.
+    assert_eq!(bench.group.replay([Position::ZERO]), 1);
+    for attempt in 3..=4 {
+        let poison = bench.receive("a");
+        assert_eq!((poison[0].token.position.get(), poison[0].attempt), (0, attempt));
+        bench.nack("a", &poison[0], Nack::Retry(None));
+        bench.pass(Duration::from_millis(10));
+    }
+    assert_eq!((bench.floor(), bench.group.standing().parked), (4, 3));
+    assert_eq!(bench.group.state().parked().get(0).unwrap().attempts, 4);
+    // It is processed at last, and what came behind it follows in order, without being asked for.
+    bench.group.replay([Position::ZERO]);
+    for position in [0, 1, 3] {
+        let next = bench.receive("a");
+        assert_eq!(next[0].token.position.get(), position);
+        bench.ack("a", &next[0]);
+    }
+    assert_eq!((bench.floor(), bench.group.standing().parked), (4, 0));
+}
+
+#[test]
+fn what_was_replayed_after_a_group_was_sent_back_stays_done() {
+    let mut bench = Bench::new(ordered(1));
+    let keys = [1, 2];
+    bench.feed(&keys);
+    let both = bench.receive("a");
+    bench.ack("a", &both[0]);
+    bench.nack("a", &both[1], Nack::Park);
+    bench.write();
+    bench.group.seek(Position::ZERO);
+    bench.feed(&keys);
+    bench.group.replay([Position::new(1)]);
+    let replayed = bench.receive("a");
+    let replayed = replayed.iter().find(|it| it.token.position.get() == 1).unwrap();
+    bench.ack("a", replayed);
+    // Nothing but the replay says that it is done.
+    bench.write();
+    bench.crash();
+    bench.feed(&keys);
+    assert_eq!(bench.positions("a"), [0]);
+}
+
+#[test]
+fn an_event_that_retention_took_away_stops_nobody() {
+    let mut bench = Bench::new(ordered(1));
+    bench.feed(&[1, 1, 2]);
+    let first = bench.receive("a");
+    bench.ack("a", &first[1]);
+    bench.write();
+    bench.crash();
+    // Of the first key nothing is left in the log.
+    bench.group.pass(Position::new(3));
+    assert_eq!(bench.group.standing().floor, Position::new(3));
+    assert_eq!(bench.positions("a"), [] as [u64; 0]);
+}
+
+#[test]
+fn a_consumer_that_takes_and_never_answers_parks_what_it_took() {
+    let config = Config { mode: Mode::Unordered, max_in_flight: 2, ..ordered(1) };
+    let mut bench = Bench::new(config);
+    bench.feed(&[7, 7, 7]);
+    for _ in 0..2 {
+        assert_eq!(bench.receive("a").len(), 2, "no more than may be in flight");
+        bench.pass(Duration::from_secs(1));
+    }
+    // Two or three were tried twice: those are parked, and nothing is lost.
+    let standing = bench.group.standing();
+    assert_eq!(standing.parked + standing.open, 3);
+    assert!(standing.parked >= 1 && standing.in_flight == 0, "{standing:?}");
+    let failure = bench.group.state().parked().iter().next().unwrap().1.failure.clone().unwrap();
+    assert_eq!(failure.message, "no answer came in time");
+}
