@@ -13,6 +13,7 @@
 //! - an answer counts only while its delivery stands: not when it is late, nor from another consumer, nor twice.
 
 mod answers;
+mod codec;
 mod config;
 mod key;
 mod ledger;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use nexus_protocol::{Position, Timestamp};
 
 pub use self::answers::{Nack, Refused};
+pub use self::codec::{DecodeError, POSITIONS_MAX};
 pub use self::config::{
     ACK_DEADLINE_MAX, ACK_DEADLINE_MIN, ATTEMPTS_MAX, BACKOFF_MAX, Backoff, Config, IN_FLIGHT_MAX,
     InvalidConfig, LANES_MAX, Mode,

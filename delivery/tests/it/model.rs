@@ -364,7 +364,8 @@ impl Model {
         for (record, promises) in self.unsynced.drain(..usize::try_from(synced).unwrap()) {
             self.durable_promises = promises;
             let floor = self.durable.floor();
-            self.durable.apply(&record);
+            let read = Record::decode(&record.encode()).unwrap();
+            self.durable.apply(&read);
             let sought = record.changes.iter().any(|it| matches!(it, Change::Sought(_)));
             assert!(sought || self.durable.floor() >= floor, "what is durable goes on only");
         }
@@ -375,7 +376,9 @@ impl Model {
         self.counts.crashes += 1;
         self.unsynced.clear();
         let deliveries = self.counts.delivered + self.counts.crashes * 1_000_000;
-        self.group = Group::restore(self.config, self.durable.clone(), deliveries).unwrap();
+        let state = State::decode(&self.durable.encode()).unwrap();
+        assert_eq!(state, self.durable);
+        self.group = Group::restore(self.config, state, deliveries).unwrap();
         self.past.extend(
             std::mem::take(&mut self.with).into_iter().map(|(token, (who, _))| (token, who)),
         );
