@@ -65,7 +65,11 @@ const LAYERS: &[Layer] = &[
     leaf("benches"),
     leaf("benches/compare"),
     // The parsers of imports are the command's own.
-    Layer { folder: "fuzz", may: May::Import(&["protocol", "engine", "cli"]), is_library: false },
+    Layer {
+        folder: "fuzz",
+        may: May::Import(&["protocol", "engine", "delivery", "cli"]),
+        is_library: false,
+    },
     leaf("examples/orders"),
     leaf("xtask"),
 ];
