@@ -21,6 +21,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         state.apply(&record);
     }
     let group = Group::restore(Config::default(), state, 0).unwrap();
-    let standing = group.standing();
-    assert!(standing.floor <= standing.next, "{standing:?}");
+    let stats = group.stats();
+    assert!(stats.floor <= stats.next, "{stats:?}");
 });

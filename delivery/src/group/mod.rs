@@ -42,7 +42,11 @@ pub use self::state::{Change, Record, State};
 pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 /// So many keys that have something to deliver are enough: no more is read until some of it is delivered.
 const READY_MAX: usize = 16_384;
-/// So many positions that are not done are kept in memory; beyond it nothing more is read.
+/// So many events are read ahead in any case,
+const READ_AHEAD: usize = 65_536;
+/// and more only while fewer keys than this have something to deliver, as where a lane is stuck,
+const READY_MIN: usize = 1_024;
+/// up to so many that are not done, each of which costs some 35 bytes. Beyond it nothing more is read.
 const OPEN_MAX: usize = 2_000_000;
 
 /// An event that matches, as the group needs to know it.
@@ -82,7 +86,7 @@ pub struct Delivery {
 
 /// How a group is, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Stats {
     /// All below is done, or parked.
     pub floor: Position,
     /// All below was looked at.
@@ -160,13 +164,16 @@ impl Group {
     pub fn wants_more(&self) -> bool {
         // What is read again after a crash is in memory already, and is not bounded a second time.
         let is_read_again = self.fed < self.state.ledger.next();
-        let is_room = is_read_again || self.state.ledger.open() < OPEN_MAX;
+        let open = self.state.ledger.open();
+        let is_room = is_read_again
+            || open < READ_AHEAD + self.in_flight
+            || (open < OPEN_MAX && self.ready < READY_MIN);
         !self.state.paused && self.ready < READY_MAX && is_room
     }
 
     /// How it is, in numbers.
-    pub fn standing(&self) -> Standing {
-        Standing {
+    pub fn stats(&self) -> Stats {
+        Stats {
             floor: self.state.floor(),
             next: Position::new(self.state.ledger.next()),
             open: self.state.ledger.open(),

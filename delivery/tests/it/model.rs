@@ -203,7 +203,7 @@ impl Model {
                 [] as [u64; 0],
                 "{position} came before them: {:?}, {:?}",
                 self.counts,
-                self.group.standing()
+                self.group.stats()
             );
             let lane = delivery.token.key % u64::from(self.config.lanes);
             let in_lane =
@@ -272,7 +272,7 @@ impl Model {
                 assert!(gone || self.promises.done.contains(&position));
             }
             Refused::Expired => assert!(!self.promises.done.contains(&position)),
-            Refused::Unknown => assert!(position >= self.group.standing().next.get()),
+            Refused::Unknown => assert!(position >= self.group.stats().next.get()),
         }
     }
 
@@ -292,7 +292,7 @@ impl Model {
                 self.promises.held.insert(position);
             }
             Some(Nack::Stop) => {
-                assert!(self.group.standing().paused);
+                assert!(self.group.stats().paused);
                 self.group.pause(false);
             }
         }
@@ -391,7 +391,7 @@ impl Model {
         {
             self.log[usize::try_from(*at).unwrap()].gone = true;
         }
-        self.floor = self.group.standing().floor.get();
+        self.floor = self.group.stats().floor.get();
     }
 
     /// Releases all that is held under the key of a position, up to it.
@@ -417,11 +417,11 @@ impl Model {
         let parked: Vec<_> = self.group.state().parked().iter().map(|(at, _)| at).collect();
         self.counts.parked = self.counts.parked.max(parked.len() as u64);
         let Some(position) = self.random.pick(&parked).copied() else { return };
-        let floor = self.group.standing().floor;
+        let floor = self.group.stats().floor;
         if self.random.one_in(6) {
             assert_eq!(self.group.discard([Position::new(position)]), 1);
             assert_eq!(self.group.discard([Position::new(position)]), 0);
-            if position < self.group.standing().next.get() {
+            if position < self.group.stats().next.get() {
                 self.promises.done.insert(position);
             }
             self.forget(position);
@@ -436,7 +436,7 @@ impl Model {
             self.counts.replayed += released as u64;
             assert_eq!(self.group.replay([Position::new(position)]), 0, "it is released once");
         }
-        assert!(self.group.standing().floor == floor, "the floor does not move for that");
+        assert!(self.group.stats().floor == floor, "the floor does not move for that");
     }
 
     pub(crate) fn seek(&mut self) {
@@ -476,7 +476,7 @@ impl Model {
             }
             if self.with.is_empty() {
                 assert!(
-                    members.is_empty() || self.group.standing().ready == 0,
+                    members.is_empty() || self.group.stats().ready == 0,
                     "nobody gets what is there"
                 );
                 return;
@@ -486,18 +486,18 @@ impl Model {
 
     /// What holds after each step.
     pub(crate) fn check(&mut self) {
-        let standing = self.group.standing();
+        let stats = self.group.stats();
         let state = self.group.state();
-        assert_eq!(standing.in_flight, self.with.len());
-        assert!(standing.floor.get() >= self.floor, "the floor goes back");
-        self.floor = standing.floor.get();
+        assert_eq!(stats.in_flight, self.with.len());
+        assert!(stats.floor.get() >= self.floor, "the floor goes back");
+        self.floor = stats.floor.get();
         for at in self.to_do() {
             if self.log[usize::try_from(at).unwrap()].gone {
                 continue;
             }
             let open = state.is_open(Position::new(at));
             let parked = state.parked().get(at).is_some();
-            let unseen = at >= standing.next.get();
+            let unseen = at >= stats.next.get();
             assert_eq!(u8::from(open) + u8::from(parked) + u8::from(unseen && !parked), 1, "{at}");
         }
         for at in state.open().map(Position::get) {

@@ -59,17 +59,17 @@ impl Model {
                 self.answered(token, None);
             }
             self.check();
-            let standing = self.group.standing();
-            let is_fed = standing.next.get() >= self.log.len() as u64;
-            if is_fed && standing.open == 0 && standing.parked == 0 {
-                assert_eq!(standing.floor, standing.next);
+            let stats = self.group.stats();
+            let is_fed = stats.next.get() >= self.log.len() as u64;
+            if is_fed && stats.open == 0 && stats.parked == 0 {
+                assert_eq!(stats.floor, stats.next);
                 assert_eq!(self.to_do().count(), 0, "all is done");
                 return;
             }
             self.now = later(self.now, Duration::from_millis(50));
             self.group.tick(self.now);
         }
-        panic!("it is stuck: {:?}", self.group.standing());
+        panic!("it is stuck: {:?}", self.group.stats());
     }
 }
 

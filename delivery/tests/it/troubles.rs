@@ -79,7 +79,7 @@ impl Bench {
     }
 
     fn floor(&self) -> u64 {
-        self.group.standing().floor.get()
+        self.group.stats().floor.get()
     }
 }
 
@@ -165,13 +165,13 @@ fn what_is_stuck_holds_the_floor_and_nothing_else() {
         bench.ack("a", &delivery);
         current.extend(bench.receive("a"));
     }
-    assert_eq!((bench.floor(), bench.group.standing().open), (0, 1));
+    assert_eq!((bench.floor(), bench.group.stats().open), (0, 1));
     bench.write();
     bench.crash();
     bench.feed(&keys);
     // Of all that was done behind it nothing is done again.
     assert_eq!(bench.positions("a"), [0]);
-    assert_eq!(bench.group.standing().next.get(), 1_000);
+    assert_eq!(bench.group.stats().next.get(), 1_000);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
     let other = bench.receive("a");
     assert_eq!(other[0].token.position.get(), 2, "the other key goes on");
     bench.ack("a", &other[0]);
-    assert_eq!((bench.floor(), bench.group.standing().parked), (4, 3));
+    assert_eq!((bench.floor(), bench.group.stats().parked), (4, 3));
     // It fails again as often as at first, and is one entry as before.
     assert_eq!(bench.group.replay([Position::ZERO]), 1);
     for attempt in 3..=4 {
@@ -203,7 +203,7 @@ fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
         bench.nack("a", &poison[0], Nack::Retry(None));
         bench.pass(Duration::from_millis(10));
     }
-    assert_eq!((bench.floor(), bench.group.standing().parked), (4, 3));
+    assert_eq!((bench.floor(), bench.group.stats().parked), (4, 3));
     assert_eq!(bench.group.state().parked().get(0).unwrap().attempts, 4);
     // It is processed at last, and what came behind it follows in order, without being asked for.
     bench.group.replay([Position::ZERO]);
@@ -212,7 +212,7 @@ fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
         assert_eq!(next[0].token.position.get(), position);
         bench.ack("a", &next[0]);
     }
-    assert_eq!((bench.floor(), bench.group.standing().parked), (4, 0));
+    assert_eq!((bench.floor(), bench.group.stats().parked), (4, 0));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn an_event_that_retention_took_away_stops_nobody() {
     bench.crash();
     // Of the first key nothing is left in the log.
     bench.group.pass(Position::new(3));
-    assert_eq!(bench.group.standing().floor, Position::new(3));
+    assert_eq!(bench.group.stats().floor, Position::new(3));
     assert_eq!(bench.positions("a"), [] as [u64; 0]);
 }
 
@@ -261,9 +261,42 @@ fn a_consumer_that_takes_and_never_answers_parks_what_it_took() {
         bench.pass(Duration::from_secs(1));
     }
     // Two or three were tried twice: those are parked, and nothing is lost.
-    let standing = bench.group.standing();
-    assert_eq!(standing.parked + standing.open, 3);
-    assert!(standing.parked >= 1 && standing.in_flight == 0, "{standing:?}");
+    let stats = bench.group.stats();
+    assert_eq!(stats.parked + stats.open, 3);
+    assert!(stats.parked >= 1 && stats.in_flight == 0, "{stats:?}");
     let failure = bench.group.state().parked().iter().next().unwrap().1.failure.clone().unwrap();
     assert_eq!(failure.message, "no answer came in time");
+}
+
+#[test]
+fn much_behind_one_stuck_event_does_not_hide_what_comes_after() {
+    const BEHIND: u64 = 100_000;
+    let mut bench = Bench::new(ordered(4));
+    let mut fed = 0;
+    let mut feed = |bench: &mut Bench, until: u64| {
+        while fed < until && bench.group.wants_more() {
+            let (position, key) = (Position::new(fed), u64::from(fed == BEHIND));
+            bench.group.offer(Offered { position, key, not_before: None }, bench.now);
+            fed += 1;
+        }
+        fed
+    };
+    feed(&mut bench, 1);
+    assert_eq!(bench.positions("a"), [0], "it is taken, and never answered");
+    assert_eq!(feed(&mut bench, BEHIND + 1), BEHIND + 1);
+    assert_eq!(bench.positions("a"), [BEHIND]);
+}
+
+#[test]
+fn no_more_is_read_than_somebody_takes() {
+    let mut bench = Bench::new(ordered(4));
+    let mut fed = 0;
+    while bench.group.wants_more() {
+        let (position, key) = (Position::new(fed), fed);
+        bench.group.offer(Offered { position, key, not_before: None }, bench.now);
+        fed += 1;
+    }
+    assert_eq!(fed, 16_384);
+    assert_eq!(bench.receive("a").len(), 100);
+    assert!(bench.group.wants_more());
 }
