@@ -16,6 +16,7 @@ mod answers;
 mod codec;
 mod config;
 mod key;
+mod lane_by;
 mod ledger;
 mod members;
 mod park;
@@ -33,6 +34,7 @@ pub use self::config::{
     InvalidConfig, LANES_MAX, Mode,
 };
 use self::key::{Head, Key};
+pub use self::lane_by::{InvalidLaneBy, LaneBy};
 pub use self::ledger::Progress;
 use self::ledger::Unwritten;
 use self::members::Members;
@@ -54,7 +56,7 @@ const OPEN_MAX: usize = 2_000_000;
 pub struct Offered {
     /// Where it stands in the log.
     pub position: Position,
-    /// What its order is kept by, as a digest. Keys that share one are ordered among each other, too.
+    /// What its order is kept by, as a digest: that of [`LaneBy::key_of`]. Keys that share one are ordered among each other, too.
     pub key: u64,
     /// It is not to be delivered before.
     pub not_before: Option<Timestamp>,
