@@ -13,8 +13,9 @@ use super::super::problem::Problem;
 /// A page has no more than about so many bytes of events, and at least one.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A page that is full waits so long for where the next one begins: where hardly anything matches, the rest of
-/// the log may have nothing more.
-const LOOK_AHEAD_MAX: Duration = Duration::from_millis(100);
+/// the log may have nothing more. Far longer than a look at the next event takes on a busy machine, since a page
+/// that gives up says that there may be more.
+const LOOK_AHEAD_MAX: Duration = Duration::from_secs(1);
 
 /// Events that were read.
 pub(super) struct Page {
