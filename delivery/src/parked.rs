@@ -30,7 +30,7 @@ pub enum Standing {
     Failed,
     /// It was released, and is delivered once nothing of its key is before it.
     Released,
-    /// It never failed: it came behind one that did, and is delivered once nothing of its key is before it.
+    /// It is not held itself: it came behind one that is, and is delivered once nothing of its key is before it.
     Behind,
 }
 
@@ -69,7 +69,15 @@ pub enum Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parked {
     entries: BTreeMap<u64, Entry>,
-    chains: HashMap<u64, BTreeSet<u64>>,
+    chains: HashMap<u64, Chain>,
+}
+
+/// The positions of one key's entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Chain {
+    all: BTreeSet<u64>,
+    /// Those that hold up what is behind them.
+    failed: BTreeSet<u64>,
 }
 
 impl Failure {
@@ -118,7 +126,7 @@ impl Parked {
 
     /// The first entry of a key.
     pub fn first_of(&self, key: u64) -> Option<(u64, &Entry)> {
-        let first = *self.chains.get(&key)?.first()?;
+        let first = *self.chains.get(&key)?.all.first()?;
         Some((first, self.entries.get(&first)?))
     }
 
@@ -126,28 +134,33 @@ impl Parked {
     /// where it is not there, or nothing failed.
     pub fn held_up_to(&self, position: u64) -> Vec<u64> {
         let Some(entry) = self.entries.get(&position) else { return Vec::new() };
-        let chain = self.chains.get(&entry.key).into_iter().flatten().copied();
-        let failed =
-            |at: &u64| self.entries.get(at).is_some_and(|entry| entry.standing == Standing::Failed);
-        chain.take_while(|at| *at <= position).filter(failed).collect()
+        let chain = self.chains.get(&entry.key);
+        chain.into_iter().flat_map(|chain| chain.failed.range(..=position)).copied().collect()
     }
 
     /// Takes over what was written down.
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Set(position, entry) => {
-                self.chains.entry(entry.key).or_default().insert(*position);
+                self.remove(*position);
+                let chain = self.chains.entry(entry.key).or_default();
+                chain.all.insert(*position);
+                if entry.standing == Standing::Failed {
+                    chain.failed.insert(*position);
+                }
                 self.entries.insert(*position, entry.clone());
             }
-            Change::Removed(position) => {
-                let Some(entry) = self.entries.remove(position) else { return };
-                if let Some(chain) = self.chains.get_mut(&entry.key) {
-                    chain.remove(position);
-                    if chain.is_empty() {
-                        self.chains.remove(&entry.key);
-                    }
-                }
-            }
+            Change::Removed(position) => self.remove(*position),
+        }
+    }
+
+    fn remove(&mut self, position: u64) {
+        let Some(entry) = self.entries.remove(&position) else { return };
+        let Some(chain) = self.chains.get_mut(&entry.key) else { return };
+        chain.failed.remove(&position);
+        chain.all.remove(&position);
+        if chain.all.is_empty() {
+            self.chains.remove(&entry.key);
         }
     }
 }
@@ -191,6 +204,10 @@ mod tests {
         assert_eq!(parked.first_of(1).unwrap().0, 4);
         parked.apply(&Change::Removed(3));
         assert!(!parked.holds_key(2) && parked.holds_key(1));
+        // Bytes from outside may say that an entry is another key's now.
+        parked.apply(&Change::Set(4, entry(2, Standing::Failed)));
+        assert_eq!((parked.first_of(2).unwrap().0, parked.first_of(1).unwrap().0), (4, 7));
+        assert_eq!(parked.held_up_to(4), [4]);
         assert_eq!(parked.len(), 3);
     }
 

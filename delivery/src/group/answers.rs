@@ -57,6 +57,7 @@ impl Group {
     /// When the delivery does not stand any more.
     pub fn ack(&mut self, consumer: &str, token: Token, now: Timestamp) -> Result<(), Refused> {
         self.check(consumer, token)?;
+        self.heard(consumer, now);
         self.done(token.key, now);
         Ok(())
     }
@@ -73,6 +74,7 @@ impl Group {
         now: Timestamp,
     ) -> Result<(), Refused> {
         self.check(consumer, token)?;
+        self.heard(consumer, now);
         let failure = failure.bounded();
         match nack {
             Nack::Retry(delay) => self.failed(token.key, failure, delay, now),
@@ -99,6 +101,7 @@ impl Group {
         now: Timestamp,
     ) -> Result<Timestamp, Refused> {
         self.check(consumer, token)?;
+        self.heard(consumer, now);
         let until = later(now, by.min(ACK_DEADLINE_MAX));
         if let Some(of_key) = self.keys.get_mut(&token.key)
             && let Head::InFlight { deadline, .. } = &mut of_key.head
@@ -161,13 +164,15 @@ impl Group {
         now: Timestamp,
     ) {
         let Some(position) = self.keys.get(&key).map(super::Key::first) else { return };
-        let (attempts, tried_before) = (self.attempts(position) + 1, self.tried_before(position));
-        if attempts.saturating_sub(tried_before) >= self.config.max_attempts {
+        let (attempts, tried_before) =
+            (self.attempts(position).saturating_add(1), self.tried_before(position));
+        let tries = attempts.saturating_sub(tried_before);
+        if tries >= self.config.max_attempts {
             return self.park(key, failure, now);
         }
         self.take_back(key);
         self.tried(position, attempts, failure, now);
-        let pause = delay.unwrap_or_else(|| self.config.backoff.pause(attempts, position));
+        let pause = delay.unwrap_or_else(|| self.config.backoff.pause(tries, position));
         if pause.is_zero() {
             return self.make_ready(key);
         }

@@ -124,7 +124,8 @@ impl Backoff {
         let doubled = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
         let whole = self.initial.saturating_mul(doubled).min(self.max);
         // A multiplication by an odd number spreads neighbours; its upper bits are as good as chance here.
-        let spread = one.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(attempts.into()) >> 48;
+        let mixed = one.wrapping_mul(31).wrapping_add(attempts.into());
+        let spread = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
         let part = u32::try_from(spread).unwrap_or(0);
         whole - whole / 2 * part / (1 << 16)
     }

@@ -83,6 +83,9 @@ impl Ledger {
     }
 }
 
+/// So many positions may have to be looked at again after a crash, although nothing there is for the group.
+pub(crate) const LOOKED_AT_MAX: u64 = 65_536;
+
 /// What of a ledger is not written down yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unwritten {
@@ -113,14 +116,16 @@ impl Unwritten {
         self.closed_next = self.closed_next.max(position + 1);
     }
 
-    /// What is to be written down; `None`: nothing. What was looked at and has nothing behind it that is done
-    /// need not be: it is looked at again.
+    /// What is to be written down; `None`: nothing. Where nothing was done, positions that were merely looked at are
+    /// not, up to [`LOOKED_AT_MAX`] of them: they are looked at again. Records stand in the log themselves, and a group
+    /// that wrote down that it had looked at its own record would never come to an end.
     pub(crate) fn take(&mut self, ledger: &Ledger) -> Option<Progress> {
         let known = self.closed_next.max(self.written_next);
         // Up to the next that is open nothing is: all of it is done.
         let next = ledger.open_within(known..u64::MAX).next().unwrap_or(ledger.next());
         let next = next.max(known);
-        if next == self.written_next && self.closed.is_empty() {
+        let is_done = self.closed_next > self.written_next || !self.closed.is_empty();
+        if !is_done && next - self.written_next < LOOKED_AT_MAX {
             return None;
         }
         let opened = ledger.open_within(self.written_next..next).collect();
@@ -160,5 +165,11 @@ mod tests {
         written.apply(&progress);
         assert_eq!(written, ledger);
         assert_eq!(written.floor(), 12);
+        // To have looked at more is written down once it is much.
+        ledger.pass(29 + LOOKED_AT_MAX);
+        assert_eq!(unwritten.take(&ledger), None);
+        ledger.pass(30 + LOOKED_AT_MAX);
+        assert_eq!(unwritten.take(&ledger).unwrap().next, 30 + LOOKED_AT_MAX);
+        assert_eq!(unwritten.take(&ledger), None);
     }
 }

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nexus_protocol::Timestamp;
 
+/// Consumers of a group at a time.
+pub const MEMBERS_MAX: usize = 1_024;
+
 /// A consumer, as long as it is a member: the number is given again to another once it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MemberId(u32);
@@ -90,11 +93,20 @@ impl Members {
         shares
     }
 
-    /// Takes in a consumer, or hears from one again; `true`: it is new.
-    pub(crate) fn join(&mut self, name: &str, expires: Timestamp) -> bool {
-        if let Some(member) = self.by_name(name).and_then(|id| self.members.get_mut(&id)) {
-            member.expires = expires;
-            return false;
+    /// Hears from a consumer.
+    pub(crate) fn heard(&mut self, name: &str, expires: Timestamp) -> Option<MemberId> {
+        let id = self.by_name(name)?;
+        self.members.get_mut(&id)?.expires = expires;
+        Some(id)
+    }
+
+    /// Takes in a consumer, or hears from one again; `None`: there are too many.
+    pub(crate) fn join(&mut self, name: &str, expires: Timestamp) -> Option<MemberId> {
+        if let Some(id) = self.heard(name, expires) {
+            return Some(id);
+        }
+        if self.members.len() >= MEMBERS_MAX {
+            return None;
         }
         let free = (0..).map(MemberId).find(|id| !self.members.contains_key(id));
         let id = free.expect("there are fewer consumers than numbers");
@@ -103,7 +115,19 @@ impl Members {
         let member = Member { name, expires, in_flight: 0, ready: VecDeque::new() };
         self.members.insert(id, member);
         self.share_out();
-        true
+        Some(id)
+    }
+
+    /// How many of all deliveries may be unanswered by one consumer: its share, so that one that is slow leaves some
+    /// to the others.
+    pub(crate) fn share_of(&self, in_flight_max: u32) -> u32 {
+        let count = u32::try_from(self.members.len()).unwrap_or(u32::MAX).max(1);
+        in_flight_max.div_ceil(count)
+    }
+
+    /// How many deliveries a consumer has not answered.
+    pub(crate) fn in_flight_of(&self, id: MemberId) -> u32 {
+        self.members.get(&id).map_or(0, |member| member.in_flight)
     }
 
     /// Lets a consumer go: nothing of it may be in flight any more.
@@ -212,12 +236,8 @@ impl Members {
         if !self.owned {
             return self.lanes.first_mut()?.ready.pop_front();
         }
-        let mut looked_at = 0;
         loop {
             let member = self.members.get_mut(&id)?;
-            if looked_at >= member.ready.len() {
-                return None;
-            }
             let index = member.ready.pop_front()?;
             let lane = &mut self.lanes[index as usize];
             if lane.giver() != Some(id) {
@@ -227,9 +247,9 @@ impl Members {
                 }
                 continue;
             }
-            if lane.in_flight >= lane_max && !lane.ready.is_empty() {
-                member.ready.push_back(index);
-                looked_at += 1;
+            if lane.in_flight >= lane_max {
+                // It is listed again once something of it is answered.
+                lane.listed = false;
                 continue;
             }
             let key = lane.ready.pop_front();
@@ -261,6 +281,7 @@ impl Members {
             member.in_flight = member.in_flight.saturating_sub(1);
         }
         self.settle(lane);
+        self.list(lane);
     }
 
     /// Nothing is ready, and nothing in flight.

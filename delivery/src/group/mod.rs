@@ -15,6 +15,7 @@
 mod answers;
 mod codec;
 mod config;
+mod consumers;
 mod key;
 mod lane_by;
 mod ledger;
@@ -37,6 +38,7 @@ use self::key::{Head, Key};
 pub use self::lane_by::{InvalidLaneBy, LaneBy};
 pub use self::ledger::Progress;
 use self::ledger::Unwritten;
+pub use self::members::MEMBERS_MAX;
 use self::members::Members;
 pub use self::state::{Change, Record, State};
 
@@ -46,8 +48,8 @@ pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 const READY_MAX: usize = 16_384;
 /// So many events are read ahead in any case,
 const READ_AHEAD: usize = 65_536;
-/// and more only while fewer keys than this have something to deliver, as where a lane is stuck,
-const READY_MIN: usize = 1_024;
+/// and so many more each time that somebody asks for more than there is for them, as where a lane is stuck,
+const READ_MORE: u32 = 4_096;
 /// up to so many that are not done, each of which costs some 35 bytes. Beyond it nothing more is read.
 const OPEN_MAX: usize = 2_000_000;
 
@@ -86,6 +88,11 @@ pub struct Delivery {
     pub deadline: Timestamp,
 }
 
+/// A group has as many consumers as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a group has {MEMBERS_MAX} consumers at most: let one go, or give it more work")]
+pub struct TooManyConsumers;
+
 /// How a group is, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
@@ -122,6 +129,8 @@ pub struct Group {
     ready: usize,
     in_flight: usize,
     deliveries: u64,
+    /// Events that are still to be offered since a consumer asked for more than there was for it.
+    asked_for: u32,
     /// All positions below were offered or passed since the group was opened or sought.
     fed: u64,
 }
@@ -151,6 +160,7 @@ impl Group {
             ready: 0,
             in_flight: 0,
             deliveries,
+            asked_for: 0,
         };
         let fed = group.fed;
         group.load_chains_within(0..fed);
@@ -167,10 +177,9 @@ impl Group {
         // What is read again after a crash is in memory already, and is not bounded a second time.
         let is_read_again = self.fed < self.state.ledger.next();
         let open = self.state.ledger.open();
-        let is_room = is_read_again
-            || open < READ_AHEAD + self.in_flight
-            || (open < OPEN_MAX && self.ready < READY_MIN);
-        !self.state.paused && self.ready < READY_MAX && is_room
+        let is_little = self.ready < READY_MAX && open < READ_AHEAD + self.in_flight;
+        let is_asked_for = self.asked_for > 0 && open < OPEN_MAX;
+        !self.state.paused && (is_read_again || is_little || is_asked_for)
     }
 
     /// How it is, in numbers.
@@ -199,13 +208,15 @@ impl Group {
         (!changes.is_empty()).then_some(Record { changes })
     }
 
-    /// Takes in the next event of the log that matches. One that is done already is passed over.
+    /// Takes in the next event of the log that matches. One that is done already is passed over. All before it that was
+    /// not offered is passed, as by [`Self::pass`].
     pub fn offer(&mut self, offered: Offered, now: Timestamp) {
         let position = offered.position.get();
         if position < self.fed {
             return;
         }
         self.pass(offered.position);
+        self.asked_for = self.asked_for.saturating_sub(1);
         let key = match self.config.mode {
             Mode::Ordered => offered.key,
             Mode::Unordered => position,
@@ -246,6 +257,11 @@ impl Group {
         }
         let gone: Vec<_> = self.state.ledger.open_within(self.fed..next).collect();
         gone.into_iter().for_each(|position| self.close(position));
+        // Tried before a crash that forgot that they were looked at.
+        let tried = self.state.attempts.range(self.fed..next).map(|(position, _)| *position);
+        for position in tried.collect::<Vec<_>>() {
+            self.state.attempts.remove(&position);
+        }
         self.looked_at(next);
     }
 
@@ -256,36 +272,28 @@ impl Group {
         self.load_chains_within(from..next);
     }
 
-    /// Takes in a consumer, or hears from one again; it has to be heard of again within [`HEARTBEAT_MAX`].
-    pub fn join(&mut self, consumer: &str, now: Timestamp) {
-        self.members.join(consumer, later(now, HEARTBEAT_MAX));
-    }
-
-    /// Lets a consumer go. What it has not answered is delivered again, and does not count as tried.
-    pub fn leave(&mut self, consumer: &str, now: Timestamp) {
-        if let Some(id) = self.members.by_name(consumer) {
-            self.part_with(id, false, now);
-        }
-    }
-
-    /// The consumers, with how many lanes each has, and how many deliveries it has not answered.
-    pub fn consumers(&self) -> Vec<(&str, u32, u32)> {
-        let shares = self.members.shares();
-        let of = |id| shares.get(&id).copied().unwrap_or(0);
-        self.members.iter().map(|(id, it)| (&*it.name, of(id), it.in_flight)).collect()
-    }
-
     /// Gives a consumer what there is for it, at most so much. That it asks tells that it is there.
-    pub fn receive(&mut self, consumer: &str, max: usize, now: Timestamp) -> Vec<Delivery> {
-        self.join(consumer, now);
-        let Some(id) = self.members.by_name(consumer) else { return Vec::new() };
+    ///
+    /// # Errors
+    /// When it is none, and there are [`MEMBERS_MAX`] already.
+    pub fn receive(
+        &mut self,
+        consumer: &str,
+        max: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, TooManyConsumers> {
+        let joined = self.members.join(consumer, later(now, HEARTBEAT_MAX));
+        let id = joined.ok_or(TooManyConsumers)?;
         let mut out = Vec::new();
         let deadline = later(now, self.config.ack_deadline);
+        let share = self.members.share_of(self.config.max_in_flight);
         while !self.state.paused
             && out.len() < max
             && self.in_flight < self.config.max_in_flight as usize
+            && self.members.in_flight_of(id) < share
         {
             let Some(key) = self.members.next_for(id, self.config.max_in_flight_per_lane) else {
+                self.asked_for = READ_MORE;
                 break;
             };
             let Some(of_key) = self.keys.get_mut(&key).filter(|it| it.head == Head::Ready) else {
@@ -300,14 +308,16 @@ impl Group {
             self.in_flight += 1;
             self.members.given(lane, id);
             let token = Token { position: Position::new(position), key, delivery };
-            out.push(Delivery { token, attempt: self.attempts(position) + 1, lane, deadline });
+            let attempt = self.attempts(position).saturating_add(1);
+            out.push(Delivery { token, attempt, lane, deadline });
         }
-        out
+        Ok(out)
     }
 
     /// When something happens by itself next: [`Self::tick`] is to be called then.
     pub fn next_tick(&self) -> Option<Timestamp> {
-        let expires = self.members.iter().map(|(_, member)| member.expires);
+        let idle = self.members.iter().filter(|(_, member)| member.in_flight == 0);
+        let expires = idle.map(|(_, member)| member.expires);
         expires.chain(self.timers.first().map(|(at, _)| *at)).min()
     }
 
@@ -330,9 +340,11 @@ impl Group {
                 }
             }
         }
-        let late = self.members.iter().filter(|(_, member)| member.expires <= now);
-        let late: Vec<_> = late.map(|(id, _)| id).collect();
-        late.into_iter().for_each(|id| self.part_with(id, true, now));
+        // Whoever has something to answer is there as long as it may: its deliveries have ends of their own.
+        let is_gone = |member: &members::Member| member.expires <= now && member.in_flight == 0;
+        let gone = self.members.iter().filter(|(_, member)| is_gone(member));
+        let gone: Vec<_> = gone.map(|(id, _)| id).collect();
+        gone.into_iter().for_each(|id| self.members.leave(id));
     }
 
     /// Delivers nothing any more, or goes on. What is with consumers may be answered.
@@ -425,28 +437,6 @@ impl Group {
             }
             Head::Waiting { .. } => {}
         }
-    }
-
-    /// Lets a member go, whose unanswered deliveries count as tried or not.
-    fn part_with(&mut self, id: members::MemberId, counted: bool, now: Timestamp) {
-        let its = |key: &u64| {
-            let head = self.keys.get(key).map(|it| it.head);
-            matches!(head, Some(Head::InFlight { member, .. }) if member == id)
-        };
-        let its: Vec<_> = self.timers.iter().map(|(_, key)| *key).filter(its).collect();
-        for key in its {
-            if counted {
-                let gone = crate::parked::Failure {
-                    message: "its consumer was not heard of any more".to_owned(),
-                    chain: Vec::new(),
-                };
-                self.failed(key, gone, Some(Duration::ZERO), now);
-            } else {
-                self.take_back(key);
-                self.make_ready(key);
-            }
-        }
-        self.members.leave(id);
     }
 }
 

@@ -53,7 +53,7 @@ impl Group {
     pub(super) fn park(&mut self, key: u64, failure: Failure, now: Timestamp) {
         self.take_back(key);
         let Some(of_key) = self.keys.remove(&key) else { return };
-        let (first, attempts) = (of_key.first(), self.attempts(of_key.first()) + 1);
+        let (first, attempts) = (of_key.first(), self.attempts(of_key.first()).saturating_add(1));
         if of_key.parked {
             return self.set(first, |entry| {
                 entry.standing = Standing::Failed;

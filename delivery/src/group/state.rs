@@ -90,7 +90,8 @@ impl State {
                 self.parked.apply(change);
             }
             Change::Progress(progress) => {
-                let looked_at = self.ledger.next()..progress.next;
+                let from = self.ledger.next();
+                let looked_at = from..progress.next.max(from);
                 self.ledger.apply(progress);
                 // What lies there and is not said to be open is done.
                 let done = self.attempts.range(looked_at).map(|(position, _)| *position);

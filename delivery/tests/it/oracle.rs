@@ -17,6 +17,10 @@ impl Model {
             55..=79 => self.answer(),
             80..=86 => self.pass_time(),
             87..=93 => self.write(),
+            94 if self.random.one_in(4) => {
+                let paused = self.random.one_in(2);
+                self.pause(paused);
+            }
             94 => self.leave(),
             95..=97 => self.replay_or_discard(),
             98 if self.random.one_in(3) => self.crash(),
@@ -38,7 +42,7 @@ impl Model {
     /// Everybody behaves from now on: all is done in the end, and nothing is stuck.
     fn drain(&mut self) {
         for _ in 0..100_000 {
-            self.group.pause(false);
+            self.pause(false);
             self.feed(100);
             let parked: Vec<_> = self.group.state().parked().iter().map(|(at, _)| at).collect();
             for position in parked {
@@ -46,7 +50,7 @@ impl Model {
             }
             for consumer in &CONSUMERS[..2] {
                 self.heard.insert((*consumer).to_owned(), self.now);
-                for delivery in self.group.receive(consumer, 10, self.now) {
+                for delivery in self.group.receive(consumer, 10, self.now).unwrap() {
                     self.delivered(consumer, delivery);
                     if self.random.one_in(2) {
                         self.group.ack(consumer, delivery.token, self.now).unwrap();
@@ -64,7 +68,7 @@ impl Model {
             if is_fed && stats.open == 0 && stats.parked == 0 {
                 assert_eq!(stats.floor, stats.next);
                 assert_eq!(self.to_do().count(), 0, "all is done");
-                return;
+                return self.write_all();
             }
             self.now = later(self.now, Duration::from_millis(50));
             self.group.tick(self.now);

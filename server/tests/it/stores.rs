@@ -106,6 +106,12 @@ impl Running {
         Self::listen(open(), &self.certificates, |options| options.dev(true).listen(address))
     }
 
+    /// Goes, with so much time for what is under way.
+    pub(crate) fn end_within(mut self, grace: Duration) {
+        let server = self.server.take().unwrap();
+        let _ = self.runtime.block_on(server.shut_down(grace));
+    }
+
     /// What it shows to prove who it is.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         Certificate::of_data_dir(self.certificates.path()).unwrap().chain.remove(0)

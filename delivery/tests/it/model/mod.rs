@@ -3,12 +3,14 @@
 //! It knows every event of a small log, what was acknowledged, and what is with whom. It has no lanes, no queues, and no
 //! timers: it looks through everything each time.
 
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_delivery::group::{
-    Backoff, Change, Config, Delivery, Group, HEARTBEAT_MAX, Mode, Nack, Offered, Record, Refused,
-    State, Token,
+    Backoff, Config, Delivery, Group, HEARTBEAT_MAX, Mode, Nack, Offered, Record, Refused, State,
+    Token,
 };
 use nexus_delivery::parked::Failure;
 use nexus_protocol::{Position, Timestamp};
@@ -58,6 +60,7 @@ pub(crate) struct Promises {
     pub(crate) tries: BTreeMap<u64, u32>,
     /// Failed too often, and not released.
     pub(crate) held: BTreeSet<u64>,
+    pub(crate) paused: bool,
     pub(crate) begins: u64,
 }
 
@@ -77,6 +80,8 @@ pub(crate) struct Model {
     pub(crate) with: BTreeMap<Token, (String, Timestamp)>,
     /// Deliveries that once were.
     pub(crate) past: Vec<(Token, String)>,
+    /// What is not to be delivered before, for its back-off.
+    pub(crate) not_until: BTreeMap<u64, Timestamp>,
     pub(crate) floor: u64,
     pub(crate) heard: BTreeMap<String, Timestamp>,
     pub(crate) counts: Counts,
@@ -125,6 +130,7 @@ impl Model {
             promises: Promises { begins, ..Promises::default() },
             with: BTreeMap::new(),
             past: Vec::new(),
+            not_until: BTreeMap::new(),
             floor: 0,
             heard: BTreeMap::new(),
             counts: Counts::default(),
@@ -170,7 +176,9 @@ impl Model {
         let consumer = *self.random.pick(&CONSUMERS).unwrap();
         let max = usize::try_from(1 + self.random.below(6)).unwrap();
         self.heard.insert(consumer.to_owned(), self.now);
-        for delivery in self.group.receive(consumer, max, self.now) {
+        let received = self.group.receive(consumer, max, self.now).unwrap();
+        assert!(!self.promises.paused || received.is_empty(), "it is paused");
+        for delivery in received {
             self.delivered(consumer, delivery);
         }
         assert!(self.with.len() <= self.config.max_in_flight as usize);
@@ -180,7 +188,10 @@ impl Model {
         self.counts.delivered += 1;
         let position = delivery.token.position.get();
         let event = self.log[usize::try_from(position).unwrap()];
-        assert!(event.matches && position >= self.promises.begins.min(position), "{position}");
+        let is_parked = self.group.state().parked().get(position).is_some();
+        assert!(event.matches && (position >= self.promises.begins || is_parked), "{position}");
+        let pause = self.not_until.get(&position);
+        assert!(pause.is_none_or(|at| *at <= self.now), "{position} comes before its time");
         assert!(!self.promises.done.contains(&position), "{position} is done");
         assert!(!self.promises.held.contains(&position), "{position} is parked");
         assert!(event.not_before.is_none_or(|at| at <= self.now), "{position} is early");
@@ -252,6 +263,7 @@ impl Model {
             let extended = self.group.extend(consumer, token, by, now);
             assert_eq!(extended.is_ok(), stands);
             if let Ok(until) = extended {
+                self.heard.insert(consumer.to_owned(), now);
                 self.with.get_mut(&token).unwrap().1 = until;
             }
             return;
@@ -261,7 +273,10 @@ impl Model {
             Some(nack) => self.group.nack(consumer, token, (nack, error), now),
         };
         assert_eq!(answered.is_ok(), stands, "{token:?} of {owner} by {consumer}: {answered:?}");
-        let Err(refused) = answered else { return self.answered(token, nack) };
+        let Err(refused) = answered else {
+            self.heard.insert(consumer.to_owned(), now);
+            return self.answered(token, nack);
+        };
         self.counts.refused += 1;
         let with_other =
             self.with.iter().any(|(at, (who, _))| at.position == token.position && who != consumer);
@@ -286,16 +301,27 @@ impl Model {
                 self.promises.done.insert(position);
                 self.forget(position);
             }
-            Some(Nack::Retry(_)) => self.tried(position),
+            Some(Nack::Retry(delay)) => {
+                self.tried(position);
+                let tries = self.promises.tries[&position];
+                let Backoff { initial, max } = self.config.backoff;
+                let pause = delay.unwrap_or((initial * (1 << (tries - 1))).min(max) / 2);
+                self.not_until.insert(position, later(self.now, pause));
+            }
             Some(Nack::Park) => {
                 self.tried(position);
                 self.promises.held.insert(position);
             }
             Some(Nack::Stop) => {
                 assert!(self.group.stats().paused);
-                self.group.pause(false);
+                self.promises.paused = true;
             }
         }
+    }
+
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.group.pause(paused);
+        self.promises.paused = paused;
     }
 
     pub(crate) fn tried(&mut self, position: u64) {
@@ -321,190 +347,42 @@ impl Model {
             _ => Duration::from_millis(self.random.below(30)),
         };
         self.now = later(self.now, step);
-        let late = |at: Timestamp| at <= self.now;
-        let gone: Vec<_> = self
-            .heard
-            .iter()
-            .filter(|(_, at)| late(later(**at, HEARTBEAT_MAX)))
-            .map(|(who, _)| who.clone())
-            .collect();
-        self.heard.retain(|who, _| !gone.contains(who));
-        let ended: Vec<_> = self
-            .with
-            .iter()
-            .filter(|(_, (who, until))| late(*until) || gone.contains(who))
-            .map(|(token, _)| *token)
-            .collect();
-        for token in ended {
+        let now = self.now;
+        let late = |at: Timestamp| at <= now;
+        let ended = self.with.iter().filter(|(_, (_, until))| late(*until));
+        for token in ended.map(|(token, _)| *token).collect::<Vec<_>>() {
             let (owner, _) = self.with.remove(&token).unwrap();
             self.past.push((token, owner));
             self.tried(token.position.get());
         }
+        // Who is silent and has nothing to answer is gone.
+        let with = &self.with;
+        self.heard.retain(|who, at| {
+            !late(later(*at, HEARTBEAT_MAX)) || with.values().any(|(owner, _)| owner == who)
+        });
         self.group.tick(self.now);
+        let members: BTreeSet<_> =
+            self.group.consumers().into_iter().map(|(name, ..)| name.to_owned()).collect();
+        assert_eq!(members, self.heard.keys().cloned().collect());
         assert!(self.group.next_tick().is_none_or(|at| at > self.now));
     }
 
     pub(crate) fn leave(&mut self) {
         let consumer = *self.random.pick(&CONSUMERS).unwrap();
         self.heard.remove(consumer);
-        self.group.leave(consumer, self.now);
+        let lost = self.random.one_in(2);
+        match lost {
+            true => self.group.lose(consumer, self.now),
+            false => self.group.leave(consumer, self.now),
+        }
         let its: Vec<_> =
             self.with.iter().filter(|(_, (who, _))| who == consumer).map(|it| *it.0).collect();
         for token in its {
             self.with.remove(&token);
             self.past.push((token, consumer.to_owned()));
-        }
-    }
-
-    /// Writes down what there is to write, and makes some of it durable.
-    pub(crate) fn write(&mut self) {
-        let record = self.group.record();
-        self.unsynced.extend(record.map(|record| (record, self.promises.clone())));
-        let synced = self.random.below(self.unsynced.len() as u64 + 1);
-        for (record, promises) in self.unsynced.drain(..usize::try_from(synced).unwrap()) {
-            self.durable_promises = promises;
-            let floor = self.durable.floor();
-            let read = Record::decode(&record.encode()).unwrap();
-            self.durable.apply(&read);
-            let sought = record.changes.iter().any(|it| matches!(it, Change::Sought(_)));
-            assert!(sought || self.durable.floor() >= floor, "what is durable goes on only");
-        }
-    }
-
-    /// All that is not durable is lost, and all that is not written down.
-    pub(crate) fn crash(&mut self) {
-        self.counts.crashes += 1;
-        self.unsynced.clear();
-        let deliveries = self.counts.delivered + self.counts.crashes * 1_000_000;
-        let state = State::decode(&self.durable.encode()).unwrap();
-        assert_eq!(state, self.durable);
-        self.group = Group::restore(self.config, state, deliveries).unwrap();
-        self.past.extend(
-            std::mem::take(&mut self.with).into_iter().map(|(token, (who, _))| (token, who)),
-        );
-        self.heard.clear();
-        self.promises = self.durable_promises.clone();
-        // Retention may have taken away what was still to be done.
-        let open: Vec<_> = self.group.state().open().map(Position::get).collect();
-        if self.random.one_in(2)
-            && let Some(at) = self.random.pick(&open)
-        {
-            self.log[usize::try_from(*at).unwrap()].gone = true;
-        }
-        self.floor = self.group.stats().floor.get();
-    }
-
-    /// Releases all that is held under the key of a position, up to it.
-    pub(crate) fn replay(&mut self, position: u64) -> usize {
-        let key = self.key(position);
-        let held: Vec<_> = self
-            .promises
-            .held
-            .iter()
-            .filter(|at| **at <= position && self.key(**at) == key)
-            .copied()
-            .collect();
-        for at in &held {
-            self.promises.held.remove(at);
-            self.promises.tries.remove(at);
-        }
-        let released = self.group.replay([Position::new(position)]);
-        assert_eq!(released, held.len());
-        released
-    }
-
-    pub(crate) fn replay_or_discard(&mut self) {
-        let parked: Vec<_> = self.group.state().parked().iter().map(|(at, _)| at).collect();
-        self.counts.parked = self.counts.parked.max(parked.len() as u64);
-        let Some(position) = self.random.pick(&parked).copied() else { return };
-        let floor = self.group.stats().floor;
-        if self.random.one_in(6) {
-            assert_eq!(self.group.discard([Position::new(position)]), 1);
-            assert_eq!(self.group.discard([Position::new(position)]), 0);
-            if position < self.group.stats().next.get() {
-                self.promises.done.insert(position);
+            if lost {
+                self.tried(token.position.get());
             }
-            self.forget(position);
-            let its: Vec<_> =
-                self.with.keys().filter(|it| it.position.get() == position).copied().collect();
-            for token in its {
-                let (owner, _) = self.with.remove(&token).unwrap();
-                self.past.push((token, owner));
-            }
-        } else {
-            let released = self.replay(position);
-            self.counts.replayed += released as u64;
-            assert_eq!(self.group.replay([Position::new(position)]), 0, "it is released once");
-        }
-        assert!(self.group.stats().floor == floor, "the floor does not move for that");
-    }
-
-    pub(crate) fn seek(&mut self) {
-        self.counts.sought += 1;
-        let to = self.random.below(self.log.len() as u64 + 1);
-        self.group.seek(Position::new(to));
-        self.past.extend(
-            std::mem::take(&mut self.with).into_iter().map(|(token, (who, _))| (token, who)),
-        );
-        let parked = self.group.state().parked();
-        self.promises.done.retain(|at| *at < to);
-        // What stood before is given up, but for what is parked.
-        self.promises.done.extend((0..to).filter(|at| parked.get(*at).is_none()));
-        self.promises.attempts.retain(|at, _| parked.get(*at).is_some());
-        self.promises.tries.retain(|at, _| parked.get(*at).is_some());
-        (self.promises.begins, self.floor) = (to, 0);
-    }
-
-    /// Everybody takes what there is, and acknowledges it: nothing that is ready is left lying.
-    pub(crate) fn work(&mut self) {
-        self.group.pause(false);
-        let acked = |model: &mut Self| {
-            for (token, (owner, _)) in model.with.clone() {
-                model.group.ack(&owner, token, model.now).unwrap();
-                model.answered(token, None);
-            }
-        };
-        loop {
-            acked(self);
-            let consumers = self.group.consumers();
-            let members: Vec<_> = consumers.iter().map(|(name, ..)| (*name).to_owned()).collect();
-            for consumer in &members {
-                self.heard.insert(consumer.clone(), self.now);
-                for delivery in self.group.receive(consumer, 10, self.now) {
-                    self.delivered(consumer, delivery);
-                }
-            }
-            if self.with.is_empty() {
-                assert!(
-                    members.is_empty() || self.group.stats().ready == 0,
-                    "nobody gets what is there"
-                );
-                return;
-            }
-        }
-    }
-
-    /// What holds after each step.
-    pub(crate) fn check(&mut self) {
-        let stats = self.group.stats();
-        let state = self.group.state();
-        assert_eq!(stats.in_flight, self.with.len());
-        assert!(stats.floor.get() >= self.floor, "the floor goes back");
-        self.floor = stats.floor.get();
-        for at in self.to_do() {
-            if self.log[usize::try_from(at).unwrap()].gone {
-                continue;
-            }
-            let open = state.is_open(Position::new(at));
-            let parked = state.parked().get(at).is_some();
-            let unseen = at >= stats.next.get();
-            assert_eq!(u8::from(open) + u8::from(parked) + u8::from(unseen && !parked), 1, "{at}");
-        }
-        for at in state.open().map(Position::get) {
-            assert!(!self.promises.done.contains(&at), "{at} is done and open");
-        }
-        for (at, _) in state.parked().iter() {
-            assert!(!self.promises.done.contains(&at), "{at} is done and parked");
         }
     }
 }

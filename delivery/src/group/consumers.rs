@@ -1,0 +1,70 @@
+//! Who consumes.
+
+use std::time::Duration;
+
+use nexus_protocol::Timestamp;
+
+use super::key::Head;
+use super::members::MemberId;
+use super::{Group, HEARTBEAT_MAX, TooManyConsumers, later};
+use crate::parked::Failure;
+
+impl Group {
+    /// Takes in a consumer, or hears from one again. It stays a member while it is heard of every [`HEARTBEAT_MAX`], or
+    /// has something to answer.
+    ///
+    /// # Errors
+    /// When there are [`MEMBERS_MAX`](super::MEMBERS_MAX) already.
+    pub fn join(&mut self, consumer: &str, now: Timestamp) -> Result<(), TooManyConsumers> {
+        let joined = self.members.join(consumer, later(now, HEARTBEAT_MAX));
+        joined.map(|_| ()).ok_or(TooManyConsumers)
+    }
+
+    pub(super) fn heard(&mut self, consumer: &str, now: Timestamp) {
+        self.members.heard(consumer, later(now, HEARTBEAT_MAX));
+    }
+
+    /// Lets a consumer go that says good-bye. What it has not answered is delivered again, and does not count as tried.
+    pub fn leave(&mut self, consumer: &str, now: Timestamp) {
+        if let Some(id) = self.members.by_name(consumer) {
+            self.part_with(id, false, now);
+        }
+    }
+
+    /// Lets a consumer go whose connection is lost. What it has not answered counts as tried: it may be what has
+    /// ended the consumer.
+    pub fn lose(&mut self, consumer: &str, now: Timestamp) {
+        if let Some(id) = self.members.by_name(consumer) {
+            self.part_with(id, true, now);
+        }
+    }
+
+    /// The consumers, with how many lanes each has, and how many deliveries it has not answered.
+    pub fn consumers(&self) -> Vec<(&str, u32, u32)> {
+        let shares = self.members.shares();
+        let of = |id| shares.get(&id).copied().unwrap_or(0);
+        self.members.iter().map(|(id, it)| (&*it.name, of(id), it.in_flight)).collect()
+    }
+
+    /// Lets a member go, whose unanswered deliveries count as tried or not.
+    fn part_with(&mut self, id: MemberId, counted: bool, now: Timestamp) {
+        let its = |key: &u64| {
+            let head = self.keys.get(key).map(|it| it.head);
+            matches!(head, Some(Head::InFlight { member, .. }) if member == id)
+        };
+        let its: Vec<_> = self.timers.iter().map(|(_, key)| *key).filter(its).collect();
+        for key in its {
+            if counted {
+                let gone = Failure {
+                    message: "its consumer was not heard of any more".to_owned(),
+                    chain: Vec::new(),
+                };
+                self.failed(key, gone, Some(Duration::ZERO), now);
+            } else {
+                self.take_back(key);
+                self.make_ready(key);
+            }
+        }
+        self.members.leave(id);
+    }
+}
