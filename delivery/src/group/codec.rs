@@ -14,9 +14,11 @@ use crate::parked::{self, Entry, Failure, Parked, Standing};
 
 /// The version of the bytes, which comes first.
 const VERSION: u8 = 1;
-/// Positions that the runs of one record or state may come to: a run of a few bytes could name more than there is
-/// memory for.
-pub const POSITIONS_MAX: u64 = 8_000_000;
+/// Positions that one list of runs may come to, somewhat more than a group leaves open: a run of a few bytes could name
+/// more than there is memory for.
+pub const POSITIONS_MAX: u64 = 2_500_000;
+/// The same of a record or a state: what was opened, and what was closed.
+const POSITIONS_OF_ALL_MAX: u64 = 2 * POSITIONS_MAX;
 
 /// Why bytes are no record, or no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,7 +202,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Self { rest: bytes, positions_left: POSITIONS_MAX };
+        let mut reader = Self { rest: bytes, positions_left: POSITIONS_OF_ALL_MAX };
         match reader.byte()? {
             VERSION => Ok(reader),
             other => Err(DecodeError::Version(other)),
@@ -263,11 +265,13 @@ impl<'a> Reader<'a> {
     fn runs(&mut self) -> Result<Vec<u64>, DecodeError> {
         let mut positions = Vec::new();
         let mut behind = 0_u64;
+        let mut left = POSITIONS_MAX;
         for _ in 0..self.number()? {
             let (gap, count) = (self.number()?, self.number()?);
             let wrong = DecodeError::Value("run of positions");
             let first = behind.checked_add(gap).ok_or(wrong)?;
             behind = first.checked_add(count).ok_or(wrong)?;
+            left = left.checked_sub(count).ok_or(wrong)?;
             self.positions_left = self.positions_left.checked_sub(count).ok_or(wrong)?;
             positions.extend(first..behind);
         }
@@ -404,6 +408,8 @@ mod tests {
                 &[1, 6, 0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1],
                 DecodeError::Value("run of positions"),
             ),
+            // A run of 4,000,000.
+            (&[1, 6, 0, 1, 0, 0x80, 0x92, 0xf4, 1], DecodeError::Value("run of positions")),
             // Open, and not looked at.
             (&[1, 6, 1, 1, 1, 1, 0], DecodeError::Value("open position")),
         ] {
