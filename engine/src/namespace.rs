@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_protocol::limits::DATA_BYTES_MAX;
 use nexus_protocol::{
     Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, FoldIdentity,
     Head, Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent, SNAPSHOT_PREFIX,
@@ -24,11 +25,30 @@ pub struct Namespace {
     name: Arc<str>,
     pub(crate) committer: Arc<Committer>,
     shared: Arc<Shared>,
+    /// Whether it may append to the system's streams.
+    is_system: bool,
 }
 
 impl Namespace {
     pub(crate) fn new(name: String, committer: Arc<Committer>, shared: Arc<Shared>) -> Self {
-        Self { name: name.into(), committer, shared }
+        Self { name: name.into(), committer, shared, is_system: false }
+    }
+
+    /// The same log for what of Nexus keeps its own events in it: it may append to streams of the system, and limit
+    /// them, and its events are not bounded by [`Options::data_bytes_max`](crate::Options::data_bytes_max) but by what
+    /// the format holds. Never to be handed to users.
+    #[must_use]
+    pub fn for_system(&self) -> Self {
+        Self { is_system: true, ..self.clone() }
+    }
+
+    /// Refuses an append that a client may not make: to a stream of the system, but for those whose events the
+    /// protocol fixes.
+    ///
+    /// # Errors
+    /// `Denied`, and `Invalid` of a name that is none.
+    pub fn check_allowed(append: &Append) -> Result<(), AppendError> {
+        check_allowed(append)
     }
 
     /// Its name.
@@ -54,10 +74,16 @@ impl Namespace {
     /// The same, for somebody: the idempotency keys of two principals are never the same key. The name
     /// of this process itself is empty.
     pub fn append_on_behalf_of(&self, principal: &str, append: Append) -> PendingAppend {
-        match check_allowed(&append) {
+        let allowed = if self.is_system { Ok(()) } else { check_allowed(&append) };
+        match allowed {
             Ok(()) => self.submit(principal, append),
             Err(error) => PendingAppend::answered(Err(error)),
         }
+    }
+
+    /// Whether it is the system's own handle.
+    pub(crate) fn is_system(&self) -> bool {
+        self.is_system
     }
 
     /// Submits an append to any stream, the system's included.
@@ -74,7 +100,8 @@ impl Namespace {
             Some(key) => log_id.keyed_event_id(principal, key, ordinal),
             None => new_id(now),
         };
-        let context = Context { data_bytes_max: options.data_bytes_max, make_id: &make_id };
+        let data_bytes_max = if self.is_system { DATA_BYTES_MAX } else { options.data_bytes_max };
+        let context = Context { data_bytes_max, make_id: &make_id };
         let prepared = PreparedAppend::new(&append, &context);
         let limit = Duration::from_millis(options.queue_wait_ms);
         submit(Arc::clone(&self.committer), prepared, limit)

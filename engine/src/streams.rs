@@ -108,7 +108,9 @@ pub(crate) fn set(
     if change.max_count == Some(Some(0)) {
         return Err(Invalid::Request(zero.to_owned()).into());
     }
-    checked_user_stream(stream)?;
+    if !namespace.is_system() {
+        checked_user_stream(stream)?;
+    }
     change_stream(namespace, stream, META_SET, |info| {
         check_truncation(change.truncate_before, info)?;
         let limits = StreamLimits {
