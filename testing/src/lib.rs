@@ -9,10 +9,12 @@
 
 pub mod executor;
 mod issuer;
+mod random;
 #[cfg(feature = "server")]
 mod server;
 pub mod suites;
 
 pub use issuer::{Issuer, base64url};
+pub use random::Random;
 #[cfg(feature = "server")]
 pub use server::Server;

@@ -2,26 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-/// Numbers that look random (SplitMix64).
+/// Chance, and what requests are made of.
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(nexus_testing::Random);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self(nexus_testing::Random::new(seed))
     }
 
     /// A number below another.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
+        usize::try_from(self.0.below(bound as u64)).unwrap()
     }
 
     /// Whether something happens that happens once in so many times.
@@ -35,7 +27,7 @@ impl Random {
 
     /// An id of 16 bytes.
     pub(crate) fn uuid(&mut self) -> String {
-        uuid::Uuid::from_u64_pair(self.next(), self.next()).to_string()
+        uuid::Uuid::from_u64_pair(self.0.next(), self.0.next()).to_string()
     }
 }
 
@@ -138,6 +130,17 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "role" => json!("reader"),
         "fold_version" => json!(0),
         "upcaster_hash" => json!("0"),
+        "source" => json!("group:kept"),
+        "consumer" => json!("a"),
+        "tokens" => json!([]),
+        "ids" => json!(["3"]),
+        "all" => json!(false),
+        "action" => json!("park"),
+        "mode" => json!("ordered"),
+        "lane_by" => json!("stream"),
+        "lanes" | "max" | "max_attempts" | "max_in_flight" | "max_in_flight_per_lane" => json!(8),
+        "ack_deadline_ms" => json!(30_000),
+        "initial_ms" | "max_ms" | "wait_ms" => json!(1),
         _ => return None,
     })
 }
