@@ -4,5 +4,6 @@
 //! who gets what, and what has to be written down first. It has no clock, no disk, no socket, and no thread, so
 //! that the same decisions are taken by an embedded store, by a server, and in a simulation of either.
 
+pub mod coordinator;
 pub mod group;
 pub mod parked;

@@ -1,46 +1,45 @@
 //! [`Parked`]: the one store of what could not be processed, which queues call dead letters.
 //!
-//! An entry is a reference to an event, never a copy of it, with what was tried. Entries of one key form a chain, in
-//! the order of the log: what failed holds up what came behind it, and what is replayed goes first. Where order does
-//! not matter each event is a key of its own, and no chain is longer than one.
+//! An entry is a reference to an event, never a copy of it, with what was tried. What is parked under one key is a
+//! chain, in the order of the log: what failed holds up what came behind it, and what is replayed goes first. Where
+//! order does not matter each event is a key of its own, and no chain is longer than one.
+//!
+//! Of what merely came behind nothing is kept but position and key, some 50 bytes: there may be a million of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
+use std::ops::{Bound, RangeBounds};
 
 use nexus_protocol::Timestamp;
+use nexus_protocol::group::Failure;
+pub use nexus_protocol::limits::PARKED_MAX;
 
-/// The longest text that is kept of an error, in bytes.
-pub const ERROR_BYTES_MAX: usize = 4096;
-/// The most causes that are kept of an error.
-pub const CAUSES_MAX: usize = 16;
+/// Texts of failures that are kept whole, of one group, in bytes. Of a failure beyond, the class is kept, and the first
+/// [`MESSAGE_BYTES_MAX`] of its message.
+pub const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Texts of failures that are kept at all, of one group, in bytes. Of a failure beyond nothing is kept.
+pub const ALL_TEXT_BYTES_MAX: usize = 17 << 20;
+/// See [`TEXT_BYTES_MAX`].
+pub const MESSAGE_BYTES_MAX: usize = 256;
 
-/// Why an event could not be processed, as its consumer said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failure {
-    /// What went wrong.
-    pub message: String,
-    /// The causes of that, outermost first.
-    pub chain: Vec<String>,
-}
-
-/// Whether an entry waits for somebody, for another, or for its turn.
+/// Whether something waits for somebody, for another, or for its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It failed, and stays until it is released, skipped, or purged.
+    /// It failed, and stays until it is released or discarded.
     Failed,
-    /// It was released, and is delivered once nothing of its key is before it.
+    /// It failed, and is delivered once nothing of its key is before it: it was released, or came behind another, and
+    /// has tries left.
     Released,
-    /// It is not held itself: it came behind one that is, and is delivered once nothing of its key is before it.
+    /// It never failed: it came behind one that did, and is delivered once nothing of its key is before it.
     Behind,
 }
 
-/// An event that is set aside.
+/// An event that failed and is set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key whose order it keeps.
     pub key: u64,
-    /// What it waits for.
-    pub standing: Standing,
+    /// Whether it was released, or has tries left. Otherwise it is held.
+    pub released: bool,
     /// How often it was tried, ever.
     pub attempts: u32,
     /// How often it had been tried when it was parked or released last: a release gives it as many tries as it
@@ -48,175 +47,343 @@ pub struct Entry {
     pub tried_before: u32,
     /// It is not to be delivered before.
     pub not_before: Option<Timestamp>,
-    /// Why it failed last; `None`: it did not.
-    pub failure: Option<Failure>,
-    /// When it was parked first, and last; of one that came behind, when it came.
+    /// Why it failed last.
+    pub failure: Failure,
+    /// When it failed first.
     pub first_failed: Timestamp,
-    /// See `first_failed`.
+    /// When it failed last.
     pub last_failed: Timestamp,
+    /// The position of an event that is delivered in its place.
+    pub edited: Option<u64>,
+}
+
+/// What is set aside at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside<'a> {
+    /// What failed.
+    Failed(&'a Entry),
+    /// What came behind such a one.
+    Behind {
+        /// The key whose order it keeps.
+        key: u64,
+    },
 }
 
 /// What became of an entry, as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It stands there now, or does so differently.
-    Set(u64, Entry),
-    /// It is no longer there.
+    Set(u64, Box<Entry>),
+    /// Nothing is parked there any more.
     Removed(u64),
 }
 
-/// Entries by their positions.
+/// What is set aside, by position.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parked {
     entries: BTreeMap<u64, Entry>,
+    /// The keys of what came behind.
+    behind: BTreeMap<u64, u64>,
     chains: HashMap<u64, Chain>,
+    /// Of all failures.
+    text_bytes: usize,
 }
 
-/// The positions of one key's entries.
+/// The positions of what is parked under one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Chain {
     all: BTreeSet<u64>,
     /// Those that hold up what is behind them.
-    failed: BTreeSet<u64>,
+    held: BTreeSet<u64>,
 }
 
-impl Failure {
-    /// The same, within the bounds of what is kept.
-    #[must_use]
-    pub fn bounded(mut self) -> Self {
-        self.chain.truncate(CAUSES_MAX);
-        for text in std::iter::once(&mut self.message).chain(&mut self.chain) {
-            let end = text.floor_char_boundary(ERROR_BYTES_MAX);
-            text.truncate(end);
+impl Aside<'_> {
+    /// The key whose order it keeps.
+    pub fn key(&self) -> u64 {
+        match self {
+            Self::Failed(entry) => entry.key,
+            Self::Behind { key } => *key,
         }
-        self
+    }
+
+    /// What it waits for.
+    pub fn standing(&self) -> Standing {
+        match self {
+            Self::Failed(entry) if entry.released => Standing::Released,
+            Self::Failed(_) => Standing::Failed,
+            Self::Behind { .. } => Standing::Behind,
+        }
+    }
+}
+
+impl<'a> Aside<'a> {
+    /// What is known of its failures; `None`: it had none.
+    pub fn entry(self) -> Option<&'a Entry> {
+        match self {
+            Self::Failed(entry) => Some(entry),
+            Self::Behind { .. } => None,
+        }
     }
 }
 
 impl Parked {
-    /// How many entries there are.
+    /// How many events are set aside.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.failed() + self.waiting()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
-    /// The entry at a position.
-    pub fn get(&self, position: u64) -> Option<&Entry> {
+    /// How many of them failed, and are held or released.
+    pub fn failed(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many of them never failed, and came behind such ones.
+    pub fn waiting(&self) -> usize {
+        self.behind.len()
+    }
+
+    /// What is set aside at a position.
+    pub fn get(&self, position: u64) -> Option<Aside<'_>> {
+        let behind = || self.behind.get(&position).map(|key| Aside::Behind { key: *key });
+        self.entry(position).map(Aside::Failed).or_else(behind)
+    }
+
+    /// What failed at a position.
+    pub fn entry(&self, position: u64) -> Option<&Entry> {
         self.entries.get(&position)
     }
 
-    /// The entries, by position.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Entry)> {
+    /// All of it, by position.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Aside<'_>)> {
+        self.within(..)
+    }
+
+    /// All at positions after one, by position.
+    pub fn after(&self, position: Option<u64>) -> impl Iterator<Item = (u64, Aside<'_>)> {
+        let from = position.map_or(Bound::Unbounded, Bound::Excluded);
+        self.within((from, Bound::Unbounded))
+    }
+
+    /// How many of its key come behind a position: 0 where nothing is parked there. Takes a time by their number,
+    /// but where it is the first of its key.
+    pub fn waiting_behind(&self, position: u64) -> u64 {
+        let chain = self.get(position).and_then(|aside| self.chains.get(&aside.key()));
+        chain.map_or(0, |chain| match chain.all.first() == Some(&position) {
+            true => chain.all.len() as u64 - 1,
+            false => chain.all.range(position..).count() as u64 - 1,
+        })
+    }
+
+    /// All at positions within a range, by position.
+    pub(crate) fn within<R>(&self, range: R) -> impl Iterator<Item = (u64, Aside<'_>)>
+    where
+        R: RangeBounds<u64> + Clone,
+    {
+        let mut failed = self.entries.range(range.clone()).peekable();
+        let mut behind = self.behind.range(range).peekable();
+        std::iter::from_fn(move || {
+            let next = behind.peek().map(|(position, _)| **position);
+            match failed.next_if(|(position, _)| next.is_none_or(|next| **position < next)) {
+                Some((position, entry)) => Some((*position, Aside::Failed(entry))),
+                None => {
+                    behind.next().map(|(position, key)| (*position, Aside::Behind { key: *key }))
+                }
+            }
+        })
+    }
+
+    /// What failed, by position.
+    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = (u64, &Entry)> {
         self.entries.iter().map(|(position, entry)| (*position, entry))
     }
 
-    /// The entries at positions within a range.
-    pub(crate) fn within(&self, range: Range<u64>) -> impl Iterator<Item = (u64, &Entry)> {
-        self.entries.range(range).map(|(position, entry)| (*position, entry))
+    /// What came behind, for each key, by position.
+    pub(crate) fn behind(&self) -> BTreeMap<u64, Vec<u64>> {
+        let mut keys: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (position, key) in &self.behind {
+            keys.entry(*key).or_default().push(*position);
+        }
+        keys
     }
 
-    /// Whether a key has entries.
+    /// The position of the last that failed.
+    pub(crate) fn last_failed(&self) -> Option<u64> {
+        self.entries.last_key_value().map(|(position, _)| *position)
+    }
+
+    pub(crate) fn is_behind(&self, position: u64) -> bool {
+        self.behind.contains_key(&position)
+    }
+
+    /// The keys that something is parked under: how many of each, and the first of them.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (u64, usize, u64)> {
+        let of = |(key, chain): (&u64, &Chain)| Some((*key, chain.all.len(), *chain.all.first()?));
+        self.chains.iter().filter_map(of)
+    }
+
+    /// Whether something is parked under a key.
     pub fn holds_key(&self, key: u64) -> bool {
         self.chains.contains_key(&key)
     }
 
-    /// The first entry of a key.
-    pub fn first_of(&self, key: u64) -> Option<(u64, &Entry)> {
+    /// The first that is parked under a key.
+    pub(crate) fn first_of(&self, key: u64) -> Option<(u64, Aside<'_>)> {
         let first = *self.chains.get(&key)?.all.first()?;
-        Some((first, self.entries.get(&first)?))
+        Some((first, self.get(first)?))
     }
 
-    /// Those that are to be released so that this one is delivered: all of its key that failed, up to it. None
-    /// where it is not there, or nothing failed.
-    pub fn held_up_to(&self, position: u64) -> Vec<u64> {
-        let Some(entry) = self.entries.get(&position) else { return Vec::new() };
-        let chain = self.chains.get(&entry.key);
-        chain.into_iter().flat_map(|chain| chain.failed.range(..=position)).copied().collect()
+    /// Those that are to be released so that this one is delivered: all of its key that are held, up to it. None
+    /// where it is not there, or nothing is held.
+    pub(crate) fn held_up_to(&self, position: u64) -> Vec<u64> {
+        let Some(aside) = self.get(position) else { return Vec::new() };
+        let chain = self.chains.get(&aside.key());
+        chain.into_iter().flat_map(|chain| chain.held.range(..=position)).copied().collect()
     }
 
-    /// Takes over what was written down.
-    pub fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Set(position, entry) => {
-                self.remove(*position);
-                let chain = self.chains.entry(entry.key).or_default();
-                chain.all.insert(*position);
-                if entry.standing == Standing::Failed {
-                    chain.failed.insert(*position);
-                }
-                self.entries.insert(*position, entry.clone());
-            }
-            Change::Removed(position) => self.remove(*position),
+    /// A failure, as much of it as is kept of one more.
+    pub(crate) fn fit(&self, failure: Failure) -> Failure {
+        let mut failure = failure.bounded();
+        if self.text_bytes >= ALL_TEXT_BYTES_MAX {
+            return Failure::default();
         }
+        if self.text_bytes >= TEXT_BYTES_MAX {
+            let end = failure.message.floor_char_boundary(MESSAGE_BYTES_MAX);
+            failure.message.truncate(end);
+            failure.message.shrink_to_fit();
+            failure.chain = Vec::new();
+        }
+        failure
     }
 
-    fn remove(&mut self, position: u64) {
-        let Some(entry) = self.entries.remove(&position) else { return };
-        let Some(chain) = self.chains.get_mut(&entry.key) else { return };
-        chain.failed.remove(&position);
+    pub(crate) fn set(&mut self, position: u64, entry: Entry) {
+        self.remove(position);
+        let chain = self.chains.entry(entry.key).or_default();
+        chain.all.insert(position);
+        if !entry.released {
+            chain.held.insert(position);
+        }
+        self.text_bytes += text_bytes(&entry.failure);
+        self.entries.insert(position, entry);
+    }
+
+    pub(crate) fn put_behind(&mut self, position: u64, key: u64) {
+        self.remove(position);
+        self.chains.entry(key).or_default().all.insert(position);
+        self.behind.insert(position, key);
+    }
+
+    pub(crate) fn remove(&mut self, position: u64) {
+        let key = match self.entries.remove(&position) {
+            Some(entry) => {
+                self.text_bytes -= text_bytes(&entry.failure);
+                entry.key
+            }
+            None => match self.behind.remove(&position) {
+                Some(key) => key,
+                None => return,
+            },
+        };
+        let Some(chain) = self.chains.get_mut(&key) else { return };
+        chain.held.remove(&position);
         chain.all.remove(&position);
         if chain.all.is_empty() {
-            self.chains.remove(&entry.key);
+            self.chains.remove(&key);
         }
     }
+
+    /// Forgets what came behind, from a position on.
+    pub(crate) fn forget_behind(&mut self, from: u64) {
+        let gone: Vec<_> = self.behind.range(from..).map(|(position, _)| *position).collect();
+        gone.into_iter().for_each(|position| self.remove(position));
+    }
+}
+
+fn text_bytes(failure: &Failure) -> usize {
+    let chain: usize = failure.chain.iter().map(String::len).sum();
+    failure.class.len() + failure.message.len() + chain
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(key: u64, standing: Standing) -> Entry {
+    fn entry(key: u64, message: &str) -> Entry {
         let at = Timestamp::from_micros(1);
         Entry {
             key,
-            standing,
+            released: false,
             attempts: 0,
             tried_before: 0,
             not_before: None,
-            failure: None,
+            failure: Failure::new(message),
             first_failed: at,
             last_failed: at,
+            edited: None,
         }
     }
 
     #[test]
     fn a_chain_is_released_from_its_beginning() {
         let mut parked = Parked::default();
-        for (position, key, standing) in [
-            (4, 1, Standing::Behind),
-            (2, 1, Standing::Failed),
-            (3, 2, Standing::Failed),
-            (7, 1, Standing::Failed),
-            (9, 1, Standing::Behind),
-        ] {
-            parked.apply(&Change::Set(position, entry(key, standing)));
+        parked.put_behind(4, 1);
+        for (position, key) in [(2, 1), (3, 2), (7, 1)] {
+            parked.set(position, entry(key, ""));
         }
+        parked.put_behind(9, 1);
         assert_eq!(parked.first_of(1).unwrap().0, 2);
         assert_eq!(parked.held_up_to(9), [2, 7]);
         assert_eq!(parked.held_up_to(4), [2]);
         assert_eq!(parked.held_up_to(5), [] as [u64; 0]);
-        parked.apply(&Change::Removed(2));
-        parked.apply(&Change::Removed(2));
-        assert_eq!(parked.first_of(1).unwrap().0, 4);
-        parked.apply(&Change::Removed(3));
+        assert_eq!((parked.len(), parked.failed(), parked.waiting()), (5, 3, 2));
+        let behind = [2, 3, 4, 5, 7, 9].map(|position| parked.waiting_behind(position));
+        assert_eq!(behind, [3, 0, 2, 0, 1, 0]);
+        let all: Vec<_> = parked.iter().map(|(at, aside)| (at, aside.key())).collect();
+        assert_eq!(all, [(2, 1), (3, 2), (4, 1), (7, 1), (9, 1)]);
+        parked.remove(2);
+        parked.remove(2);
+        assert_eq!(parked.first_of(1).unwrap(), (4, Aside::Behind { key: 1 }));
+        parked.remove(3);
         assert!(!parked.holds_key(2) && parked.holds_key(1));
         // Bytes from outside may say that an entry is another key's now.
-        parked.apply(&Change::Set(4, entry(2, Standing::Failed)));
+        parked.set(4, entry(2, ""));
         assert_eq!((parked.first_of(2).unwrap().0, parked.first_of(1).unwrap().0), (4, 7));
         assert_eq!(parked.held_up_to(4), [4]);
-        assert_eq!(parked.len(), 3);
+        parked.put_behind(7, 3);
+        assert_eq!((parked.len(), parked.failed(), parked.waiting()), (3, 1, 2));
+        parked.forget_behind(8);
+        assert_eq!(parked.iter().map(|(at, _)| at).collect::<Vec<_>>(), [4, 7]);
     }
 
     #[test]
-    fn what_is_kept_of_an_error_is_bounded() {
-        let text = "ß".repeat(ERROR_BYTES_MAX);
-        let failure = Failure { message: format!("a{text}"), chain: vec![text; 100] }.bounded();
-        assert_eq!(failure.message.len(), ERROR_BYTES_MAX - 1, "no character is cut");
-        assert_eq!(failure.chain.len(), CAUSES_MAX);
-        assert!(failure.chain.iter().all(|cause| cause.len() == ERROR_BYTES_MAX));
+    fn texts_are_bounded_all_together() {
+        let mut parked = Parked::default();
+        let long = Failure {
+            class: "timeout".to_owned(),
+            message: format!("a{}", "ß".repeat(1_000)),
+            chain: vec!["x".repeat(2_000)],
+        };
+        assert_eq!(parked.fit(long.clone()), long);
+        let mut position = 0;
+        while parked.text_bytes < TEXT_BYTES_MAX {
+            parked
+                .set(position, Entry { failure: parked.fit(long.clone()), ..entry(position, "") });
+            position += 1;
+        }
+        let cut = parked.fit(long.clone());
+        assert_eq!((cut.class.as_str(), cut.message.len(), cut.chain.len()), ("timeout", 255, 0));
+        while parked.text_bytes < ALL_TEXT_BYTES_MAX {
+            parked
+                .set(position, Entry { failure: parked.fit(long.clone()), ..entry(position, "") });
+            position += 1;
+        }
+        assert_eq!(parked.fit(long.clone()), Failure::default());
+        // What is gone makes room.
+        (0..position).for_each(|position| parked.remove(position));
+        assert_eq!((parked.text_bytes, parked.fit(long.clone())), (0, long));
     }
 }

@@ -4,6 +4,7 @@
 //! workspace speaks it; see `docs/glossary.md` for the words and `docs/format.md` for the bytes.
 
 pub mod block;
+pub mod group;
 pub mod json;
 pub mod limits;
 pub mod names;

@@ -90,6 +90,10 @@ pub const PACKET_PAYLOAD_BYTES_MAX: usize = APPEND_BYTES_MAX + 64 * 1024;
 pub const HELLO_BYTES_MAX: usize = 16 * 1024;
 /// Most streams in one answer of a server; a longer list is asked for page by page.
 pub const STREAMS_PAGE_MAX: usize = 1000;
+/// Deliveries of a group in one packet, answers in another, and events that one request names, each at most.
+pub const DELIVERIES_MAX: usize = 1000;
+/// Bytes of the control message of a packet of deliveries, or of answers to them.
+pub const DELIVERIES_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Namespaces that metrics name, at most; of further ones only their number is told.
 pub const METRIC_NAMESPACES_MAX: usize = 256;
 /// Errors of one kind (the node's own, or callers') that are logged in a second, at most.
@@ -105,3 +109,30 @@ const _: () = assert!(FRAME_BODY_BYTES_MAX < u32::MAX as usize);
 const _: () = assert!(RECORD_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(SYSTEM_STREAM_NAME_BYTES_MAX >= STREAM_NAME_BYTES_MAX + "$snapshot-".len());
 const _: () = assert!(TAGS_MAX * TAG_BYTES_MAX + 4 * SYSTEM_STREAM_NAME_BYTES_MAX < 32 * 1024);
+/// Groups of a namespace.
+pub const GROUPS_MAX: usize = 1_000;
+/// Bytes of a group's name, and of a consumer's.
+pub const GROUP_NAME_BYTES_MAX: usize = 128;
+/// Lanes of a group: they cost little, and how many consumers can share an ordered group is bounded by them.
+pub const LANES_MAX: u32 = 65_536;
+/// Consumers of a group at a time.
+pub const MEMBERS_MAX: usize = 1_024;
+/// Deliveries of a group that may be unanswered at a time.
+pub const IN_FLIGHT_MAX: u32 = 1_000_000;
+/// The shortest time in which a delivery has to be answered, in milliseconds.
+pub const ACK_DEADLINE_MS_MIN: u64 = 100;
+/// The longest, which is that of SQS: 12 hours.
+pub const ACK_DEADLINE_MS_MAX: u64 = 12 * 60 * 60 * 1000;
+/// The most attempts that may be asked for.
+pub const ATTEMPTS_MAX: u32 = 1_000;
+/// The longest pause between attempts, in milliseconds: a day.
+pub const BACKOFF_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Events of a group that are not done, or came behind what is parked: beyond so many nothing more is read. Each costs
+/// some 35 to 55 bytes.
+pub const OPEN_MAX: usize = 2_000_000;
+/// Events that failed and are parked, of a group: with so many it pauses itself.
+pub const PARKED_MAX: usize = 100_000;
+/// What is kept of an error, in bytes: its message and its causes together.
+pub const ERROR_BYTES_MAX: usize = 4_096;
+/// Entries of one answer that lists what is parked.
+pub const PARKED_PAGE_MAX: usize = 1_000;

@@ -58,10 +58,13 @@ pub enum NameProblem {
     /// A namespace with other characters.
     #[error("is not made of a-z, 0-9, and `-`, with a letter or digit first")]
     NotNamespace,
+    /// A group with other characters.
+    #[error("is not made of letters a-z, digits, `-`, `_`, and `.`, with a letter or digit first")]
+    NotGroup,
 }
 
 /// Checks length and control characters.
-fn check(what: &'static str, name: &str, bytes_max: usize) -> Result<(), InvalidName> {
+pub(crate) fn check(what: &'static str, name: &str, bytes_max: usize) -> Result<(), InvalidName> {
     let problem = if name.is_empty() {
         NameProblem::Empty
     } else if name.len() > bytes_max {
@@ -77,7 +80,7 @@ fn check(what: &'static str, name: &str, bytes_max: usize) -> Result<(), Invalid
     Err(invalid(what, name, problem))
 }
 
-fn invalid(what: &'static str, name: &str, problem: NameProblem) -> InvalidName {
+pub(crate) fn invalid(what: &'static str, name: &str, problem: NameProblem) -> InvalidName {
     let mut shown: String = name.chars().take(NAME_CHARACTERS_SHOWN).collect();
     if shown.len() < name.len() {
         shown.push('…');

@@ -3,87 +3,56 @@
 use std::time::Duration;
 
 use nexus_protocol::Timestamp;
+use nexus_protocol::group::{
+    ACK_DEADLINE_MAX, BACKOFF_MAX, DeliveryToken, Failure, Nack, NackAction, PauseInfo, Refused,
+};
 
-use super::key::Head;
-use super::{ACK_DEADLINE_MAX, BACKOFF_MAX, Group, Token, later};
-use crate::parked::Failure;
-
-/// What is to become of an event that was not processed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Nack {
-    /// It is delivered again, after this time or the back-off of the group; after too many attempts it is parked.
-    Retry(Option<Duration>),
-    /// It is parked at once.
-    Park,
-    /// It is done with.
-    Skip,
-    /// The whole group delivers nothing more until somebody lets it go on. The event does not count as tried.
-    Stop,
-}
-
-/// Why an answer does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// There never was such a delivery.
-    #[error("there is no such delivery")]
-    Unknown,
-    /// It came too late: the event is, or will be, delivered anew.
-    #[error("the delivery has ended: its event is delivered anew, or parked")]
-    Expired,
-    /// Another consumer has the event.
-    #[error("another consumer has this event")]
-    OtherOwner,
-    /// The event is done.
-    #[error("the event is acknowledged already")]
-    AlreadyAcked,
-}
-
-impl Refused {
-    /// Its stable name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Expired => "expired",
-            Self::OtherOwner => "other_owner",
-            Self::AlreadyAcked => "already_acked",
-        }
-    }
-}
+use super::key::{Head, Lease};
+use super::{Group, later};
 
 impl Group {
     /// An event is processed. It counts once [`Group::record`] is written down.
     ///
     /// # Errors
     /// When the delivery does not stand any more.
-    pub fn ack(&mut self, consumer: &str, token: Token, now: Timestamp) -> Result<(), Refused> {
+    pub fn ack(
+        &mut self,
+        consumer: &str,
+        token: DeliveryToken,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         self.check(consumer, token)?;
         self.heard(consumer, now);
         self.done(token.key, now);
         Ok(())
     }
 
-    /// An event is not processed, and why.
+    /// An event is not processed: what is to become of it, and why. It counts once [`Group::record`] is written
+    /// down. Where as much is parked as may be
+    /// ([`PARKED_MAX`](crate::parked::PARKED_MAX)), what is to be parked is not: it does not count as tried, and the
+    /// group pauses.
     ///
     /// # Errors
     /// When the delivery does not stand any more.
     pub fn nack(
         &mut self,
         consumer: &str,
-        token: Token,
-        (nack, failure): (Nack, Failure),
+        token: DeliveryToken,
+        nack: Nack,
         now: Timestamp,
     ) -> Result<(), Refused> {
         self.check(consumer, token)?;
         self.heard(consumer, now);
-        let failure = failure.bounded();
-        match nack {
-            Nack::Retry(delay) => self.failed(token.key, failure, delay, now),
-            Nack::Park => self.park(token.key, failure, now),
-            Nack::Skip => self.done(token.key, now),
-            Nack::Stop => {
+        let Nack { action, failure } = nack;
+        match action {
+            NackAction::Retry(delay) => self.failed(token.key, failure, delay, now),
+            NackAction::Park => self.park(token.key, failure, now),
+            NackAction::Skip => self.done(token.key, now),
+            NackAction::Stop => {
                 self.take_back(token.key);
                 self.make_ready(token.key);
-                self.pause(true);
+                let (by, reason) = (consumer.to_owned(), failure.message);
+                self.pause(PauseInfo { by, reason, position: Some(token.position), at: now });
             }
         }
         Ok(())
@@ -96,7 +65,7 @@ impl Group {
     pub fn extend(
         &mut self,
         consumer: &str,
-        token: Token,
+        token: DeliveryToken,
         by: Duration,
         now: Timestamp,
     ) -> Result<Timestamp, Refused> {
@@ -104,21 +73,23 @@ impl Group {
         self.heard(consumer, now);
         let until = later(now, by.min(ACK_DEADLINE_MAX));
         if let Some(of_key) = self.keys.get_mut(&token.key)
-            && let Head::InFlight { deadline, .. } = &mut of_key.head
+            && let Head::InFlight(lease) = of_key.head()
         {
-            self.timers.remove(&(*deadline, token.key));
-            *deadline = until;
+            of_key.set_head(Head::InFlight(Lease { deadline: until, ..lease }));
+            self.timers.remove(&(lease.deadline, token.key));
             self.timers.insert((until, token.key));
         }
         Ok(until)
     }
 
-    /// Refuses an answer to what is not with this consumer.
-    fn check(&self, consumer: &str, token: Token) -> Result<(), Refused> {
+    /// Refuses an answer to what is not with this consumer. What is held was answered, and whether that counts is not
+    /// known: a second answer comes too late, whoever gives it.
+    pub(super) fn check(&self, consumer: &str, token: DeliveryToken) -> Result<(), Refused> {
         let position = token.position.get();
-        let of_key = self.keys.get(&token.key).filter(|it| it.first() == position);
+        let is_ours = token.generation == self.state.generation;
+        let of_key = self.keys.get(&token.key).filter(|it| is_ours && it.first() == position);
         if let Some(of_key) = of_key {
-            let Head::InFlight { member, delivery, .. } = of_key.head else {
+            let Head::InFlight(Lease { member, delivery, .. }) = of_key.head() else {
                 return Err(Refused::Expired);
             };
             return match self.members.by_name(consumer) == Some(member) {
@@ -129,7 +100,9 @@ impl Group {
         }
         let ledger = &self.state.ledger;
         if position >= ledger.next() {
-            Err(Refused::Unknown)
+            // One from an opening before may have been: that the event was looked at is not always remembered.
+            let is_older = (1..self.state.generation).contains(&token.generation);
+            Err(if is_older { Refused::Expired } else { Refused::Unknown })
         } else if ledger.is_open(position) || self.state.parked.get(position).is_some() {
             Err(Refused::Expired)
         } else {
@@ -170,16 +143,15 @@ impl Group {
         if tries >= self.config.max_attempts {
             return self.park(key, failure, now);
         }
-        self.take_back(key);
-        self.tried(position, attempts, failure, now);
         let pause = delay.unwrap_or_else(|| self.config.backoff.pause(tries, position));
-        if pause.is_zero() {
-            return self.make_ready(key);
+        let until = (!pause.is_zero()).then(|| later(now, pause.min(BACKOFF_MAX)));
+        self.take_back(key);
+        if !self.tried(position, attempts, failure, until, now) {
+            return self.stop_full(key, now);
         }
-        let until = later(now, pause.min(BACKOFF_MAX));
-        if let Some(of_key) = self.keys.get_mut(&key) {
-            of_key.head = Head::Waiting { until };
-            self.timers.insert((until, key));
+        match until {
+            Some(until) => self.wait(key, until),
+            None => self.make_ready(key),
         }
     }
 }

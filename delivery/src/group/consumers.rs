@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use nexus_protocol::Timestamp;
+use nexus_protocol::group::Failure;
 
-use super::key::Head;
+use super::key::{Head, Lease};
 use super::members::MemberId;
 use super::{Group, HEARTBEAT_MAX, TooManyConsumers, later};
-use crate::parked::Failure;
 
 impl Group {
     /// Takes in a consumer, or hears from one again. It stays a member while it is heard of every [`HEARTBEAT_MAX`], or
@@ -46,23 +46,32 @@ impl Group {
         self.members.iter().map(|(id, it)| (&*it.name, of(id), it.in_flight)).collect()
     }
 
-    /// Lets a member go, whose unanswered deliveries count as tried or not.
+    /// Lets a member go, whose unanswered deliveries count as tried or not. What it has answered in two steps counts
+    /// as it comes out, and is delivered again if it does not.
     fn part_with(&mut self, id: MemberId, counted: bool, now: Timestamp) {
         let its = |key: &u64| {
-            let head = self.keys.get(key).map(|it| it.head);
-            matches!(head, Some(Head::InFlight { member, .. }) if member == id)
+            let head = self.keys.get(key).map(super::Key::head);
+            matches!(head, Some(Head::InFlight(lease)) if lease.member == id)
         };
         let its: Vec<_> = self.timers.iter().map(|(_, key)| *key).filter(its).collect();
         for key in its {
             if counted {
-                let gone = Failure {
-                    message: "its consumer was not heard of any more".to_owned(),
-                    chain: Vec::new(),
-                };
+                let gone = Failure::new("its consumer was not heard of any more");
                 self.failed(key, gone, Some(Duration::ZERO), now);
             } else {
                 self.take_back(key);
                 self.make_ready(key);
+            }
+        }
+        let held: Vec<_> = self.held.values().map(|(_, key)| *key).collect();
+        for key in held {
+            let lane = self.lane_of(key);
+            if let Some(of_key) = self.keys.get_mut(&key)
+                && let Head::Held(lease) = of_key.head()
+                && lease.member == id
+            {
+                of_key.set_head(Head::Held(Lease { member: MemberId::NOBODY, ..lease }));
+                self.returned(lane, id);
             }
         }
         self.members.leave(id);

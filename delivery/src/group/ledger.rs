@@ -17,7 +17,7 @@ pub(crate) struct Ledger {
 pub struct Progress {
     /// All positions below were looked at.
     pub next: u64,
-    /// Of those that were not below before: not done.
+    /// Of those that were not below before: not done. Ascending.
     pub opened: Vec<u64>,
     /// Of those that were not done before: done.
     pub closed: Vec<u64>,
@@ -130,7 +130,9 @@ impl Unwritten {
         }
         let opened = ledger.open_within(self.written_next..next).collect();
         self.written_next = next;
-        Some(Progress { next, opened, closed: std::mem::take(&mut self.closed) })
+        let mut closed = std::mem::take(&mut self.closed);
+        closed.sort_unstable();
+        Some(Progress { next, opened, closed })
     }
 }
 

@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use nexus_protocol::Timestamp;
-
-/// Consumers of a group at a time.
-pub const MEMBERS_MAX: usize = 1_024;
+use nexus_protocol::limits::MEMBERS_MAX;
 
 /// A consumer, as long as it is a member: the number is given again to another once it has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +49,11 @@ pub(crate) struct Members {
     owned: bool,
 }
 
+impl MemberId {
+    /// No consumer has this one: there are far fewer.
+    pub(crate) const NOBODY: Self = Self(u32::MAX);
+}
+
 impl Lane {
     /// Who may be given something of it.
     fn giver(&self) -> Option<MemberId> {
@@ -72,6 +75,14 @@ impl Members {
 
     pub(crate) fn by_name(&self, name: &str) -> Option<MemberId> {
         self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(crate) fn name_of(&self, id: MemberId) -> Option<&str> {
+        self.members.get(&id).map(|member| &*member.name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MemberId, &Member)> {
@@ -123,6 +134,13 @@ impl Members {
     pub(crate) fn share_of(&self, in_flight_max: u32) -> u32 {
         let count = u32::try_from(self.members.len()).unwrap_or(u32::MAX).max(1);
         in_flight_max.div_ceil(count)
+    }
+
+    /// Whose a lane is, and how many deliveries of it are not answered.
+    pub(crate) fn of_lane(&self, lane: u32) -> (Option<&str>, u32) {
+        let Some(lane) = self.lanes.get(lane as usize) else { return (None, 0) };
+        let owner = lane.owner.and_then(|id| self.members.get(&id));
+        (owner.map(|member| &*member.name), lane.in_flight)
     }
 
     /// How many deliveries a consumer has not answered.
@@ -218,7 +236,8 @@ impl Members {
         }
     }
 
-    fn list_all(&mut self) {
+    /// Makes all lanes known to whoever may be given something of them.
+    pub(crate) fn list_all(&mut self) {
         for index in 0..u32::try_from(self.lanes.len()).unwrap_or(u32::MAX) {
             self.list(index);
         }

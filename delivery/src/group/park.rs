@@ -1,10 +1,11 @@
 //! What is set aside, and comes back.
 
+use nexus_protocol::group::{Failure, PauseInfo};
 use nexus_protocol::{Position, Timestamp};
 
-use super::key::{Head, Key};
-use super::{Change, Group};
-use crate::parked::{self, Entry, Failure, Standing};
+use super::key::Key;
+use super::{BY_ITSELF, Group, Tried};
+use crate::parked::{Entry, PARKED_MAX, Standing};
 
 impl Group {
     /// Lets what is parked at these positions be delivered again, each with as many tries as at first. What failed
@@ -12,12 +13,11 @@ impl Group {
     pub fn replay(&mut self, positions: impl IntoIterator<Item = Position>) -> usize {
         let mut count = 0;
         for position in positions {
-            let Some(key) = self.state.parked.get(position.get()).map(|entry| entry.key) else {
-                continue;
-            };
+            let Some(aside) = self.state.parked.get(position.get()) else { continue };
+            let key = aside.key();
             for at in self.state.parked.held_up_to(position.get()) {
                 self.set(at, |entry| {
-                    entry.standing = Standing::Released;
+                    entry.released = true;
                     entry.not_before = None;
                     entry.tried_before = entry.attempts;
                 });
@@ -28,6 +28,17 @@ impl Group {
         count
     }
 
+    /// Has another event delivered in place of the one that failed and is parked at a position, from its next
+    /// delivery on, and releases that as [`Self::replay`] does. `false`: nothing that failed is parked there.
+    pub fn edit(&mut self, position: Position, by: Position) -> bool {
+        let is_there = self.state.parked.entry(position.get()).is_some();
+        if is_there {
+            self.set(position.get(), |entry| entry.edited = Some(by.get()));
+            self.replay([position]);
+        }
+        is_there
+    }
+
     /// Gives up what is parked at these positions: it is done with, also where it is with a consumer just now.
     /// Where the group was sent back and has not come to one again, that is delivered as all from there on are.
     /// Gives how many there were.
@@ -35,13 +46,13 @@ impl Group {
         let mut count = 0;
         for position in positions {
             let position = position.get();
-            let Some(key) = self.state.parked.get(position).map(|entry| entry.key) else {
-                continue;
-            };
+            let Some(aside) = self.state.parked.get(position) else { continue };
+            let key = aside.key();
             if self.keys.get(&key).is_some_and(|it| it.parked && it.first() == position) {
                 self.take_back(key);
                 self.keys.remove(&key);
             }
+            self.held.remove(&position);
             self.unpark(position);
             self.load_chain(key);
             count += 1;
@@ -52,54 +63,89 @@ impl Group {
     /// Sets aside the first event of a key, and all that is behind it.
     pub(super) fn park(&mut self, key: u64, failure: Failure, now: Timestamp) {
         self.take_back(key);
-        let Some(of_key) = self.keys.remove(&key) else { return };
-        let (first, attempts) = (of_key.first(), self.attempts(of_key.first()).saturating_add(1));
-        if of_key.parked {
-            return self.set(first, |entry| {
-                entry.standing = Standing::Failed;
-                (entry.attempts, entry.tried_before, entry.not_before) = (attempts, attempts, None);
-                (entry.failure, entry.last_failed) = (Some(failure), now);
-            });
+        let Some(position) = self.keys.get(&key).map(Key::first) else { return };
+        if self.is_full(position) {
+            return self.stop_full(key, now);
         }
-        let entry = Entry {
-            key,
-            standing: Standing::Failed,
-            attempts,
-            tried_before: attempts,
-            not_before: None,
-            failure: Some(failure),
-            first_failed: now,
-            last_failed: now,
-        };
-        for position in of_key.into_positions() {
-            if position == first {
-                self.change(Change::Parked(parked::Change::Set(first, entry.clone())));
-                self.close(first);
-            } else {
-                self.park_behind(position, key, now);
-            }
+        let Some(of_key) = self.keys.remove(&key) else { return };
+        let attempts = self.attempts(position).saturating_add(1);
+        let entry = Entry { released: false, ..self.entry(position, key, attempts, failure, now) };
+        self.park_as(position, Entry { tried_before: attempts, ..entry });
+        self.close(position);
+        for behind in of_key.into_rest() {
+            self.park_behind(behind, key, now);
+        }
+        if self.state.parked.failed() >= PARKED_MAX {
+            self.pause_full(now);
         }
     }
 
-    /// Sets aside an event whose key has something parked.
-    pub(super) fn park_behind(&mut self, position: u64, key: u64, now: Timestamp) {
-        let entry = Entry {
+    /// What is kept of an event that failed just now, and has tries left.
+    fn entry(
+        &self,
+        position: u64,
+        key: u64,
+        attempts: u32,
+        failure: Failure,
+        now: Timestamp,
+    ) -> Entry {
+        let before = self.state.parked.entry(position);
+        let tried = self.state.tried.get(&position).filter(|tried| tried.attempts > 0);
+        let first = before.map(|entry| entry.first_failed);
+        Entry {
             key,
-            standing: Standing::Behind,
-            attempts: self.attempts(position),
-            tried_before: 0,
-            not_before: self.not_before.get(&position).copied(),
-            failure: None,
-            first_failed: now,
+            released: true,
+            attempts,
+            tried_before: before.map_or(0, |entry| entry.tried_before),
+            not_before: None,
+            failure: self.state.parked.fit(failure),
+            first_failed: first.or(tried.map(|tried| tried.first_failed)).unwrap_or(now),
             last_failed: now,
-        };
-        self.change(Change::Parked(parked::Change::Set(position, entry)));
+            edited: before.and_then(|entry| entry.edited),
+        }
+    }
+
+    /// Whether one more entry would be too many.
+    fn is_full(&self, position: u64) -> bool {
+        let parked = &self.state.parked;
+        parked.failed() >= PARKED_MAX && parked.entry(position).is_none()
+    }
+
+    /// The first event of a key, which was taken back, would be parked and cannot: it stays as if it had not been
+    /// tried, and nothing more is delivered, until somebody has looked.
+    pub(super) fn stop_full(&mut self, key: u64, now: Timestamp) {
+        self.make_ready(key);
+        self.pause_full(now);
+    }
+
+    fn pause_full(&mut self, now: Timestamp) {
+        let reason = format!(
+            "{PARKED_MAX} events are parked, and no more can be: find out why they fail, replay or discard some, and \
+             resume the group"
+        );
+        self.pause(PauseInfo { by: BY_ITSELF.to_owned(), reason, position: None, at: now });
+    }
+
+    /// Sets aside an event whose key has something parked. When it may be delivered is written down with what was
+    /// tried: it is not read again after a crash.
+    pub(super) fn park_behind(&mut self, position: u64, key: u64, now: Timestamp) {
+        self.state.parked.put_behind(position, key);
+        self.pending.parked(position);
+        if let Some(until) = self.not_before.get(&position).copied() {
+            let before = Tried { attempts: 0, first_failed: now, until: None };
+            let tried = self.state.tried.entry(position).or_insert(before);
+            if tried.until != Some(until) {
+                tried.until = Some(until);
+                self.pending.tried(position);
+            }
+        }
         self.close(position);
     }
 
     /// What is parked at a position is so no longer.
     pub(super) fn unpark(&mut self, position: u64) {
-        self.change(Change::Parked(parked::Change::Removed(position)));
+        self.state.unpark(position);
+        self.pending.parked(position);
         // Where the group was sent back before it, the ledger that is written down may end before it: nothing
         // would say any more that it is done.
         if position < self.state.ledger.next() {
@@ -107,51 +153,72 @@ impl Group {
         }
     }
 
+    fn park_as(&mut self, position: u64, entry: Entry) {
+        self.state.park(position, entry);
+        self.pending.parked(position);
+    }
+
     fn set(&mut self, position: u64, edit: impl FnOnce(&mut Entry)) {
-        let Some(mut entry) = self.state.parked.get(position).cloned() else { return };
+        let Some(mut entry) = self.state.parked.entry(position).cloned() else { return };
         edit(&mut entry);
-        self.change(Change::Parked(parked::Change::Set(position, entry)));
+        self.park_as(position, entry);
     }
 
     /// How often the event had been tried when its tries began anew.
     pub(super) fn tried_before(&self, position: u64) -> u32 {
-        self.state.parked.get(position).map_or(0, |entry| entry.tried_before)
+        self.state.parked.entry(position).map_or(0, |entry| entry.tried_before)
     }
 
-    /// An event was tried once more, and is not parked for it.
-    pub(super) fn tried(&mut self, position: u64, attempts: u32, failure: Failure, now: Timestamp) {
-        if self.state.parked.get(position).is_none() {
-            return self.change(Change::Attempted(position, attempts));
+    /// An event was tried once more, and is not held for it: it is delivered again, not before a time. `false`: it
+    /// would be one more entry than there may be, and nothing is changed.
+    pub(super) fn tried(
+        &mut self,
+        position: u64,
+        attempts: u32,
+        failure: Failure,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(aside) = self.state.parked.get(position) else {
+            let before = self.state.tried.get(&position).filter(|tried| tried.attempts > 0);
+            let first_failed = before.map_or(now, |tried| tried.first_failed);
+            self.state.tried.insert(position, Tried { attempts, first_failed, until });
+            self.pending.tried(position);
+            return true;
+        };
+        if self.is_full(position) {
+            return false;
         }
-        self.set(position, |entry| {
-            entry.attempts = attempts;
-            (entry.failure, entry.last_failed) = (Some(failure), now);
-        });
+        let entry = self.entry(position, aside.key(), attempts, failure, now);
+        self.park_as(position, Entry { not_before: until, ..entry });
+        true
     }
 
     /// Puts the first of what is parked under a key on its way, where nothing holds it. One that the log has not
-    /// been read up to waits: others of its key may stand before it.
+    /// been read up to waits: others of its key may stand before it. So does one whose answer is not settled.
     pub(super) fn load_chain(&mut self, key: u64) {
-        let Some((first, entry)) = self.state.parked.first_of(key) else { return };
-        let is_held = entry.standing == Standing::Failed || first >= self.fed;
-        if is_held || self.keys.contains_key(&key) {
+        let Some((first, aside)) = self.state.parked.first_of(key) else { return };
+        let is_held = aside.standing() == Standing::Failed || first >= self.fed;
+        if is_held || self.keys.contains_key(&key) || self.held.contains_key(&first) {
             return;
         }
-        let lane = self.lane_of(key);
-        let mut of_key = Key::new(first, lane, true);
-        if let Some(until) = entry.not_before {
-            of_key.head = Head::Waiting { until };
-            self.timers.insert((until, key));
-            self.keys.insert(key, of_key);
-        } else {
-            self.keys.insert(key, of_key);
-            self.make_ready(key);
+        let until = match aside.entry() {
+            Some(entry) => entry.not_before,
+            None => self.state.tried.get(&first).and_then(|tried| tried.until),
+        };
+        self.keys.insert(key, Key::new(first, true));
+        match until {
+            Some(until) => self.wait(key, until),
+            None => self.make_ready(key),
         }
     }
 
     /// The same under every key that has something parked in a range.
     pub(super) fn load_chains_within(&mut self, range: std::ops::Range<u64>) {
-        let keys: Vec<_> = self.state.parked.within(range).map(|(_, entry)| entry.key).collect();
+        if self.state.parked.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = self.state.parked.within(range).map(|(_, aside)| aside.key()).collect();
         keys.into_iter().for_each(|key| self.load_chain(key));
     }
 }

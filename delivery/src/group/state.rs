@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use nexus_protocol::Position;
+use nexus_protocol::group::PauseInfo;
+use nexus_protocol::{Position, Timestamp};
 
 use super::ledger::{Ledger, Progress};
 use crate::parked::{self, Parked};
@@ -14,25 +15,47 @@ use crate::parked::{self, Parked};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub(crate) ledger: Ledger,
-    /// How often positions that are not done were tried.
-    pub(crate) attempts: BTreeMap<u64, u32>,
+    /// Of what is not done, or came behind what is parked: what was tried before.
+    pub(crate) tried: BTreeMap<u64, Tried>,
     pub(crate) parked: Parked,
-    pub(crate) paused: bool,
+    pub(crate) pause: Option<PauseInfo>,
+    pub(crate) generation: u64,
+}
+
+/// What was tried with an event that is not done, and did not fail so often that it is parked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// How often it was tried. 0: never, and it is here for its `until`.
+    pub attempts: u32,
+    /// When it failed first; without meaning where it was never tried.
+    pub first_failed: Timestamp,
+    /// It is not to be delivered before.
+    pub until: Option<Timestamp>,
 }
 
 /// A change of what is written down. Changes are applied in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The group goes on from there, whatever it had done.
+    /// The group goes on from there, whatever it had done. What failed and is parked stays so; what came behind such
+    /// a one from there on is forgotten, since it is read again.
     Sought(u64),
-    /// It delivers nothing, or goes on.
-    Paused(bool),
-    /// The event at a position was tried so often.
-    Attempted(u64, u32),
-    /// Of what is parked.
+    /// It delivers nothing, and why; `None`: it goes on.
+    Paused(Option<PauseInfo>),
+    /// What was tried with the event at a position.
+    Attempted(u64, Tried),
+    /// Of what failed and is parked.
     Parked(parked::Change),
-    /// Of which positions are done.
+    /// Of what is not done: which positions are.
     Progress(Progress),
+    /// It was opened for the so many-th time: tokens of other openings count no more.
+    Opened(u64),
+    /// Events came behind one of their key that is parked.
+    Behind {
+        /// The key.
+        key: u64,
+        /// Where they stand, ascending.
+        positions: Vec<u64>,
+    },
 }
 
 /// What has to be written down, at once or not at all, before what it says is told to anybody.
@@ -63,9 +86,24 @@ impl State {
         self.ledger.open_within(0..u64::MAX).map(Position::new)
     }
 
+    /// What was tried with an event that is not parked for a failure; `None`: nothing.
+    pub fn tried(&self, position: Position) -> Option<&Tried> {
+        self.tried.get(&position.get())
+    }
+
     /// What is parked.
     pub fn parked(&self) -> &Parked {
         &self.parked
+    }
+
+    /// Who has paused the group, and why; `None`: it delivers.
+    pub fn pause(&self) -> Option<&PauseInfo> {
+        self.pause.as_ref()
+    }
+
+    /// How often it was opened.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Takes over what was written down.
@@ -73,33 +111,57 @@ impl State {
         record.changes.iter().for_each(|change| self.change(change));
     }
 
-    pub(crate) fn change(&mut self, change: &Change) {
+    fn change(&mut self, change: &Change) {
         match change {
-            Change::Sought(next) => {
-                self.ledger = Ledger::starting_at(*next);
-                self.attempts.clear();
+            Change::Sought(next) => self.seek(*next),
+            Change::Paused(pause) => self.pause.clone_from(pause),
+            Change::Attempted(position, tried) => {
+                self.tried.insert(*position, *tried);
             }
-            Change::Paused(paused) => self.paused = *paused,
-            Change::Attempted(position, attempts) => {
-                self.attempts.insert(*position, *attempts);
+            Change::Parked(parked::Change::Set(position, entry)) => {
+                self.park(*position, (**entry).clone());
             }
-            Change::Parked(change) => {
-                if let parked::Change::Set(position, _) = change {
-                    self.attempts.remove(position);
-                }
-                self.parked.apply(change);
+            Change::Parked(parked::Change::Removed(position)) => self.unpark(*position),
+            Change::Behind { key, positions } => {
+                positions.iter().for_each(|position| self.parked.put_behind(*position, *key));
             }
             Change::Progress(progress) => {
                 let from = self.ledger.next();
                 let looked_at = from..progress.next.max(from);
                 self.ledger.apply(progress);
                 // What lies there and is not said to be open is done.
-                let done = self.attempts.range(looked_at).map(|(position, _)| *position);
+                let done = self.tried.range(looked_at).map(|(position, _)| *position);
                 let done = done.filter(|position| !self.ledger.is_open(*position));
                 for position in done.chain(progress.closed.iter().copied()).collect::<Vec<_>>() {
-                    self.attempts.remove(&position);
+                    self.forget_tries(position);
                 }
             }
+            Change::Opened(generation) => self.generation = *generation,
         }
+    }
+
+    /// An event failed, and is parked.
+    pub(crate) fn park(&mut self, position: u64, entry: parked::Entry) {
+        self.tried.remove(&position);
+        self.parked.set(position, entry);
+    }
+
+    /// What is parked at a position is so no longer.
+    pub(crate) fn unpark(&mut self, position: u64) {
+        self.tried.remove(&position);
+        self.parked.remove(position);
+    }
+
+    /// A position is done, or parked: what is parked behind another keeps what was tried.
+    pub(crate) fn forget_tries(&mut self, position: u64) {
+        if !self.parked.is_behind(position) {
+            self.tried.remove(&position);
+        }
+    }
+
+    pub(crate) fn seek(&mut self, next: u64) {
+        self.ledger = Ledger::starting_at(next);
+        self.parked.forget_behind(next);
+        self.tried.retain(|position, _| self.parked.is_behind(*position));
     }
 }

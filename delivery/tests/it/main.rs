@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
+mod coordinator;
+mod crashes;
 mod model;
 mod oracle;
 mod troubles;

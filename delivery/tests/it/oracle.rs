@@ -14,14 +14,17 @@ impl Model {
                 self.feed(count);
             }
             35..=54 => self.receive(),
-            55..=79 => self.answer(),
+            55..=75 => self.answer(),
+            76..=79 => self.append_and_ack(),
             80..=86 => self.pass_time(),
             87..=93 => self.write(),
-            94 if self.random.one_in(4) => {
-                let paused = self.random.one_in(2);
-                self.pause(paused);
-            }
-            94 => self.leave(),
+            94 => match self.random.below(8) {
+                0 => self.pause(),
+                1..=4 => self.resume(),
+                _ => self.leave(),
+            },
+            95 if self.random.one_in(4) => self.edit(),
+            97 if self.random.one_in(8) => self.reconfigure(),
             95..=97 => self.replay_or_discard(),
             98 if self.random.one_in(3) => self.crash(),
             99 if self.random.one_in(6) => self.seek(),
@@ -42,7 +45,7 @@ impl Model {
     /// Everybody behaves from now on: all is done in the end, and nothing is stuck.
     fn drain(&mut self) {
         for _ in 0..100_000 {
-            self.pause(false);
+            self.resume();
             self.feed(100);
             let parked: Vec<_> = self.group.state().parked().iter().map(|(at, _)| at).collect();
             for position in parked {
@@ -58,8 +61,8 @@ impl Model {
                     }
                 }
             }
-            for (token, (owner, _)) in self.with.clone() {
-                self.group.ack(&owner, token, self.now).unwrap();
+            for (token, lent) in self.with.clone() {
+                self.group.ack(&lent.owner, token, self.now).unwrap();
                 self.answered(token, None);
             }
             self.check();
@@ -105,6 +108,9 @@ fn a_group_keeps_its_promises_through_random_steps() {
         all.crashes += counts.crashes;
         all.refused += counts.refused;
         all.sought += counts.sought;
+        all.held += counts.held;
+        all.edited += counts.edited;
+        all.in_parts += counts.in_parts;
     }
     for (name, count) in [
         ("group_steps", seeds * steps),
@@ -113,9 +119,13 @@ fn a_group_keeps_its_promises_through_random_steps() {
         ("group_replayed", all.replayed),
         ("group_refused", all.refused),
         ("group_sought", all.sought),
+        ("group_held", all.held),
+        ("group_edited", all.edited),
+        ("group_in_parts", all.in_parts),
         ("group_crashes", all.crashes),
     ] {
         println!("count: {name} {count}");
     }
     assert!(all.acked > 0 && all.replayed > 0 && all.crashes > 0 && all.refused > 0, "{all:?}");
+    assert!(all.held > 0 && all.edited > 0 && all.in_parts > 0, "{all:?}");
 }

@@ -1,39 +1,46 @@
 //! The troubles that users of other stores had with their consumer groups, each once.
 
+mod bounds;
+mod held;
+mod memory;
+
 use std::time::Duration;
 
 use nexus_delivery::group::{
-    Backoff, Config, Delivery, Group, HEARTBEAT_MAX, MEMBERS_MAX, Mode, Nack, Offered, Refused,
-    State, TooManyConsumers,
+    Change, Delivery, Group, HEARTBEAT_MAX, MEMBERS_MAX, Offered, State, TooManyConsumers,
 };
-use nexus_delivery::parked::{Failure, Standing};
+use nexus_delivery::parked::Standing;
+use nexus_protocol::group::{
+    Backoff, DeliveryToken, ERROR_BYTES_MAX, Failure, GroupConfig, GroupMode, Nack, NackAction,
+    Refused,
+};
 use nexus_protocol::{Position, Timestamp};
 
 use crate::model::later;
 
 /// A group, the time, and what is written down.
 struct Bench {
-    config: Config,
+    config: GroupConfig,
     group: Group,
     written: State,
     now: Timestamp,
 }
 
-fn ordered(lanes: u32) -> Config {
-    Config {
-        mode: Mode::Ordered,
+fn ordered(lanes: u32) -> GroupConfig {
+    GroupConfig {
+        mode: GroupMode::Ordered,
         lanes,
         ack_deadline: Duration::from_secs(1),
         max_attempts: 2,
         backoff: Backoff { initial: Duration::from_millis(10), max: Duration::from_millis(10) },
-        ..Config::default()
+        ..GroupConfig::default()
     }
 }
 
 impl Bench {
-    fn new(config: Config) -> Self {
+    fn new(config: GroupConfig) -> Self {
         let written = State::starting_at(Position::ZERO);
-        let group = Group::restore(config, written.clone(), 0).unwrap();
+        let group = Group::restore(config.clone(), written.clone()).unwrap();
         Self { config, group, written, now: Timestamp::from_micros(0) }
     }
 
@@ -58,9 +65,9 @@ impl Bench {
         self.group.ack(consumer, delivery.token, self.now).unwrap();
     }
 
-    fn nack(&mut self, consumer: &str, delivery: &Delivery, nack: Nack) {
-        let failure = Failure { message: "it is poison".to_owned(), chain: Vec::new() };
-        self.group.nack(consumer, delivery.token, (nack, failure), self.now).unwrap();
+    fn nack(&mut self, consumer: &str, delivery: &Delivery, action: NackAction) {
+        let nack = Nack { action, failure: Failure::new("it is poison") };
+        self.group.nack(consumer, delivery.token, nack, self.now).unwrap();
     }
 
     fn pass(&mut self, time: Duration) {
@@ -76,7 +83,7 @@ impl Bench {
 
     /// What is not written down is lost.
     fn crash(&mut self) {
-        self.group = Group::restore(self.config, self.written.clone(), 1_000).unwrap();
+        self.group = Group::restore(self.config.clone(), self.written.clone()).unwrap();
     }
 
     fn floor(&self) -> u64 {
@@ -89,7 +96,7 @@ fn a_nack_does_not_break_the_order_of_a_key_and_other_keys_go_on() {
     let mut bench = Bench::new(ordered(1));
     bench.feed(&[1, 1, 2, 1, 2]);
     let [first, other] = &*bench.receive("a") else { panic!("one of each key") };
-    bench.nack("a", first, Nack::Retry(Some(Duration::from_secs(5))));
+    bench.nack("a", first, NackAction::Retry(Some(Duration::from_secs(5))));
     bench.ack("a", other);
     let next = bench.receive("a");
     assert_eq!(next.iter().map(|it| it.token.position.get()).collect::<Vec<_>>(), [4]);
@@ -182,11 +189,11 @@ fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
     bench.feed(&keys);
     for _ in 0..2 {
         let poison = bench.receive("a").into_iter().find(|it| it.token.position == Position::ZERO);
-        bench.nack("a", &poison.unwrap(), Nack::Retry(None));
+        bench.nack("a", &poison.unwrap(), NackAction::Retry(None));
         bench.pass(Duration::from_millis(10));
     }
     let parked: Vec<_> =
-        bench.group.state().parked().iter().map(|(at, entry)| (at, entry.standing)).collect();
+        bench.group.state().parked().iter().map(|(at, aside)| (at, aside.standing())).collect();
     let behind = Standing::Behind;
     assert_eq!(parked, [(0, Standing::Failed), (1, behind), (3, behind)]);
     bench.write();
@@ -201,11 +208,11 @@ fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
     for attempt in 3..=4 {
         let poison = bench.receive("a");
         assert_eq!((poison[0].token.position.get(), poison[0].attempt), (0, attempt));
-        bench.nack("a", &poison[0], Nack::Retry(None));
+        bench.nack("a", &poison[0], NackAction::Retry(None));
         bench.pass(Duration::from_millis(10));
     }
     assert_eq!((bench.floor(), bench.group.stats().parked), (4, 3));
-    assert_eq!(bench.group.state().parked().get(0).unwrap().attempts, 4);
+    assert_eq!(bench.group.state().parked().entry(0).unwrap().attempts, 4);
     // It is processed at last, and what came behind it follows in order, without being asked for.
     bench.group.replay([Position::ZERO]);
     for position in [0, 1, 3] {
@@ -223,7 +230,7 @@ fn what_was_replayed_after_a_group_was_sent_back_stays_done() {
     bench.feed(&keys);
     let both = bench.receive("a");
     bench.ack("a", &both[0]);
-    bench.nack("a", &both[1], Nack::Park);
+    bench.nack("a", &both[1], NackAction::Park);
     bench.write();
     bench.group.seek(Position::ZERO);
     bench.feed(&keys);
@@ -254,7 +261,7 @@ fn an_event_that_retention_took_away_stops_nobody() {
 
 #[test]
 fn a_consumer_that_takes_and_never_answers_parks_what_it_took() {
-    let config = Config { mode: Mode::Unordered, max_in_flight: 2, ..ordered(1) };
+    let config = GroupConfig { mode: GroupMode::Unordered, max_in_flight: 2, ..ordered(1) };
     let mut bench = Bench::new(config);
     bench.feed(&[7, 7, 7]);
     for _ in 0..2 {
@@ -265,7 +272,8 @@ fn a_consumer_that_takes_and_never_answers_parks_what_it_took() {
     let stats = bench.group.stats();
     assert_eq!(stats.parked + stats.open, 3);
     assert!(stats.parked >= 1 && stats.in_flight == 0, "{stats:?}");
-    let failure = bench.group.state().parked().iter().next().unwrap().1.failure.clone().unwrap();
+    let failure =
+        bench.group.state().parked().iter().next().unwrap().1.entry().unwrap().failure.clone();
     assert_eq!(failure.message, "no answer came in time");
 }
 
@@ -311,7 +319,7 @@ fn no_more_is_read_than_somebody_takes() {
 #[test]
 fn a_consumer_that_is_slow_does_not_stop_the_others() {
     const EVENTS: u64 = 100_000;
-    let mut bench = Bench::new(Config { max_in_flight_per_lane: 10, ..ordered(2) });
+    let mut bench = Bench::new(GroupConfig { max_in_flight_per_lane: 10, ..ordered(2) });
     bench.group.join("a", bench.now).unwrap();
     bench.group.join("b", bench.now).unwrap();
     let (mut fed, mut done, mut idle) = (0, 0, 0);
@@ -334,7 +342,7 @@ fn a_consumer_that_is_slow_does_not_stop_the_others() {
 
 #[test]
 fn a_consumer_at_work_is_a_member_for_as_long_as_it_may_be() {
-    let mut bench = Bench::new(Config { ack_deadline: HEARTBEAT_MAX * 4, ..ordered(1) });
+    let mut bench = Bench::new(GroupConfig { ack_deadline: HEARTBEAT_MAX * 4, ..ordered(1) });
     bench.feed(&[1, 2]);
     let taken = bench.receive("a");
     bench.receive("b");

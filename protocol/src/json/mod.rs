@@ -3,6 +3,7 @@
 
 mod append;
 mod event;
+mod group;
 #[cfg(feature = "json-schema")]
 mod schema;
 mod snapshot;
@@ -14,6 +15,11 @@ pub use append::{
     StreamAppendJson, StreamAppendedJson,
 };
 pub use event::{EventJson, EventJsonError, NewEventJson};
+pub use group::{
+    AnsweredJson, BackoffJson, DeliveryJson, FailureJson, GroupConfigJson, GroupInfoJson,
+    GroupStartJson, LaneJson, MemberJson, ParkedEntryJson, PauseJson, RefusedJson,
+    WholeFailureJson, nack_of, pick_of, tokens_of,
+};
 pub use snapshot::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
 pub use stats::StatsJson;
 pub use stream::{StreamChangeJson, StreamInfoJson, state_word};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{ExpectedJson, UpcasterHashJson};
+use crate::filter::{Filter, FilterItem};
 use crate::ids::{CausationId, CorrelationId, EventId, SchemaId};
 use crate::time::Timestamp;
 
@@ -37,4 +38,20 @@ schema! {
         {"enum": ["any", "no_stream", "exists"]},
         {"type": "integer", "minimum": 0}
     ]},
+}
+
+impl JsonSchema for Filter {
+    fn schema_name() -> Cow<'static, str> {
+        "Filter".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let item = generator.subschema_for::<FilterItem>();
+        json_schema!({ "anyOf": [item, {
+            "type": "object",
+            "properties": { "any": { "type": "array", "items": item, "minItems": 1 } },
+            "required": ["any"],
+            "additionalProperties": false,
+        }] })
+    }
 }

@@ -109,6 +109,12 @@ impl TryFrom<AppendAnswer> for Result<Appended, AppendError> {
 /// As [`AppendError`] says: whatever can be said without a server. Sizes that a server is configured
 /// with are left to it.
 pub fn encode_append(append: &Append) -> Result<Bytes, AppendError> {
+    let (head, records) = parts_of(append)?;
+    Ok(encode_packet(PacketKind::Append, &head, &records))
+}
+
+/// The head of an append, and its records.
+pub(super) fn parts_of(append: &Append) -> Result<(AppendHead, Vec<u8>), AppendError> {
     check_sizes(append)?;
     let mut records = Vec::new();
     for stream in &append.streams {
@@ -128,7 +134,7 @@ pub fn encode_append(append: &Append) -> Result<Bytes, AppendError> {
             }
         }
     }
-    Ok(encode_packet(PacketKind::Append, &head_of(append), &records))
+    Ok((head_of(append), records))
 }
 
 fn head_of(append: &Append) -> AppendHead {
@@ -185,7 +191,7 @@ fn check_sizes(append: &Append) -> Result<(), AppendError> {
 
 /// Largest head that [`encode_append`] makes: names of all streams, and both queries, at their
 /// limits, each string with what the archive adds to it.
-const LARGEST_HEAD: usize = APPEND_STREAMS_MAX
+pub(super) const LARGEST_HEAD: usize = APPEND_STREAMS_MAX
     * (names_bytes(crate::limits::SYSTEM_STREAM_NAME_BYTES_MAX) + 32)
     + 2 * QUERY_ITEMS_MAX
         * (QUERY_ITEM_TYPES_MAX * names_bytes(crate::limits::EVENT_TYPE_BYTES_MAX)
@@ -206,7 +212,11 @@ const _: () = assert!(LARGEST_HEAD <= PACKET_HEAD_BYTES_MAX, "every legal append
 /// When it is not one: a record whose checksum does not hold, or of another stream than its place
 /// says, a number of events that does not add up.
 pub fn decode_append(head: &[u8], payload: &Bytes) -> Result<Append, WireError> {
-    let head: AppendHead = packet::decode_head(head)?;
+    append_of(packet::decode_head(head)?, payload)
+}
+
+/// The same, of a head that was read.
+pub(super) fn append_of(head: AppendHead, payload: &Bytes) -> Result<Append, WireError> {
     if head.streams.len() > APPEND_STREAMS_MAX {
         return Err(WireError::malformed(format!("{} streams", head.streams.len())));
     }

@@ -36,6 +36,7 @@ enum NameProblemHead {
     EmptyCategory,
     NotKeyValue,
     NotNamespace,
+    NotGroup,
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -67,6 +68,7 @@ impl From<&Invalid> for InvalidHead {
                     NameProblem::EmptyCategory => NameProblemHead::EmptyCategory,
                     NameProblem::NotKeyValue => NameProblemHead::NotKeyValue,
                     NameProblem::NotNamespace => NameProblemHead::NotNamespace,
+                    NameProblem::NotGroup => NameProblemHead::NotGroup,
                 },
             },
             Invalid::StreamTwice(stream) => Self::StreamTwice(stream.clone()),
@@ -93,6 +95,7 @@ impl From<InvalidHead> for Invalid {
                     NameProblemHead::EmptyCategory => NameProblem::EmptyCategory,
                     NameProblemHead::NotKeyValue => NameProblem::NotKeyValue,
                     NameProblemHead::NotNamespace => NameProblem::NotNamespace,
+                    NameProblemHead::NotGroup => NameProblem::NotGroup,
                 },
             }),
             InvalidHead::StreamTwice(stream) => Self::StreamTwice(stream),

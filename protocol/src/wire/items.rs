@@ -10,7 +10,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{PacketKind, WireError, encode_packet};
+use super::{Encode, PacketKind, WireError, encode_packet};
 use crate::block::{Block, BlockEntry, Stored};
 use crate::ids::Position;
 use crate::limits::PACKET_PAYLOAD_BYTES_MAX;
@@ -117,8 +117,13 @@ impl ItemsBuilder {
 
     /// The packet, and nothing gathered any more.
     pub fn take(&mut self) -> Bytes {
+        self.take_as(PacketKind::Items, &())
+    }
+
+    /// The same of another kind, with this head.
+    pub(super) fn take_as(&mut self, kind: PacketKind, head: &impl Encode) -> Bytes {
         (self.events, self.packed) = (0, 0);
-        let packet = encode_packet(PacketKind::Items, &(), &self.items);
+        let packet = encode_packet(kind, head, &self.items);
         self.items.clear();
         packet
     }
@@ -130,6 +135,15 @@ impl ItemsBuilder {
 /// # Errors
 /// When they are not items, a checksum does not hold, or blocks come to more than a payload may have.
 pub fn decode_items(payload: &Bytes) -> Result<Vec<SubscriptionItem>, WireError> {
+    decode(payload, true)
+}
+
+/// The same where no blocks may be.
+pub(super) fn decode_single_items(payload: &Bytes) -> Result<Vec<SubscriptionItem>, WireError> {
+    decode(payload, false)
+}
+
+fn decode(payload: &Bytes, blocks: bool) -> Result<Vec<SubscriptionItem>, WireError> {
     let mut items = Vec::new();
     let (mut at, mut unpacked) = (0, 0);
     while at < payload.len() {
@@ -149,7 +163,7 @@ pub fn decode_items(payload: &Bytes) -> Result<Vec<SubscriptionItem>, WireError>
                 let event = record.as_part(part.into(), flags & ALTERED != 0);
                 items.push(SubscriptionItem::Event(event));
             }
-            BLOCK => {
+            BLOCK if blocks => {
                 if flags & !PLAIN != 0 || [p0, p1] != [0; 2] {
                     return Err(WireError::malformed("a block with unknown flags"));
                 }

@@ -2,13 +2,15 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::group::{GroupAsk, GroupHead, GroupLanesHead};
+use super::parked::ParkedPageHead;
 use super::request::{ExpectedHead, ReadHead, SubscribeHead};
-use super::{AppendedHead, WireError};
-use crate::ids::{Lineage, LogId, Position, Revision};
-use crate::names::StreamName;
+use super::stream::{StatsHead, StreamHead};
+use super::{AppendedHead, PROTOCOL_GROUPS, PROTOCOL_OLDEST};
+use crate::ids::{Lineage, Position, Revision};
 use crate::read::Explain;
 use crate::snapshot::{FoldIdentity, Snapshot, SnapshotAt, SnapshotInfo};
-use crate::stream::{Head, Stats, StreamChange, StreamInfo, StreamLimits};
+use crate::stream::{Head, StreamChange};
 
 /// The client's first words.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq)]
@@ -155,6 +157,24 @@ pub enum Operation {
     },
     /// Deletes the namespace that the stream was opened with, for good.
     DeleteNamespace,
+    /// Something of a group, which has one short answer.
+    Group {
+        /// Its name; of all groups, empty.
+        group: String,
+        /// What.
+        ask: Box<GroupAsk>,
+    },
+    /// To be a consumer of a group: `Deliveries` as long as there is credit, `Answered` for what is answered.
+    Consume {
+        /// The group's name.
+        group: String,
+        /// The consumer's.
+        consumer: String,
+        /// So many deliveries may come before more credit is given.
+        credit: u32,
+        /// So many may be in one packet.
+        max: u32,
+    },
 }
 
 /// A token, but for its secret.
@@ -238,6 +258,14 @@ pub(crate) fn snapshot_at(revision: Option<u64>, position: Option<u64>) -> Snaps
 }
 
 impl Operation {
+    /// The first version of the protocol that has it.
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::Group { .. } | Self::Consume { .. } => PROTOCOL_GROUPS,
+            _ => PROTOCOL_OLDEST,
+        }
+    }
+
     /// A request for a snapshot.
     pub fn load_snapshot(stream: &str, at: SnapshotAt, fold: FoldIdentity) -> Self {
         let (revision, position) = match at {
@@ -305,6 +333,23 @@ pub enum Answer {
     Tokens(Vec<TokenHead>),
     /// The token that was made; its text is the payload.
     Token(TokenHead),
+    /// A group was made, or changed.
+    GroupSet {
+        /// Whether it was made.
+        made: bool,
+    },
+    /// Names of groups.
+    Groups(Vec<String>),
+    /// How a group is.
+    Group(Box<GroupHead>),
+    /// The same, with its lanes that have something to do.
+    GroupLanes(Box<GroupLanesHead>),
+    /// Where a group goes on.
+    Position(u64),
+    /// What is parked.
+    Parked(ParkedPageHead),
+    /// How many entries it was done with.
+    Count(u64),
 }
 
 impl Answer {
@@ -321,120 +366,6 @@ impl Answer {
                 Some(Head { position, lineage: Lineage::new(lineage) })
             }
             _ => None,
-        }
-    }
-}
-
-/// What is known of a stream.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct StreamHead {
-    stream: String,
-    state: super::request::StateHead,
-    floor: u64,
-    last_position: Option<u64>,
-    max_count: Option<u64>,
-    max_age_s: Option<u64>,
-    truncate_before: Option<u64>,
-    meta_revision: Option<u64>,
-}
-
-impl From<&StreamInfo> for StreamHead {
-    fn from(info: &StreamInfo) -> Self {
-        Self {
-            stream: info.stream.as_str().to_owned(),
-            state: info.state.into(),
-            floor: info.floor.get(),
-            last_position: info.last_position.map(Position::get),
-            max_count: info.limits.max_count,
-            max_age_s: info.limits.max_age_s,
-            truncate_before: info.limits.truncate_before.map(Revision::get),
-            meta_revision: info.meta_revision.map(Revision::get),
-        }
-    }
-}
-
-impl TryFrom<StreamHead> for StreamInfo {
-    type Error = WireError;
-
-    fn try_from(head: StreamHead) -> Result<Self, WireError> {
-        Ok(Self {
-            stream: StreamName::new(&head.stream).map_err(WireError::malformed)?,
-            state: head.state.into(),
-            floor: Revision::new(head.floor),
-            last_position: head.last_position.map(Position::new),
-            limits: StreamLimits {
-                max_count: head.max_count,
-                max_age_s: head.max_age_s,
-                truncate_before: head.truncate_before.map(Revision::new),
-            },
-            meta_revision: head.meta_revision.map(Revision::new),
-        })
-    }
-}
-
-/// Counts of a namespace.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct StatsHead {
-    /// Events of users.
-    pub events: u64,
-    /// Streams of users that have a visible event.
-    pub streams: u64,
-    /// Events of the system.
-    pub system_events: u64,
-    /// Streams of the system.
-    pub system_streams: u64,
-    /// The last position.
-    pub head_position: Option<u64>,
-    /// Segments that hold events.
-    pub segments: u64,
-    /// Bytes of those segments.
-    pub bytes: u64,
-    /// Segments that were rewritten into compressed blocks.
-    pub compressed_segments: u64,
-    /// Sealed segments that could not be opened.
-    pub fenced_segments: u64,
-    /// Identity of the log.
-    pub log_id: [u8; 16],
-    /// Its lineage.
-    pub lineage: u32,
-    /// How the disk is written.
-    pub backend: String,
-}
-
-impl From<&Stats> for StatsHead {
-    fn from(stats: &Stats) -> Self {
-        Self {
-            events: stats.events,
-            streams: stats.streams,
-            system_events: stats.system_events,
-            system_streams: stats.system_streams,
-            head_position: stats.head_position.map(Position::get),
-            segments: stats.segments,
-            bytes: stats.bytes,
-            compressed_segments: stats.compressed_segments,
-            fenced_segments: stats.fenced_segments,
-            log_id: *stats.log_id.as_bytes(),
-            lineage: stats.lineage.get(),
-            backend: stats.backend.clone().into_owned(),
-        }
-    }
-}
-
-impl From<StatsHead> for Stats {
-    fn from(head: StatsHead) -> Self {
-        Self {
-            events: head.events,
-            streams: head.streams,
-            system_events: head.system_events,
-            system_streams: head.system_streams,
-            head_position: head.head_position.map(Position::new),
-            segments: head.segments,
-            bytes: head.bytes,
-            compressed_segments: head.compressed_segments,
-            fenced_segments: head.fenced_segments,
-            log_id: LogId::from_bytes(head.log_id),
-            lineage: Lineage::new(head.lineage),
-            backend: head.backend.into(),
         }
     }
 }

@@ -11,39 +11,50 @@
 //! nobody is sent a message that its version does not have.
 
 mod append;
+mod consume;
 mod decoder;
 mod failure;
+mod group;
 mod items;
 mod message;
 mod packet;
+mod parked;
 mod raw;
 mod request;
+mod stream;
 
 pub use append::{AppendAnswer, AppendHead, AppendedHead, decode_append, encode_append};
+pub use consume::{
+    AckWith, AnsweredHead, Answers, DeliveriesBuilder, Said, decode_ack_with, decode_answered,
+    decode_answers, decode_deliveries, encode_ack_with, encode_answers,
+};
 pub use decoder::{Packet, PacketDecoder};
 pub use failure::{AppendFailure, Failure, ReadFailure};
+pub use group::{GroupAsk, GroupConfigHead, GroupHead, GroupLanesHead, GroupStartHead};
 pub use items::{ItemsBuilder, decode_items};
-pub use message::{
-    Answer, EndHead, Hello, Open, Operation, SnapshotHead, StatsHead, StreamHead, TokenHead,
-    Welcome,
-};
+pub use message::{Answer, EndHead, Hello, Open, Operation, SnapshotHead, TokenHead, Welcome};
 pub use packet::{
     Encode, Message, PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head,
     encode_packet, try_encode_packet,
 };
+pub use parked::{ParkedListHead, ParkedPageHead, ParkedPickHead};
 pub use raw::{RAW_ALPN, RAW_ORDER_BYTES, RawOrder};
 pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
+pub use stream::{StatsHead, StreamHead};
 
 /// The name that both sides give when TLS begins (ALPN).
 pub const ALPN: &[u8] = b"nexus/1";
 /// The version of the messages that this build speaks best.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 /// The oldest version that it still speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The first version in which items may be blocks.
 pub const PROTOCOL_BLOCKS: u16 = 2;
+/// The first version that has groups.
+pub const PROTOCOL_GROUPS: u16 = 3;
 
-const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL && PROTOCOL_BLOCKS <= PROTOCOL);
+const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL);
+const _: () = assert!(PROTOCOL_BLOCKS <= PROTOCOL && PROTOCOL_GROUPS <= PROTOCOL);
 
 /// The version that two sides speak: the newest that both know.
 pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
@@ -51,6 +62,8 @@ pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
     (version >= PROTOCOL_OLDEST && version >= theirs_oldest).then_some(version)
 }
 
+#[cfg(test)]
+mod group_tests;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

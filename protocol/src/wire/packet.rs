@@ -7,7 +7,9 @@ use rkyv::ser::allocator::ArenaHandle;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
-use crate::limits::{HELLO_BYTES_MAX, PACKET_HEAD_BYTES_MAX, PACKET_PAYLOAD_BYTES_MAX};
+use crate::limits::{
+    DELIVERIES_HEAD_BYTES_MAX, HELLO_BYTES_MAX, PACKET_HEAD_BYTES_MAX, PACKET_PAYLOAD_BYTES_MAX,
+};
 
 /// Bytes of a packet's header.
 pub const PACKET_HEADER_BYTES: usize = 16;
@@ -34,12 +36,20 @@ pub enum PacketKind {
     Answer,
     /// Server: what was asked for cannot be had.
     Failure,
-    /// Client: so many more events may come.
+    /// Client: so many more events, or deliveries, may come.
     Credit,
+    /// Server: deliveries for a consumer.
+    Deliveries,
+    /// Client: what a consumer says of deliveries.
+    Answers,
+    /// Client: deliveries are done, together with an append.
+    AckWith,
+    /// Server: what became of answers.
+    Answered,
 }
 
 impl PacketKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::Hello,
         Self::Welcome,
         Self::Open,
@@ -50,6 +60,10 @@ impl PacketKind {
         Self::Answer,
         Self::Failure,
         Self::Credit,
+        Self::Deliveries,
+        Self::Answers,
+        Self::AckWith,
+        Self::Answered,
     ];
 
     /// Its number on the wire; never changed, never used again.
@@ -65,6 +79,10 @@ impl PacketKind {
             Self::Answer => 8,
             Self::Failure => 9,
             Self::Credit => 10,
+            Self::Deliveries => 11,
+            Self::Answers => 12,
+            Self::AckWith => 13,
+            Self::Answered => 14,
         }
     }
 
@@ -72,10 +90,14 @@ impl PacketKind {
     const fn bytes_max(self) -> (usize, usize) {
         match self {
             Self::Hello | Self::Welcome => (HELLO_BYTES_MAX, 0),
-            Self::Append | Self::Items | Self::Answer | Self::Open => {
+            Self::Append | Self::Items | Self::Answer | Self::Open | Self::AckWith => {
                 (PACKET_HEAD_BYTES_MAX, PACKET_PAYLOAD_BYTES_MAX)
             }
-            Self::Appended | Self::Failure | Self::Credit | Self::End => (PACKET_HEAD_BYTES_MAX, 0),
+            Self::Appended | Self::Failure | Self::Credit | Self::End | Self::Answered => {
+                (PACKET_HEAD_BYTES_MAX, 0)
+            }
+            Self::Deliveries => (DELIVERIES_HEAD_BYTES_MAX, PACKET_PAYLOAD_BYTES_MAX),
+            Self::Answers => (DELIVERIES_HEAD_BYTES_MAX, 0),
         }
     }
 }

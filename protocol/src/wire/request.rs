@@ -96,7 +96,7 @@ impl From<QueryHead> for Query {
 
 /// One alternative of a filter: [`FilterItem`].
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-struct FilterItemHead {
+pub(super) struct FilterItemHead {
     streams: Vec<String>,
     stream_prefix: Vec<String>,
     categories: Vec<String>,
@@ -104,7 +104,7 @@ struct FilterItemHead {
     tags: Vec<String>,
 }
 
-fn filter_head(filter: &Filter) -> Vec<FilterItemHead> {
+pub(super) fn filter_head(filter: &Filter) -> Vec<FilterItemHead> {
     let head = |item: &FilterItem| FilterItemHead {
         streams: item.streams.clone(),
         stream_prefix: item.stream_prefix.clone(),
@@ -115,7 +115,7 @@ fn filter_head(filter: &Filter) -> Vec<FilterItemHead> {
     filter.alternatives().iter().map(head).collect()
 }
 
-fn filter_of(head: Vec<FilterItemHead>) -> Filter {
+pub(super) fn filter_of(head: Vec<FilterItemHead>) -> Filter {
     Filter::any(head.into_iter().map(|item| FilterItem {
         streams: item.streams,
         stream_prefix: item.stream_prefix,

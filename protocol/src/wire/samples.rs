@@ -24,17 +24,32 @@ const VERSION_1: &str = include_str!("samples/v1.txt");
 const VERSION_2: &str = include_str!("samples/v2.txt");
 
 /// Compares messages with their samples, and counts them.
-#[derive(Default)]
-struct Samples {
+pub(super) struct Samples {
+    /// What they are compared with.
+    samples: &'static str,
     checked: usize,
     /// What differs, as it would be written into the file.
     differ: Vec<String>,
 }
 
 impl Samples {
-    fn packet(&mut self, name: &str, packet: &Bytes) -> Bytes {
+    pub(super) fn of(samples: &'static str) -> Self {
+        Self { samples, checked: 0, differ: Vec::new() }
+    }
+
+    /// Says what differs, and what was not compared.
+    pub(super) fn all_are_the_same(&self, version: u16) {
+        let differ = self.differ.join("\n");
+        assert!(
+            differ.is_empty(),
+            "the layout of protocol version {version} has changed:\n{differ}"
+        );
+        assert_eq!(self.checked, self.samples.lines().count(), "each sample is compared");
+    }
+
+    pub(super) fn packet(&mut self, name: &str, packet: &Bytes) -> Bytes {
         self.checked += 1;
-        let stored = sample(VERSION_1, name);
+        let stored = sample(self.samples, name);
         if stored != packet {
             let hex: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
             self.differ.push(format!("{name} {hex}"));
@@ -42,7 +57,7 @@ impl Samples {
         stored
     }
 
-    fn message<M>(&mut self, name: &str, kind: PacketKind, message: &M)
+    pub(super) fn message<M>(&mut self, name: &str, kind: PacketKind, message: &M)
     where
         M: Message + Encode + PartialEq + std::fmt::Debug,
     {
@@ -53,7 +68,7 @@ impl Samples {
         }
     }
 
-    fn open(&mut self, variant: &str, operation: Operation) {
+    pub(super) fn open(&mut self, variant: &str, operation: Operation) {
         let name = format!("open_{}{variant}", name_of_operation(&operation));
         let open = Open {
             namespace: "orders".into(),
@@ -65,7 +80,7 @@ impl Samples {
         self.message(&name, PacketKind::Open, &open);
     }
 
-    fn answer(&mut self, variant: &str, answer: &Answer) {
+    pub(super) fn answer(&mut self, variant: &str, answer: &Answer) {
         let name = format!("answer_{}{variant}", name_of_answer(answer));
         self.message(&name, PacketKind::Answer, answer);
     }
@@ -100,6 +115,8 @@ fn name_of_operation(operation: &Operation) -> &'static str {
         Operation::CreateToken { .. } => "create_token",
         Operation::RevokeToken { .. } => "revoke_token",
         Operation::DeleteNamespace => "delete_namespace",
+        Operation::Group { ask, .. } => name_of_ask(ask),
+        Operation::Consume { .. } => "consume",
     }
 }
 
@@ -117,6 +134,32 @@ fn name_of_answer(answer: &Answer) -> &'static str {
         Answer::Namespaces(_) => "namespaces",
         Answer::Tokens(_) => "tokens",
         Answer::Token(_) => "token",
+        Answer::GroupSet { .. } => "group_set",
+        Answer::Groups(_) => "groups",
+        Answer::Group(_) => "group",
+        Answer::GroupLanes(_) => "group_lanes",
+        Answer::Position(_) => "position",
+        Answer::Parked(_) => "parked",
+        Answer::Count(_) => "count",
+    }
+}
+
+/// Nor what is asked of a group.
+fn name_of_ask(ask: &GroupAsk) -> &'static str {
+    match ask {
+        GroupAsk::Set(_) => "group_set",
+        GroupAsk::Names => "group_names",
+        GroupAsk::Info => "group_info",
+        GroupAsk::Lanes => "group_lanes",
+        GroupAsk::Delete => "group_delete",
+        GroupAsk::Pause { .. } => "group_pause",
+        GroupAsk::Resume => "group_resume",
+        GroupAsk::Seek(_) => "group_seek",
+        GroupAsk::Parked(_) => "group_parked",
+        GroupAsk::Replay(_) => "group_replay",
+        GroupAsk::Skip(_) => "group_skip",
+        GroupAsk::Leave { .. } => "group_leave",
+        GroupAsk::Edit { .. } => "group_edit",
     }
 }
 
@@ -132,7 +175,7 @@ fn greetings(samples: &mut Samples) {
     samples.message("failure_version", PacketKind::Failure, &version);
 }
 
-fn filter() -> Filter {
+pub(super) fn filter() -> Filter {
     let item = FilterItem {
         streams: vec!["order-1".into()],
         stream_prefix: vec!["order-".into()],
@@ -269,7 +312,7 @@ fn stats() -> StatsHead {
     (&stats).into()
 }
 
-fn appended() -> Appended {
+pub(super) fn appended() -> Appended {
     let stream = StreamAppended {
         stream: StreamName::new("order-1").unwrap(),
         first_revision: Revision::new(4),
@@ -343,15 +386,13 @@ fn events(samples: &mut Samples) {
 
 #[test]
 fn version_1_is_what_it_was() {
-    let mut samples = Samples::default();
+    let mut samples = Samples::of(VERSION_1);
     greetings(&mut samples);
     requests(&mut samples);
     answers(&mut samples);
     failures(&mut samples);
     events(&mut samples);
-    let differ = samples.differ.join("\n");
-    assert!(differ.is_empty(), "the layout of protocol version 1 has changed:\n{differ}");
-    assert_eq!(samples.checked, VERSION_1.lines().count(), "each sample is compared");
+    samples.all_are_the_same(1);
 }
 
 /// What is compressed is read; its bytes are those of the library that compressed it.

@@ -9,6 +9,7 @@ use super::packet::decode_head;
 use super::*;
 use crate::block::tests::block_of;
 use crate::error::{Clause, Conflict, Corruption, CorruptionKind, Invalid, TooLarge, Unavailable};
+use crate::group::check_group_name;
 use crate::limits::PACKET_PAYLOAD_BYTES_MAX;
 use crate::names::{InvalidName, NameProblem};
 use crate::record::{PreparedRecord, Recipe, place};
@@ -292,6 +293,10 @@ fn errors_come_back_as_they_were() {
     for error in read_errors() {
         assert_eq!(ReadError::from(ReadFailure::from(&error)), error);
     }
+    // Added since the lists were fixed.
+    let name = check_group_name("$a").unwrap_err();
+    let error = AppendError::from(name);
+    assert_eq!(AppendError::from(AppendFailure::from(&error)), error);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What befalls a group: crashes, operators, retention, and the checks that follow every step.
 
-use nexus_delivery::group::{Change, Group, Record, State};
+use nexus_delivery::group::{Change, Group, PART_BYTES_MIN, Record, State};
 use nexus_protocol::Position;
 
-use super::Model;
+use super::{Lent, Model, Promises};
 
 impl Model {
     /// Writes down what there is to write, and makes some of it durable.
@@ -11,10 +11,19 @@ impl Model {
         let record = self.group.record();
         self.unsynced.extend(record.map(|record| (record, self.promises.clone())));
         let synced = self.random.below(self.unsynced.len() as u64 + 1);
-        for (record, promises) in self.unsynced.drain(..usize::try_from(synced).unwrap()) {
+        self.sync(usize::try_from(synced).unwrap());
+    }
+
+    /// Makes so many records durable.
+    pub(crate) fn sync(&mut self, count: usize) {
+        for (record, promises) in self.unsynced.drain(..count).collect::<Vec<_>>() {
             self.durable_promises = promises;
             let floor = self.durable.floor();
-            let read = Record::decode(&record.encode()).unwrap();
+            let parts = record.encode(PART_BYTES_MIN);
+            assert!(parts.iter().all(|part| part.len() <= PART_BYTES_MIN));
+            self.counts.in_parts += u64::from(parts.len() > 1);
+            let read = Record::decode(&parts).unwrap();
+            assert_eq!(read, record);
             self.durable.apply(&read);
             let sought = record.changes.iter().any(|it| matches!(it, Change::Sought(_)));
             assert!(sought || self.durable.floor() >= floor, "what is durable goes on only");
@@ -24,30 +33,45 @@ impl Model {
     /// Makes all of it durable: what is written down says then what is.
     pub(crate) fn write_all(&mut self) {
         let record = self.group.record();
-        let unsynced = std::mem::take(&mut self.unsynced);
-        let records = unsynced.into_iter().map(|(record, _)| record).chain(record);
-        records.for_each(|record| self.durable.apply(&record));
-        let live = self.group.state();
-        assert_eq!(self.durable.parked(), live.parked());
-        assert_eq!(self.durable.open().collect::<Vec<_>>(), live.open().collect::<Vec<_>>());
+        self.unsynced.extend(record.map(|record| (record, self.promises.clone())));
+        self.sync(self.unsynced.len());
+        let (live, durable) = (self.group.state(), &self.durable);
+        assert_eq!(durable.parked(), live.parked());
+        assert_eq!(durable.open().collect::<Vec<_>>(), live.open().collect::<Vec<_>>());
+        assert_eq!(durable.pause(), live.pause());
+        assert_eq!(durable.generation(), live.generation());
+        let parked = live.parked().iter().map(|(at, _)| Position::new(at));
+        for at in live.open().chain(parked) {
+            assert_eq!(durable.tried(at), live.tried(at), "{at}");
+        }
         assert_eq!(self.group.record(), None);
+    }
+
+    /// What a group says first of all: that it was opened. Nothing is delivered before that is durable.
+    pub(crate) fn opened(&mut self) {
+        let record = self.group.record().unwrap();
+        let generation = self.durable.generation() + 1;
+        assert_eq!(record.changes, [Change::Opened(generation)]);
+        self.durable.apply(&record);
     }
 
     /// All that is not durable is lost, and all that is not written down.
     pub(crate) fn crash(&mut self) {
         self.counts.crashes += 1;
         self.unsynced.clear();
-        let deliveries = self.counts.delivered + self.counts.crashes * 1_000_000;
-        let state = State::decode(&self.durable.encode()).unwrap();
+        let parts = self.durable.encode(PART_BYTES_MIN);
+        assert!(parts.iter().all(|part| part.len() <= PART_BYTES_MIN));
+        self.counts.in_parts += u64::from(parts.len() > 1);
+        let state = State::decode(&parts).unwrap();
         assert_eq!(state, self.durable);
-        self.group = Group::restore(self.config, state, deliveries).unwrap();
-        self.past.extend(
-            std::mem::take(&mut self.with).into_iter().map(|(token, (who, _))| (token, who)),
-        );
+        self.group = Group::restore(self.config.clone(), state).unwrap();
+        self.opened();
+        let on_hold = std::mem::take(&mut self.on_hold);
+        let on_hold = on_hold.into_iter().filter_map(|(token, lent)| Some((token, lent?)));
+        let with = std::mem::take(&mut self.with).into_iter().chain(on_hold);
+        self.past.extend(with.map(|(token, lent)| (token, lent.owner)));
         self.heard.clear();
         self.promises = self.durable_promises.clone();
-        self.not_until.clear();
-        assert_eq!(self.group.stats().paused, self.promises.paused);
         // Retention may have taken away what was still to be done.
         let open: Vec<_> = self.group.state().open().map(Position::get).collect();
         if self.random.one_in(2)
@@ -60,6 +84,12 @@ impl Model {
 
     /// Releases all that is held under the key of a position, up to it.
     pub(crate) fn replay(&mut self, position: u64) -> usize {
+        let released = self.released(position);
+        assert_eq!(self.group.replay([Position::new(position)]), released);
+        released
+    }
+
+    fn released(&mut self, position: u64) -> usize {
         let key = self.key(position);
         let held: Vec<_> = self
             .promises
@@ -69,13 +99,25 @@ impl Model {
             .copied()
             .collect();
         for at in &held {
-            self.not_until.remove(at);
+            self.promises.not_until.remove(at);
             self.promises.held.remove(at);
             self.promises.tries.remove(at);
         }
-        let released = self.group.replay([Position::new(position)]);
-        assert_eq!(released, held.len());
-        released
+        held.len()
+    }
+
+    /// Has something else delivered in place of what is parked.
+    pub(crate) fn edit(&mut self) {
+        let parked: Vec<_> = self.group.state().parked().iter().map(|(at, _)| at).collect();
+        let Some(position) = self.random.pick(&parked).copied() else { return };
+        let by = self.random.below(self.log.len() as u64);
+        let failed = self.group.state().parked().entry(position).is_some();
+        assert_eq!(self.group.edit(Position::new(position), Position::new(by)), failed);
+        if failed {
+            self.counts.edited += 1;
+            self.promises.edited.insert(position, by);
+            self.released(position);
+        }
     }
 
     pub(crate) fn replay_or_discard(&mut self) {
@@ -93,9 +135,10 @@ impl Model {
             let its: Vec<_> =
                 self.with.keys().filter(|it| it.position.get() == position).copied().collect();
             for token in its {
-                let (owner, _) = self.with.remove(&token).unwrap();
+                let Lent { owner, .. } = self.with.remove(&token).unwrap();
                 self.past.push((token, owner));
             }
+            self.on_hold.retain(|token, _| token.position.get() != position);
         } else {
             let released = self.replay(position);
             self.counts.replayed += released as u64;
@@ -108,25 +151,31 @@ impl Model {
         self.counts.sought += 1;
         let to = self.random.below(self.log.len() as u64 + 1);
         self.group.seek(Position::new(to));
-        self.past.extend(
-            std::mem::take(&mut self.with).into_iter().map(|(token, (who, _))| (token, who)),
-        );
+        let with = std::mem::take(&mut self.with);
+        self.past.extend(with.into_iter().map(|(token, lent)| (token, lent.owner)));
         let parked = self.group.state().parked();
         self.promises.done.retain(|at| *at < to);
         // What stood before is given up, but for what is parked.
         self.promises.done.extend((0..to).filter(|at| parked.get(*at).is_none()));
-        self.promises.attempts.retain(|at, _| parked.get(*at).is_some());
-        self.promises.tries.retain(|at, _| parked.get(*at).is_some());
-        self.not_until.clear();
+        let Promises { attempts, tries, first_failed, not_until, edited, .. } = &mut self.promises;
+        let is_parked = |at: &u64| parked.get(*at).is_some();
+        attempts.retain(|at, _| is_parked(at));
+        tries.retain(|at, _| is_parked(at));
+        first_failed.retain(|at, _| is_parked(at));
+        not_until.retain(|at, _| is_parked(at));
+        assert!(edited.keys().all(is_parked), "what failed stays parked");
+        self.on_hold.retain(|token, _| is_parked(&token.position.get()));
+        self.on_hold.values_mut().for_each(|lent| *lent = None);
+        self.taken.retain(|at| *at < to);
         (self.promises.begins, self.floor) = (to, 0);
     }
 
     /// Everybody takes what there is, and acknowledges it: nothing that is ready is left lying.
     pub(crate) fn work(&mut self) {
-        self.pause(false);
+        self.resume();
         let acked = |model: &mut Self| {
-            for (token, (owner, _)) in model.with.clone() {
-                model.group.ack(&owner, token, model.now).unwrap();
+            for (token, lent) in model.with.clone() {
+                model.group.ack(&lent.owner, token, model.now).unwrap();
                 model.answered(token, None);
             }
         };
@@ -147,30 +196,6 @@ impl Model {
                 );
                 return;
             }
-        }
-    }
-
-    /// What holds after each step.
-    pub(crate) fn check(&mut self) {
-        let stats = self.group.stats();
-        let state = self.group.state();
-        assert_eq!(stats.in_flight, self.with.len());
-        assert!(stats.floor.get() >= self.floor, "the floor goes back");
-        self.floor = stats.floor.get();
-        for at in self.to_do() {
-            if self.log[usize::try_from(at).unwrap()].gone {
-                continue;
-            }
-            let open = state.is_open(Position::new(at));
-            let parked = state.parked().get(at).is_some();
-            let unseen = at >= stats.next.get();
-            assert_eq!(u8::from(open) + u8::from(parked) + u8::from(unseen && !parked), 1, "{at}");
-        }
-        for at in state.open().map(Position::get) {
-            assert!(!self.promises.done.contains(&at), "{at} is done and open");
-        }
-        for (at, _) in state.parked().iter() {
-            assert!(!self.promises.done.contains(&at), "{at} is done and parked");
         }
     }
 }

@@ -3,16 +3,16 @@
 //! It knows every event of a small log, what was acknowledged, and what is with whom. It has no lanes, no queues, and no
 //! timers: it looks through everything each time.
 
+mod answers;
+mod checks;
 mod faults;
+mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_delivery::group::{
-    Backoff, Config, Delivery, Group, HEARTBEAT_MAX, Mode, Nack, Offered, Record, Refused, State,
-    Token,
-};
-use nexus_delivery::parked::Failure;
+use nexus_delivery::group::{Delivery, Group, HEARTBEAT_MAX, Offered, Record, State};
+use nexus_protocol::group::{Backoff, DeliveryToken, GroupConfig, GroupMode, PauseInfo};
 use nexus_protocol::{Position, Timestamp};
 
 /// Numbers as good as random, from a seed (SplitMix64 of Steele, Lea, and Flood, 2014).
@@ -58,15 +58,29 @@ pub(crate) struct Promises {
     pub(crate) attempts: BTreeMap<u64, u32>,
     /// How often it failed since it was new, or was released.
     pub(crate) tries: BTreeMap<u64, u32>,
+    /// When it failed first.
+    pub(crate) first_failed: BTreeMap<u64, Timestamp>,
+    /// What is not to be delivered before, for its back-off.
+    pub(crate) not_until: BTreeMap<u64, Timestamp>,
+    /// What is delivered in its place.
+    pub(crate) edited: BTreeMap<u64, u64>,
     /// Failed too often, and not released.
     pub(crate) held: BTreeSet<u64>,
-    pub(crate) paused: bool,
+    pub(crate) pause: Option<PauseInfo>,
     pub(crate) begins: u64,
+}
+
+/// A delivery, with whom it is.
+#[derive(Clone)]
+pub(crate) struct Lent {
+    pub(crate) owner: String,
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
 }
 
 pub(crate) struct Model {
     pub(crate) random: Random,
-    pub(crate) config: Config,
+    pub(crate) config: GroupConfig,
     pub(crate) log: Vec<Logged>,
     pub(crate) group: Group,
     pub(crate) now: Timestamp,
@@ -77,11 +91,13 @@ pub(crate) struct Model {
     /// What was promised so far.
     pub(crate) promises: Promises,
     /// With whom deliveries are, and until when.
-    pub(crate) with: BTreeMap<Token, (String, Timestamp)>,
+    pub(crate) with: BTreeMap<DeliveryToken, Lent>,
+    /// Those that are answered, and not known whether that counts; `None`: who had it is gone.
+    pub(crate) on_hold: BTreeMap<DeliveryToken, Option<Lent>>,
     /// Deliveries that once were.
-    pub(crate) past: Vec<(Token, String)>,
-    /// What is not to be delivered before, for its back-off.
-    pub(crate) not_until: BTreeMap<u64, Timestamp>,
+    pub(crate) past: Vec<(DeliveryToken, String)>,
+    /// Positions whose acknowledgement stands in the log together with what a consumer appended.
+    pub(crate) taken: BTreeSet<u64>,
     pub(crate) floor: u64,
     pub(crate) heard: BTreeMap<String, Timestamp>,
     pub(crate) counts: Counts,
@@ -96,6 +112,10 @@ pub(crate) struct Counts {
     pub(crate) crashes: u64,
     pub(crate) refused: u64,
     pub(crate) sought: u64,
+    pub(crate) held: u64,
+    pub(crate) edited: u64,
+    /// Records and states that were more than one part.
+    pub(crate) in_parts: u64,
 }
 
 pub(crate) const CONSUMERS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -103,22 +123,26 @@ pub(crate) const CONSUMERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 impl Model {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let config = Config {
-            mode: if random.one_in(3) { Mode::Unordered } else { Mode::Ordered },
+        let mode = match random.below(12) {
+            0..=3 => GroupMode::Unordered,
+            4 | 5 => GroupMode::Broadcast,
+            _ => GroupMode::Ordered,
+        };
+        let config = GroupConfig {
+            mode,
             lanes: 1 + u32::try_from(random.below(7)).unwrap(),
             ack_deadline: Duration::from_millis(200),
-            max_attempts: 1 + u32::try_from(random.below(3)).unwrap(),
             backoff: Backoff {
                 initial: Duration::from_millis(10),
                 max: Duration::from_millis(100),
             },
-            max_in_flight: 1 + u32::try_from(random.below(12)).unwrap(),
-            max_in_flight_per_lane: 1 + u32::try_from(random.below(4)).unwrap(),
+            ..GroupConfig::default()
         };
+        let config = bounds(config, &mut random);
         let begins = random.below(3);
         let state = State::starting_at(Position::new(begins));
-        let group = Group::restore(config, state.clone(), 0).unwrap();
-        Self {
+        let group = Group::restore(config.clone(), state.clone()).unwrap();
+        let mut model = Self {
             random,
             config,
             log: Vec::new(),
@@ -129,18 +153,31 @@ impl Model {
             unsynced: Vec::new(),
             promises: Promises { begins, ..Promises::default() },
             with: BTreeMap::new(),
+            on_hold: BTreeMap::new(),
             past: Vec::new(),
-            not_until: BTreeMap::new(),
+            taken: BTreeSet::new(),
             floor: 0,
             heard: BTreeMap::new(),
             counts: Counts::default(),
-        }
+        };
+        model.opened();
+        model
+    }
+
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.config.mode != GroupMode::Unordered
+    }
+
+    /// Deliveries that are with somebody, answered or not.
+    pub(crate) fn lent(&self) -> impl Iterator<Item = (&DeliveryToken, &Lent)> {
+        let on_hold = self.on_hold.iter().filter_map(|(token, lent)| Some((token, lent.as_ref()?)));
+        self.with.iter().chain(on_hold)
     }
 
     pub(crate) fn key(&self, position: u64) -> u64 {
-        match self.config.mode {
-            Mode::Ordered => self.log[usize::try_from(position).unwrap()].key,
-            Mode::Unordered => position,
+        match self.is_ordered() {
+            true => self.log[usize::try_from(position).unwrap()].key,
+            false => position,
         }
     }
 
@@ -177,11 +214,13 @@ impl Model {
         let max = usize::try_from(1 + self.random.below(6)).unwrap();
         self.heard.insert(consumer.to_owned(), self.now);
         let received = self.group.receive(consumer, max, self.now).unwrap();
-        assert!(!self.promises.paused || received.is_empty(), "it is paused");
+        assert!(self.promises.pause.is_none() || received.is_empty(), "it is paused");
+        let is_some = !received.is_empty();
         for delivery in received {
             self.delivered(consumer, delivery);
         }
-        assert!(self.with.len() <= self.config.max_in_flight as usize);
+        // There may be more since the bound was lowered; but then nothing comes to it.
+        assert!(!is_some || self.lent().count() <= self.config.max_in_flight as usize);
     }
 
     pub(crate) fn delivered(&mut self, consumer: &str, delivery: Delivery) {
@@ -190,23 +229,33 @@ impl Model {
         let event = self.log[usize::try_from(position).unwrap()];
         let is_parked = self.group.state().parked().get(position).is_some();
         assert!(event.matches && (position >= self.promises.begins || is_parked), "{position}");
-        let pause = self.not_until.get(&position);
+        let pause = self.promises.not_until.get(&position);
         assert!(pause.is_none_or(|at| *at <= self.now), "{position} comes before its time");
         assert!(!self.promises.done.contains(&position), "{position} is done");
+        assert!(!self.taken.contains(&position), "{position} is done, with what was appended");
+        let edited = self.promises.edited.get(&position).copied();
+        assert_eq!(delivery.event.get(), edited.unwrap_or(position));
+        assert_eq!(delivery.token.generation, self.group.state().generation());
         assert!(!self.promises.held.contains(&position), "{position} is parked");
         assert!(event.not_before.is_none_or(|at| at <= self.now), "{position} is early");
         let before = self.promises.attempts.get(&position).copied().unwrap_or(0);
         assert_eq!(delivery.attempt, before + 1, "attempts of {position}");
-        for (token, (owner, _)) in &self.with {
+        for token in self.on_hold.keys() {
+            assert_ne!(token.position, delivery.token.position, "it is answered");
+        }
+        for (token, lent) in self.lent() {
             assert_ne!(token.position, delivery.token.position, "it is with two");
-            if self.config.mode == Mode::Ordered {
+            if self.is_ordered() {
                 let lane = |key: u64| key % u64::from(self.config.lanes);
                 let (ours, theirs) = (delivery.token.key, token.key);
                 assert_ne!(ours, theirs, "two of one key");
-                assert!(lane(ours) != lane(theirs) || owner == consumer, "a lane of two owners");
+                assert!(
+                    lane(ours) != lane(theirs) || lent.owner == consumer,
+                    "a lane of two owners"
+                );
             }
         }
-        if self.config.mode == Mode::Ordered {
+        if self.is_ordered() {
             let earlier = self.to_do().filter(|at| *at < position);
             let earlier: Vec<_> = earlier.filter(|at| self.key(*at) == event.key).collect();
             assert_eq!(
@@ -217,13 +266,14 @@ impl Model {
                 self.group.stats()
             );
             let lane = delivery.token.key % u64::from(self.config.lanes);
-            let in_lane =
-                self.with.keys().filter(|it| it.key % u64::from(self.config.lanes) == lane);
+            let lanes = u64::from(self.config.lanes);
+            let in_lane = self.lent().filter(|(it, _)| it.key % lanes == lane);
             assert!(in_lane.count() < self.config.max_in_flight_per_lane as usize);
         }
         let until = later(self.now, self.config.ack_deadline);
         assert_eq!(delivery.deadline, until);
-        self.with.insert(delivery.token, (consumer.to_owned(), until));
+        let lent = Lent { owner: consumer.to_owned(), since: self.now, until };
+        self.with.insert(delivery.token, lent);
     }
 
     /// Positions that match and are not done: all of them are open, parked, or not looked at yet.
@@ -238,94 +288,21 @@ impl Model {
         all.into_iter()
     }
 
-    pub(crate) fn answer(&mut self) {
-        let now = self.now;
-        let stale = self.random.one_in(8);
-        let of_other = self.random.one_in(12);
-        let current: Vec<_> =
-            self.with.iter().map(|(token, (who, _))| (*token, who.clone())).collect();
-        let from = if stale { &self.past } else { &current };
-        let Some((token, owner)) = self.random.pick(from).cloned() else { return };
-        let consumer = if of_other { *self.random.pick(&CONSUMERS).unwrap() } else { &*owner };
-        let stands = self.with.get(&token).is_some_and(|(who, _)| who == consumer);
-        let position = token.position.get();
-        let error = Failure { message: "bad".to_owned(), chain: vec!["worse".to_owned()] };
-        let nack = match self.random.below(12) {
-            0..=6 => None,
-            7 => Some(Nack::Retry(Some(Duration::from_millis(self.random.below(50))))),
-            8 | 9 => Some(Nack::Retry(None)),
-            10 => Some(Nack::Park),
-            _ if self.random.one_in(4) => Some(Nack::Stop),
-            _ => Some(Nack::Skip),
-        };
-        if self.random.one_in(10) {
-            let by = Duration::from_millis(self.random.below(500));
-            let extended = self.group.extend(consumer, token, by, now);
-            assert_eq!(extended.is_ok(), stands);
-            if let Ok(until) = extended {
-                self.heard.insert(consumer.to_owned(), now);
-                self.with.get_mut(&token).unwrap().1 = until;
-            }
-            return;
-        }
-        let answered = match nack.clone() {
-            None => self.group.ack(consumer, token, now),
-            Some(nack) => self.group.nack(consumer, token, (nack, error), now),
-        };
-        assert_eq!(answered.is_ok(), stands, "{token:?} of {owner} by {consumer}: {answered:?}");
-        let Err(refused) = answered else {
-            self.heard.insert(consumer.to_owned(), now);
-            return self.answered(token, nack);
-        };
-        self.counts.refused += 1;
-        let with_other =
-            self.with.iter().any(|(at, (who, _))| at.position == token.position && who != consumer);
-        match refused {
-            Refused::OtherOwner => assert!(with_other),
-            Refused::AlreadyAcked => {
-                let gone = self.log[usize::try_from(position).unwrap()].gone;
-                assert!(gone || self.promises.done.contains(&position));
-            }
-            Refused::Expired => assert!(!self.promises.done.contains(&position)),
-            Refused::Unknown => assert!(position >= self.group.stats().next.get()),
-        }
+    pub(crate) fn pause(&mut self) {
+        let reason = format!("for reason {}", self.random.below(100));
+        let info = PauseInfo { by: "somebody".to_owned(), reason, position: None, at: self.now };
+        self.group.pause(info.clone());
+        self.promises.pause.get_or_insert(info);
     }
 
-    pub(crate) fn answered(&mut self, token: Token, nack: Option<Nack>) {
-        let (owner, _) = self.with.remove(&token).unwrap();
-        self.past.push((token, owner));
-        let position = token.position.get();
-        match nack {
-            None | Some(Nack::Skip) => {
-                self.counts.acked += 1;
-                self.promises.done.insert(position);
-                self.forget(position);
-            }
-            Some(Nack::Retry(delay)) => {
-                self.tried(position);
-                let tries = self.promises.tries[&position];
-                let Backoff { initial, max } = self.config.backoff;
-                let pause = delay.unwrap_or((initial * (1 << (tries - 1))).min(max) / 2);
-                self.not_until.insert(position, later(self.now, pause));
-            }
-            Some(Nack::Park) => {
-                self.tried(position);
-                self.promises.held.insert(position);
-            }
-            Some(Nack::Stop) => {
-                assert!(self.group.stats().paused);
-                self.promises.paused = true;
-            }
-        }
-    }
-
-    pub(crate) fn pause(&mut self, paused: bool) {
-        self.group.pause(paused);
-        self.promises.paused = paused;
+    pub(crate) fn resume(&mut self) {
+        self.group.resume();
+        self.promises.pause = None;
     }
 
     pub(crate) fn tried(&mut self, position: u64) {
         *self.promises.attempts.entry(position).or_default() += 1;
+        self.promises.first_failed.entry(position).or_insert(self.now);
         let tries = self.promises.tries.entry(position).or_default();
         *tries += 1;
         if *tries >= self.config.max_attempts {
@@ -334,9 +311,7 @@ impl Model {
     }
 
     pub(crate) fn forget(&mut self, position: u64) {
-        self.promises.attempts.remove(&position);
-        self.promises.tries.remove(&position);
-        self.promises.held.remove(&position);
+        self.promises.forget(position);
     }
 
     /// Time goes on: what is late is taken back, and who was not heard of is let go.
@@ -349,17 +324,15 @@ impl Model {
         self.now = later(self.now, step);
         let now = self.now;
         let late = |at: Timestamp| at <= now;
-        let ended = self.with.iter().filter(|(_, (_, until))| late(*until));
+        let ended = self.with.iter().filter(|(_, lent)| late(lent.until));
         for token in ended.map(|(token, _)| *token).collect::<Vec<_>>() {
-            let (owner, _) = self.with.remove(&token).unwrap();
+            let Lent { owner, .. } = self.with.remove(&token).unwrap();
             self.past.push((token, owner));
             self.tried(token.position.get());
         }
         // Who is silent and has nothing to answer is gone.
-        let with = &self.with;
-        self.heard.retain(|who, at| {
-            !late(later(*at, HEARTBEAT_MAX)) || with.values().any(|(owner, _)| owner == who)
-        });
+        let busy: BTreeSet<_> = self.lent().map(|(_, lent)| lent.owner.clone()).collect();
+        self.heard.retain(|who, at| !late(later(*at, HEARTBEAT_MAX)) || busy.contains(who));
         self.group.tick(self.now);
         let members: BTreeSet<_> =
             self.group.consumers().into_iter().map(|(name, ..)| name.to_owned()).collect();
@@ -368,7 +341,10 @@ impl Model {
     }
 
     pub(crate) fn leave(&mut self) {
-        let consumer = *self.random.pick(&CONSUMERS).unwrap();
+        let any = *self.random.pick(&CONSUMERS).unwrap();
+        let holder = self.on_hold.values().flatten().map(|lent| lent.owner.clone()).next();
+        let holder = holder.filter(|_| self.random.one_in(2));
+        let consumer = holder.as_deref().unwrap_or(any);
         self.heard.remove(consumer);
         let lost = self.random.one_in(2);
         match lost {
@@ -376,7 +352,7 @@ impl Model {
             false => self.group.leave(consumer, self.now),
         }
         let its: Vec<_> =
-            self.with.iter().filter(|(_, (who, _))| who == consumer).map(|it| *it.0).collect();
+            self.with.iter().filter(|(_, it)| it.owner == consumer).map(|it| *it.0).collect();
         for token in its {
             self.with.remove(&token);
             self.past.push((token, consumer.to_owned()));
@@ -384,6 +360,54 @@ impl Model {
                 self.tried(token.position.get());
             }
         }
+        // What it has answered in two steps is nobody's until that is settled.
+        let is_its = |lent: &Lent| lent.owner == consumer;
+        for lent in self.on_hold.values_mut() {
+            *lent = lent.take().filter(|lent| !is_its(lent));
+        }
+    }
+
+    /// An operator changes the bounds, or tries to change what cannot be.
+    pub(crate) fn reconfigure(&mut self) {
+        if self.random.one_in(4) {
+            let lanes = self.config.lanes + 1;
+            let mode = match self.config.mode {
+                GroupMode::Ordered => GroupMode::Broadcast,
+                _ => GroupMode::Ordered,
+            };
+            let other = GroupConfig { mode, max_attempts: 9, ..self.config.clone() };
+            assert!(self.group.reconfigure(other).is_err());
+            let other = GroupConfig { lanes, max_attempts: 9, ..self.config.clone() };
+            if self.is_ordered() {
+                assert!(self.group.reconfigure(other).is_err());
+            } else {
+                self.config = other;
+                self.group.reconfigure(self.config.clone()).unwrap();
+            }
+        }
+        self.config = bounds(self.config.clone(), &mut self.random);
+        self.group.reconfigure(self.config.clone()).unwrap();
+    }
+}
+
+impl Promises {
+    pub(crate) fn forget(&mut self, position: u64) {
+        self.attempts.remove(&position);
+        self.tries.remove(&position);
+        self.first_failed.remove(&position);
+        self.not_until.remove(&position);
+        self.edited.remove(&position);
+        self.held.remove(&position);
+    }
+}
+
+/// With bounds as may be.
+fn bounds(config: GroupConfig, random: &mut Random) -> GroupConfig {
+    GroupConfig {
+        max_attempts: 1 + u32::try_from(random.below(3)).unwrap(),
+        max_in_flight: 1 + u32::try_from(random.below(12)).unwrap(),
+        max_in_flight_per_lane: 1 + u32::try_from(random.below(4)).unwrap(),
+        ..config
     }
 }
 

@@ -1,0 +1,121 @@
+//! Reading the log for the group.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use nexus_protocol::group::GroupMode;
+use nexus_protocol::{
+    AppendError, EventStore, Position, RecordedEvent, Start, Subscribe, SubscriptionItem,
+    Timestamp, Unavailable,
+};
+
+use super::{Coordinator, Ended, unread};
+use crate::group::{Offered, key_of};
+
+/// Events that one step looks at, at most: answers wait meanwhile.
+const EVENTS_A_STEP: usize = 1024;
+/// Bytes of events that are kept until they are delivered; what is beyond is read again.
+const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Where the log is read.
+pub(super) struct Feed<S: EventStore> {
+    subscription: Option<S::Subscription>,
+    cache: HashMap<u64, RecordedEvent>,
+    bytes: usize,
+    /// Whether all there is was looked at, when it was last tried.
+    is_at_end: bool,
+}
+
+impl<S: EventStore> Default for Feed<S> {
+    fn default() -> Self {
+        Self { subscription: None, cache: HashMap::new(), bytes: 0, is_at_end: false }
+    }
+}
+
+impl<S: EventStore> Feed<S> {
+    /// The log is to be read from another place, or for other events.
+    pub(super) fn restart(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
+    /// Takes out the event at a position.
+    pub(super) fn take(&mut self, position: Position) -> Option<RecordedEvent> {
+        let event = self.cache.remove(&position.get())?;
+        self.bytes -= event.as_bytes().len();
+        Some(event)
+    }
+
+    /// Keeps an event until it is delivered. A copy: what was read may be a small part of a large buffer, which it would
+    /// hold.
+    fn keep(&mut self, event: &RecordedEvent) {
+        let bytes = event.as_bytes();
+        if self.bytes + bytes.len() > CACHE_BYTES_MAX {
+            return;
+        }
+        if let Ok(copy) = RecordedEvent::decode_covered(Bytes::copy_from_slice(bytes)) {
+            self.bytes += bytes.len();
+            self.cache.insert(event.position().get(), copy);
+        }
+    }
+}
+
+impl<S: EventStore> Coordinator<S> {
+    /// Reads on, where more is wanted.
+    pub(super) fn feed(&mut self, context: &mut Context<'_>, now: Timestamp) -> Result<(), Ended> {
+        for _ in 0..EVENTS_A_STEP {
+            if !self.group.wants_more() {
+                self.feed.is_at_end = false;
+                return Ok(());
+            }
+            let (store, filter) = (&self.store, &self.config.filter);
+            let from = self.group.reads_from();
+            let subscription = self.feed.subscription.get_or_insert_with(|| {
+                store.subscribe(Subscribe::all().start(Start::At(from)).filter(filter.clone()))
+            });
+            match Pin::new(subscription).poll_next(context) {
+                Poll::Pending => {
+                    self.feed.is_at_end = true;
+                    return Ok(());
+                }
+                Poll::Ready(Some(Ok(item))) => self.fed(item, now),
+                Poll::Ready(Some(Err(error))) => return Err(Ended::Failed(unread(error))),
+                Poll::Ready(None) => {
+                    let closed = AppendError::Unavailable(Unavailable::Closed);
+                    return Err(Ended::Failed(closed));
+                }
+            }
+        }
+        self.feed.is_at_end = false;
+        context.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn fed(&mut self, item: SubscriptionItem, now: Timestamp) {
+        match item {
+            SubscriptionItem::Event(event) => {
+                let key = match self.config.mode {
+                    GroupMode::Unordered => 0,
+                    GroupMode::Ordered | GroupMode::Broadcast => {
+                        key_of(&self.config.lane_by, &event)
+                    }
+                };
+                let offered = Offered { position: event.position(), key, not_before: None };
+                self.group.offer(offered, now);
+                self.feed.keep(&event);
+            }
+            SubscriptionItem::CaughtUp { position: None } => {}
+            SubscriptionItem::Checkpoint { position }
+            | SubscriptionItem::CaughtUp { position: Some(position) } => {
+                self.group.pass(Position::new(position.get() + 1));
+            }
+            SubscriptionItem::FellBehind { .. } => {}
+        }
+    }
+}

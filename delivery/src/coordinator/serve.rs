@@ -1,0 +1,311 @@
+//! Doing what a coordinator is asked.
+
+use std::task::Context;
+
+use nexus_protocol::group::{
+    Answered, DeliveryToken, GroupConfig, GroupMode, LaneInfo, MemberInfo, ParkedEntry, ParkedList,
+    ParkedPick, RefusedToken,
+};
+use nexus_protocol::{AppendError, EventStore, Invalid, Position, Timestamp};
+
+use super::request::Waiting;
+use super::writes::Joint;
+use super::{
+    Answers, Ask, Coordinator, Ended, Handed, Listed, MAX_DELIVERIES, PickDone, Reply, Request,
+    Snapshot, What, journal,
+};
+use crate::group::{HEARTBEAT_MAX, TooManyConsumers};
+use crate::parked::{Aside, Standing};
+
+/// The longest time that a request waits for deliveries, in milliseconds.
+const WAIT_MS_MAX: i64 = 60_000;
+
+impl<S: EventStore> Coordinator<S> {
+    pub(super) fn serve(
+        &mut self,
+        request: Request,
+        context: &mut Context<'_>,
+        now: Timestamp,
+    ) -> Result<(), Ended> {
+        match request {
+            Request::Receive(ask) => self.receive(ask, now),
+            Request::Answer(Ask { what, reply }) => {
+                let answered = self.answer(&what, now);
+                self.durably(reply, answered);
+            }
+            Request::AckWith(ask) => {
+                self.ack_with(ask, now);
+                self.write(context);
+            }
+            Request::Leave { consumer, lost: true } => self.group.lose(&consumer, now),
+            Request::Leave { consumer, lost: false } => self.group.leave(&consumer, now),
+            Request::GiveBack { consumer, tokens } => {
+                for token in tokens {
+                    self.group.undelivered(&consumer, token, now);
+                }
+            }
+            Request::Look(Ask { what, reply }) => drop(reply.send(Ok(self.look(what, now)))),
+            Request::Configure(Ask { what, reply }) => self.configure(what, reply),
+            Request::Pause(Ask { what, reply }) => {
+                match what {
+                    Some(pause) => self.group.pause(pause),
+                    None => self.group.resume(),
+                }
+                self.durably(reply, ());
+            }
+            Request::Seek(Ask { what, reply }) => {
+                self.group.seek(what);
+                self.feed.restart();
+                self.durably(reply, ());
+            }
+            Request::Delete(Ask { reply, .. }) => {
+                self.writing.event(journal::deleted());
+                self.deleting = true;
+                self.durably(reply, ());
+            }
+            Request::Parked(Ask { what, reply }) => drop(reply.send(Ok(self.parked(&what)))),
+            Request::Replay(Ask { what, reply }) => {
+                let picked = self.picked(&what);
+                let count = self.group.replay(picked) as u64;
+                self.durably(reply, PickDone { count });
+            }
+            Request::Discard(Ask { what, reply }) => {
+                let picked = self.picked(&what);
+                let count = self.group.discard(picked) as u64;
+                self.durably(reply, PickDone { count });
+            }
+            Request::Edit(Ask { what: (position, by), reply }) => {
+                let edited = self.group.edit(position, by);
+                self.durably(reply, edited);
+            }
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, config: GroupConfig, reply: Reply<()>) {
+        if let Err(why) = self.group.reconfigure(config.clone()) {
+            return drop(reply.send(Err(Invalid::from(why).into())));
+        }
+        self.writing.event(journal::configured(&config));
+        // What was looked at with the old filter is done with.
+        if self.config.filter != config.filter {
+            self.feed.restart();
+        }
+        self.config = config;
+        self.durably(reply, ());
+    }
+
+    /// Answers once all that was decided so far is durable.
+    fn durably<T: Send + 'static>(&mut self, reply: Reply<T>, answer: T) {
+        self.writing.then(move |written| {
+            drop(reply.send(written.map(|()| answer).map_err(Clone::clone)));
+        });
+    }
+
+    fn receive(
+        &mut self,
+        ask: Ask<(String, usize, std::time::Duration), Vec<Handed>>,
+        now: Timestamp,
+    ) {
+        let Ask { what: (consumer, max, wait), reply } = ask;
+        let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX).min(WAIT_MS_MAX * 1000);
+        let until = Timestamp::from_micros(now.as_micros().saturating_add(wait_us));
+        if let Err(TooManyConsumers) = self.group.join(&consumer, now) {
+            let error = Invalid::Request(TooManyConsumers.to_string());
+            return drop(reply.send(Err(error.into())));
+        }
+        let waiting = Waiting { consumer, max: max.clamp(1, MAX_DELIVERIES), until, reply };
+        self.waiting.push_back(waiting);
+    }
+
+    /// Gives those who wait what there is for them, and lets go whose time is over.
+    pub(super) fn deliver(&mut self, now: Timestamp) {
+        for _ in 0..self.waiting.len() {
+            let Some(waiting) = self.waiting.pop_front() else { return };
+            // Nobody would answer what is given to somebody who is gone.
+            if waiting.reply.is_closed() {
+                continue;
+            }
+            let received = self.group.receive(&waiting.consumer, waiting.max, now);
+            match received {
+                Ok(deliveries) if deliveries.is_empty() && waiting.until > now => {
+                    self.waiting.push_back(waiting);
+                }
+                Ok(deliveries) => {
+                    self.counts.delivered += deliveries.len() as u64;
+                    let again = deliveries.iter().filter(|it| it.attempt > 1).count();
+                    self.counts.redelivered += again as u64;
+                    let handed = deliveries
+                        .into_iter()
+                        .map(|delivery| Handed { event: self.feed.take(delivery.event), delivery });
+                    let handed: Vec<_> = handed.collect();
+                    if let Err(Ok(handed)) = waiting.reply.send(Ok(handed)) {
+                        self.take_back(&waiting.consumer, &handed, now);
+                    }
+                }
+                Err(TooManyConsumers) => {
+                    let error = Invalid::Request(TooManyConsumers.to_string());
+                    drop(waiting.reply.send(Err(error.into())));
+                }
+            }
+        }
+    }
+
+    /// Whoever asked went away in that moment: it never saw them, and nobody counts that as a try.
+    fn take_back(&mut self, consumer: &str, handed: &[Handed], now: Timestamp) {
+        for handed in handed {
+            self.group.undelivered(consumer, handed.delivery.token, now);
+        }
+    }
+
+    /// Whoever waits for deliveries is there.
+    pub(super) fn hear_those_who_wait(&mut self, now: Timestamp) {
+        if now < self.heard_at {
+            return;
+        }
+        let half = i64::try_from(HEARTBEAT_MAX.as_micros() / 2).unwrap_or(i64::MAX);
+        self.heard_at = Timestamp::from_micros(now.as_micros().saturating_add(half));
+        for waiting in &self.waiting {
+            // It is a member already, or is told when it is given nothing.
+            let _ = self.group.join(&waiting.consumer, now);
+        }
+    }
+
+    /// Whose a delivery is said to be; empty: nobody's, and the answer does not count.
+    fn consumer_of(&self, answers: &Answers, token: DeliveryToken) -> String {
+        let named = answers.consumer.clone();
+        named.or_else(|| self.group.holder(token).map(str::to_owned)).unwrap_or_default()
+    }
+
+    fn answer(&mut self, answers: &Answers, now: Timestamp) -> Answered {
+        self.answers += answers.tokens.len();
+        let mut answered = Answered::default();
+        for token in &answers.tokens {
+            let consumer = self.consumer_of(answers, *token);
+            let said = match &answers.what {
+                What::Ack => self.group.ack(&consumer, *token, now),
+                What::Nack(nack) => self.group.nack(&consumer, *token, nack.clone(), now),
+                What::Extend(by) => self.group.extend(&consumer, *token, *by, now).map(|_| ()),
+            };
+            match said {
+                Ok(()) => answered.done += 1,
+                Err(why) => answered.refused.push(RefusedToken { token: *token, why }),
+            }
+        }
+        if answered.done > 0 && answers.what == What::Ack {
+            self.progressed = now;
+            self.counts.acked += answered.done;
+        }
+        answered
+    }
+
+    fn ack_with(
+        &mut self,
+        ask: Ask<(Answers, nexus_protocol::Append), (Answered, Option<nexus_protocol::Appended>)>,
+        now: Timestamp,
+    ) {
+        let Ask { what: (answers, append), reply } = ask;
+        let consumer = match answers.tokens.first() {
+            Some(first) => self.consumer_of(&answers, *first),
+            None => String::new(),
+        };
+        let held = match self.group.hold(&consumer, &answers.tokens, now) {
+            Ok(held) => held,
+            Err(refused) => {
+                let refused =
+                    refused.into_iter().map(|(token, why)| RefusedToken { token, why }).collect();
+                return self.durably(reply, (Answered { done: 0, refused }, None));
+            }
+        };
+        let done = answers.tokens.len() as u64;
+        (self.progressed, self.counts.acked) = (now, self.counts.acked + done);
+        let then = move |answer: Result<_, AppendError>| {
+            let answered = Answered { done, refused: Vec::new() };
+            drop(reply.send(answer.map(|appended| (answered, Some(appended)))));
+        };
+        self.writing.join(Joint { held, then: Box::new(then) }, append);
+    }
+
+    fn look(&self, with_lanes: bool, now: Timestamp) -> Snapshot {
+        let members = self.group.consumers().into_iter().map(|(name, lanes, in_flight)| {
+            MemberInfo { consumer: name.to_owned(), lanes, in_flight }
+        });
+        let lanes = if with_lanes { self.group.lanes() } else { Vec::new() };
+        let lanes = lanes.into_iter().map(|lane| LaneInfo {
+            lane: lane.lane,
+            owner: lane.owner.map(str::to_owned),
+            open: lane.open,
+            in_flight: lane.in_flight,
+            first: lane.first,
+            parked: lane.parked,
+        });
+        Snapshot {
+            config: self.config.clone(),
+            stats: self.group.stats(),
+            counts: self.counts,
+            pause: self.group.state().pause().cloned(),
+            stalled: self.is_stalled,
+            oldest_in_flight: self.group.oldest_in_flight(),
+            members: members.collect(),
+            lanes: lanes.collect(),
+            now,
+        }
+    }
+
+    /// The lane of a key.
+    fn lane_of(&self, key: u64) -> u32 {
+        match self.config.mode {
+            GroupMode::Unordered => 0,
+            _ => u32::try_from(key % u64::from(self.config.lanes)).unwrap_or_default(),
+        }
+    }
+
+    fn parked(&self, list: &ParkedList) -> Listed {
+        let parked = self.group.state().parked();
+        let after = list.after.map(Position::get);
+        let entries = parked.after(after).filter(|(_, aside)| {
+            let wanted = list.lane.is_none_or(|lane| self.lane_of(aside.key()) == lane);
+            wanted && (list.waiting || aside.entry().is_some())
+        });
+        let mut entries: Vec<_> = entries
+            .take(list.limit.saturating_add(1))
+            .map(|(position, aside)| self.entry(position, aside))
+            .collect();
+        let more = entries.len() > list.limit;
+        entries.truncate(list.limit);
+        Listed { entries, more }
+    }
+
+    fn entry(&self, position: u64, aside: Aside<'_>) -> ParkedEntry {
+        let tried = self.group.state().tried(Position::new(position));
+        let (entry, lane) = (aside.entry(), self.lane_of(aside.key()));
+        ParkedEntry {
+            position: Position::new(position),
+            lane,
+            event: None,
+            attempts: entry.map_or(tried.map_or(0, |tried| tried.attempts), |it| it.attempts),
+            failure: entry.map(|entry| entry.failure.clone()),
+            released: aside.standing() == Standing::Released,
+            first_failed: entry.map(|entry| entry.first_failed),
+            last_failed: entry.map(|entry| entry.last_failed),
+            waiting_behind: self.group.state().parked().waiting_behind(position),
+        }
+    }
+
+    /// The positions that are meant, of what failed.
+    fn picked(&self, pick: &ParkedPick) -> Vec<Position> {
+        let parked = self.group.state().parked();
+        let of_lane = |wanted: Option<u32>| {
+            let all = parked.after(None).filter(|(_, aside)| {
+                let is_wanted = wanted.is_none_or(|lane| self.lane_of(aside.key()) == lane);
+                is_wanted && aside.entry().is_some()
+            });
+            all.map(|(position, _)| Position::new(position)).collect()
+        };
+        match pick {
+            ParkedPick::All => of_lane(None),
+            ParkedPick::Lane(lane) => of_lane(Some(*lane)),
+            ParkedPick::Positions(positions) => positions.clone(),
+        }
+    }
+}

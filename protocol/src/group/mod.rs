@@ -1,0 +1,82 @@
+//! The words of consumer groups: what a group is, what it delivers, and what consumers answer.
+
+mod answer;
+mod config;
+mod info;
+mod lane_by;
+mod parked;
+mod token;
+
+pub use answer::{Answered, Failure, Nack, NackAction, Refused, RefusedToken};
+pub use config::{
+    ACK_DEADLINE_MAX, ACK_DEADLINE_MIN, BACKOFF_MAX, Backoff, GroupConfig, GroupMode, GroupStart,
+    InvalidGroup,
+};
+pub use info::{GroupInfo, GroupState, LaneInfo, MemberInfo, PauseInfo};
+pub use lane_by::{InvalidLaneBy, LaneBy};
+pub use parked::{ParkedEntry, ParkedList, ParkedPage, ParkedPick};
+pub use token::{DeliveryToken, InvalidToken};
+
+pub use crate::limits::{
+    ATTEMPTS_MAX, ERROR_BYTES_MAX, GROUP_NAME_BYTES_MAX, IN_FLIGHT_MAX, LANES_MAX,
+};
+use crate::names::{InvalidName, NameProblem};
+use crate::record::RecordedEvent;
+use crate::time::Timestamp;
+
+/// How the streams are called in which groups keep what they have done: this, and the name of the group.
+pub const GROUP_PREFIX: &str = "$group-";
+
+/// An event for a consumer, as it is to be answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// To answer with.
+    pub token: DeliveryToken,
+    /// From 1: how often it was tried, with this time.
+    pub attempt: u32,
+    /// The lane it belongs to.
+    pub lane: u32,
+    /// It has to be answered before.
+    pub deadline: Timestamp,
+    /// The event.
+    pub event: RecordedEvent,
+}
+
+/// Checks the name of a group: letters, digits, `-`, `_`, and `.`, with a letter or digit first.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_group_name(name: &str) -> Result<(), InvalidName> {
+    crate::names::check("group name", name, GROUP_NAME_BYTES_MAX)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric();
+    let allowed = |byte: u8| plain(byte) || matches!(byte, b'-' | b'_' | b'.');
+    if name.bytes().next().is_some_and(plain) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(crate::names::invalid("group name", name, NameProblem::NotGroup))
+}
+
+/// Checks the name of a consumer: anything without control characters.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_consumer(name: &str) -> Result<(), InvalidName> {
+    crate::names::check("consumer", name, GROUP_NAME_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_groups_are_plain() {
+        for name in ["orders", "a", "Mail-2.x_y", &"a".repeat(128)] {
+            assert!(check_group_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "-a", "$a", "a/b", "ä", "a b", &"a".repeat(129)] {
+            assert!(check_group_name(name).is_err(), "{name}");
+        }
+        assert!(check_consumer("host 7 / größe").is_ok());
+        assert!(check_consumer("a\n").is_err());
+    }
+}

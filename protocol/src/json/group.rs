@@ -1,0 +1,554 @@
+//! A group, its deliveries, and answers to them as JSON.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::EventJson;
+use crate::error::Invalid;
+use crate::filter::Filter;
+use crate::group::{
+    Answered, Backoff, Delivery, DeliveryToken, Failure, GroupConfig, GroupInfo, GroupMode,
+    GroupStart, InvalidToken, LaneBy, LaneInfo, Nack, NackAction, ParkedEntry, ParkedPick,
+};
+use crate::ids::Position;
+use crate::time::Timestamp;
+
+/// Where a new group begins: `"beginning"`, `"end"`, `{"position": N}`, or `{"time": T}`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", rename = "GroupStart")]
+pub enum GroupStartJson {
+    /// With the first event of the log.
+    Beginning,
+    /// With what is appended from now on.
+    End,
+    /// With the event at this position.
+    Position(u64),
+    /// With what was recorded from this time on.
+    Time(Timestamp),
+}
+
+impl From<GroupStartJson> for GroupStart {
+    fn from(json: GroupStartJson) -> Self {
+        match json {
+            GroupStartJson::Beginning => Self::Beginning,
+            GroupStartJson::End => Self::End,
+            GroupStartJson::Position(position) => Self::Position(Position::new(position)),
+            GroupStartJson::Time(time) => Self::Time(time),
+        }
+    }
+}
+
+impl From<GroupStart> for GroupStartJson {
+    fn from(start: GroupStart) -> Self {
+        match start {
+            GroupStart::Beginning => Self::Beginning,
+            GroupStart::End => Self::End,
+            GroupStart::Position(position) => Self::Position(position.get()),
+            GroupStart::Time(time) => Self::Time(time),
+        }
+    }
+}
+
+/// The pause before an event is delivered again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename = "Backoff")]
+pub struct BackoffJson {
+    /// After the first attempt, in milliseconds.
+    pub initial_ms: u64,
+    /// At most, in milliseconds.
+    pub max_ms: u64,
+}
+
+/// What kind of group it is. What is missing is as in a group of which nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default, rename = "GroupConfig")]
+pub struct GroupConfigJson {
+    /// How events are shared: `ordered` (by default), `unordered`, or `broadcast`.
+    pub mode: Option<String>,
+    /// What order is kept by: `stream` (by default), `correlation`, or `tag:KEY`.
+    pub lane_by: Option<String>,
+    /// Buckets of keys, each of which belongs to one consumer at a time; 256 by default.
+    pub lanes: Option<u32>,
+    /// Which events; all of them by default.
+    pub filter: Option<Filter>,
+    /// Where it begins when it is made; at the beginning by default.
+    pub start: Option<GroupStartJson>,
+    /// A delivery that is not answered in this time is made again; 30,000 by default.
+    pub ack_deadline_ms: Option<u64>,
+    /// After so many attempts that failed an event is parked; 5 by default.
+    pub max_attempts: Option<u32>,
+    /// The pause between attempts; from 500 ms to 60 s by default.
+    pub backoff: Option<BackoffJson>,
+    /// Deliveries that may be unanswered at a time; 10,000 by default.
+    pub max_in_flight: Option<u32>,
+    /// The same, of each lane; 1,000 by default.
+    pub max_in_flight_per_lane: Option<u32>,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<&GroupConfig> for GroupConfigJson {
+    fn from(config: &GroupConfig) -> Self {
+        Self {
+            mode: Some(config.mode.to_string()),
+            lane_by: Some(config.lane_by.to_string()),
+            lanes: Some(config.lanes),
+            filter: Some(config.filter.clone()),
+            start: Some(config.start.into()),
+            ack_deadline_ms: Some(millis(config.ack_deadline)),
+            max_attempts: Some(config.max_attempts),
+            backoff: Some(BackoffJson {
+                initial_ms: millis(config.backoff.initial),
+                max_ms: millis(config.backoff.max),
+            }),
+            max_in_flight: Some(config.max_in_flight),
+            max_in_flight_per_lane: Some(config.max_in_flight_per_lane),
+        }
+    }
+}
+
+impl TryFrom<GroupConfigJson> for GroupConfig {
+    type Error = Invalid;
+
+    fn try_from(json: GroupConfigJson) -> Result<Self, Invalid> {
+        let mut config = Self::default();
+        if let Some(mode) = json.mode {
+            config.mode = mode.parse::<GroupMode>()?;
+        }
+        if let Some(by) = json.lane_by {
+            config.lane_by =
+                by.parse::<LaneBy>().map_err(|why| Invalid::Request(why.to_string()))?;
+        }
+        if let Some(BackoffJson { initial_ms, max_ms }) = json.backoff {
+            let (initial, max) = (Duration::from_millis(initial_ms), Duration::from_millis(max_ms));
+            config.backoff = Backoff { initial, max };
+        }
+        config.lanes = json.lanes.unwrap_or(config.lanes);
+        config.filter = json.filter.unwrap_or(config.filter);
+        config.start = json.start.map_or(config.start, Into::into);
+        config.ack_deadline =
+            json.ack_deadline_ms.map_or(config.ack_deadline, Duration::from_millis);
+        config.max_attempts = json.max_attempts.unwrap_or(config.max_attempts);
+        config.max_in_flight = json.max_in_flight.unwrap_or(config.max_in_flight);
+        config.max_in_flight_per_lane =
+            json.max_in_flight_per_lane.unwrap_or(config.max_in_flight_per_lane);
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// A consumer of a group.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "Member")]
+pub struct MemberJson<'a> {
+    /// Its name.
+    pub consumer: &'a str,
+    /// How many lanes are its own, or will be.
+    pub lanes: u32,
+    /// Deliveries that it has not answered.
+    pub in_flight: u32,
+}
+
+/// Who has paused a group, and why.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "Pause")]
+pub struct PauseJson<'a> {
+    /// Who: a principal, or a consumer that said `stop`.
+    pub by: &'a str,
+    /// Why, as that one said.
+    pub reason: &'a str,
+    /// The event that a consumer stopped at.
+    pub position: Option<u64>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How a group is.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "Group")]
+pub struct GroupInfoJson<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What kind it is.
+    #[serde(flatten)]
+    pub config: GroupConfigJson,
+    /// `running`; `paused`; or `stalled`: there is work for consumers that are there, and for a minute nothing of it
+    /// was done.
+    pub state: &'static str,
+    /// Where it is paused: by whom.
+    pub pause: Option<PauseJson<'a>>,
+    /// All events below are done, or parked.
+    pub floor_position: u64,
+    /// The newest event of the log.
+    pub head_position: Option<u64>,
+    /// Events for it that are not done. Of what was not looked at yet 10,000 are counted; beyond those it is positions,
+    /// matching or not.
+    pub lag_events: u64,
+    /// How long ago the first event that is not done was recorded.
+    pub lag_seconds: f64,
+    /// Deliveries that are not answered.
+    pub in_flight: u64,
+    /// Events that could be delivered now.
+    pub ready: u64,
+    /// Events that are parked.
+    pub parked: u64,
+    /// How long ago the oldest delivery that is not answered was made.
+    pub oldest_unacked_ms: Option<u64>,
+    /// Deliveries since the store was opened.
+    pub delivered: u64,
+    /// Those of them that were not the first of their event.
+    pub redelivered: u64,
+    /// Its consumers.
+    pub members: Vec<MemberJson<'a>>,
+}
+
+impl<'a> From<&'a GroupInfo> for GroupInfoJson<'a> {
+    fn from(info: &'a GroupInfo) -> Self {
+        let members = info.members.iter().map(|member| MemberJson {
+            consumer: &member.consumer,
+            lanes: member.lanes,
+            in_flight: member.in_flight,
+        });
+        Self {
+            name: &info.name,
+            config: (&info.config).into(),
+            state: info.state.as_str(),
+            pause: info.pause.as_ref().map(|pause| PauseJson {
+                by: &pause.by,
+                reason: &pause.reason,
+                position: pause.position.map(Position::get),
+                at: pause.at,
+            }),
+            floor_position: info.floor_position.get(),
+            head_position: info.head_position.map(Position::get),
+            lag_events: info.lag_events,
+            lag_seconds: info.lag_seconds,
+            in_flight: info.in_flight,
+            ready: info.ready,
+            parked: info.parked,
+            oldest_unacked_ms: info.oldest_unacked_ms,
+            delivered: info.delivered,
+            redelivered: info.redelivered,
+            members: members.collect(),
+        }
+    }
+}
+
+/// A lane of a group that has something to do.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "Lane")]
+pub struct LaneJson<'a> {
+    /// Its number.
+    pub lane: u32,
+    /// Whose it is.
+    pub owner: Option<&'a str>,
+    /// Events of it that were looked at and are not done.
+    pub lag_events: u64,
+    /// Deliveries that are not answered.
+    pub in_flight: u64,
+    /// The first event of it that is not done.
+    pub first_position: u64,
+    /// Events of it that are parked.
+    pub parked: u64,
+}
+
+impl<'a> From<&'a LaneInfo> for LaneJson<'a> {
+    fn from(lane: &'a LaneInfo) -> Self {
+        Self {
+            lane: lane.lane,
+            owner: lane.owner.as_deref(),
+            lag_events: lane.open,
+            in_flight: lane.in_flight,
+            first_position: lane.first.get(),
+            parked: lane.parked,
+        }
+    }
+}
+
+/// An event for a consumer.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "Delivery")]
+pub struct DeliveryJson<'a> {
+    /// To answer with.
+    pub token: String,
+    /// From 1: how often it was tried, with this time.
+    pub attempt: u32,
+    /// The lane it belongs to.
+    pub lane: u32,
+    /// It has to be answered before.
+    pub deadline: Timestamp,
+    /// The event.
+    #[serde(borrow)]
+    pub event: EventJson<'a>,
+}
+
+impl<'a> From<&'a Delivery> for DeliveryJson<'a> {
+    fn from(delivery: &'a Delivery) -> Self {
+        Self {
+            token: delivery.token.to_string(),
+            attempt: delivery.attempt,
+            lane: delivery.lane,
+            deadline: delivery.deadline,
+            event: EventJson::from(&delivery.event),
+        }
+    }
+}
+
+/// An answer that does not count.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "RefusedAnswer")]
+pub struct RefusedJson {
+    /// The delivery that was answered.
+    pub token: String,
+    /// Why it does not count: `unknown`, `expired`, `other_owner`, or `already_acked`.
+    pub name: &'static str,
+}
+
+/// What became of answers. Those that count are durable.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "Answered")]
+pub struct AnsweredJson {
+    /// How many count.
+    pub done: u64,
+    /// The others.
+    pub refused: Vec<RefusedJson>,
+}
+
+impl From<&Answered> for AnsweredJson {
+    fn from(answered: &Answered) -> Self {
+        let refused = answered.refused.iter().map(|refused| RefusedJson {
+            token: refused.token.to_string(),
+            name: refused.why.name(),
+        });
+        Self { done: answered.done, refused: refused.collect() }
+    }
+}
+
+/// Tokens as they came.
+///
+/// # Errors
+/// Where one of them is none.
+pub fn tokens_of(texts: &[Cow<'_, str>]) -> Result<Vec<DeliveryToken>, InvalidToken> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+/// Why an event could not be processed: a text, or an object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(untagged, rename = "Failure")]
+pub enum FailureJson {
+    /// The message alone.
+    Message(String),
+    /// All of it.
+    Whole(WholeFailureJson),
+}
+
+/// Why an event could not be processed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default, rename = "WholeFailure")]
+pub struct WholeFailureJson {
+    /// What kind of error it is, for rules: a word of the consumer's.
+    pub class: String,
+    /// What went wrong.
+    pub message: String,
+    /// The causes of that, outermost first.
+    pub chain: Vec<String>,
+}
+
+impl From<&Failure> for WholeFailureJson {
+    fn from(failure: &Failure) -> Self {
+        let Failure { class, message, chain } = failure.clone();
+        Self { class, message, chain }
+    }
+}
+
+impl From<FailureJson> for Failure {
+    fn from(json: FailureJson) -> Self {
+        match json {
+            FailureJson::Message(message) => Self::new(message),
+            FailureJson::Whole(WholeFailureJson { class, message, chain }) => {
+                Self { class, message, chain }
+            }
+        }
+    }
+}
+
+/// What is to become of an event that was not processed, as it is asked.
+///
+/// # Errors
+/// When there is no such action, or only `retry` may have a delay.
+pub fn nack_of(
+    action: &str,
+    delay_ms: Option<u64>,
+    error: Option<FailureJson>,
+) -> Result<Nack, Invalid> {
+    let action = match (action.parse::<NackAction>()?, delay_ms) {
+        (NackAction::Retry(_), delay) => NackAction::Retry(delay.map(Duration::from_millis)),
+        (action, None) => action,
+        (action, Some(_)) => {
+            return Err(Invalid::Request(format!(
+                "`delay_ms` means something with `retry` only, not with `{action}`"
+            )));
+        }
+    };
+    Ok(Nack { action, failure: error.map(Failure::from).unwrap_or_default() })
+}
+
+/// An event that is parked.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(rename = "ParkedEntry")]
+pub struct ParkedEntryJson<'a> {
+    /// What it is named by: its position as text.
+    pub id: String,
+    /// Where it was parked: `group:NAME`.
+    pub source: &'a str,
+    /// Its lane.
+    pub lane: u32,
+    /// Where it stands in the log.
+    pub position: u64,
+    /// Its stream; null: the log has it no more.
+    pub stream: Option<&'a str>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: Option<&'a str>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it failed last; null: it did not, and waits behind one of its key that did.
+    pub error: Option<WholeFailureJson>,
+    /// Whether it was released, and waits for its turn.
+    pub released: bool,
+    /// When it failed first; null: it did not.
+    pub first_failed_at: Option<Timestamp>,
+    /// When it failed last.
+    pub last_failed_at: Option<Timestamp>,
+    /// How many events of its key wait behind it.
+    pub waiting_behind: u64,
+}
+
+impl<'a> ParkedEntryJson<'a> {
+    /// An entry that was parked there.
+    pub fn new(source: &'a str, entry: &'a ParkedEntry) -> Self {
+        let event = entry.event.as_ref();
+        Self {
+            id: entry.position.to_string(),
+            source,
+            lane: entry.lane,
+            position: entry.position.get(),
+            stream: event.map(|(stream, _)| &**stream),
+            event_type: event.map(|(_, event_type)| &**event_type),
+            attempts: entry.attempts,
+            error: entry.failure.as_ref().map(Into::into),
+            released: entry.released,
+            first_failed_at: entry.first_failed,
+            last_failed_at: entry.last_failed,
+            waiting_behind: entry.waiting_behind,
+        }
+    }
+}
+
+/// Which entries are meant: by `ids`, by `lane`, or `all`.
+///
+/// # Errors
+/// When none of them is said, or several are, or an id is none.
+pub fn pick_of(
+    ids: Option<&[Cow<'_, str>]>,
+    lane: Option<u32>,
+    all: Option<bool>,
+) -> Result<ParkedPick, Invalid> {
+    match (ids, lane, all.unwrap_or(false)) {
+        (Some(ids), None, false) => {
+            let position = |text: &Cow<'_, str>| {
+                let number = text.parse::<u64>().map(Position::new);
+                number.map_err(|_| Invalid::Request(format!("{text:?} is no id of what is parked")))
+            };
+            ids.iter().map(position).collect::<Result<_, _>>().map(ParkedPick::Positions)
+        }
+        (None, Some(lane), false) => Ok(ParkedPick::Lane(lane)),
+        (None, None, true) => Ok(ParkedPick::All),
+        _ => Err(Invalid::Request(
+            "say which entries: `ids`, `lane`, or `\"all\": true`, and one of them only".to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_read_as_it_is_written_and_what_is_missing_stays() {
+        let text = r#"{"mode":"unordered","filter":{"categories":["order"]},"start":{"position":7},
+            "backoff":{"initial_ms":10,"max_ms":20},"max_attempts":3}"#;
+        let json: GroupConfigJson = serde_json::from_str(text).unwrap();
+        let config = GroupConfig::try_from(json).unwrap();
+        assert_eq!(config.mode, GroupMode::Unordered);
+        assert_eq!(config.start, GroupStart::Position(Position::new(7)));
+        assert_eq!(config.backoff.max, Duration::from_millis(20));
+        assert_eq!(config.lanes, GroupConfig::default().lanes);
+        let whole = serde_json::to_string(&GroupConfigJson::from(&config)).unwrap();
+        let again: GroupConfigJson = serde_json::from_str(&whole).unwrap();
+        assert_eq!(GroupConfig::try_from(again), Ok(config));
+        for (text, part) in [
+            (r#"{"mod":"ordered"}"#, "unknown field `mod`"),
+            (r#"{"start":"soon"}"#, "unknown variant `soon`"),
+        ] {
+            let error = serde_json::from_str::<GroupConfigJson>(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        for (text, part) in [
+            (r#"{"mode":"fifo"}"#, "`ordered`"),
+            (r#"{"lane_by":"tag"}"#, "tag:customer"),
+            (r#"{"lanes":0}"#, "lanes"),
+            (r#"{"ack_deadline_ms":43200001}"#, "12 h"),
+        ] {
+            let json: GroupConfigJson = serde_json::from_str(text).unwrap();
+            let error = GroupConfig::try_from(json).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_a_text_or_an_object() {
+        let of = |text: &str| Failure::from(serde_json::from_str::<FailureJson>(text).unwrap());
+        assert_eq!(of("\"bad\""), Failure::new("bad"));
+        let whole = of(r#"{"class":"db","message":"bad","chain":["worse"]}"#);
+        assert_eq!((&*whole.class, whole.chain.len()), ("db", 1));
+        assert!(serde_json::from_str::<FailureJson>(r#"{"text":"bad"}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_meant_is_said_once() {
+        let ids = ["7".into(), "9".into()];
+        let positions = vec![Position::new(7), Position::new(9)];
+        assert_eq!(pick_of(Some(&ids), None, None), Ok(ParkedPick::Positions(positions)));
+        assert_eq!(pick_of(None, Some(3), None), Ok(ParkedPick::Lane(3)));
+        assert_eq!(pick_of(None, None, Some(true)), Ok(ParkedPick::All));
+        for wrong in [
+            pick_of(None, None, None),
+            pick_of(Some(&ids), Some(1), None),
+            pick_of(None, Some(1), Some(true)),
+            pick_of(Some(&["x".into()]), None, None),
+        ] {
+            assert!(wrong.is_err());
+        }
+        assert!(nack_of("park", Some(1), None).is_err());
+        let nack = nack_of("retry", Some(1), None).unwrap();
+        assert_eq!(nack.action, NackAction::Retry(Some(Duration::from_millis(1))));
+    }
+}
