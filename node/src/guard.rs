@@ -15,6 +15,10 @@ pub enum Action {
     Read,
     /// To see names, limits, and counts.
     Inspect,
+    /// To take deliveries of a group, and to answer them.
+    Consume,
+    /// To make, change, pause, or delete groups, and to decide about what is parked.
+    ManageGroups,
     /// To change a stream's limits, or to delete it.
     ManageStreams,
     /// To create or delete a namespace.
@@ -29,10 +33,12 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Append,
         Self::Read,
         Self::Inspect,
+        Self::Consume,
+        Self::ManageGroups,
         Self::ManageStreams,
         Self::ManageNamespaces,
         Self::Monitor,
@@ -46,6 +52,8 @@ impl Action {
             Self::Append => "append",
             Self::Read => "read",
             Self::Inspect => "inspect",
+            Self::Consume => "consume",
+            Self::ManageGroups => "manage groups",
             Self::ManageStreams => "manage streams",
             Self::ManageNamespaces => "manage namespaces",
             Self::Monitor => "monitor",
@@ -83,7 +91,10 @@ fn allows(role: Role, action: Action) -> bool {
         Role::Admin => true,
         Role::Operator => !matches!(action, Action::Append | Action::ManageTokens | Action::Audit),
         Role::Writer => {
-            matches!(action, Action::Append | Action::Read | Action::Inspect | Action::Monitor)
+            matches!(
+                action,
+                Action::Append | Action::Read | Action::Inspect | Action::Consume | Action::Monitor
+            )
         }
         Role::Reader => matches!(action, Action::Read | Action::Inspect | Action::Monitor),
         Role::Monitor => action == Action::Monitor,
@@ -189,7 +200,7 @@ mod tests {
         assert!(!never.iter().any(|it| operator.contains(it)));
         assert_eq!(
             allowed(Role::Writer),
-            [Action::Append, Action::Read, Action::Inspect, Action::Monitor]
+            [Action::Append, Action::Read, Action::Inspect, Action::Consume, Action::Monitor]
         );
         assert_eq!(allowed(Role::Reader), [Action::Read, Action::Inspect, Action::Monitor]);
         assert_eq!(allowed(Role::Monitor), [Action::Monitor]);

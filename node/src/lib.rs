@@ -10,6 +10,7 @@
 mod audit;
 mod certificates;
 pub mod config;
+mod groups;
 mod guard;
 mod handlers;
 mod jwt;
@@ -20,10 +21,11 @@ pub mod telemetry;
 mod tokens;
 
 pub use audit::{AUDIT_STREAM, AuditEntry, AuditPage, Audited};
+pub use groups::GROUPS_MAX;
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
 pub use handlers::{
-    Access, Events, EventsIter, FirstTokenError, NotIdentified, PendingAppend, Reads, Subscription,
-    Watch,
+    Access, DELIVERIES_MAX, Events, EventsIter, FirstTokenError, NotIdentified, PARKED_PAGE_MAX,
+    PendingAppend, Reads, Received, Subscription, Watch,
 };
 pub use jwt::{BadJwks, Jwks, JwtRules};
 pub use nexus_engine::{CloseError, Engine, OpenError, Stop, StopOnDrop};

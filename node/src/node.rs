@@ -9,12 +9,13 @@ use nexus_protocol::ReadError;
 
 use crate::audit::Audit;
 use crate::certificates::Certificates;
+use crate::groups::Groups;
 use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
 use crate::handlers::Access;
 use crate::jwt::{Jwks, JwtRules, Jwts};
 use crate::principal::{Principal, Role};
 use crate::quota::{Quota, Quotas};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Operation, Telemetry};
 use crate::tokens::{TOKENS_STREAM, Tokens};
 
 /// The parts of Nexus, assembled. Cheap to clone.
@@ -44,6 +45,7 @@ pub struct Node {
     quotas: Arc<Quotas>,
     jwts: Option<Arc<Jwts>>,
     certificates: Arc<Certificates>,
+    groups: Arc<Groups>,
 }
 
 impl Node {
@@ -65,7 +67,18 @@ impl Node {
         let (tokens, telemetry) = (Arc::new(tokens), Arc::new(Telemetry::new()));
         let (authorizer, quotas) = (Arc::new(RoleAuthorizer), Arc::default());
         let certificates = Arc::default();
-        Ok(Self { engine, authorizer, tokens, audit, telemetry, quotas, jwts: None, certificates })
+        let groups = Arc::new(Groups::new(Arc::clone(&telemetry)));
+        Ok(Self {
+            engine,
+            authorizer,
+            tokens,
+            audit,
+            telemetry,
+            quotas,
+            jwts: None,
+            certificates,
+            groups,
+        })
     }
 
     /// With another judge of who may do what.
@@ -122,6 +135,22 @@ impl Node {
         !self.engine.poisoned().is_empty()
     }
 
+    /// Opens every group, also those that nobody asks for: what is late is noted, and what makes no progress is seen.
+    /// Without it a group is opened when it is asked something first.
+    pub fn open_groups(&self) {
+        for name in self.engine.namespaces() {
+            let opened = self.engine.namespace(&name).map(|it| self.groups.open_all(&it));
+            if let Ok(Err(error)) = opened {
+                let context = crate::telemetry::Context::new(Operation::Groups, &name, "");
+                self.telemetry.log_error(&context, &error);
+            }
+        }
+    }
+
+    pub(crate) fn running_groups(&self) -> &Groups {
+        &self.groups
+    }
+
     pub(crate) fn quotas(&self) -> &Quotas {
         &self.quotas
     }
@@ -156,6 +185,7 @@ impl Node {
     /// # Errors
     /// When the end could not be noted: nothing is lost, but the next start reads more.
     pub fn close(self) -> Result<(), CloseError> {
+        self.groups.close();
         self.engine.close()
     }
 }

@@ -15,7 +15,8 @@ impl Node {
     /// When the principal may not monitor.
     pub fn metrics_text(&self, principal: &Principal) -> Result<String, ReadError> {
         let context = Context::new(Operation::Metrics, "", &principal.id);
-        let text = || Ok(self.telemetry().text(self.engine()));
+        let groups = self.running_groups().gauges(self.engine());
+        let text = || Ok(self.telemetry().text(self.engine(), &groups));
         self.observe(principal, Action::Monitor, &context, text)
     }
 
@@ -25,7 +26,8 @@ impl Node {
     /// When the principal may not monitor.
     pub fn metrics(&self, principal: &Principal) -> Result<Vec<MetricFamily>, ReadError> {
         let context = Context::new(Operation::Metrics, "", &principal.id);
-        let families = || Ok(self.telemetry().families(self.engine()));
+        let groups = self.running_groups().gauges(self.engine());
+        let families = || Ok(self.telemetry().families(self.engine(), &groups));
         self.observe(principal, Action::Monitor, &context, families)
     }
 }

@@ -2,7 +2,9 @@
 
 mod append;
 mod audit;
+mod consume;
 mod events;
+mod groups;
 mod metrics;
 mod namespaces;
 mod observe;
@@ -20,6 +22,8 @@ use nexus_engine::Namespace;
 use nexus_protocol::TraceContext;
 
 pub use append::PendingAppend;
+pub use consume::{DELIVERIES_MAX, Received};
+pub use groups::PARKED_PAGE_MAX;
 pub use read::{Events, EventsIter, Subscription};
 pub use store::{Reads, Watch};
 pub use tokens::{FirstTokenError, NotIdentified};

@@ -45,8 +45,8 @@ pub enum MetricValue {
 /// A metric's number, for one set of labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// The label, and its value; `None`: it has none.
-    pub label: Option<(&'static str, String)>,
+    /// Its labels, and their values.
+    pub labels: Vec<(&'static str, String)>,
     /// The number.
     pub value: MetricValue,
 }
@@ -63,7 +63,7 @@ pub struct MetricFamily {
 impl MetricFamily {
     /// Of one number without a label.
     pub(super) fn one(descriptor: Descriptor, value: MetricValue) -> Self {
-        Self { descriptor, samples: vec![Sample { label: None, value }] }
+        Self { descriptor, samples: vec![Sample { labels: Vec::new(), value }] }
     }
 
     /// Of one number for each value of a label.
@@ -72,7 +72,7 @@ impl MetricFamily {
         label: &'static str,
         values: impl IntoIterator<Item = (V, MetricValue)>,
     ) -> Self {
-        let sample = |(name, value): (V, _)| Sample { label: Some((label, name.into())), value };
+        let sample = |(name, value): (V, _)| Sample { labels: vec![(label, name.into())], value };
         Self { descriptor, samples: values.into_iter().map(sample).collect() }
     }
 }
@@ -102,12 +102,11 @@ impl Collector for Families {
             };
             let mut metric = encoder.encode_descriptor(name, descriptor.help, None, kind)?;
             for sample in samples {
-                match &sample.label {
-                    Some((label, value)) => {
-                        let labels = [(*label, value.as_str())];
+                match &sample.labels[..] {
+                    [] => write_ref(&mut metric, descriptor.kind, &sample.value)?,
+                    labels => {
                         write(metric.encode_family(&labels)?, descriptor.kind, &sample.value)?;
                     }
-                    None => write_ref(&mut metric, descriptor.kind, &sample.value)?,
                 }
             }
         }

@@ -50,11 +50,21 @@ pub(super) struct DoorMetrics {
     pub(super) refused: AtomicU64,
 }
 
+/// A histogram for each operation.
+#[derive(Debug)]
+struct ByOperation([DurationHistogram; Operation::ALL.len()]);
+
+impl Default for ByOperation {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| DurationHistogram::default()))
+    }
+}
+
 /// The numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) appends: DurationHistogram,
-    operations: [DurationHistogram; Operation::ALL.len()],
+    operations: ByOperation,
     pub(crate) appends_in_flight: AtomicU64,
     pub(crate) appended_events: AtomicU64,
     pub(crate) appended_bytes: AtomicU64,
@@ -72,7 +82,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// An operation has ended.
     pub(crate) fn ended(&self, operation: Operation, took: Duration) {
-        self.operations[operation as usize].record(took);
+        self.operations.0[operation as usize].record(took);
     }
 
     /// All of it, with what the engine counts.
@@ -81,7 +91,7 @@ impl Metrics {
         let number = |count: &AtomicU64| MetricValue::Number(get(count));
         let one = |descriptor, count| MetricFamily::one(descriptor, number(count));
         let timed = Operation::ALL.iter().filter(|operation| operation.is_timed()).map(|it| {
-            let durations = self.operations[*it as usize].snapshot();
+            let durations = self.operations.0[*it as usize].snapshot();
             (it.as_str(), MetricValue::Durations(durations))
         });
         let errors = ErrorCode::ALL.iter().zip(&self.errors);

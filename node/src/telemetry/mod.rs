@@ -9,6 +9,7 @@
 
 mod errors;
 mod family;
+mod groups;
 mod metrics;
 mod operation;
 pub(crate) mod relaxed;
@@ -23,6 +24,7 @@ use nexus_protocol::limits::LOGGED_ERRORS_PER_S_MAX;
 
 pub use errors::{Coded, Context, Origin};
 pub use family::{Descriptor, METRICS_CONTENT_TYPE, MetricFamily, MetricKind, MetricValue, Sample};
+pub(crate) use groups::GroupGauges;
 pub use operation::{Door, Operation};
 
 use metrics::Metrics;
@@ -80,13 +82,15 @@ impl Telemetry {
     }
 
     /// Every metric, as it is now.
-    pub(crate) fn families(&self, engine: &Engine) -> Vec<MetricFamily> {
-        self.metrics.families(engine, self.started.elapsed())
+    pub(crate) fn families(&self, engine: &Engine, groups: &[GroupGauges]) -> Vec<MetricFamily> {
+        let mut families = self.metrics.families(engine, self.started.elapsed());
+        families.extend(groups::families(groups));
+        families
     }
 
     /// The same, as Prometheus reads it.
-    pub(crate) fn text(&self, engine: &Engine) -> String {
-        family::text(self.families(engine))
+    pub(crate) fn text(&self, engine: &Engine, groups: &[GroupGauges]) -> String {
+        family::text(self.families(engine, groups))
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -55,6 +55,32 @@ words! {
         LoadSnapshot = "load_snapshot",
         /// The snapshots of a stream.
         Snapshots = "snapshots",
+        /// To make a group, or to change one.
+        SetGroup = "set_group",
+        /// The groups of a namespace.
+        Groups = "groups",
+        /// How a group is.
+        Group = "group",
+        /// To delete a group.
+        DeleteGroup = "delete_group",
+        /// To let a group deliver nothing for a while.
+        PauseGroup = "pause_group",
+        /// To let a group go on.
+        ResumeGroup = "resume_group",
+        /// To let a group go on from another position.
+        SeekGroup = "seek_group",
+        /// Deliveries for a consumer, and how long it waited for them.
+        Receive = "receive",
+        /// What a consumer says of deliveries.
+        Answer = "answer",
+        /// What is parked.
+        Parked = "parked",
+        /// To deliver again what is parked.
+        ReplayParked = "replay_parked",
+        /// To be done with what is parked.
+        SkipParked = "skip_parked",
+        /// To deliver another event in place of one that is parked.
+        EditParked = "edit_parked",
         /// Counts of a namespace.
         Stats = "stats",
         /// The names of all namespaces.

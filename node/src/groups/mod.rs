@@ -1,0 +1,196 @@
+//! [`Groups`]: the consumer groups of a node, each run by a thread of its own.
+//!
+//! A group is opened when it is asked something first, and all of them when the node is: those that have nobody
+//! who asks are watched, too. One that fails is opened again by whoever asks next; nothing of it is lost, since it
+//! tells nobody of anything that is not durable.
+
+mod worker;
+
+pub(crate) use self::worker::block_on;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use nexus_delivery::coordinator::{self, Ask, Gauges, Request};
+use nexus_engine::{Engine, Namespace};
+use nexus_protocol::group::GROUP_PREFIX;
+pub use nexus_protocol::limits::GROUPS_MAX;
+use nexus_protocol::limits::STREAMS_PAGE_MAX;
+use nexus_protocol::{AppendError, LogId, StreamList, Unavailable};
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::telemetry::{GroupGauges, Telemetry};
+
+/// How often a group is opened for one request.
+const TRIES: usize = 3;
+
+/// The groups of a node.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    running: Mutex<HashMap<(LogId, String), Running>>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// A group that is open.
+#[derive(Debug)]
+struct Running {
+    namespace: String,
+    requests: mpsc::Sender<Request>,
+    gauges: Arc<Mutex<Gauges>>,
+    thread: JoinHandle<()>,
+}
+
+pub(crate) fn no_group(name: &str) -> AppendError {
+    AppendError::NotFound { what: format!("group {name:?}: create it first") }
+}
+
+fn closed() -> AppendError {
+    AppendError::Unavailable(Unavailable::Closed)
+}
+
+impl Groups {
+    pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { running: Mutex::default(), telemetry }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<(LogId, String), Running>> {
+        self.running.lock().expect("nothing panics while it is held")
+    }
+
+    /// The names of the groups of a namespace, sorted.
+    pub(crate) fn names(namespace: &Namespace) -> Result<Vec<String>, AppendError> {
+        let mut names = Vec::new();
+        let mut list = StreamList {
+            prefix: GROUP_PREFIX.to_owned(),
+            system: true,
+            limit: STREAMS_PAGE_MAX,
+            ..StreamList::default()
+        };
+        loop {
+            let page = namespace.streams(&list).map_err(|_| closed())?;
+            list.after = page.last().map(|info| info.stream.as_str().to_owned());
+            let is_last = page.len() < list.limit;
+            for info in page {
+                let name = info.stream.as_str().strip_prefix(GROUP_PREFIX).unwrap_or_default();
+                let store = namespace.for_system();
+                if block_on(coordinator::is_there(&store, name))? {
+                    names.push(name.to_owned());
+                }
+            }
+            if is_last {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// Opens every group of a namespace.
+    pub(crate) fn open_all(&self, namespace: &Namespace) -> Result<(), AppendError> {
+        let names = Self::names(namespace)?;
+        names.iter().try_for_each(|name| self.sender(namespace, name).map(|_| ()))
+    }
+
+    /// How to ask a group.
+    fn sender(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Result<mpsc::Sender<Request>, AppendError> {
+        let key = (namespace.log_id(), name.to_owned());
+        let mut running = self.running();
+        if let Some(found) = running.get(&key).filter(|it| !it.requests.is_closed()) {
+            return Ok(found.requests.clone());
+        }
+        if !block_on(coordinator::is_there(&namespace.for_system(), name))? {
+            return Err(no_group(name));
+        }
+        let (requests, inbox) = mpsc::channel(coordinator::REQUESTS_MAX);
+        let gauges = Arc::<Mutex<Gauges>>::default();
+        let worker = worker::Worker {
+            namespace: namespace.for_system(),
+            name: name.to_owned(),
+            inbox,
+            gauges: Arc::clone(&gauges),
+            telemetry: Arc::clone(&self.telemetry),
+        };
+        let thread = std::thread::Builder::new().name("nexus-group".to_owned());
+        let thread = thread.spawn(move || worker.run());
+        let thread = thread.map_err(|error| {
+            AppendError::Unavailable(Unavailable::CannotGrow(format!("no thread: {error}")))
+        })?;
+        let named = namespace.name().to_owned();
+        let opened = Running { namespace: named, requests: requests.clone(), gauges, thread };
+        let before = running.insert(key, opened);
+        drop(running);
+        // It has said that it takes no more: its end is near.
+        before.map(|before| before.thread.join());
+        Ok(requests)
+    }
+
+    /// Asks a group something.
+    pub(crate) async fn ask<Q: Send, T: Send>(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        what: Q,
+        request: impl FnOnce(Ask<Q, T>) -> Request + Send,
+    ) -> Result<T, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(namespace, name, request(Ask { what, reply })).await?;
+        // Whoever took it and has ended since says no more of what became of it.
+        answer.await.unwrap_or(Err(AppendError::Unknown))
+    }
+
+    /// Tells a group something. One that has just ended has not got it, and is opened again.
+    pub(crate) async fn tell(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        mut request: Request,
+    ) -> Result<(), AppendError> {
+        for _ in 0..TRIES {
+            let sender = self.sender(namespace, name)?;
+            match sender.send(request).await {
+                Ok(()) => return Ok(()),
+                Err(SendError(back)) => request = back,
+            }
+        }
+        Err(closed())
+    }
+
+    /// How those are that are open, by namespace and name.
+    pub(crate) fn gauges(&self, engine: &Engine) -> Vec<GroupGauges> {
+        let running = self.running();
+        let open = running.iter().filter(|(_, it)| !it.requests.is_closed());
+        let mut all: Vec<_> = open
+            .map(|((_, group), it)| {
+                let gauges = *it.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+                let head = engine.namespace(&it.namespace).ok().and_then(|it| it.head().position);
+                let end = head.map_or(0, |head| head.get() + 1);
+                let beyond = gauges.behind_from.map_or(0, |next| end.saturating_sub(next));
+                let (namespace, group) = (it.namespace.clone(), group.clone());
+                GroupGauges { namespace, group, gauges, lag_events: gauges.open + beyond }
+            })
+            .collect();
+        all.sort_by(|a, b| (&a.namespace, &a.group).cmp(&(&b.namespace, &b.group)));
+        all
+    }
+
+    /// Ends all of them, once they have written what they decided.
+    pub(crate) fn close(&self) {
+        let running = std::mem::take(&mut *self.running());
+        // Whoever can be asked no more ends by itself.
+        let threads: Vec<_> = running.into_values().map(|it| it.thread).collect();
+        for thread in threads {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Groups {
+    /// Nothing of the log is held any more when it is gone.
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,271 @@
+//! To take deliveries of a group, and to answer them.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use nexus_delivery::coordinator::{Answers, Handed, Request, What};
+use nexus_delivery::group::Delivery as GroupDelivery;
+use nexus_engine::Namespace;
+use nexus_protocol::group::{
+    Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_consumer, check_group_name,
+};
+use nexus_protocol::{Append, AppendError, Appended, RecordedEvent};
+
+use super::Access;
+use super::groups::{event_at, with_data_of};
+use crate::guard::Action;
+use crate::quota::Use;
+use crate::telemetry::{self, Operation};
+
+/// Deliveries that one call may ask for, and answers that it may give.
+pub const DELIVERIES_MAX: usize = nexus_delivery::coordinator::MAX_DELIVERIES;
+
+/// Deliveries whose events may still have to be read.
+#[derive(Debug)]
+#[must_use = "whoever drops them keeps them from others until their time is over"]
+pub struct Received {
+    handed: VecDeque<Handed>,
+    access: Access,
+    group: String,
+    consumer: String,
+}
+
+impl Received {
+    /// Whether all events are in memory: [`Self::deliveries`] does not block then.
+    pub fn is_in_memory(&self) -> bool {
+        self.handed.iter().all(|handed| handed.event.is_some())
+    }
+
+    /// How many there are, at most.
+    pub fn len(&self) -> usize {
+        self.handed.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.handed.is_empty()
+    }
+
+    /// Them, with their events. Blocks on the disk where they are not in memory. What the log has no more is done with.
+    ///
+    /// # Errors
+    /// When an event is damaged: all of them are delivered again.
+    pub fn deliveries(mut self) -> Result<Vec<Delivery>, AppendError> {
+        self.next(usize::MAX)
+    }
+
+    /// The next of them: as many as come to so many bytes, but one at least. Those behind are left. Of the rest as
+    /// [`Self::deliveries`].
+    ///
+    /// # Errors
+    /// As [`Self::deliveries`].
+    pub fn next(&mut self, bytes: usize) -> Result<Vec<Delivery>, AppendError> {
+        let (mut deliveries, mut gone, mut taken) = (Vec::new(), Vec::new(), 0_usize);
+        while taken < bytes
+            && let Some(Handed { delivery, event }) = self.handed.pop_front()
+        {
+            let event = match event {
+                Some(event) => Some(event),
+                None => event_of(&self.access.namespace, &delivery)?,
+            };
+            let Some(event) = event else {
+                gone.push(delivery.token);
+                continue;
+            };
+            taken = taken.saturating_add(event.as_bytes().len());
+            let (token, attempt) = (delivery.token, delivery.attempt);
+            let (lane, deadline) = (delivery.lane, delivery.deadline);
+            deliveries.push(Delivery { token, attempt, lane, deadline, event });
+        }
+        if !gone.is_empty() {
+            let failure = Failure::new("the log has the event no more");
+            let what = What::Nack(Nack { action: NackAction::Skip, failure });
+            let answers = Answers { consumer: Some(self.consumer.clone()), tokens: gone, what };
+            self.access.ask_group(&self.group, answers, Request::Answer)?;
+        }
+        Ok(deliveries)
+    }
+}
+
+/// The event of a delivery; of one that was edited with its new data.
+fn event_of(
+    namespace: &Namespace,
+    delivery: &GroupDelivery,
+) -> Result<Option<RecordedEvent>, AppendError> {
+    let Some(event) = event_at(namespace, delivery.token.position)? else { return Ok(None) };
+    if delivery.event == delivery.token.position {
+        return Ok(Some(event));
+    }
+    Ok(event_at(namespace, delivery.event)?.map(|edited| with_data_of(&event, &edited)))
+}
+
+impl Access {
+    /// Takes what a group has for a consumer: at most `max` deliveries, at most [`DELIVERIES_MAX`]. Where there is
+    /// nothing, it waits for at most `wait`, at most a minute. That it asks makes it a member of the group.
+    ///
+    /// # Errors
+    /// When the principal may not consume, or has read all it may in that time, or there is no such group, or too many
+    /// consumers.
+    pub async fn receive(
+        &self,
+        group: &str,
+        consumer: &str,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Received, AppendError> {
+        let ask = async {
+            check_consumer(consumer)?;
+            self.within_quota(Use::Read)?;
+            let what = (consumer.to_owned(), max, wait);
+            self.groups_ask(group, what, Request::Receive).await
+        };
+        let handed = self.consuming(Operation::Receive, group, ask).await?;
+        let (group, consumer) = (group.to_owned(), consumer.to_owned());
+        Ok(Received { handed: handed.into(), access: self.clone(), group, consumer })
+    }
+
+    /// Says that deliveries are done. It is durable when it is answered. Without a consumer it counts for whoever has
+    /// them.
+    ///
+    /// # Errors
+    /// When the principal may not consume, or there is no such group; as an append's. Answers that do not count are no
+    /// error.
+    pub async fn ack(
+        &self,
+        group: &str,
+        consumer: Option<&str>,
+        tokens: Vec<DeliveryToken>,
+    ) -> Result<Answered, AppendError> {
+        self.answer(group, consumer, tokens, What::Ack).await
+    }
+
+    /// Says that deliveries are not done, and what is to become of them. It is durable when it is answered.
+    ///
+    /// # Errors
+    /// As [`Self::ack`].
+    pub async fn nack(
+        &self,
+        group: &str,
+        consumer: Option<&str>,
+        tokens: Vec<DeliveryToken>,
+        nack: Nack,
+    ) -> Result<Answered, AppendError> {
+        self.answer(group, consumer, tokens, What::Nack(nack)).await
+    }
+
+    /// Asks for more time, from now, to answer deliveries.
+    ///
+    /// # Errors
+    /// As [`Self::ack`].
+    pub async fn extend(
+        &self,
+        group: &str,
+        consumer: Option<&str>,
+        tokens: Vec<DeliveryToken>,
+        by: Duration,
+    ) -> Result<Answered, AppendError> {
+        self.answer(group, consumer, tokens, What::Extend(by)).await
+    }
+
+    async fn answer(
+        &self,
+        group: &str,
+        consumer: Option<&str>,
+        tokens: Vec<DeliveryToken>,
+        what: What,
+    ) -> Result<Answered, AppendError> {
+        let answers = Answers { consumer: consumer.map(str::to_owned), tokens, what };
+        let ask = self.groups_ask(group, answers, Request::Answer);
+        self.consuming(Operation::Answer, group, ask).await
+    }
+
+    /// Says that deliveries are done, together with an append: both happen, or neither. Without `Appended` nothing was
+    /// appended, since an answer does not count: the deliveries have ended, or were answered before.
+    ///
+    /// # Errors
+    /// When the principal may not consume, or may not append, or there is no such group; as an append's: the deliveries
+    /// are with their consumer as before.
+    pub async fn ack_with(
+        &self,
+        group: &str,
+        consumer: Option<&str>,
+        tokens: Vec<DeliveryToken>,
+        append: Append,
+    ) -> Result<(Answered, Option<Appended>), AppendError> {
+        let ask = async {
+            self.may_append()?;
+            Namespace::check_allowed(&append)?;
+            let events = append.event_count() as u64;
+            let data = append.streams.iter().flat_map(|stream| &stream.events);
+            let bytes = data.map(|it| (it.data.len() + it.metadata.len()) as u64).sum();
+            self.within_quota(Use::Append { events, bytes })?;
+            let answers =
+                Answers { consumer: consumer.map(str::to_owned), tokens, what: What::Ack };
+            self.groups_ask(group, (answers, append), Request::AckWith).await
+        };
+        self.consuming(Operation::Answer, group, ask).await
+    }
+
+    /// Whether the principal may consume: asked before anything of a request is looked at.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_consume(&self) -> Result<(), AppendError> {
+        self.guard(Operation::Receive, Action::Consume, self.origin).map(|_| ())
+    }
+
+    /// Lets a consumer go. `lost`: nobody knows why it is gone, and what it had counts as tried.
+    ///
+    /// # Errors
+    /// When the principal may not consume, or there is no such group.
+    pub async fn leave(&self, group: &str, consumer: &str, lost: bool) -> Result<(), AppendError> {
+        let request = Request::Leave { consumer: consumer.to_owned(), lost };
+        let tell = self.node.running_groups().tell(&self.namespace, group, request);
+        self.consuming(Operation::Answer, group, tell).await
+    }
+
+    /// The same of a consumer whose session ends, whatever its principal may do by now.
+    pub async fn session_ended(&self, group: &str, consumer: &str, lost: bool) {
+        let request = Request::Leave { consumer: consumer.to_owned(), lost };
+        // A group that is not there has nobody to let go.
+        drop(self.node.running_groups().tell(&self.namespace, group, request).await);
+    }
+
+    /// Says that deliveries did not reach their consumer: they are made again at once, and do not count as tried.
+    pub async fn give_back(&self, group: &str, consumer: &str, tokens: Vec<DeliveryToken>) {
+        let request = Request::GiveBack { consumer: consumer.to_owned(), tokens };
+        // A group that is not there has nothing to take back.
+        drop(self.node.running_groups().tell(&self.namespace, group, request).await);
+    }
+
+    async fn groups_ask<Q: Send, T: Send>(
+        &self,
+        group: &str,
+        what: Q,
+        request: impl FnOnce(nexus_delivery::coordinator::Ask<Q, T>) -> Request + Send,
+    ) -> Result<T, AppendError> {
+        self.node.running_groups().ask(&self.namespace, group, what, request).await
+    }
+
+    /// Around what consumers do: the guard first, then a duration, and one place where an error is logged.
+    async fn consuming<T>(
+        &self,
+        operation: Operation,
+        group: &str,
+        ask: impl Future<Output = Result<T, AppendError>>,
+    ) -> Result<T, AppendError> {
+        self.guard::<AppendError>(operation, Action::Consume, self.origin)?;
+        let started = Instant::now();
+        let answer = match check_group_name(group) {
+            Ok(()) => ask.await,
+            Err(name) => Err(name.into()),
+        };
+        self.scope.telemetry.metrics().ended(operation, started.elapsed());
+        if let Err(error) = &answer {
+            let context = self.scope.context(operation).from_origin(self.origin);
+            let context = telemetry::Context { ..context };
+            self.scope.telemetry.log_error(&context, error);
+        }
+        answer
+    }
+}

@@ -1,0 +1,69 @@
+//! What is told of groups.
+
+use nexus_delivery::coordinator::Gauges;
+use nexus_protocol::limits::METRIC_NAMESPACES_MAX;
+
+use super::family::{Descriptor, MetricFamily, MetricKind, MetricValue, Sample};
+
+/// Groups that metrics name, the first by namespace and name, so that a scrape stays bounded however many there are.
+const METRIC_GROUPS_MAX: usize = METRIC_NAMESPACES_MAX;
+
+/// A group that is open, at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupGauges {
+    pub(crate) namespace: String,
+    pub(crate) group: String,
+    pub(crate) gauges: Gauges,
+    /// Events that are not done; beyond what was looked at, positions.
+    pub(crate) lag_events: u64,
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Descriptor {
+    Descriptor { name, help, kind: MetricKind::Gauge }
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Descriptor {
+    Descriptor { name, help, kind: MetricKind::Counter }
+}
+
+/// A metric, and where its number is.
+type Metric = (Descriptor, fn(&GroupGauges) -> u64);
+
+const METRICS: &[Metric] = &[
+    (gauge("nexus_group_lag_events", "Events of a group that are not done"), |it| it.lag_events),
+    (gauge("nexus_group_in_flight", "Deliveries that are not answered"), |it| it.gauges.in_flight),
+    (gauge("nexus_group_consumers", "Consumers of a group"), |it| it.gauges.consumers),
+    (
+        gauge("nexus_group_stalled", "1: there is work for consumers, and nothing of it is done"),
+        |it| it.gauges.stalled.into(),
+    ),
+    (counter("nexus_group_delivered_total", "Deliveries"), |it| it.gauges.counts.delivered),
+    (
+        counter(
+            "nexus_group_redelivered_total",
+            "Deliveries that were not the first of their event",
+        ),
+        |it| it.gauges.counts.redelivered,
+    ),
+    (counter("nexus_group_acked_total", "Acknowledgements"), |it| it.gauges.counts.acked),
+];
+
+/// All of it.
+pub(super) fn families(groups: &[GroupGauges]) -> Vec<MetricFamily> {
+    let named = groups.iter().take(METRIC_GROUPS_MAX);
+    let family =
+        |descriptor, label: &'static str, prefix: &str, number: fn(&GroupGauges) -> u64| {
+            let samples = named.clone().map(|it| Sample {
+                labels: vec![
+                    ("namespace", it.namespace.clone()),
+                    (label, format!("{prefix}{}", it.group)),
+                ],
+                value: MetricValue::Number(number(it)),
+            });
+            MetricFamily { descriptor, samples: samples.collect() }
+        };
+    let of_groups =
+        METRICS.iter().map(|(descriptor, number)| family(*descriptor, "group", "", *number));
+    let parked = gauge("nexus_parked", "Events that could not be processed, and are set aside");
+    of_groups.chain([family(parked, "source", "group:", |it| it.gauges.parked)]).collect()
+}
