@@ -8,6 +8,7 @@ use nexus_node::{Node, Principal};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::consumers::Consumers;
 use crate::options::Options;
 
 /// Requests under way at a time, subscriptions among them; whoever comes after waits (I8).
@@ -37,6 +38,8 @@ pub(crate) struct Door {
     pub(crate) requests: Arc<Semaphore>,
     /// Answers of QUIC that are made at a time and may be long.
     answers: Arc<Semaphore>,
+    /// Who has a session as a consumer.
+    pub(crate) consumers: Consumers,
     pub(crate) appends_in_flight_max: u32,
     pub(crate) dev: bool,
     /// Whether the metrics are shown to everybody.
@@ -54,6 +57,7 @@ impl Door {
             connections_max: u32::try_from(options.connections_max).unwrap_or(u32::MAX),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
             answers: Arc::new(Semaphore::new(ANSWERS_AT_A_TIME)),
+            consumers: Consumers::default(),
             appends_in_flight_max: options.appends_in_flight_max,
             dev: options.dev,
             metrics_open: options.metrics_open,

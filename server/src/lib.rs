@@ -4,6 +4,7 @@
 //! Is not: a place for rules. A door that needs one asks the node.
 
 mod authorities;
+mod consumers;
 mod door;
 mod feed;
 mod http;

@@ -11,12 +11,14 @@ mod bulk;
 mod call;
 mod chunks;
 mod events;
+mod groups;
 mod health;
 mod hosts;
 pub(crate) mod listener;
 mod namespaces;
 mod openapi;
 mod pages;
+mod parked;
 mod problem;
 mod route;
 mod routes;
@@ -81,7 +83,7 @@ pub(crate) fn router(door: Arc<Door>, limits: HttpOptions) -> Result<Router, Sta
     let places = || Arc::new(Semaphore::new(PAGES_AT_A_TIME));
     let http = Arc::new(Http { door, limits, pages: places(), searches: places() });
     let mut router = Router::new();
-    for route in routes::ROUTES {
+    for route in routes::all() {
         router = router.route(route.path, method_router(route, &http));
     }
     router = pages::add(router);

@@ -3,14 +3,14 @@
 use std::sync::LazyLock;
 
 use nexus_protocol::ErrorCode;
-use nexus_protocol::FilterItem;
+use nexus_protocol::Filter;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::problem::PROBLEM_JSON;
 use super::route::{Content, Kind, Parameter, Route};
-use super::routes::ROUTES;
+use super::routes;
 
 /// Problems that every route may answer to a request that came through, by status.
 const PROBLEMS_OF_ALL: &[u16] = &[400, 401, 403, 404, 429, 500, 503];
@@ -26,7 +26,7 @@ fn make() -> Value {
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .into_generator();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in routes::all() {
         let operation = operation(route, &mut generator);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
@@ -99,10 +99,8 @@ fn parameter(parameter: &Parameter, place: &str, generator: &mut SchemaGenerator
         Kind::Time => json!({"type": "string", "format": "date-time"}),
         Kind::Word(words) => json!({"type": "string", "enum": words}),
         Kind::Filter => {
-            let item = generator.subschema_for::<FilterItem>();
-            let any = json!({"type": "object", "required": ["any"], "additionalProperties": false,
-                "properties": {"any": {"type": "array", "items": item}}});
-            let content = json!({"application/json": {"schema": {"anyOf": [item, any]}}});
+            let filter = generator.subschema_for::<Filter>();
+            let content = json!({"application/json": {"schema": filter}});
             return json!({
                 "name": parameter.name, "in": place, "description": parameter.about,
                 "content": content,
@@ -198,9 +196,9 @@ mod tests {
 
     #[test]
     fn operations_have_names_of_their_own_and_answers() {
-        let ids: std::collections::BTreeSet<_> = ROUTES.iter().map(|route| route.id).collect();
-        assert_eq!(ids.len(), ROUTES.len());
-        for route in ROUTES {
+        let ids: std::collections::BTreeSet<_> = routes::all().map(|route| route.id).collect();
+        assert_eq!(ids.len(), routes::all().count());
+        for route in routes::all() {
             assert!(!route.answers.is_empty(), "{}", route.id);
             assert!(documents(route.method, route.path, 400), "{}", route.id);
             let takes = route.body.is_empty() || documents(route.method, route.path, 415);

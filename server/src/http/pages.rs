@@ -13,7 +13,7 @@ use nexus_protocol::ErrorCode;
 
 use super::problem::Problem;
 use super::route::Route;
-use super::routes::ROUTES;
+use super::routes;
 
 const STATUS: &str = include_str!("pages/status.html");
 const REFERENCE: &str = include_str!("pages/reference.html");
@@ -63,7 +63,7 @@ async fn error(Path(code): Path<String>) -> Response {
 fn reference() -> String {
     let mut rows = String::new();
     let mut group = "";
-    for route in ROUTES {
+    for route in routes::all() {
         if route.group != group {
             group = route.group;
             rows.push_str(&format!("<tr><th colspan=3>{group}</th></tr>\n"));
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn the_reference_has_every_operation() {
         let html = reference();
-        for route in ROUTES {
+        for route in routes::all() {
             assert!(html.contains(&format!("id=\"{}\"", route.id)), "{}", route.id);
         }
         assert_eq!(escaped("a `<b>` & c"), "a <code>&lt;b&gt;</code> &amp; c");

@@ -8,7 +8,7 @@ use nexus_protocol::json::{
 use schemars::{Schema, SchemaGenerator};
 
 use super::call::{EVENT_STREAM, JSON, NDJSON, PLAIN};
-use super::route::Kind::{Filter, Flag, Number, Text, Time, Word};
+use super::route::Kind::{self, Filter, Flag, Number, Text, Time, Word};
 use super::route::{Answer, Content, Method, Parameter, Route};
 use super::{append, audit, events, health, namespaces, snapshots, socket, streams, tokens};
 
@@ -89,6 +89,8 @@ macro_rules! handler {
     };
 }
 
+mod groups;
+
 const fn answer(status: u16, about: &'static str, content: &'static [Content]) -> Answer {
     Answer { status, about, content }
 }
@@ -110,7 +112,12 @@ const ROUTE: Route = Route {
 };
 
 /// All operations.
-pub(crate) const ROUTES: &[Route] = &[
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(groups::ROUTES)
+}
+
+/// Those on the log, its streams, and the node.
+const ROUTES: &[Route] = &[
     Route {
         method: Method::Post,
         path: "/v1/streams/{stream}/events",

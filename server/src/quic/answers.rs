@@ -9,14 +9,15 @@ use nexus_node::telemetry::Coded;
 use nexus_node::{Access, NoAccess, Node, Principal, Refusal, Role, TokenInfo, UnknownRole};
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::wire::{
-    Answer, Failure, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead, TokenHead,
-    encode_packet,
+    Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead,
+    TokenHead, encode_packet,
 };
 use nexus_protocol::{
     AppendError, EventId, Invalid, ReadError, Revision, Snapshot, StreamChange, StreamList,
     StreamName,
 };
 
+use super::groups;
 use super::session::{self, Accessed, Asked, Question, Request, Session};
 
 /// An answer that is longer is counted as memory of requests until it is sent.
@@ -35,7 +36,8 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     let (node, principal) = (session.door.node.clone(), Arc::clone(&session.principal));
     let Question { namespace, operation, payload, memory } = question;
     // How long these are is known once they are there: few are made at a time.
-    let is_long = matches!(operation, Operation::LoadSnapshot { .. } | Operation::Event { .. });
+    let is_long = matches!(operation, Operation::LoadSnapshot { .. } | Operation::Event { .. })
+        || matches!(&operation, Operation::Group { ask, .. } if may_be_long(ask));
     let answered = move || match operation {
         Operation::Namespaces => {
             node.namespaces(&principal).map(|names| plain(&Answer::Namespaces(names))).map_err(read)
@@ -60,6 +62,12 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
         Operation::RevokeToken { id } => {
             let revoked = node.revoke_token(&principal, &id);
             revoked.map(|()| plain(&Answer::Done)).map_err(append)
+        }
+        Operation::Group { group, ask } => {
+            let answer = access.map_err(|refused| telling.no_access(refused)).and_then(|access| {
+                groups::answer(&access, &group, *ask, &payload, |error| telling.tell(error))
+            });
+            answer.map_err(append)
         }
         operation => ask(&telling, access, operation, &payload),
     };
@@ -89,6 +97,11 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     drop(counted);
 }
 
+/// How a group is, or what is parked, may have some MiB.
+fn may_be_long(ask: &GroupAsk) -> bool {
+    matches!(ask, GroupAsk::Info | GroupAsk::Lanes | GroupAsk::Parked(_))
+}
+
 /// What is logged of errors that are answered here.
 struct Telling {
     session: Session,
@@ -96,9 +109,13 @@ struct Telling {
 }
 
 impl Telling {
+    fn tell(&self, error: &AppendError) {
+        self.session.log(&self.asked, error);
+    }
+
     fn invalid(&self, why: &dyn Display) -> AppendError {
         let error = Invalid::Request(why.to_string()).into();
-        self.session.log(&self.asked, &error);
+        self.tell(&error);
         error
     }
 

@@ -1,9 +1,11 @@
 //! The QUIC door. A connection says who it is in its first stream; every further stream is one
-//! request: a session of appends, a read, a subscription, or a question. `docs/protocol.md` has the
+//! request: a session of appends or of a consumer, a read, a subscription, or a question. `docs/protocol.md` has the
 //! bytes.
 
 mod answers;
 mod appends;
+mod consume;
+mod groups;
 pub(crate) mod listener;
 mod packets;
 mod reads;

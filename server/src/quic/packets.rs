@@ -31,7 +31,9 @@ pub(crate) enum Broken {
     )]
     Slow,
     /// It has a payload where none may be.
-    #[error("only a snapshot to keep comes with the first packet of a stream")]
+    #[error(
+        "only a snapshot to keep, or data for what is parked, comes with the first packet of a stream"
+    )]
     Payload,
     /// The connection, or the stream, is gone.
     #[error("the stream is gone: {0}")]
@@ -64,22 +66,31 @@ impl PacketReader {
     }
 
     /// The next packet, which must be of this kind; `None`: the client has said all.
-    ///
-    /// Memory is only taken for a packet that may come here, and none for a greeting: it is small, and
-    /// nobody knows yet who speaks.
     pub(crate) async fn next(
         &mut self,
         kind: PacketKind,
+        wanted: &'static str,
+    ) -> Result<Option<Received>, Broken> {
+        self.next_of(&[kind], wanted).await
+    }
+
+    /// The same of any of these kinds.
+    ///
+    /// Memory is only taken for a packet that may come here, and none for a greeting: it is small, and
+    /// nobody knows yet who speaks.
+    pub(crate) async fn next_of(
+        &mut self,
+        kinds: &[PacketKind],
         wanted: &'static str,
     ) -> Result<Option<Received>, Broken> {
         if self.decoder.is_empty() && !self.receive().await? {
             return Ok(None);
         }
         let header = within_time(self.header()).await?;
-        if header.kind != kind {
+        if !kinds.contains(&header.kind) {
             return Err(WireError::Unexpected { wanted, found: header.kind }.into());
         }
-        let memory = match kind {
+        let memory = match header.kind {
             PacketKind::Hello => None,
             _ => Some(self.memory.take(header.body_bytes()).await),
         };

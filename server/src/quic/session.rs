@@ -7,15 +7,15 @@ use bytes::Bytes;
 use nexus_node::telemetry::{self, Coded, Context, Origin};
 use nexus_node::{Access, NoAccess, Principal, Refusal};
 use nexus_protocol::wire::{
-    Failure, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST, PacketKind,
-    Welcome, agree, encode_packet,
+    Failure, GroupAsk, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST,
+    PacketKind, Welcome, agree, encode_packet,
 };
 use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 
 use super::packets::{Broken, PacketReader, Received};
-use super::{answers, appends, listener, reads, subscriptions};
+use super::{answers, appends, consume, listener, reads, subscriptions};
 use crate::door::{ANSWER_TIME_MAX, Door, Held};
 
 /// A connection that has not said who it is after so long is closed.
@@ -228,6 +228,11 @@ async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
             drop(memory);
             subscriptions::run(&session, access, head, request).await;
         }
+        Operation::Consume { group, consumer, credit, max } => {
+            drop(memory);
+            let wanted = consume::Wanted { group, consumer, credit, max };
+            consume::run(&session, access, wanted, request).await;
+        }
         Operation::Read(head) => {
             drop(memory);
             within(limit, reads::run(&session, access, head, request)).await;
@@ -245,7 +250,12 @@ async fn opened(reader: &mut PacketReader) -> Result<Option<(Open, Bytes, Option
     let received = reader.next(PacketKind::Open, "the first packet of a stream").await?;
     let Some(Received { packet, memory }) = received else { return Ok(None) };
     let open = packet.message::<Open>()?;
-    if !packet.payload.is_empty() && !matches!(open.operation, Operation::SaveSnapshot(_)) {
+    let has_payload = match &open.operation {
+        Operation::SaveSnapshot(_) => true,
+        Operation::Group { ask, .. } => matches!(**ask, GroupAsk::Edit { .. }),
+        _ => false,
+    };
+    if !packet.payload.is_empty() && !has_payload {
         return Err(Broken::Payload);
     }
     Ok(Some((open, packet.payload, memory)))
@@ -334,6 +344,26 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
         Operation::Tokens => Named::Tokens,
         Operation::CreateToken { .. } => Named::CreateToken,
         Operation::RevokeToken { .. } => Named::RevokeToken,
+        Operation::Group { ask, .. } => operation_of_group(ask),
+        Operation::Consume { .. } => Named::Receive,
+    }
+}
+
+fn operation_of_group(ask: &GroupAsk) -> telemetry::Operation {
+    use telemetry::Operation as Named;
+    match ask {
+        GroupAsk::Set(_) => Named::SetGroup,
+        GroupAsk::Names => Named::Groups,
+        GroupAsk::Info | GroupAsk::Lanes => Named::Group,
+        GroupAsk::Delete => Named::DeleteGroup,
+        GroupAsk::Pause { .. } => Named::PauseGroup,
+        GroupAsk::Resume => Named::ResumeGroup,
+        GroupAsk::Seek(_) => Named::SeekGroup,
+        GroupAsk::Parked(_) => Named::Parked,
+        GroupAsk::Replay(_) => Named::ReplayParked,
+        GroupAsk::Skip(_) => Named::SkipParked,
+        GroupAsk::Leave { .. } => Named::Answer,
+        GroupAsk::Edit { .. } => Named::EditParked,
     }
 }
 

@@ -5,6 +5,7 @@
 mod blocks;
 mod certificates;
 mod conformance;
+mod consume;
 mod dropped;
 mod enemies;
 mod http;

@@ -14,6 +14,9 @@ use crate::stores::Running;
 /// Requests of each operation.
 const REQUESTS: usize = 150;
 const KEPT: &str = "kept/1";
+/// A group that has parked the first events, and how many.
+const KEPT_GROUP: &str = "kept";
+const PARKED: usize = 40;
 const SEED: u64 = 0x6e65_7875_7301;
 
 /// The document, and what is made of it.
@@ -106,9 +109,13 @@ struct Made {
     follows: bool,
 }
 
-/// What a piece of a path may be. The stream `KEPT` is read, and never changed.
+/// What a piece of a path may be. The stream `KEPT` is read, and never changed; the group `KEPT_GROUP` is never
+/// deleted, nor is anything of it parked but at the beginning.
 fn piece(random: &mut Random, operation: &Operation<'_>, name: &str, ids: &[String]) -> String {
     match name {
+        "group" if operation.method == Method::GET && random.one_in(2) => KEPT_GROUP.to_owned(),
+        "group" => random.pick(&["g-1", "g-2", "gone", "-a", "$"]).to_owned(),
+        "id" if operation.id == "editParked" => format!("{}", random.below(2 * PARKED)),
         "stream" if operation.method == Method::GET && random.one_in(3) => KEPT.to_owned(),
         "id" if random.one_in(4) => ids[random.below(ids.len())].clone(),
         "id" if random.one_in(4) => "no-id".to_owned(),
@@ -137,6 +144,7 @@ fn text_of(random: &mut Random, document: &Value, parameter: &Value) -> String {
             random.pick(&["position:3", "revision:1", "recorded:2026-01-02T03:04:05Z"]).to_owned()
         }
         "namespace" => random.pick(&["default", "default", "orders", "none"]).to_owned(),
+        "source" => random.pick(&["group:kept", "group:kept", "group:none", "kept"]).to_owned(),
         "If-Match" => random.pick(&["\"0\"", "\"1\"", "*", "W/\"1\""]).to_owned(),
         "Last-Event-ID" => random.pick(&["0", "1-1", "1-none"]).to_owned(),
         _ => {
@@ -256,6 +264,24 @@ async fn answer(made: Made) -> (Answer, String, Option<&'static str>) {
     (answer, made.shown, made.wrong)
 }
 
+/// Makes the group that is kept, and parks the first events in it.
+async fn park(http: &Http) {
+    for number in 0..PARKED {
+        http.append("s-0", &json!({ "type": "OrderPlaced", "data": number })).await;
+    }
+    let config = json!({ "mode": "unordered" });
+    let path = format!("/v1/groups/{KEPT_GROUP}");
+    let made = http.ask(Method::PUT, path.as_str()).json(&config).send().await.unwrap();
+    assert_eq!(made.status, 201);
+    let receive = json!({ "consumer": "a", "max": PARKED });
+    let given = http.post(format!("{path}/receive"), &receive).send().await.unwrap().json();
+    let tokens: Vec<_> =
+        given["deliveries"].as_array().unwrap().iter().map(|it| it["token"].clone()).collect();
+    let nack = json!({ "tokens": tokens, "action": "park" });
+    let parked = http.post(format!("{path}/nack"), &nack).send().await.unwrap().json();
+    assert_eq!(parked["done"], PARKED);
+}
+
 #[test]
 fn every_answer_is_one_that_the_document_names() {
     let running = Running::in_memory();
@@ -272,6 +298,7 @@ fn every_answer_is_one_that_the_document_names() {
             http.append(stream, &json!({ "id": id, "type": "OrderPlaced", "data": number })).await;
             ids.push(id);
         }
+        park(&http).await;
         let path = format!("/v1/streams/{}/snapshots/0", encoded(KEPT));
         let saved =
             http.ask(Method::PUT, path).json(&json!({ "state": [1] })).send().await.unwrap();

@@ -8,6 +8,7 @@ mod enemies;
 mod follow;
 mod forms;
 mod generate;
+mod groups;
 mod memory;
 mod reads;
 mod restart;

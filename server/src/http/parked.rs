@@ -1,0 +1,151 @@
+//! To see what is parked, and to decide about it.
+
+use std::borrow::Cow;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use nexus_node::{Access, PARKED_PAGE_MAX};
+use nexus_protocol::group::{ParkedList, ParkedPick};
+use nexus_protocol::json::{ParkedEntryJson, pick_of};
+use nexus_protocol::{AppendError, Position};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::call::{Call, JSON, blocking, bytes_of, json};
+use super::chunks;
+use super::problem::Problem;
+
+/// Entries of a page, unless it is said.
+const PAGE_DEFAULT: usize = 100;
+/// Entries that one request may name.
+const IDS_MAX: usize = 1_000;
+
+/// A page of what is parked.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename = "Parked")]
+pub(crate) struct Parked<'a> {
+    /// The entries, by position.
+    parked: Vec<ParkedEntryJson<'a>>,
+    /// What the next page comes after, for `after`; null: there is no more.
+    next: Option<String>,
+}
+
+/// Which entries.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename = "Pick")]
+pub(crate) struct Pick<'a> {
+    /// Where they are parked: `group:NAME`.
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    /// These.
+    #[serde(default, borrow)]
+    ids: Option<Vec<Cow<'a, str>>>,
+    /// Those of a lane.
+    #[serde(default)]
+    lane: Option<u32>,
+    /// All of them.
+    #[serde(default)]
+    all: Option<bool>,
+}
+
+/// What an event is to be instead.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename = "Edit")]
+pub(crate) struct Edit<'a> {
+    /// Where it is parked: `group:NAME`.
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    /// Its data.
+    #[serde(borrow)]
+    #[schemars(with = "serde_json::Value")]
+    data: &'a RawValue,
+}
+
+/// How many entries it was done with.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename = "Picked")]
+pub(crate) struct Picked {
+    /// So many.
+    count: u64,
+}
+
+/// Where an edited event stands.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(rename = "Edited")]
+pub(crate) struct Edited {
+    /// The position of the event that is delivered in place of the other.
+    position: u64,
+}
+
+/// The group that a source names.
+fn group_of(source: &str) -> Result<&str, Problem> {
+    source.strip_prefix("group:").ok_or_else(|| {
+        Problem::invalid("`source` says where it is parked: `group:NAME`, as in group:mail")
+    })
+}
+
+fn position(id: &str) -> Result<Position, Problem> {
+    id.parse().map(Position::new).map_err(|_| Problem::invalid("no id of what is parked"))
+}
+
+/// `GET /v1/parked`
+pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
+    let access = call.access()?;
+    let Some(source) = call.text("source") else {
+        return Err(Problem::invalid("query parameter `source` is missing: `group:NAME`"));
+    };
+    let (source, group) = (source.to_owned(), group_of(source)?.to_owned());
+    let list = ParkedList {
+        lane: call.parsed("lane")?,
+        waiting: call.flag("waiting")?,
+        after: call.text("after").map(position).transpose()?,
+        limit: call.limit(PAGE_DEFAULT, PARKED_PAGE_MAX)?,
+    };
+    let page = blocking(move || access.parked(&group, &list)).await?;
+    let parked = page.entries.iter().map(|entry| ParkedEntryJson::new(&source, entry)).collect();
+    let next = page.next.map(|next| next.to_string());
+    chunks::whole(JSON, &call, bytes_of(&Parked { parked, next }))
+}
+
+/// `POST /v1/parked/replay`
+pub(crate) async fn replay(call: Call) -> Result<Response, Problem> {
+    decide(call, Access::replay_parked).await
+}
+
+/// `POST /v1/parked/skip`, `POST /v1/parked/purge`
+pub(crate) async fn skip(call: Call) -> Result<Response, Problem> {
+    decide(call, Access::skip_parked).await
+}
+
+async fn decide(
+    mut call: Call,
+    decide: impl FnOnce(&Access, &str, ParkedPick) -> Result<u64, AppendError> + Send + 'static,
+) -> Result<Response, Problem> {
+    let access = call.access()?;
+    access.may_manage_groups()?;
+    call.content_type(&[JSON])?;
+    let received = call.receive().await?;
+    let Pick { source, ids, lane, all } = received.json()?;
+    let group = group_of(&source)?.to_owned();
+    if let Some(ids) = ids.as_ref().filter(|ids| ids.len() > IDS_MAX) {
+        let detail = format!("`ids` has {}: at most {IDS_MAX} are allowed", ids.len());
+        return Err(Problem::invalid(detail));
+    }
+    let pick = pick_of(ids.as_deref(), lane, all)?;
+    let count = blocking(move || decide(&access, &group, pick)).await?;
+    Ok(json(StatusCode::OK, &Picked { count }))
+}
+
+/// `POST /v1/parked/{id}/edit`
+pub(crate) async fn edit(mut call: Call) -> Result<Response, Problem> {
+    let access = call.access()?;
+    access.may_manage_groups()?;
+    call.content_type(&[JSON])?;
+    let at = position(call.path("id"))?;
+    let received = call.receive().await?;
+    let Edit { source, data } = received.json()?;
+    let group = group_of(&source)?.to_owned();
+    let data = data.get().as_bytes().to_vec();
+    let position = blocking(move || access.edit_parked(&group, at, data.into())).await?;
+    Ok(json(StatusCode::OK, &Edited { position: position.get() }))
+}
