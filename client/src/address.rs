@@ -102,6 +102,12 @@ pub struct Address {
 }
 
 impl Address {
+    /// A data directory of this machine, opened by this process; made if it is not there. Needs the feature `embedded`.
+    pub fn directory(dir: impl Into<PathBuf>) -> Self {
+        let namespace = NamespaceName::DEFAULT.to_owned();
+        Self { at: At::Directory(dir.into()), namespace }
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace

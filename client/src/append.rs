@@ -206,7 +206,7 @@ fn closed() -> AppendError {
 
 /// Gives ids to events that have none, so that sending them twice stores them once. Those of an append
 /// with an idempotency key are the server's to make: from the key.
-fn give_ids(append: &mut Append) {
+pub(crate) fn give_ids(append: &mut Append) {
     if append.idempotency_key.is_none() {
         let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
         for event in events.filter(|event| event.id.is_none()) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 pub(crate) use nexus_protocol::wire::Packet;
 use nexus_protocol::wire::{Answer, Failure, Operation, PacketKind};
-use nexus_protocol::{AppendError, ReadError};
+use nexus_protocol::{AppendError, ReadError, Unavailable};
 use quinn::SendStream;
 
 use crate::connection::{Deadline, Seat};
@@ -31,7 +31,7 @@ pub(crate) async fn ask(seat: Seat, operation: Operation) -> Result<Packet, Read
     let mut backoff = Backoff::default();
     loop {
         let packet = seat.open(operation.clone(), &[], true, backoff.attempt())?;
-        let reason = match until.limit(once(&seat, packet, until)).await {
+        let reason = match until.limit(once(&seat, operation.since(), packet, until)).await {
             Some(Ok(packet)) => match failure_of(packet)? {
                 Ok(packet) => return Ok(packet),
                 Err(Failure::Read(failure)) => match ReadError::from(failure) {
@@ -52,6 +52,45 @@ pub(crate) async fn ask(seat: Seat, operation: Operation) -> Result<Packet, Read
     }
 }
 
+/// The same of what fails as an append does.
+pub(crate) async fn ask_again(seat: Seat, operation: Operation) -> Result<Packet, AppendError> {
+    let until = Deadline::after(seat.timeout());
+    let mut backoff = Backoff::default();
+    loop {
+        let packet = seat.open(operation.clone(), &[], true, backoff.attempt())?;
+        let reason = match until.limit(once(&seat, operation.since(), packet, until)).await {
+            Some(Ok(packet)) => match failure_of(packet).map_err(unread)? {
+                Ok(packet) => return Ok(packet),
+                Err(Failure::Append(failure)) => match AppendError::from(failure) {
+                    AppendError::Unavailable(Unavailable::Closed) => ReadError::Closed,
+                    error => return Err(error),
+                },
+                Err(Failure::Read(failure)) => match ReadError::from(failure) {
+                    ReadError::Closed => ReadError::Closed,
+                    error => return Err(of_read(error)),
+                },
+                Err(Failure::Version { .. }) => return Err(AppendError::Unknown),
+            },
+            Some(Err(Once::Reach(error))) if error.may_pass() => error.for_read(),
+            Some(Err(Once::Reach(error))) => return Err(error.for_append()),
+            Some(Err(Once::Broken(broken))) => lost(&broken),
+            None => return Err(unread(too_slow(&seat))),
+        };
+        if until.is_over() {
+            return Err(unread(reason));
+        }
+        backoff.wait().await;
+    }
+}
+
+/// What it means for a question that fails as an append does that there is no answer.
+pub(crate) fn unread(error: ReadError) -> AppendError {
+    AppendError::Unavailable(match error {
+        ReadError::Closed => Unavailable::Closed,
+        error => Unavailable::NotReachable(error.to_string()),
+    })
+}
+
 /// Asks for a change, which is not asked for twice once it may have reached the server.
 pub(crate) async fn change(
     seat: Seat,
@@ -62,7 +101,7 @@ pub(crate) async fn change(
     let mut backoff = Backoff::default();
     loop {
         let packet = seat.open(operation.clone(), &payload, true, backoff.attempt())?;
-        match until.limit(once(&seat, packet, until)).await {
+        match until.limit(once(&seat, operation.since(), packet, until)).await {
             Some(Ok(packet)) => {
                 return match failure_of(packet).map_err(|_| AppendError::Unknown)? {
                     Ok(packet) => Ok(packet),
@@ -87,8 +126,8 @@ enum Once {
     Broken(Broken),
 }
 
-async fn once(seat: &Seat, packet: Bytes, until: Deadline) -> Result<Packet, Once> {
-    let connection = seat.connection().await.map_err(Once::Reach)?;
+async fn once(seat: &Seat, since: u16, packet: Bytes, until: Deadline) -> Result<Packet, Once> {
+    let connection = seat.connection_since(since).await.map_err(Once::Reach)?;
     let opened = open_stream(&connection, packet, until).await;
     let (mut send, mut reader) = opened.map_err(Once::Broken)?;
     let _ = send.finish();

@@ -29,12 +29,12 @@ use crate::trace::{self, Coded};
 #[derive(Clone, Debug)]
 pub struct Client {
     address: Arc<Address>,
-    reach: Reach,
+    pub(crate) reach: Reach,
 }
 
 /// Where it is.
 #[derive(Clone, Debug)]
-enum Reach {
+pub(crate) enum Reach {
     Remote(Remote),
     #[cfg(feature = "embedded")]
     Embedded(Embedded),
@@ -50,6 +50,8 @@ macro_rules! reach {
         }
     };
 }
+
+pub(crate) use reach;
 
 /// Connects to a server, within the time that the connection string allows, or opens a store in this
 /// process: [`Address`] says how to write which. Call it within a tokio runtime: that runs the
@@ -272,8 +274,13 @@ impl Client {
         self.asked("revoke token", revoked).await
     }
 
+    /// The runtime that its connections, and what waits for a disk, live on.
+    pub(crate) fn runtime(&self) -> &Handle {
+        reach!(self, there => there.runtime())
+    }
+
     /// Asks within a span, which learns of a failure.
-    async fn asked<T, E: Coded>(
+    pub(crate) async fn asked<T, E: Coded>(
         &self,
         operation: &'static str,
         answer: impl Future<Output = Result<T, E>>,

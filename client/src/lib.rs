@@ -20,6 +20,7 @@
 //! | `append` | [`Client::append`] |
 //! | `read` | [`Client::read`], [`event_by_id`](nexus_protocol::EventStore::event_by_id), [`Events::explain`] |
 //! | `subscribe` | [`Client::subscribe`] |
+//! | `consume` | [`Client::set_group`], [`Client::group`], [`Client::group_lanes`], [`Client::groups`], [`Client::pause_group`], [`Client::resume_group`], [`Client::seek_group`], [`Client::delete_group`], [`Client::parked`], [`Client::replay_parked`], [`Client::skip_parked`], [`Client::edit_parked`], [`Client::consumer`], [`Consumer::receive`], [`Consumer::ack`], [`Consumer::nack`], [`Consumer::extend`], [`Consumer::ack_with`], [`Consumer::run_until`], [`Consumer::leave`] |
 //! | `streams` | [`Client::streams`], [`stream_info`](nexus_protocol::EventStore::stream_info), [`set_stream`](nexus_protocol::EventStore::set_stream), [`delete_stream`](nexus_protocol::EventStore::delete_stream), [`tombstone_stream`](nexus_protocol::EventStore::tombstone_stream) |
 //! | `snapshots` | [`save_snapshot`](nexus_protocol::EventStore::save_snapshot), [`load_snapshot`](nexus_protocol::EventStore::load_snapshot), [`list_snapshots`](nexus_protocol::EventStore::list_snapshots) |
 //! | `store` | [`connect`], [`Client::in_namespace`], [`Client::create_namespace`], [`Client::namespaces`], [`Client::session`], [`head`](nexus_protocol::EventStore::head), [`Client::stats`], [`Client::create_token`], [`Client::tokens`], [`Client::revoke_token`], [`Client::reconnect`], [`Client::connections_made`], [`Client::close`] |
@@ -30,14 +31,17 @@ mod ask;
 mod batches;
 mod client;
 mod connection;
+mod consumer;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod groups;
 mod identity;
 mod packets;
 pub mod raw;
 mod read;
 mod remote;
+mod remote_groups;
 mod retry;
 mod subscribe;
 mod tls;
@@ -46,6 +50,7 @@ mod trace;
 pub use address::Address;
 pub use append::PendingAppend;
 pub use client::{Client, connect};
+pub use consumer::Consumer;
 pub use error::{CloseError, ConnectError};
 pub use read::Events;
 pub use subscribe::Subscription;

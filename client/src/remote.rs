@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_protocol::wire::{Answer, Operation, PacketKind, SnapshotHead, TokenHead, decode_items};
+use nexus_protocol::wire::{
+    Answer, GroupAsk, Operation, PacketKind, SnapshotHead, TokenHead, decode_items,
+};
 use nexus_protocol::{
     Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Read, ReadError,
     RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo, StreamList,
-    StreamName, Subscribe, SubscriptionItem, TraceContext,
+    StreamName, Subscribe, SubscriptionItem, TraceContext, Unavailable,
 };
 use tokio::runtime::Handle;
 use tracing::Span;
@@ -17,6 +19,7 @@ use crate::address::Servers;
 use crate::append::{Appender, PendingAppend};
 use crate::ask::{self, answer_of, of_read, protocol};
 use crate::connection::{Deadline, Pool, Scope};
+use crate::consumer::RemoteConsumer;
 use crate::error::ConnectError;
 use crate::read::Events;
 use crate::retry::Backoff;
@@ -68,6 +71,10 @@ impl Remote {
     /// The same session; what is asked for is part of this trace.
     pub(crate) fn traced(&self, trace: Option<TraceContext>) -> Self {
         Self { scope: Scope { trace, ..self.scope.clone() }, ..self.clone() }
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        self.pool.runtime()
     }
 
     pub(crate) fn connections_made(&self) -> u64 {
@@ -267,6 +274,37 @@ impl Remote {
 
     async fn ask(&self, operation: Operation) -> Result<Answer, ReadError> {
         answer_of(&self.ask_packet(operation).await?)
+    }
+
+    /// Asks a group something that may be asked twice.
+    pub(crate) async fn ask_group(
+        &self,
+        group: &str,
+        ask: GroupAsk,
+    ) -> Result<Answer, AppendError> {
+        let seat = self.pool.seat_for_short(&self.scope);
+        let operation = Operation::Group { group: group.to_owned(), ask: Box::new(ask) };
+        let asked = self.pool.runtime().spawn(ask::ask_again(seat, operation));
+        let closed = || Err(AppendError::Unavailable(Unavailable::Closed));
+        let packet = asked.await.unwrap_or_else(|_| closed())?;
+        answer_of(&packet).map_err(ask::unread)
+    }
+
+    /// Changes something of a group.
+    pub(crate) async fn change_group(
+        &self,
+        group: &str,
+        ask: GroupAsk,
+        payload: Bytes,
+    ) -> Result<Answer, AppendError> {
+        let operation = Operation::Group { group: group.to_owned(), ask: Box::new(ask) };
+        self.change(operation, payload).await
+    }
+
+    /// To be a consumer of a group.
+    pub(crate) fn consume(&self, group: &str, consumer: &str, prefetch: u32) -> RemoteConsumer {
+        let seat = self.pool.seat_for_long(&self.scope);
+        RemoteConsumer::start(seat, self.scope.trace, group, consumer, prefetch)
     }
 
     async fn change(&self, operation: Operation, payload: Bytes) -> Result<Answer, AppendError> {

@@ -5,7 +5,7 @@ mod pool;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nexus_protocol::ReadError;
@@ -50,6 +50,8 @@ pub(crate) struct Link {
     under_way: AtomicUsize,
     /// How often it was made.
     made: AtomicU64,
+    /// The version of the messages that was agreed on last.
+    version: AtomicU16,
 }
 
 /// A connection, and the socket it stands on.
@@ -62,7 +64,8 @@ struct Live {
 impl Link {
     fn new(servers: Arc<Servers>, config: ClientConfig, closing: watch::Sender<bool>) -> Self {
         let (current, under_way, made) = (Mutex::new(None), 0.into(), 0.into());
-        Self { servers, config, current, closing, under_way, made }
+        let version = PROTOCOL.into();
+        Self { servers, config, current, closing, under_way, made, version }
     }
 
     /// The connection that holds, or a new one. One try at each server.
@@ -189,6 +192,7 @@ impl Link {
         let welcome: Welcome =
             packet.and_then(|packet| packet.message()).map_err(|why| failed(why.into()))?;
         tracing::debug!(server = welcome.server, version = welcome.version, "welcome");
+        self.version.store(welcome.version, Ordering::Relaxed);
         Ok(())
     }
 

@@ -128,6 +128,16 @@ impl Seat {
         self.link.connection().await
     }
 
+    /// The same for what only servers from this version of the protocol on know.
+    pub(crate) async fn connection_since(&self, version: u16) -> Result<Connection, ConnectError> {
+        let connection = self.connection().await?;
+        let theirs = self.link.version.load(Ordering::Relaxed);
+        if theirs < version {
+            return Err(ConnectError::Version { oldest: theirs, newest: theirs, ours: version });
+        }
+        Ok(connection)
+    }
+
     /// What is said where there was no connection in time.
     pub(crate) fn no_connection(&self) -> ConnectError {
         self.link.no_connection()

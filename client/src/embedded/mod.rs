@@ -5,6 +5,7 @@
 //! executor goes on. The exception is the beginning of a read of a stream, a few events that are mostly
 //! in memory: it is gathered within the poll that asks for it, since a hand-off would cost more.
 
+mod groups;
 mod read;
 mod subscribe;
 
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinError;
 use tracing::{Instrument, Span};
 
+pub(crate) use groups::EmbeddedConsumer;
 pub(crate) use read::Reading;
 pub(crate) use subscribe::Watching;
 
@@ -67,6 +69,10 @@ impl Embedded {
 
     pub(crate) fn in_namespace(&self, name: &str) -> Self {
         Self { namespace: name.into(), access: Arc::default(), ..self.clone() }
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     pub(crate) fn traced(&self, trace: Option<TraceContext>) -> Self {

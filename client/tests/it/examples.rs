@@ -11,6 +11,9 @@ use nexus_server::{Options, Server};
 #[path = "../../examples/append.rs"]
 mod append;
 #[allow(dead_code, reason = "its main is for those who run it by hand")]
+#[path = "../../examples/consume.rs"]
+mod consume;
+#[allow(dead_code, reason = "its main is for those who run it by hand")]
 #[path = "../../examples/read.rs"]
 mod read;
 #[allow(dead_code, reason = "its main is for those who run it by hand")]
@@ -39,7 +42,7 @@ macro_rules! examples {
     };
 }
 
-examples!(append, read, snapshots, store, streams, subscribe);
+examples!(append, consume, read, snapshots, store, streams, subscribe);
 
 #[test]
 fn none_is_left_out() {

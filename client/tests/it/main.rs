@@ -6,6 +6,7 @@
 mod conformance;
 mod embedded;
 mod examples;
+mod groups;
 mod spans;
 mod streams_in_use;
 mod unreachable;

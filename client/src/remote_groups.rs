@@ -1,0 +1,133 @@
+//! Groups behind a server.
+
+use bytes::Bytes;
+use nexus_protocol::group::{
+    GroupConfig, GroupInfo, GroupStart, LaneInfo, ParkedList, ParkedPage, ParkedPick,
+};
+use nexus_protocol::wire::{Answer, GroupAsk, WireError};
+use nexus_protocol::{AppendError, Position};
+
+use crate::ask::{protocol, unread};
+use crate::remote::Remote;
+
+fn another() -> AppendError {
+    unread(protocol("another answer"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn malformed(why: WireError) -> AppendError {
+    unread(protocol(&why.to_string()))
+}
+
+impl Remote {
+    async fn change_it(&self, group: &str, ask: GroupAsk) -> Result<(), AppendError> {
+        match self.change_group(group, ask, Bytes::new()).await? {
+            Answer::Done => Ok(()),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn set_group(
+        &self,
+        name: &str,
+        config: &GroupConfig,
+    ) -> Result<bool, AppendError> {
+        match self.change_group(name, GroupAsk::Set(config.into()), Bytes::new()).await? {
+            Answer::GroupSet { made } => Ok(made),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn groups(&self) -> Result<Vec<String>, AppendError> {
+        match self.ask_group("", GroupAsk::Names).await? {
+            Answer::Groups(names) => Ok(names),
+            _ => Err(another()),
+        }
+    }
+
+    pub(crate) async fn group(&self, name: &str) -> Result<GroupInfo, AppendError> {
+        match self.ask_group(name, GroupAsk::Info).await? {
+            Answer::Group(head) => (*head).try_into().map_err(malformed),
+            _ => Err(another()),
+        }
+    }
+
+    pub(crate) async fn group_lanes(
+        &self,
+        name: &str,
+    ) -> Result<(GroupInfo, Vec<LaneInfo>), AppendError> {
+        match self.ask_group(name, GroupAsk::Lanes).await? {
+            Answer::GroupLanes(head) => (*head).try_into().map_err(malformed),
+            _ => Err(another()),
+        }
+    }
+
+    pub(crate) async fn delete_group(&self, name: &str) -> Result<(), AppendError> {
+        self.change_it(name, GroupAsk::Delete).await
+    }
+
+    pub(crate) async fn pause_group(&self, name: &str, reason: &str) -> Result<(), AppendError> {
+        self.change_it(name, GroupAsk::Pause { reason: reason.to_owned() }).await
+    }
+
+    pub(crate) async fn resume_group(&self, name: &str) -> Result<(), AppendError> {
+        self.change_it(name, GroupAsk::Resume).await
+    }
+
+    pub(crate) async fn seek_group(
+        &self,
+        name: &str,
+        to: GroupStart,
+    ) -> Result<Position, AppendError> {
+        match self.change_group(name, GroupAsk::Seek(to.into()), Bytes::new()).await? {
+            Answer::Position(position) => Ok(Position::new(position)),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn parked(
+        &self,
+        group: &str,
+        list: &ParkedList,
+    ) -> Result<ParkedPage, AppendError> {
+        match self.ask_group(group, GroupAsk::Parked(list.into())).await? {
+            Answer::Parked(page) => Ok(page.into()),
+            _ => Err(another()),
+        }
+    }
+
+    pub(crate) async fn replay_parked(
+        &self,
+        group: &str,
+        pick: ParkedPick,
+    ) -> Result<u64, AppendError> {
+        self.decide(group, GroupAsk::Replay((&pick).into())).await
+    }
+
+    pub(crate) async fn skip_parked(
+        &self,
+        group: &str,
+        pick: ParkedPick,
+    ) -> Result<u64, AppendError> {
+        self.decide(group, GroupAsk::Skip((&pick).into())).await
+    }
+
+    async fn decide(&self, group: &str, ask: GroupAsk) -> Result<u64, AppendError> {
+        match self.change_group(group, ask, Bytes::new()).await? {
+            Answer::Count(count) => Ok(count),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+
+    pub(crate) async fn edit_parked(
+        &self,
+        group: &str,
+        at: Position,
+        data: Bytes,
+    ) -> Result<Position, AppendError> {
+        match self.change_group(group, GroupAsk::Edit { position: at.get() }, data).await? {
+            Answer::Position(position) => Ok(Position::new(position)),
+            _ => Err(AppendError::Unknown),
+        }
+    }
+}
