@@ -17,12 +17,14 @@ mod event;
 mod exit;
 mod export;
 mod filter;
+mod group;
 mod import;
 mod interrupt;
 mod load;
 mod namespace;
 mod node_state;
 mod output;
+mod parked;
 mod read;
 mod serve;
 mod snapshot;
@@ -130,6 +132,12 @@ enum Command {
     /// Lists and shows snapshots
     #[command(after_help = "Example:\n  nexus --data ./data snapshot list order-1")]
     Snapshot(PlacedNoun<snapshot::Command>),
+    /// Makes, watches, and steers consumer groups, and consumes from them
+    #[command(after_help = "Example:\n  nexus --data ./data group list")]
+    Group(PlacedNoun<group::Command>),
+    /// Shows, replays, skips, and edits what is parked
+    #[command(after_help = "Example:\n  nexus --data ./data parked list --source group:mail")]
+    Parked(PlacedNoun<parked::Command>),
     /// Lists and creates namespaces
     #[command(after_help = "Example:\n  nexus --data ./data namespace create audit")]
     Namespace(PlacedNoun<namespace::Command>),
@@ -172,6 +180,8 @@ impl Command {
             Self::Stream(placed) => placed.data.as_ref(),
             Self::Streams(placed) => placed.data.as_ref(),
             Self::Snapshot(placed) => placed.data.as_ref(),
+            Self::Group(placed) => placed.data.as_ref(),
+            Self::Parked(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
             Self::Token(placed) => placed.data.as_ref(),
@@ -213,6 +223,8 @@ impl Command {
             Self::Stream(placed) => stream::run(&placed.command, place, output),
             Self::Streams(placed) => stream::list(&placed.args, place, output),
             Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
+            Self::Group(placed) => group::run(&placed.command, place, output),
+            Self::Parked(placed) => parked::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),

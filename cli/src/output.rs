@@ -228,6 +228,13 @@ pub(crate) struct Heading {
     right: bool,
 }
 
+impl Heading {
+    /// What stands above it.
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
+}
+
 /// A column of texts.
 pub(crate) const fn text(name: &'static str) -> Heading {
     Heading { name, right: false }

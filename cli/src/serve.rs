@@ -105,6 +105,7 @@ fn serve(
         .limits(&settings.limits)
         .http(&settings.http)
         .metrics_open(settings.metrics.open);
+    let groups = node.clone();
     let served = runtime.block_on(async {
         let mut interruptions = Interruptions::new()?;
         let serving = async {
@@ -112,6 +113,7 @@ fn serve(
                 StartError::Certificate(error) => bad_certificate(&loaded, &error),
                 error => error.into(),
             })?;
+            groups.open_groups();
             // In dev mode HTTP is plain.
             let scheme = if settings.dev { "http" } else { "https" };
             announce(&server, dir, scheme, fingerprint, output)?;

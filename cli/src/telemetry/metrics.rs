@@ -82,7 +82,7 @@ fn metric_of(family: &MetricFamily, times: Times) -> Metric {
 }
 
 fn attributes(sample: &Sample) -> Vec<KeyValue> {
-    sample.label.iter().map(|(key, value)| attribute(key, value)).collect()
+    sample.labels.iter().map(|(key, value)| attribute(key, value)).collect()
 }
 
 fn number_of(sample: &Sample, times: Times) -> Option<NumberDataPoint> {

@@ -10,6 +10,7 @@ mod config;
 mod context;
 mod damage;
 mod demo;
+mod groups;
 mod import;
 mod kill;
 mod nexus;

@@ -1,0 +1,272 @@
+//! `nexus parked`: what could not be processed, which queues call dead letters.
+
+use nexus_protocol::Position;
+use nexus_protocol::group::{ParkedEntry, ParkedList, ParkedPick};
+use nexus_protocol::json::ParkedEntryJson;
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::filter;
+use crate::group::connect;
+use crate::output::{Facts, Output, number, text};
+use crate::store::{Place, Remote};
+
+/// Entries that are fetched at once.
+const PAGE: usize = 1000;
+/// What begins the source of a group.
+const GROUP: &str = "group:";
+
+/// Shows, replays, skips, and edits what is parked
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Lists what is parked
+    #[command(after_help = "Example:\n  nexus --data ./data parked list --source group:mail")]
+    List(ListArgs),
+    /// Shows an entry, with why it failed
+    #[command(after_help = "Example:\n  nexus --data ./data parked show 17 --source group:mail")]
+    Show(EntryArgs),
+    /// Lets what is parked be delivered again
+    #[command(after_help = "\
+Examples:
+  nexus --data ./data parked replay 17 --source group:mail
+  nexus --data ./data parked replay --all --source group:mail")]
+    Replay(PickArgs),
+    /// Gives up what is parked
+    #[command(after_help = "Example:\n  nexus --data ./data parked skip 17 --source group:mail")]
+    Skip(PickArgs),
+    /// Lets what is parked be delivered again, with other data
+    #[command(after_help = "\
+Example:
+  nexus --data ./data parked edit 17 --source group:mail --json '{\"to\": \"a@example.org\"}'")]
+    Edit(EditArgs),
+    /// Gives up all that is parked, or that of a lane: skip by the name that queues have for it
+    #[command(
+        after_help = "Example:\n  nexus --data ./data parked purge --all --source group:mail"
+    )]
+    Purge(PickArgs),
+}
+
+/// Where it is parked.
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// Where it is parked, as in group:mail
+    #[arg(long, value_name = "group:NAME", value_parser = source)]
+    source: String,
+}
+
+fn source(text: &str) -> Result<String, String> {
+    match text.strip_prefix(GROUP) {
+        Some(name) if !name.is_empty() => Ok(name.to_owned()),
+        _ => Err("write group:NAME, as in group:mail".to_owned()),
+    }
+}
+
+/// Which entries to list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    source: Source,
+    /// Only this lane
+    #[arg(long, value_name = "N")]
+    lane: Option<u32>,
+    /// What merely waits behind another, too
+    #[arg(long)]
+    waiting: bool,
+    /// Only what stands after this one: what `next` said
+    #[arg(long, value_name = "ID", value_parser = filter::number)]
+    after: Option<u64>,
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = filter::number, allow_negative_numbers = true)]
+    limit: Option<u64>,
+}
+
+/// One entry.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EntryArgs {
+    /// The entry: its position
+    #[arg(value_name = "ID", value_parser = filter::number)]
+    id: u64,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// One entry, and what it is to be.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EditArgs {
+    /// The entry: its position
+    #[arg(value_name = "ID", value_parser = filter::number)]
+    id: u64,
+    #[command(flatten)]
+    source: Source,
+    /// The new data
+    #[arg(long, value_name = "JSON")]
+    json: String,
+}
+
+/// Some entries.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PickArgs {
+    #[command(flatten)]
+    pick: Pick,
+    #[command(flatten)]
+    source: Source,
+}
+
+/// Which entries.
+#[derive(Debug, clap::Args)]
+#[group(id = "pick", required = true, multiple = false)]
+struct Pick {
+    /// These entries, by their positions
+    #[arg(value_name = "ID", value_parser = filter::number)]
+    ids: Vec<u64>,
+    /// Those of a lane
+    #[arg(long, value_name = "N")]
+    lane: Option<u32>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+}
+
+impl Pick {
+    fn pick(&self) -> ParkedPick {
+        match self.lane {
+            Some(lane) => ParkedPick::Lane(lane),
+            None if self.all => ParkedPick::All,
+            None => ParkedPick::Positions(self.ids.iter().copied().map(Position::new).collect()),
+        }
+    }
+}
+
+/// How many entries it was done with.
+#[derive(Debug, Serialize)]
+struct Picked {
+    count: u64,
+}
+
+/// Runs a command of the noun.
+///
+/// # Errors
+/// When the store refuses it.
+pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    let remote = connect(place)?;
+    let client = &remote.client;
+    let count = match command {
+        Command::List(args) => {
+            list(args, &remote, output)?;
+            return remote.close();
+        }
+        Command::Show(args) => {
+            show(args, &remote, output)?;
+            return remote.close();
+        }
+        Command::Edit(args) => {
+            edit(args, &remote, output)?;
+            return remote.close();
+        }
+        Command::Replay(args) => {
+            remote.wait(client.replay_parked(&args.source.source, args.pick.pick()))?
+        }
+        Command::Skip(args) | Command::Purge(args) => {
+            remote.wait(client.skip_parked(&args.source.source, args.pick.pick()))?
+        }
+    };
+    output.one(&Picked { count }, &Facts::new().with("entries", count))?;
+    remote.close()
+}
+
+fn list(args: &ListArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+    let columns = [
+        number("ID"),
+        number("LANE"),
+        text("STREAM"),
+        text("TYPE"),
+        number("ATTEMPTS"),
+        number("BEHIND"),
+        text("ERROR"),
+    ];
+    let (group, source) = (&args.source.source, format!("{GROUP}{}", args.source.source));
+    let mut listing = output.list("parked", &columns);
+    let mut after = args.after.map(Position::new);
+    let mut left = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    while left > 0 {
+        let limit = left.min(PAGE);
+        let list = ParkedList { lane: args.lane, waiting: args.waiting, after, limit };
+        let page = remote.wait(remote.client.parked(group, &list))?;
+        left -= page.entries.len().min(left);
+        for entry in &page.entries {
+            listing.push(&ParkedEntryJson::new(&source, entry), || cells(entry))?;
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    listing.end(after.map(|after| after.to_string()))
+}
+
+fn cells(entry: &ParkedEntry) -> Vec<String> {
+    let (stream, event_type) = entry.event.clone().unwrap_or_default();
+    let error = match (&entry.failure, entry.released) {
+        (_, true) => "released, and waits for its turn".to_owned(),
+        (Some(failure), false) => failure.message.clone(),
+        (None, false) => "waits behind another".to_owned(),
+    };
+    vec![
+        entry.position.to_string(),
+        entry.lane.to_string(),
+        stream,
+        event_type,
+        entry.attempts.to_string(),
+        entry.waiting_behind.to_string(),
+        error,
+    ]
+}
+
+/// The entry that is named.
+fn entry(remote: &Remote, group: &str, id: u64) -> Result<ParkedEntry, Failure> {
+    let after = id.checked_sub(1).map(Position::new);
+    let list = ParkedList { lane: None, waiting: true, after, limit: 1 };
+    let page = remote.wait(remote.client.parked(group, &list))?;
+    let found = page.entries.into_iter().find(|entry| entry.position.get() == id);
+    found.ok_or_else(|| {
+        Failure::failed(format!(
+            "nothing is parked at {id}: `nexus parked list --source {GROUP}{group}` says what is"
+        ))
+    })
+}
+
+fn show(args: &EntryArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+    let group = &args.source.source;
+    let entry = entry(remote, group, args.id)?;
+    let failure = entry.failure.clone().unwrap_or_default();
+    let facts = Facts::new()
+        .with("id", entry.position)
+        .with("lane", entry.lane)
+        .with_some("stream", entry.event.as_ref().map(|(stream, _)| stream.clone()))
+        .with_some("type", entry.event.as_ref().map(|(_, event_type)| event_type.clone()))
+        .with("attempts", entry.attempts)
+        .with("error", &failure.message)
+        .with_some("class", Some(failure.class.clone()).filter(|class| !class.is_empty()))
+        .with("caused by", failure.chain.join("; "))
+        .with_some("first failed", entry.first_failed)
+        .with_some("last failed", entry.last_failed)
+        .with("waiting behind", entry.waiting_behind);
+    output.one(&ParkedEntryJson::new(&format!("{GROUP}{group}"), &entry), &facts)
+}
+
+/// Where the edited event stands.
+#[derive(Debug, Serialize)]
+struct Edited {
+    position: u64,
+}
+
+fn edit(args: &EditArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+    if let Err(why) = serde_json::from_str::<serde::de::IgnoredAny>(&args.json) {
+        return Err(Failure::usage(format!("--json is not JSON: {why}")));
+    }
+    let data = args.json.clone().into_bytes();
+    let (group, at) = (&args.source.source, Position::new(args.id));
+    let position = remote.wait(remote.client.edit_parked(group, at, data.into()))?;
+    let facts = Facts::new().with("id", args.id).with("delivered instead", position);
+    output.one(&Edited { position: position.get() }, &facts)
+}
