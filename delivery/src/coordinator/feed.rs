@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 use nexus_protocol::group::GroupMode;
 use nexus_protocol::{
-    AppendError, EventStore, Position, RecordedEvent, Start, Subscribe, SubscriptionItem,
-    Timestamp, Unavailable,
+    AppendError, EventStore, Position, ReadError, RecordedEvent, Start, Subscribe,
+    SubscriptionItem, Timestamp, Unavailable,
 };
 
 use super::{Coordinator, Ended, unread};
@@ -27,11 +27,13 @@ pub(super) struct Feed<S: EventStore> {
     bytes: usize,
     /// Whether all there is was looked at, when it was last tried.
     is_at_end: bool,
+    /// Why the log cannot be read on: what was read before is delivered all the same.
+    broken: Option<AppendError>,
 }
 
 impl<S: EventStore> Default for Feed<S> {
     fn default() -> Self {
-        Self { subscription: None, cache: HashMap::new(), bytes: 0, is_at_end: false }
+        Self { subscription: None, cache: HashMap::new(), bytes: 0, is_at_end: false, broken: None }
     }
 }
 
@@ -39,6 +41,17 @@ impl<S: EventStore> Feed<S> {
     /// The log is to be read from another place, or for other events.
     pub(super) fn restart(&mut self) {
         *self = Self::default();
+    }
+
+    pub(super) fn broken(&self) -> Option<&AppendError> {
+        self.broken.as_ref()
+    }
+
+    /// Reads on where it could not.
+    pub(super) fn retry(&mut self) {
+        if self.broken.take().is_some() {
+            self.subscription = None;
+        }
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -70,8 +83,8 @@ impl<S: EventStore> Coordinator<S> {
     /// Reads on, where more is wanted.
     pub(super) fn feed(&mut self, context: &mut Context<'_>, now: Timestamp) -> Result<(), Ended> {
         for _ in 0..EVENTS_A_STEP {
-            if !self.group.wants_more() {
-                self.feed.is_at_end = false;
+            if !self.group.wants_more() || self.feed.broken.is_some() {
+                self.feed.is_at_end = self.feed.broken.is_some();
                 return Ok(());
             }
             let (store, filter) = (&self.store, &self.config.filter);
@@ -85,6 +98,10 @@ impl<S: EventStore> Coordinator<S> {
                     return Ok(());
                 }
                 Poll::Ready(Some(Ok(item))) => self.fed(item, now),
+                // Nothing stands behind it in memory that this one could not go on without.
+                Poll::Ready(Some(Err(error @ ReadError::Corruption { .. }))) => {
+                    self.feed.broken = Some(unread(error));
+                }
                 Poll::Ready(Some(Err(error))) => return Err(Ended::Failed(unread(error))),
                 Poll::Ready(None) => {
                     let closed = AppendError::Unavailable(Unavailable::Closed);

@@ -42,6 +42,8 @@ pub struct Journal {
     pub state: State,
     /// The newest revision of the stream.
     pub revision: Revision,
+    /// Bytes of records since the newest whole state, and of that.
+    pub(super) bytes: (u64, u64),
 }
 
 /// The stream of a group.
@@ -77,7 +79,9 @@ pub async fn create<S: EventStore>(
     }
     let stream = stream_of(name);
     let head = head_of(store, &stream).await?;
-    let state = State::starting_at(begins);
+    // Each opening writes an event: no token of a group that had this name before is one of this group's.
+    let before = head.map_or(0, |head| head.get() + 1);
+    let state = State::starting_at(begins).opened_before(before);
     let events = std::iter::once(configured(config)).chain(states(&state));
     let append = Append::to(stream).expected(expected(head)).events(events);
     store.append(append).await.map(|_| true)
@@ -110,9 +114,9 @@ pub async fn read_journal<S: EventStore>(
         let event = event.map_err(unread)?;
         reading.take(&event).map_err(|what| damaged(&event, what))?;
     }
-    let Reading { config, state, revision, .. } = reading;
+    let Reading { config, state, revision, bytes, .. } = reading;
     let found = config.zip(state).zip(revision);
-    Ok(found.map(|((config, state), revision)| Journal { config, state, revision }))
+    Ok(found.map(|((config, state), revision)| Journal { config, state, revision, bytes }))
 }
 
 /// The next item of a stream.
@@ -129,6 +133,7 @@ struct Reading {
     record: Vec<Bytes>,
     whole: Vec<Bytes>,
     revision: Option<Revision>,
+    bytes: (u64, u64),
 }
 
 impl Reading {
@@ -144,6 +149,7 @@ impl Reading {
                 self.config = Some(GroupConfig::try_from(json).map_err(|why| why.to_string())?);
             }
             CHANGED => {
+                self.bytes.0 += event.as_bytes().len() as u64;
                 self.record.push(event.data_bytes());
                 if Record::is_last(event.data()) {
                     let parts = std::mem::take(&mut self.record);
@@ -156,6 +162,7 @@ impl Reading {
                 self.whole.push(event.data_bytes());
                 if State::is_last(event.data()) {
                     let parts = std::mem::take(&mut self.whole);
+                    self.bytes = (0, parts.iter().map(|part| part.len() as u64).sum());
                     self.state = Some(State::decode(&parts).map_err(|why| why.to_string())?);
                 }
             }

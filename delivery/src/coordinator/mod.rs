@@ -70,7 +70,8 @@ pub struct Coordinator<S: EventStore> {
     heard_at: Timestamp,
     /// Whether it was told that nothing of it is done.
     is_stalled: bool,
-    deleting: bool,
+    /// It is to be deleted, and who is told, until that is under way.
+    deleting: Option<Option<Reply<()>>>,
     /// Answers since the last record.
     answers: usize,
 }
@@ -121,19 +122,19 @@ impl<S: EventStore> Coordinator<S> {
         inbox: mpsc::Receiver<Request>,
         now: Timestamp,
     ) -> Result<Self, AppendError> {
-        let Journal { config, state, revision } = journal;
+        let Journal { config, state, revision, bytes } = journal;
         let group = Group::restore(config.clone(), state)
             .map_err(|why| AppendError::from(nexus_protocol::Invalid::from(why)))?;
         Ok(Self {
             stream: journal::stream_of(name),
             feed: Feed::default(),
             waiting: VecDeque::new(),
-            writing: Writing::after(revision),
+            writing: Writing::after(revision, bytes),
             counts: Counts::default(),
             progressed: now,
             heard_at: now,
             is_stalled: false,
-            deleting: false,
+            deleting: None,
             answers: 0,
             store,
             config,
@@ -166,6 +167,10 @@ impl<S: EventStore> Coordinator<S> {
         self.feed(context, now)?;
         self.hear_those_who_wait(now);
         self.deliver(now);
+        // Somebody asked for more than there was for it, and there may be more to read.
+        if self.group.wants_more() && !self.feed.is_at_end() {
+            context.waker().wake_by_ref();
+        }
         self.watch_progress(now);
         self.write(context);
         Ok(())
@@ -173,6 +178,9 @@ impl<S: EventStore> Coordinator<S> {
 
     /// When it is to be called next, if nothing wakes it before.
     pub fn next_tick(&self) -> Option<Timestamp> {
+        if self.writing.is_first() {
+            return None;
+        }
         let waiting = self.waiting.iter().map(|it| it.until).min();
         let heard = (!self.waiting.is_empty()).then_some(self.heard_at);
         let stalls = (self.has_work() && !self.is_stalled).then(|| self.stalls_at());
@@ -183,7 +191,8 @@ impl<S: EventStore> Coordinator<S> {
     pub fn gauges(&self) -> Gauges {
         let stats = self.group.stats();
         Gauges {
-            behind_from: (!self.feed.is_at_end()).then_some(stats.next.get()),
+            behind_from: (!self.feed.is_at_end() || self.feed.broken().is_some())
+                .then_some(stats.next.get()),
             open: stats.open as u64,
             in_flight: stats.in_flight as u64,
             parked: stats.parked as u64,
@@ -198,7 +207,8 @@ impl<S: EventStore> Coordinator<S> {
         // While an append with answers is under way, nothing else may be written, and nothing is taken in; nor while the
         // next record would become too large.
         for _ in 0..REQUESTS_MAX {
-            if self.writing.is_held() || self.answers >= ANSWERS_MAX {
+            let is_full = self.answers >= ANSWERS_MAX;
+            if self.writing.is_held() || is_full || self.deleting.is_some() {
                 return Ok(());
             }
             match self.inbox.poll_recv(context) {
@@ -246,6 +256,9 @@ impl<S: EventStore> Coordinator<S> {
             let _ = waiting.reply.send(Err(error.clone()));
         }
         self.writing.fail(&error);
+        if let Some(reply) = self.deleting.take().flatten() {
+            let _ = reply.send(Err(error.clone()));
+        }
         refuse_all(&mut self.inbox, &error);
     }
 }

@@ -3,8 +3,8 @@
 use std::task::Context;
 
 use nexus_protocol::group::{
-    Answered, DeliveryToken, GroupConfig, GroupMode, LaneInfo, MemberInfo, ParkedEntry, ParkedList,
-    ParkedPick, RefusedToken,
+    Answered, DeliveryToken, GroupConfig, GroupMode, LaneInfo, MemberInfo, NackAction, ParkedEntry,
+    ParkedList, ParkedPick, RefusedToken,
 };
 use nexus_protocol::{AppendError, EventStore, Invalid, Position, Timestamp};
 
@@ -49,7 +49,10 @@ impl<S: EventStore> Coordinator<S> {
             Request::Pause(Ask { what, reply }) => {
                 match what {
                     Some(pause) => self.group.pause(pause),
-                    None => self.group.resume(),
+                    None => {
+                        self.group.resume();
+                        self.feed.retry();
+                    }
                 }
                 self.durably(reply, ());
             }
@@ -59,9 +62,7 @@ impl<S: EventStore> Coordinator<S> {
                 self.durably(reply, ());
             }
             Request::Delete(Ask { reply, .. }) => {
-                self.writing.event(journal::deleted());
-                self.deleting = true;
-                self.durably(reply, ());
+                self.deleting = Some(Some(reply));
             }
             Request::Parked(Ask { what, reply }) => drop(reply.send(Ok(self.parked(&what)))),
             Request::Replay(Ask { what, reply }) => {
@@ -129,7 +130,7 @@ impl<S: EventStore> Coordinator<S> {
             let received = self.group.receive(&waiting.consumer, waiting.max, now);
             match received {
                 Ok(deliveries) if deliveries.is_empty() && waiting.until > now => {
-                    self.waiting.push_back(waiting);
+                    self.keep_waiting(waiting);
                 }
                 Ok(deliveries) => {
                     self.counts.delivered += deliveries.len() as u64;
@@ -151,6 +152,14 @@ impl<S: EventStore> Coordinator<S> {
         }
     }
 
+    /// Somebody waits on, unless what is ahead cannot be read.
+    fn keep_waiting(&mut self, waiting: Waiting) {
+        match self.feed.broken() {
+            Some(error) => drop(waiting.reply.send(Err(error.clone()))),
+            None => self.waiting.push_back(waiting),
+        }
+    }
+
     /// Whoever asked went away in that moment: it never saw them, and nobody counts that as a try.
     fn take_back(&mut self, consumer: &str, handed: &[Handed], now: Timestamp) {
         for handed in handed {
@@ -165,7 +174,7 @@ impl<S: EventStore> Coordinator<S> {
         }
         let half = i64::try_from(HEARTBEAT_MAX.as_micros() / 2).unwrap_or(i64::MAX);
         self.heard_at = Timestamp::from_micros(now.as_micros().saturating_add(half));
-        for waiting in &self.waiting {
+        for waiting in self.waiting.iter().filter(|it| !it.reply.is_closed()) {
             // It is a member already, or is told when it is given nothing.
             let _ = self.group.join(&waiting.consumer, now);
         }
@@ -192,8 +201,15 @@ impl<S: EventStore> Coordinator<S> {
                 Err(why) => answered.refused.push(RefusedToken { token: *token, why }),
             }
         }
-        if answered.done > 0 && answers.what == What::Ack {
+        let is_decided = match &answers.what {
+            What::Ack => true,
+            What::Nack(nack) => matches!(nack.action, NackAction::Park | NackAction::Skip),
+            What::Extend(_) => false,
+        };
+        if answered.done > 0 && is_decided {
             self.progressed = now;
+        }
+        if answers.what == What::Ack {
             self.counts.acked += answered.done;
         }
         answered

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use nexus_protocol::{
-    Append, AppendError, Appended, EventData, EventStore, ExpectedRevision, Revision, StreamChange,
-    Timestamp,
+    Append, AppendError, Appended, Clause, EventData, EventStore, ExpectedRevision, Revision,
+    StreamChange, Timestamp, Unavailable,
 };
 
 use super::{Boxed, Coordinator, Ended, journal, next_revision};
@@ -14,6 +14,8 @@ use crate::group::Held;
 /// Once records have come to so many bytes since the last whole state, and to several times the state's, a state is
 /// written: opening the group reads no more than that.
 const STATE_AFTER_BYTES: u64 = 1024 * 1024;
+/// Bytes of a record of the log besides its data, about.
+const RECORD_BYTES: usize = 160;
 /// Bytes that one append of a state may have.
 const STATE_APPEND_BYTES: usize = 8 * 1024 * 1024;
 
@@ -33,6 +35,8 @@ struct UnderWay {
     events: usize,
     then: Vec<Then>,
     joint: Option<Joint>,
+    /// Whether it is the end of the group.
+    ends: bool,
 }
 
 /// What is written, and what waits to be.
@@ -57,15 +61,16 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    pub(super) fn after(revision: Revision) -> Self {
+    /// Goes on behind a revision, with so many bytes of records since the last state, and so many of that.
+    pub(super) fn after(revision: Revision, (since_state, state_bytes): (u64, u64)) -> Self {
         Self {
             revision,
             under_way: None,
             next: Vec::new(),
             before: Vec::new(),
             joint: None,
-            since_state: 0,
-            state_bytes: 0,
+            since_state,
+            state_bytes,
             parts: VecDeque::new(),
             state_began: None,
             truncating: None,
@@ -107,17 +112,13 @@ impl Writing {
         self.joint = Some((joint, append));
     }
 
-    /// Nothing more is written.
+    /// Nothing more is written. What is under way may be stored all the same: nobody can say.
     pub(super) fn fail(&mut self, error: &AppendError) {
-        let under_way = self.under_way.take();
+        if let Some(UnderWay { then, joint, .. }) = self.under_way.take() {
+            tell(then, joint, &AppendError::Unknown);
+        }
         let waiting = self.joint.take().map(|(joint, _)| joint);
-        let (then, joint) = under_way.map_or((Vec::new(), None), |it| (it.then, it.joint));
-        for joint in joint.into_iter().chain(waiting) {
-            (joint.then)(Err(error.clone()));
-        }
-        for then in then.into_iter().chain(self.next.drain(..)) {
-            then(Err(error));
-        }
+        tell(std::mem::take(&mut self.next), waiting, error);
     }
 }
 
@@ -135,7 +136,7 @@ impl<S: EventStore> Coordinator<S> {
         }
         let Some(under_way) = &mut self.writing.under_way else { return Ok(()) };
         let Poll::Ready(answer) = under_way.append.as_mut().poll(context) else { return Ok(()) };
-        let Some(UnderWay { events, then, joint, .. }) = self.writing.under_way.take() else {
+        let Some(UnderWay { events, then, joint, ends, .. }) = self.writing.under_way.take() else {
             return Ok(());
         };
         match (answer, joint) {
@@ -148,22 +149,33 @@ impl<S: EventStore> Coordinator<S> {
                 }
                 then.into_iter().for_each(|then| then(Ok(())));
                 self.end_state();
-                if self.deleting { Err(Ended::Deleted) } else { Ok(()) }
+                if ends { Err(Ended::Deleted) } else { Ok(()) }
             }
-            // The user's conditions do not hold, or the group is fenced: the next record tells.
-            (Err(error), Some(joint)) if is_refusal(&error) => {
+            // The user's conditions do not hold.
+            (Err(error), Some(joint)) if is_refusal(&error) && !self.is_fenced(&error) => {
                 self.group.settle(joint.held, false, now);
                 (joint.then)(Err(error));
                 Ok(())
             }
             (Err(error), joint) => {
-                if let Some(joint) = joint {
-                    (joint.then)(Err(error.clone()));
-                }
-                then.into_iter().for_each(|then| then(Err(&error)));
+                let told = match (&joint, self.is_fenced(&error)) {
+                    // It is no conflict of the user's.
+                    (Some(_), true) => {
+                        let why = "another coordinator has the group".to_owned();
+                        AppendError::Unavailable(Unavailable::NotReachable(why))
+                    }
+                    _ => error.clone(),
+                };
+                tell(then, joint, &told);
                 Err(Ended::Failed(error))
             }
         }
+    }
+
+    /// Whether somebody else wrote into the group's stream.
+    fn is_fenced(&self, error: &AppendError) -> bool {
+        let AppendError::Conflict(conflict) = error else { return false };
+        matches!(&conflict.clause, Clause::Stream { stream, .. } if *stream == self.stream)
     }
 
     /// Writes what there is to write, if nothing is under way.
@@ -178,33 +190,44 @@ impl<S: EventStore> Coordinator<S> {
         }
         let then = std::mem::take(&mut self.writing.next);
         let mut events = std::mem::take(&mut self.writing.before);
-        self.answers = 0;
+        // What waits in the inbox was not looked at while there was something to write.
+        let was_busy = std::mem::take(&mut self.answers) > 0 || !then.is_empty();
         if let Some(record) = self.group.record() {
             events.extend(journal::changes(&record));
             self.counts.records += 1;
         }
         let bytes: usize = events.iter().map(|event| event.data.len()).sum();
-        self.writing.since_state += bytes as u64;
+        self.writing.since_state += (bytes + events.len() * RECORD_BYTES) as u64;
         self.counts.record_bytes += bytes as u64;
         if !events.is_empty() {
-            return self.submit((Append::new(), events), then, None, context);
+            // Nothing has changed since the record was taken: the state is what it leads to.
+            if self.writing.since_state >= STATE_AFTER_BYTES.max(4 * self.writing.state_bytes) {
+                self.begin_state(events.len());
+            }
+            return self.submit((Append::new(), events), (then, None), false, context);
         }
         // All of it was durable before.
         then.into_iter().for_each(|then| then(Ok(())));
         if let Some((joint, append)) = self.writing.joint.take() {
             let events = journal::changes(&self.group.record_of(&joint.held)).collect();
-            self.submit((append, events), Vec::new(), Some(joint), context);
-        } else if self.writing.since_state >= STATE_AFTER_BYTES.max(4 * self.writing.state_bytes) {
-            self.begin_state();
-            self.write_part(context);
+            self.submit((append, events), (Vec::new(), Some(joint)), false, context);
+        } else if let Some(reply) = self.deleting.as_mut().and_then(Option::take) {
+            // Alone, and behind all that was decided before: what comes behind it is no group's any more.
+            let then: Then = Box::new(move |written| {
+                drop(reply.send(written.map_err(Clone::clone)));
+            });
+            let events = vec![journal::deleted()];
+            self.submit((Append::new(), events), (vec![then], None), true, context);
+        } else if was_busy {
+            context.waker().wake_by_ref();
         }
     }
 
     fn submit(
         &mut self,
         (append, events): (Append, Vec<EventData>),
-        then: Vec<Then>,
-        joint: Option<Joint>,
+        (then, joint): (Vec<Then>, Option<Joint>),
+        ends: bool,
         context: &mut Context<'_>,
     ) {
         let count = events.len();
@@ -224,17 +247,17 @@ impl<S: EventStore> Coordinator<S> {
             Some(answer) => Box::pin(std::future::ready(answer)),
             None => append,
         };
-        self.writing.under_way = Some(UnderWay { append, events: count, then, joint });
+        self.writing.under_way = Some(UnderWay { append, events: count, then, joint, ends });
     }
 
-    /// Takes what stands for all records so far.
-    fn begin_state(&mut self) {
+    /// Takes what stands for all records so far, that of so many events included that is written first.
+    fn begin_state(&mut self, events: usize) {
         let parts = journal::states(self.group.whole());
         self.writing.parts =
             std::iter::once(journal::configured(&self.config)).chain(parts).collect();
         let bytes: usize = self.writing.parts.iter().map(|part| part.data.len()).sum();
         (self.writing.state_bytes, self.writing.since_state) = (bytes as u64, 0);
-        self.writing.state_began = Some(self.writing.revision.next());
+        self.writing.state_began = Some(next_revision(self.writing.revision, events + 1));
     }
 
     /// Writes some parts of a state.
@@ -248,7 +271,7 @@ impl<S: EventStore> Coordinator<S> {
                 break;
             }
         }
-        self.submit((Append::new(), events), Vec::new(), None, context);
+        self.submit((Append::new(), events), (Vec::new(), None), false, context);
     }
 
     /// What stands before a state that is whole is of no use any more.
@@ -264,6 +287,14 @@ impl<S: EventStore> Coordinator<S> {
             drop(store.set_stream(&stream, change).await);
         }));
     }
+}
+
+/// Tells those who wait that it is not written.
+fn tell(then: Vec<Then>, joint: Option<Joint>, error: &AppendError) {
+    if let Some(joint) = joint {
+        (joint.then)(Err(error.clone()));
+    }
+    then.into_iter().for_each(|then| then(Err(error)));
 }
 
 /// Whether an append was not stored, for sure, and the log goes on.

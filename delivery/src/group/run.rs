@@ -47,6 +47,12 @@ impl Record {
 }
 
 impl State {
+    /// The same of a group that was opened so often before, or may have been.
+    #[must_use]
+    pub fn opened_before(self, generation: u64) -> Self {
+        Self { generation, ..self }
+    }
+
     /// Whether a part of a state is its last.
     pub fn is_last(part: &[u8]) -> bool {
         is_last_part(part)

@@ -1,7 +1,8 @@
 //! A coordinator over a store in memory, driven by hand.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use nexus_delivery::coordinator::{
@@ -31,6 +32,16 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 pub(crate) type Pending<T> = oneshot::Receiver<Result<T, AppendError>>;
 
+/// Whether it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A group that is run by hand.
 pub(crate) struct Run {
     pub(crate) coordinator: Coordinator<Namespace>,
@@ -56,17 +67,23 @@ impl Run {
         Self::open(store)
     }
 
-    /// Lets it do what there is to do.
+    /// Lets it do what there is to do: called again only where it wants to be, as by a thread that is parked.
     pub(crate) fn step(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
-        for _ in 0..24 {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        for _ in 0..100_000 {
             if self.ended.is_some() {
                 return;
             }
             if let Poll::Ready(ended) = self.coordinator.poll(&mut context, self.now) {
                 self.ended = Some(ended);
             }
+            if !woken.0.swap(false, Ordering::SeqCst) {
+                return;
+            }
         }
+        panic!("it never comes to rest");
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
@@ -360,4 +377,77 @@ fn a_silent_stop_is_seen_and_on_record() {
     assert_eq!((gauges.open, gauges.behind_from, gauges.counts.acked), (0, None, 4));
     let mut again = Run::open(&store);
     assert_eq!(again.receive("b", 10), [], "what it says of stalls is no matter of its state");
+}
+
+#[test]
+fn a_group_that_is_busy_is_deleted_and_its_name_is_free() {
+    let (_engine, store) = store(6);
+    let mut run = Run::new(&store, &unordered());
+    let given = run.receive("a", 6);
+    // Acknowledged in the same moment: that is told first, and the end comes alone behind it.
+    let answers = |tokens| Answers { consumer: None, tokens, what: What::Ack };
+    let mut before = run.send(answers(tokens(&given[..2])), Request::Answer);
+    let mut deleted = run.send((), Request::Delete);
+    let mut behind = run.send(answers(tokens(&given[2..4])), Request::Answer);
+    run.step();
+    assert_eq!(before.try_recv().unwrap().unwrap().done, 2);
+    assert_eq!(deleted.try_recv().unwrap(), Ok(()));
+    assert!(matches!(behind.try_recv().unwrap(), Err(AppendError::NotFound { .. })));
+    assert_eq!(run.ended, Some(Ended::Deleted));
+    let system = store.for_system();
+    assert_eq!(block_on(read_journal(&system, GROUP)), Ok(None));
+    // Made anew: no token of the old one is one of the new one.
+    let mut run = Run::new(&store, &unordered());
+    let new = run.receive("b", 6);
+    assert_eq!(positions(&new), positions(&given));
+    let answered = run.answer(tokens(&given), What::Ack);
+    assert_eq!((answered.done, answered.refused.len()), (0, 6));
+    assert_eq!(run.look().stats.in_flight, 6);
+}
+
+#[test]
+fn a_stuck_key_with_much_behind_it_hides_no_other_from_who_waits() {
+    let engine = empty();
+    let store = engine.namespace("default").unwrap();
+    let mut run = Run::new(&store, &GroupConfig { lanes: 16, ..GroupConfig::default() });
+    for _ in 0..80 {
+        let events = (0..1000).map(event);
+        store.append(Append::to("stuck").events(events)).wait().unwrap();
+    }
+    store.append(Append::to("other").event(event(1))).wait().unwrap();
+    assert_eq!(run.receive("a", 10).len(), 1);
+    // Nothing else happens, and nobody asks again.
+    let wait = Duration::from_secs(30);
+    let mut waiting = run.send(("b".to_owned(), 10, wait), Request::Receive);
+    let mut also = run.send(("a".to_owned(), 10, wait), Request::Receive);
+    run.step();
+    let came = [waiting.try_recv(), also.try_recv()].into_iter().flatten().count();
+    assert_eq!(came, 1, "whoever has its lane gets it at once");
+}
+
+#[test]
+fn a_state_is_written_also_where_there_is_always_something_else_to_write() {
+    let engine = empty();
+    let store = engine.namespace("default").unwrap();
+    let filter = Filter::category("mail");
+    let mut run = Run::new(&store, &GroupConfig { filter, ..unordered() });
+    for _ in 0..16 {
+        let events = (0..1000).map(event);
+        store.append(Append::to("mail-1").events(events)).wait().unwrap();
+        let given = run.receive("a", 1000);
+        // Each answer has a record of its own, and the next is there before it is written.
+        let answers = given.iter().map(|handed| {
+            let tokens = vec![handed.delivery.token];
+            Answers { consumer: None, tokens, what: What::Ack }
+        });
+        for pair in answers.collect::<Vec<_>>().chunks(2) {
+            let mut told: Vec<_> =
+                pair.iter().map(|it| run.send(it.clone(), Request::Answer)).collect();
+            run.step();
+            assert!(told.iter_mut().all(|it| it.try_recv().unwrap().unwrap().done == 1));
+        }
+    }
+    let floor = store.stream_info("$group-mail").unwrap().floor;
+    assert!(floor.get() > 0, "records of the log are more than their data");
+    assert_eq!(Run::open(&store).look().stats.open, 0);
 }
