@@ -42,13 +42,23 @@ impl Namespace {
         Self { is_system: true, ..self.clone() }
     }
 
-    /// Refuses an append that a client may not make: to a stream of the system, but for those whose events the
-    /// protocol fixes.
+    /// Makes an append that a client may make of one that is to be submitted with events of the system's: ids take the
+    /// place of its idempotency key, which is that client's own.
     ///
     /// # Errors
-    /// `Denied`, and `Invalid` of a name that is none.
-    pub fn check_allowed(append: &Append) -> Result<(), AppendError> {
-        check_allowed(append)
+    /// `Denied` of a stream of the system, but for those whose events the protocol fixes; `Invalid` of a name that is
+    /// none; `TooLarge` of data above [`Options::data_bytes_max`](crate::Options::data_bytes_max).
+    pub fn of_client(&self, principal: &str, mut append: Append) -> Result<Append, AppendError> {
+        check_allowed(&append)?;
+        let data_bytes_max = self.shared.options().data_bytes_max;
+        let (key, log_id) = (append.idempotency_key.take(), self.log_id());
+        let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
+        for (ordinal, event) in (0..).zip(events) {
+            event.check(data_bytes_max)?;
+            let keyed = key.as_ref().map(|key| log_id.keyed_event_id(principal, key, ordinal));
+            event.id = event.id.or(keyed);
+        }
+        Ok(append)
     }
 
     /// Its name.

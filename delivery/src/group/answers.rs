@@ -95,6 +95,8 @@ impl Group {
             return match self.members.by_name(consumer) == Some(member) {
                 true if delivery == token.delivery => Ok(()),
                 true => Err(Refused::Expired),
+                // Whoever does not say who it is had it before.
+                false if consumer.is_empty() => Err(Refused::Expired),
                 false => Err(Refused::OtherOwner),
             };
         }

@@ -75,7 +75,8 @@ impl Groups {
             for info in page {
                 let name = info.stream.as_str().strip_prefix(GROUP_PREFIX).unwrap_or_default();
                 let store = namespace.for_system();
-                if block_on(coordinator::is_there(&store, name))? {
+                // One that cannot be read is there, and says why to whoever asks.
+                if block_on(coordinator::is_there(&store, name)).unwrap_or(true) {
                     names.push(name.to_owned());
                 }
             }
@@ -87,8 +88,13 @@ impl Groups {
 
     /// Opens every group of a namespace.
     pub(crate) fn open_all(&self, namespace: &Namespace) -> Result<(), AppendError> {
+        // Each for itself: one that cannot be opened says so to whoever asks.
         let names = Self::names(namespace)?;
-        names.iter().try_for_each(|name| self.sender(namespace, name).map(|_| ()))
+        let mut failed = None;
+        for name in &names {
+            failed = failed.or(self.sender(namespace, name).err());
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// How to ask a group.
@@ -98,12 +104,20 @@ impl Groups {
         name: &str,
     ) -> Result<mpsc::Sender<Request>, AppendError> {
         let key = (namespace.log_id(), name.to_owned());
-        let mut running = self.running();
-        if let Some(found) = running.get(&key).filter(|it| !it.requests.is_closed()) {
-            return Ok(found.requests.clone());
+        let find = |running: &HashMap<_, Running>| {
+            let found = running.get(&key).filter(|it| !it.requests.is_closed());
+            found.map(|it| it.requests.clone())
+        };
+        if let Some(found) = find(&self.running()) {
+            return Ok(found);
         }
+        // Outside of the lock, since it may read the disk.
         if !block_on(coordinator::is_there(&namespace.for_system(), name))? {
             return Err(no_group(name));
+        }
+        let mut running = self.running();
+        if let Some(found) = find(&running) {
+            return Ok(found);
         }
         let (requests, inbox) = mpsc::channel(coordinator::REQUESTS_MAX);
         let gauges = Arc::<Mutex<Gauges>>::default();
@@ -121,10 +135,14 @@ impl Groups {
         })?;
         let named = namespace.name().to_owned();
         let opened = Running { namespace: named, requests: requests.clone(), gauges, thread };
-        let before = running.insert(key, opened);
+        // Those that take no more: their ends are near.
+        let ended = running.extract_if(|_, it| it.requests.is_closed());
+        let ended: Vec<_> = ended.map(|(_, it)| it.thread).collect();
+        running.insert(key, opened);
         drop(running);
-        // It has said that it takes no more: its end is near.
-        before.map(|before| before.thread.join());
+        for thread in ended {
+            drop(thread.join());
+        }
         Ok(requests)
     }
 
@@ -157,6 +175,16 @@ impl Groups {
             }
         }
         Err(closed())
+    }
+
+    /// Ends those of a namespace that is gone.
+    pub(crate) fn forget(&self, log: LogId) {
+        let gone: Vec<_> = self.running().extract_if(|(of, _), _| *of == log).collect();
+        for (_, running) in gone {
+            let Running { requests, thread, .. } = running;
+            drop(requests);
+            drop(thread.join());
+        }
     }
 
     /// How those are that are open, by namespace and name.

@@ -9,10 +9,11 @@ use nexus_engine::Namespace;
 use nexus_protocol::group::{
     Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_consumer, check_group_name,
 };
-use nexus_protocol::{Append, AppendError, Appended, RecordedEvent};
+use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
 
 use super::Access;
 use super::groups::{event_at, with_data_of};
+use crate::groups::block_on;
 use crate::guard::Action;
 use crate::quota::Use;
 use crate::telemetry::{self, Operation};
@@ -41,6 +42,11 @@ impl Received {
         self.handed.len()
     }
 
+    /// Those that were not read, to be given back.
+    pub fn into_tokens(self) -> Vec<DeliveryToken> {
+        self.handed.into_iter().map(|handed| handed.delivery.token).collect()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.handed.is_empty()
@@ -49,7 +55,7 @@ impl Received {
     /// Them, with their events. Blocks on the disk where they are not in memory. What the log has no more is done with.
     ///
     /// # Errors
-    /// When an event is damaged: all of them are delivered again.
+    /// When an event is damaged: it counts as tried, and the others are delivered again.
     pub fn deliveries(mut self) -> Result<Vec<Delivery>, AppendError> {
         self.next(usize::MAX)
     }
@@ -64,9 +70,13 @@ impl Received {
         while taken < bytes
             && let Some(Handed { delivery, event }) = self.handed.pop_front()
         {
-            let event = match event {
-                Some(event) => Some(event),
-                None => event_of(&self.access.namespace, &delivery)?,
+            let read = match event {
+                Some(event) => Ok(Some(event)),
+                None => event_of(&self.access.namespace, &delivery),
+            };
+            let event = match read {
+                Ok(event) => event,
+                Err(error) => return Err(self.unread(delivery.token, &deliveries, error)),
             };
             let Some(event) = event else {
                 gone.push(delivery.token);
@@ -84,6 +94,26 @@ impl Received {
             self.access.ask_group(&self.group, answers, Request::Answer)?;
         }
         Ok(deliveries)
+    }
+}
+
+impl Received {
+    /// One event cannot be read: it counts as tried, and the others do not.
+    fn unread(
+        &mut self,
+        token: DeliveryToken,
+        taken: &[Delivery],
+        error: AppendError,
+    ) -> AppendError {
+        let left = self.handed.drain(..).map(|handed| handed.delivery.token);
+        let others = taken.iter().map(|delivery| delivery.token).chain(left).collect();
+        let nack = Nack { action: NackAction::Retry(None), failure: Failure::of(&error) };
+        let (consumer, what) = (Some(self.consumer.clone()), What::Nack(nack));
+        let answers = Answers { consumer, tokens: vec![token], what };
+        // Where the group is gone, so are the deliveries.
+        drop(self.access.ask_group(&self.group, answers, Request::Answer));
+        block_on(self.access.give_back(&self.group, &self.consumer, others));
+        error
     }
 }
 
@@ -190,11 +220,20 @@ impl Access {
         group: &str,
         consumer: Option<&str>,
         tokens: Vec<DeliveryToken>,
-        append: Append,
+        mut append: Append,
     ) -> Result<(Answered, Option<Appended>), AppendError> {
         let ask = async {
             self.may_append()?;
-            Namespace::check_allowed(&append)?;
+            if tokens.is_empty() {
+                let why =
+                    "an append comes with deliveries that are done: name one, or append without";
+                return Err(Invalid::Request(why.to_owned()).into());
+            }
+            if let Some(trace) = self.origin.trace {
+                let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
+                events.for_each(|event| event.trace = event.trace.or(Some(trace)));
+            }
+            let append = self.namespace.of_client(&self.scope.principal.keys(), append)?;
             let events = append.event_count() as u64;
             let data = append.streams.iter().flat_map(|stream| &stream.events);
             let bytes = data.map(|it| (it.data.len() + it.metadata.len()) as u64).sum();
@@ -233,6 +272,9 @@ impl Access {
 
     /// Says that deliveries did not reach their consumer: they are made again at once, and do not count as tried.
     pub async fn give_back(&self, group: &str, consumer: &str, tokens: Vec<DeliveryToken>) {
+        if tokens.is_empty() {
+            return;
+        }
         let request = Request::GiveBack { consumer: consumer.to_owned(), tokens };
         // A group that is not there has nothing to take back.
         drop(self.node.running_groups().tell(&self.namespace, group, request).await);

@@ -229,6 +229,13 @@ impl Access {
             let event = event_at(namespace, position)?.ok_or_else(nothing)?;
             let mut edited = EventData::new(EDITED, event.content_type(), data);
             edited.causation_id = Some(CausationId::from_bytes(*event.id().as_bytes()));
+            namespace.of_client(
+                "",
+                Append::to(event.stream()).event(EventData {
+                    event_type: event.event_type().to_owned(),
+                    ..edited.clone()
+                }),
+            )?;
             let append = Append::to(format!("{EDITED_PREFIX}{group}")).event(edited);
             let appended = namespace.for_system().append(append).wait()?;
             let by = appended.first().ok_or(AppendError::Unknown)?;

@@ -53,7 +53,11 @@ impl Node {
         let context = Context::new(Operation::DeleteNamespace, shown, &principal.id);
         let delete = || {
             named.map_err(|why| NotDeleted::from(AppendError::from(why)))?;
+            let log = self.engine().namespace(name).ok().map(|namespace| namespace.log_id());
             let deleted = self.engine().delete_namespace(name).map_err(NotDeleted::from);
+            if let (Some(log), Ok(())) = (log, &deleted) {
+                self.running_groups().forget(log);
+            }
             self.put_namespace_on_record(principal, &context, deleted.as_ref().err());
             deleted
         };
