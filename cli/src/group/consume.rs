@@ -16,6 +16,8 @@ use crate::store::Remote;
 
 /// How long one request for deliveries waits: also how soon it is seen that nobody reads any more.
 const WAIT: Duration = Duration::from_secs(1);
+/// A command may take so long.
+const EXEC_TIME: Duration = Duration::from_secs(3600);
 /// Bytes of what a command said on standard error that are kept as the reason.
 const SAID_BYTES_MAX: usize = 2_000;
 
@@ -57,7 +59,10 @@ struct Counts {
 /// Consumes until there is an end.
 pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     let client = super::client(remote);
-    let mut consumer = client.consumer(&args.group, &args.consumer);
+    // What waits for others of its batch is late before it begins.
+    let batch = args.batch.unwrap_or(if args.exec.is_some() { 1 } else { 100 });
+    let prefetch = u32::try_from(batch).unwrap_or(1);
+    let mut consumer = client.consumer(&args.group, &args.consumer).prefetch(prefetch);
     let mut counts = Counts::default();
     let mut heard = Instant::now();
     let is_listed = output.format() == Format::Table;
@@ -66,25 +71,32 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
         let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
         output.text(&format!("{}\n", names.join("  ")))?;
     }
-    loop {
+    let consumed = loop {
         let left = args.limit.map_or(u64::MAX, |limit| limit - counts.deliveries.min(limit));
         if left == 0 || reader_is_gone() {
-            break;
+            break Ok(());
         }
-        // What waits for others of its batch is late before it begins.
-        let batch = args.batch.unwrap_or(if args.exec.is_some() { 1 } else { 100 });
         let max = usize::try_from(left.min(batch)).unwrap_or(1);
-        let deliveries = remote.wait(consumer.receive(max, WAIT))?;
+        let deliveries = match remote.wait(consumer.receive(max, WAIT)) {
+            Ok(deliveries) => deliveries,
+            Err(error) => break Err(error.into()),
+        };
         if deliveries.is_empty() {
             match args.until_idle {
-                Some(idle) if heard.elapsed() >= idle => break,
+                Some(idle) if heard.elapsed() >= idle => break Ok(()),
                 _ => continue,
             }
         }
         heard = Instant::now();
-        take(args, remote, &mut consumer, &deliveries, (&mut counts, output))?;
-    }
-    remote.wait(consumer.leave())?;
+        let taken = take(args, remote, &mut consumer, &deliveries, (&mut counts, output));
+        if taken.is_err() {
+            break taken;
+        }
+    };
+    // What it has not answered is others' at once, and does not count as tried.
+    let left = remote.wait(consumer.leave());
+    consumed?;
+    left?;
     let Counts { deliveries, acked, failed, refused } = counts;
     notice(format_args!(
         "{deliveries} deliveries: {acked} acknowledged, {failed} failed, {refused} answered too late"
@@ -108,7 +120,15 @@ fn take(
             args.fail_every.is_some_and(|every| every > 0 && counts.deliveries % every == 0);
         let reason = match (failed_on_purpose, &args.exec) {
             (true, _) => Some(Reason::new("failed on purpose, by --fail-every")),
-            (false, Some(command)) => executed(command, delivery)?,
+            (false, Some(command)) => {
+                // Its time is that of the command, and one that came too late is another's already.
+                let more = remote.wait(consumer.extend(&[delivery.token], EXEC_TIME))?;
+                if more.done == 0 {
+                    counts.refused += 1;
+                    continue;
+                }
+                executed(command, delivery)?
+            }
             (false, None) => None,
         };
         let Some(failure) = reason else {
@@ -172,13 +192,15 @@ fn executed(command: &str, delivery: &Delivery) -> Result<Option<Reason>, Failur
     let mut child =
         spawned.map_err(|error| Failure::failed(format!("cannot run {command:?}: {error}")))?;
     let json = serde_json::to_vec(&DeliveryJson::from(delivery).event).unwrap_or_default();
-    // A command that reads nothing of it is right, too.
-    if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(&json).and_then(|()| stdin.write_all(b"\n"));
-    }
-    let ended = child
-        .wait_with_output()
-        .map_err(|error| Failure::failed(format!("cannot wait for {command:?}: {error}")))?;
+    // Beside reading what it says: either may be more than a pipe holds. A command that reads nothing of it is right, too.
+    let stdin = child.stdin.take();
+    let writing = std::thread::spawn(move || {
+        let _ = stdin.map(|mut stdin| stdin.write_all(&json).and_then(|()| stdin.write_all(b"\n")));
+    });
+    let ended = child.wait_with_output();
+    let _ = writing.join();
+    let ended =
+        ended.map_err(|error| Failure::failed(format!("cannot wait for {command:?}: {error}")))?;
     if ended.status.success() {
         return Ok(None);
     }

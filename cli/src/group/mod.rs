@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::filter;
 use crate::output::{Facts, Output, number, text};
-use crate::store::{Place, Remote};
+use crate::store::{Place, Remote, Store};
 
 /// Makes, watches, and steers consumer groups, and consumes from them
 #[derive(Debug, clap::Subcommand)]
@@ -117,7 +117,7 @@ impl SeekPlace {
 struct Lag<'a> {
     #[serde(flatten)]
     group: GroupInfoJson<'a>,
-    lanes: Vec<LaneJson<'a>>,
+    lag_by_lane: Vec<LaneJson<'a>>,
 }
 
 /// The store that groups are in: behind a server, or in a data directory that this process opens.
@@ -128,6 +128,8 @@ pub(crate) fn connect(place: &Place) -> Result<Remote, Failure> {
     if let Some(address) = place.server.clone() {
         return Remote::connect(address);
     }
+    // A directory that is misspelt is not made a new log.
+    Store::open_to_read(place)?.close()?;
     let address = Address::directory(place.dir()?).with_namespace(&place.namespace);
     Remote::connect(address)
 }
@@ -222,7 +224,7 @@ fn lag(remote: &Remote, group: &str, output: &mut Output) -> Result<(), Failure>
     let (info, lanes) = remote.wait(remote.client.group_lanes(group))?;
     let lag = Lag {
         group: GroupInfoJson::from(&info),
-        lanes: lanes.iter().map(LaneJson::from).collect(),
+        lag_by_lane: lanes.iter().map(LaneJson::from).collect(),
     };
     output.one(&lag, &format_args!("{}\n{}", facts(&info), table_of(&lanes)))
 }

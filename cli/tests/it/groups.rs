@@ -75,7 +75,7 @@ fn real_cases_are_shared_by_three_of_which_one_fails() {
     // What failed, and what waits behind it, is all that did not come.
     let waiting: u64 = entries.iter().map(|it| it["waiting_behind"].as_u64().unwrap()).sum();
     assert_eq!(lag["parked"], entries.len() as u64 + waiting);
-    let of_lanes = lag["lanes"].as_array().unwrap();
+    let of_lanes = lag["lag_by_lane"].as_array().unwrap();
     let in_lanes: u64 = of_lanes.iter().map(|it| it["parked"].as_u64().unwrap()).sum();
     assert_eq!(lag["parked"], in_lanes, "the lanes say where it is");
     let id = entries[0]["id"].as_str().unwrap().to_owned();

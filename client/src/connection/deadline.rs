@@ -13,7 +13,8 @@ pub(crate) struct Deadline(Instant);
 impl Deadline {
     /// So much later than now.
     pub(crate) fn after(time: Duration) -> Self {
-        Self(Instant::now() + time)
+        // Nobody waits for longer than a year.
+        Self(Instant::now() + time.min(Duration::from_secs(365 * 24 * 3600)))
     }
 
     /// How much time there is up to it.

@@ -117,6 +117,15 @@ impl Consumer {
         session!(self, there => there.receive(max.max(1), wait).await)
     }
 
+    /// Whether nothing more comes, whatever is asked.
+    fn has_ended(&self) -> bool {
+        match self.session() {
+            Session::Remote(there) => there.has_ended(),
+            #[cfg(feature = "embedded")]
+            Session::Embedded(_) => false,
+        }
+    }
+
     /// What was fetched and not taken yet.
     fn not_taken(&self) -> Vec<DeliveryToken> {
         match self.session() {
@@ -176,7 +185,8 @@ impl Consumer {
 
     /// Says that deliveries are done, together with an append: both happen, or neither. Without `Appended` nothing was
     /// appended, since a delivery has ended or was answered before. Where a connection broke meanwhile it was asked
-    /// again: `AlreadyAcked` says then that the first time counted, with its append.
+    /// again: `AlreadyAcked` says then that the event is done, mostly by the first time and with its append, but perhaps by
+    /// another consumer that got it meanwhile.
     ///
     /// # Errors
     /// As [`AppendError`] says: the deliveries are with this consumer as before. `Unknown` where it may have happened.

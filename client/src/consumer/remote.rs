@@ -39,6 +39,8 @@ struct Job {
     packet: Bytes,
     answer: oneshot::Sender<Outcome>,
     _place: OwnedSemaphorePermit,
+    /// In how many sessions it was sent, or begun to be.
+    sent: u32,
 }
 
 /// What was delivered and not taken yet, and why nothing more comes.
@@ -157,6 +159,11 @@ impl RemoteConsumer {
         Some(Ok(taken))
     }
 
+    /// Whether nothing more comes, whatever is asked.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.arrived().ended.is_some()
+    }
+
     pub(crate) fn not_taken(&self) -> Vec<DeliveryToken> {
         self.shared.arrived().deliveries.iter().map(|delivery| delivery.token).collect()
     }
@@ -196,7 +203,7 @@ impl RemoteConsumer {
         let place = place.expect("the semaphore is never closed");
         let (answer, answered) = oneshot::channel();
         let ended = || self.shared.arrived().ended.clone().unwrap_or_else(closed);
-        self.jobs.send(Job { seq, packet, answer, _place: place }).map_err(|_| ended())?;
+        self.jobs.send(Job { seq, packet, answer, _place: place, sent: 0 }).map_err(|_| ended())?;
         match until.limit_on(&self.runtime, answered).await {
             Some(Ok(outcome)) => outcome,
             Some(Err(_)) => Err(ended()),
@@ -280,7 +287,9 @@ impl Task {
             self.waiting.insert(job.seq, job);
         }
         for (_, job) in self.waiting {
-            let _ = job.answer.send(Err(error.clone()));
+            // Of what was sent nobody can say whether it counted.
+            let error = if job.sent > 0 { AppendError::Unknown } else { error.clone() };
+            let _ = job.answer.send(Err(error));
         }
         self.shared.something.notify_waiters();
         self.shared.something.notify_one();
@@ -344,6 +353,7 @@ impl Task {
     ) -> Over {
         // Whoever does not wait any more needs no answer.
         self.waiting.retain(|_, job| !job.answer.is_closed());
+        self.waiting.values_mut().for_each(|job| job.sent += 1);
         let again: Vec<_> = self.waiting.values().map(|job| job.packet.clone()).collect();
         for packet in again {
             if let Err(why) = send.write_chunk(packet).await {
@@ -357,13 +367,14 @@ impl Task {
             let packet = tokio::select! {
                 packet = reader.next() => packet,
                 job = self.jobs.recv(), if !is_leaving => {
-                    let Some(job) = job else {
+                    let Some(mut job) = job else {
                         // All was said: the server answers it, and then ends the stream.
                         let _ = send.finish();
                         is_leaving = true;
                         continue;
                     };
                     let packet = job.packet.clone();
+                    job.sent += 1;
                     self.waiting.insert(job.seq, job);
                     if let Err(why) = send.write_chunk(packet).await {
                         return self.why(reader, why.into()).await;
@@ -432,6 +443,11 @@ impl Task {
                 for (seq, outcome) in decode_answered(&packet.head).map_err(|why| wrong(&why))? {
                     let job = self.waiting.remove(&seq);
                     let job = job.ok_or_else(|| wrong(&"an answer to nothing"))?;
+                    // What is refused before anybody has looked at its tokens says nothing of the first time.
+                    let outcome = match outcome {
+                        Err(_) if job.sent > 1 => Err(AppendError::Unknown),
+                        outcome => outcome,
+                    };
                     let _ = job.answer.send(outcome);
                 }
                 Ok(0)

@@ -235,7 +235,8 @@ impl<'a, Fut> Running<'a, Fut> {
     /// What cannot be said now is delivered anew; what can never be is the end.
     fn went_wrong(&mut self, error: AppendError) {
         tracing::debug!(%error, "a consumer goes on, since that may pass");
-        if error.retry() == Retry::Never && !matches!(error, AppendError::TooLarge(_)) {
+        let is_final = error.retry() == Retry::Never && !matches!(error, AppendError::TooLarge(_));
+        if is_final || self.consumer.has_ended() {
             self.failed.get_or_insert(error);
             self.stop();
         }

@@ -22,6 +22,8 @@ use super::problem::Problem;
 const DELIVERIES_DEFAULT: usize = 10;
 /// The longest time that a request waits for deliveries.
 const WAIT_MS_MAX: u64 = 60_000;
+/// Bytes of events of one answer, unless one alone has more.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Groups of a page, unless it is said, and at most.
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1_000;
@@ -177,20 +179,21 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
     let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
     let after = call.text("after").unwrap_or_default().to_owned();
-    let (infos, more) = blocking(move || -> Result<_, AppendError> {
+    let (infos, next) = blocking(move || -> Result<_, AppendError> {
         let names = access.groups()?;
         let access = access.admitted();
         let mut names = names.into_iter().filter(|name| *name > after);
         let page: Vec<_> = names.by_ref().take(limit).collect();
+        let last = page.last().cloned().filter(|_| names.next().is_some());
         // One that was deleted since is none of them any more.
         let infos = page.iter().filter_map(|name| match access.group(name) {
             Err(AppendError::NotFound { .. }) => None,
             info => Some(info),
         });
-        Ok((infos.collect::<Result<Vec<_>, _>>()?, names.next().is_some()))
+        Ok((infos.collect::<Result<Vec<_>, _>>()?, last))
     })
     .await?;
-    let next = infos.last().filter(|_| more).map(|info| &*info.name);
+    let next = next.as_deref();
     let groups = infos.iter().map(GroupInfoJson::from).collect();
     chunks::whole(JSON, &call, bytes_of(&Groups { groups, next }))
 }
@@ -281,11 +284,14 @@ pub(crate) async fn receive(mut call: Call) -> Result<Response, Problem> {
     }
     let wait = Duration::from_millis(wait).min(call.http.limits.request_time / 2);
     let group = call.path("group");
-    let handed = access.receive(group, &consumer, max, wait).await?;
-    let deliveries = match handed.is_in_memory() {
-        true => handed.deliveries()?,
-        false => blocking(move || handed.deliveries()).await?,
+    let mut handed = access.receive(group, &consumer, max, wait).await?;
+    let read = move || {
+        let deliveries = handed.next(ANSWER_BYTES)?;
+        Ok::<_, AppendError>((deliveries, handed.into_tokens()))
     };
+    let (deliveries, left) = blocking(read).await?;
+    // What does not fit into one answer is another's, or comes with the next.
+    access.give_back(group, &consumer, left).await;
     let answer = Deliveries { deliveries: deliveries.iter().map(DeliveryJson::from).collect() };
     let bytes = bytes_of(&answer);
     match chunks::whole(JSON, &call, bytes) {

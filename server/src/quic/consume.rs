@@ -76,6 +76,24 @@ enum Ended {
     Superseded,
 }
 
+/// Why a packet was not sent.
+#[derive(Clone, Copy, Debug)]
+enum Unsent {
+    /// The client is gone, or does not take it.
+    Gone,
+    /// There was no memory for it.
+    NoMemory,
+}
+
+/// Why a session ends that the client may begin again.
+fn away(why: &dyn std::fmt::Display) -> AppendError {
+    AppendError::Unavailable(Unavailable::NotReachable(why.to_string()))
+}
+
+fn no_memory() -> AppendError {
+    away(&"all memory for answers is in use: it goes on in a moment")
+}
+
 /// Serves a consumer until it leaves.
 pub(crate) async fn run(session: &Session, access: Accessed, wanted: Wanted, request: Request) {
     let Request { asked, reader, send } = request;
@@ -217,8 +235,11 @@ impl Consuming {
                 let mut builder = DeliveriesBuilder::default();
                 deliveries.iter().for_each(|delivery| builder.push(delivery));
                 used += builder.len() as u64;
-                if !self.send(builder.take()).await {
-                    return Ok(());
+                match self.send(builder.take()).await {
+                    Ok(()) => {}
+                    Err(Unsent::Gone) => return Ok(()),
+                    // It is not the consumer's fault, and nothing of it counts as tried.
+                    Err(Unsent::NoMemory) => return Err(no_memory()),
                 }
             }
         }
@@ -247,18 +268,18 @@ impl Consuming {
         }
     }
 
-    /// Sends a packet, in its turn; `false`: the client is gone, or does not take it.
-    async fn send(&self, packet: Bytes) -> bool {
+    /// Sends a packet, in its turn.
+    async fn send(&self, packet: Bytes) -> Result<(), Unsent> {
         let mut counted = None;
         if packet.len() > 2 * DELIVERIES_BYTES {
             counted = self.memory.take_in_time(packet.len()).await;
             if counted.is_none() {
-                return false;
+                return Err(Unsent::NoMemory);
             }
         }
         let sent = session::send_in_time(&mut *self.send.lock().await, packet).await;
         drop(counted);
-        sent
+        if sent { Ok(()) } else { Err(Unsent::Gone) }
     }
 
     /// Takes what the client says, until it has said all.
@@ -276,6 +297,7 @@ impl Consuming {
                 Ok(Some(received)) => received,
                 Ok(None) => return Ended::Left,
                 Err(Broken::Lost(_) | Broken::Cut) => return Ended::Lost,
+                Err(Broken::Slow) => return Ended::Told(away(&Broken::Slow)),
                 Err(broken) => return Ended::Broken(broken),
             };
             match said_in(received) {
@@ -328,7 +350,7 @@ impl Consuming {
                 told.push(AnsweredHead::new(next.seq, &next.outcome));
                 places.push(next.place);
             }
-            if !self.send(encode_packet(PacketKind::Answered, &told, &[])).await {
+            if self.send(encode_packet(PacketKind::Answered, &told, &[])).await.is_err() {
                 return;
             }
         }

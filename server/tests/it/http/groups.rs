@@ -240,7 +240,7 @@ fn what_cannot_be_is_refused_and_says_what_would_be_right() {
             token[at] = if token[at] == b'0' { b'1' } else { b'0' };
             String::from_utf8(token).unwrap()
         };
-        for (name, wrong) in [("unknown", flip(3)), ("other_owner", flip(50))] {
+        for (name, wrong) in [("unknown", flip(3)), ("expired", flip(50))] {
             let body = json!({ "tokens": [wrong] });
             let answer = post(&http, "/v1/groups/mail/ack", &body).await;
             assert_eq!(answer["refused"][0]["name"], name, "{answer}");
