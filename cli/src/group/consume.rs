@@ -58,7 +58,7 @@ struct Counts {
 
 /// Consumes until there is an end.
 pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
-    let client = super::client(remote);
+    let client = &remote.client;
     // What waits for others of its batch is late before it begins.
     let batch = args.batch.unwrap_or(if args.exec.is_some() { 1 } else { 100 });
     let prefetch = u32::try_from(batch).unwrap_or(1);

@@ -3,7 +3,7 @@
 mod consume;
 mod set;
 
-use nexus_client::{Address, Client};
+use nexus_client::Address;
 use nexus_protocol::group::{GroupInfo, GroupStart, LaneInfo};
 use nexus_protocol::json::{GroupInfoJson, LaneJson};
 use nexus_protocol::{Position, Timestamp};
@@ -262,9 +262,4 @@ fn delete(remote: &Remote, group: &str, output: &mut Output) -> Result<(), Failu
     remote.wait(remote.client.delete_group(group))?;
     let facts = Facts::new().with("group", group).with("state", "deleted");
     output.one(&Deleted { group, deleted: true }, &facts)
-}
-
-/// The client of a command that consumes.
-pub(super) fn client(remote: &Remote) -> &Client {
-    &remote.client
 }

@@ -2,8 +2,10 @@
 //! Names are those of `docs/reference`; unknown fields are refused, so that a misspelt one is not lost.
 
 mod append;
+mod delivery;
 mod event;
 mod group;
+mod parked;
 #[cfg(feature = "json-schema")]
 mod schema;
 mod snapshot;
@@ -14,12 +16,14 @@ pub use append::{
     AbsenceJson, AppendJson, AppendedJson, BoundaryJson, ExpectedJson, QueryItemJson,
     StreamAppendJson, StreamAppendedJson,
 };
+pub use delivery::{
+    AnsweredJson, DeliveryJson, FailureJson, RefusedJson, WholeFailureJson, nack_of, tokens_of,
+};
 pub use event::{EventJson, EventJsonError, NewEventJson};
 pub use group::{
-    AnsweredJson, BackoffJson, DeliveryJson, FailureJson, GroupConfigJson, GroupInfoJson,
-    GroupStartJson, LaneJson, MemberJson, ParkedEntryJson, PauseJson, RefusedJson,
-    WholeFailureJson, nack_of, pick_of, tokens_of,
+    BackoffJson, GroupConfigJson, GroupInfoJson, GroupStartJson, LaneJson, MemberJson, PauseJson,
 };
+pub use parked::{ParkedEntryJson, pick_of};
 pub use snapshot::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
 pub use stats::StatsJson;
 pub use stream::{StreamChangeJson, StreamInfoJson, state_word};
