@@ -40,7 +40,7 @@ impl RawServer {
         let reset = listener::reset_key(&certificate);
         let certificate = ShownCertificate::new(certificate)?;
         let any = (Ipv4Addr::LOCALHOST, 0).into();
-        let endpoint = listener::bind(any, &certificate, None, reset, RAW_ALPN)?;
+        let (endpoint, _) = listener::bind(any, &certificate, None, reset, RAW_ALPN)?;
         let accepting = endpoint.clone();
         let listening = tokio::spawn(async move {
             while let Some(incoming) = accepting.accept().await {

@@ -13,6 +13,7 @@ use crate::door::Door;
 use crate::http;
 use crate::options::Options;
 use crate::quic::listener;
+use crate::quic::socket::Gone;
 use crate::tls::{BadCertificate, ShownCertificate};
 
 /// What is answered has so long to reach its client, after which a server that ends does not wait.
@@ -23,6 +24,8 @@ const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     endpoint: quinn::Endpoint,
+    /// When its port is free.
+    gone: Gone,
     door: Arc<Door>,
     certificate: Arc<ShownCertificate>,
     authorities: Option<Arc<ClientAuthorities>>,
@@ -85,12 +88,12 @@ impl Server {
         let bound = http::listener::bind(address, tls, authorities.as_ref(), &options.http)?;
         let http = bound.address().map_err(failed)?;
         let asked = authorities.as_ref();
-        let endpoint = listener::bind(address, &certificate, asked, reset, ALPN)?;
+        let (endpoint, gone) = listener::bind(address, &certificate, asked, reset, ALPN)?;
         let quic = endpoint.local_addr().map_err(failed)?;
         let mut listening = tokio::task::JoinSet::new();
         listening.spawn(listener::listen(endpoint.clone(), Arc::clone(&door)));
         listening.spawn(bound.listen(router, Arc::clone(&door)));
-        Ok(Self { endpoint, door, certificate, authorities, quic, http, listening })
+        Ok(Self { endpoint, gone, door, certificate, authorities, quic, http, listening })
     }
 
     /// Where it speaks QUIC.
@@ -137,7 +140,8 @@ impl Server {
     }
 
     /// Takes no more connections, lets what was asked for be answered for at most `grace`, and closes
-    /// the node. What is acknowledged is durable however this ends.
+    /// the node. What is acknowledged is durable however this ends. Its ports are free then, unless a client has not
+    /// said goodbye in time.
     ///
     /// # Errors
     /// As the node's: nothing is lost, but the next start reads more.
@@ -149,6 +153,9 @@ impl Server {
         let last_words = async {
             self.endpoint.wait_idle().await;
             self.door.no_connections().await;
+            drop(self.endpoint);
+            // Whoever starts a server at this address now finds the port free.
+            self.gone.wait().await;
         };
         let _ = tokio::time::timeout(grace.min(LAST_WORDS_TIME_MAX), last_words).await;
         let node = self.door.node.clone();

@@ -7,6 +7,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers of tests are small")]
 
+mod address;
 pub mod executor;
 mod issuer;
 mod random;
@@ -14,6 +15,7 @@ mod random;
 mod server;
 pub mod suites;
 
+pub use address::address_to_keep;
 pub use issuer::{Issuer, base64url};
 pub use random::Random;
 #[cfg(feature = "server")]

@@ -6,7 +6,7 @@
 //!
 //! Is not: a process. What a kill leaves half-written on a disk is tried by the tests of `engine/`.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -19,6 +19,8 @@ use nexus_server::{Options, StartError};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+
+use crate::address_to_keep;
 
 /// What is under way when a server is told to end is answered within this time. It is short, since a client
 /// on the one thread that waits for the server to end cannot take an answer meanwhile.
@@ -69,7 +71,7 @@ impl Server {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("there is a folder for temporary files");
         for _ in 0..PORTS {
-            let address = free_address();
+            let address = address_to_keep();
             match Running::start(dir.path(), address) {
                 Ok(running) => {
                     let (running, clients) = (Some(running), Some(runtime()));
@@ -221,16 +223,4 @@ fn run(
 fn runtime() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().expect("there are threads")
-}
-
-/// A port of this machine that nobody listens on, neither by TCP nor by UDP.
-fn free_address() -> SocketAddr {
-    for _ in 0..PORTS {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a port of TCP");
-        let address = tcp.local_addr().expect("it was just bound");
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no port is free for both TCP and UDP");
 }

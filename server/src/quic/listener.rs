@@ -8,12 +8,13 @@ use nexus_node::config::Certificate;
 use nexus_node::telemetry;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, Runtime,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::session;
+use super::socket::{Gone, told_when_gone};
 use crate::authorities::ClientAuthorities;
 use crate::door::Door;
 use crate::server::StartError;
@@ -75,14 +76,14 @@ impl ConnectionIdGenerator for RandomIds {
     }
 }
 
-/// Binds the socket for those who speak this protocol.
+/// Binds the socket for those who speak this protocol; it also tells when that is gone.
 pub(crate) fn bind(
     address: SocketAddr,
     certificate: &Arc<ShownCertificate>,
     authorities: Option<&Arc<ClientAuthorities>>,
     reset: ring::hmac::Key,
     protocol: &[u8],
-) -> Result<Endpoint, StartError> {
+) -> Result<(Endpoint, Gone), StartError> {
     let tls = certificate.config(&[protocol], authorities)?;
     let crypto =
         QuicServerConfig::try_from(tls).expect("TLS 1.3 has the suite that QUIC begins with");
@@ -90,7 +91,9 @@ pub(crate) fn bind(
     config.transport_config(Arc::new(transport()));
     UdpSocket::bind(address)
         .and_then(|socket| {
-            Endpoint::new(endpoint_config(reset), Some(config), socket, Arc::new(TokioRuntime))
+            let (socket, gone) = told_when_gone(TokioRuntime.wrap_udp_socket(socket)?);
+            let (own, runtime) = (endpoint_config(reset), Arc::new(TokioRuntime));
+            Ok((Endpoint::new_with_abstract_socket(own, Some(config), socket, runtime)?, gone))
         })
         .map_err(|source| StartError::Listen { address, source })
 }

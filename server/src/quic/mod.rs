@@ -10,4 +10,5 @@ pub(crate) mod listener;
 mod packets;
 mod reads;
 mod session;
+pub(crate) mod socket;
 mod subscriptions;

@@ -77,7 +77,9 @@ impl Running {
     ) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
-        let options = change(Options::new(certificate));
+        // Where it can come back to.
+        let options = Options::new(certificate).listen(nexus_testing::address_to_keep());
+        let options = change(options);
         let dev = options.dev;
         let server = {
             let _entered = runtime.enter();

@@ -24,6 +24,7 @@ struct Running(Server);
 impl Running {
     fn over(engine: Engine, change: impl FnOnce(Options) -> Options) -> Self {
         let options = Options::new(Certificate::temporary().unwrap()).dev(true);
+        let options = options.listen(nexus_testing::address_to_keep());
         Self(Server::start(Node::over(engine).unwrap(), change(options)).unwrap())
     }
 
@@ -40,17 +41,8 @@ impl Running {
         let address = self.0.quic_address();
         self.end().await;
         let node = Node::over(Engine::open(dir).unwrap()).unwrap();
-        let again = async {
-            loop {
-                let options = Options::new(Certificate::temporary().unwrap()).dev(true);
-                // A client of another test may have the port for a moment.
-                match Server::start(node.clone(), options.listen(address)) {
-                    Ok(server) => return Self(server),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-        };
-        tokio::time::timeout(SOON, again).await.expect("the port is free soon")
+        let options = Options::new(Certificate::temporary().unwrap()).dev(true).listen(address);
+        Self(Server::start(node, options).unwrap())
     }
 
     async fn client(&self) -> Client {
