@@ -5,6 +5,7 @@
 //! failure of the command. `docs/reference/cli.md` names the fields of the JSON.
 
 mod conditions;
+mod groups;
 mod log;
 mod plot;
 mod report;
@@ -40,10 +41,11 @@ Examples:
   nexus bench --save before.json --plot latencies.svg
   nexus bench --compare before.json --output json
   nexus bench --set server
+  nexus bench --set groups --only groups-unordered
   nexus --server nexus://127.0.0.1:7420 bench --list
 
-It measures in a folder of its own below --dir, by default the current one, and removes it. The set
-`server` starts a server of its own; with --server it appends to that one instead, in streams of its own
+It measures in a folder of its own below --dir, by default the current one, and removes it. The sets
+`server` and `groups` start a server of their own; with --server they append to that one instead, in streams of its own
 that stay there.";
 
 /// Measures appends, reads, and a server beside the ceilings of this machine
@@ -89,6 +91,8 @@ enum Set {
     Log,
     /// A server on this machine, over QUIC and HTTP
     Server,
+    /// Consumer groups of a server on this machine, over QUIC
+    Groups,
 }
 
 impl Set {
@@ -96,6 +100,7 @@ impl Set {
         match self {
             Self::Log => &log::ENTRIES,
             Self::Server => &server::ENTRIES,
+            Self::Groups => &groups::ENTRIES,
         }
     }
 }
@@ -210,7 +215,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     let (backend, reason) = backend(args, &folder.0)?;
     let orders = Arc::new(Orders::seeded());
     let mut conditions = Conditions::find(&folder.0, backend, &reason, &orders, &effort)?;
-    if set == Set::Server {
+    if set != Set::Log {
         server::describe(&mut conditions, server.as_ref());
     }
     let record_bytes = conditions.record_bytes;
@@ -247,7 +252,7 @@ fn subject(args: &Args, place: &Place) -> Result<(Set, Option<Address>), Failure
         (_, true) if args.backend.is_some() => Err(Failure::usage(
             "--backend is about a server that bench starts: leave it out, or --server",
         )),
-        (_, true) => Ok((Set::Server, place.server.clone())),
+        (set, true) => Ok((set.unwrap_or(Set::Server), place.server.clone())),
         _ if place.named || place.namespace.as_str() != NamespaceName::DEFAULT => {
             Err(Failure::usage(
                 "bench takes no --data and no --namespace: it measures in a folder of its own, below \
@@ -279,14 +284,16 @@ fn selected(args: &Args, set: Set) -> Result<Vec<&'static Entry>, Failure> {
     let entries = set.entries();
     let known: Vec<&str> = entries.iter().flat_map(|entry| entry.names).copied().collect();
     let family = |only: &str| only.split('/').next().unwrap_or_default().to_owned();
-    if let Some(unknown) = args.only.iter().find(|only| !known.contains(&family(only).as_str())) {
+    if let Some(unknown) =
+        args.only.iter().find(|only| known.iter().all(|name| family(name) != family(only)))
+    {
         return Err(Failure::usage(format!(
             "{unknown:?} is not a scenario: there are {}",
             known.join(", ")
         )));
     }
     let is_needed = |entry: &&Entry| {
-        let asked = |name: &&str| args.only.iter().any(|only| family(only) == **name);
+        let asked = |name: &&str| args.only.iter().any(|only| family(only) == family(name));
         args.only.is_empty() || entry.names.iter().any(asked)
     };
     Ok(entries.iter().filter(is_needed).collect())

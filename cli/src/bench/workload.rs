@@ -100,7 +100,7 @@ impl Orders {
     }
 
     /// Event number `number`.
-    fn event(&self, number: u64) -> EventData {
+    pub(super) fn event(&self, number: u64) -> EventData {
         let index = usize::try_from(number).unwrap_or(0) % ORDERS;
         EventData::new(TYPES[index % TYPES.len()], JSON, self.data[index].clone())
     }

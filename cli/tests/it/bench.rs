@@ -82,9 +82,13 @@ fn a_data_directory_is_no_place_to_measure_in() {
 
 /// Measures scenarios of a server in tiny sizes; they must have been measured, whatever came out.
 fn measured(more: &[&str], names: &[&str]) -> Value {
+    measured_of("server", more, names)
+}
+
+fn measured_of(set: &str, more: &[&str], names: &[&str]) -> Value {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().to_str().unwrap();
-    let mut arguments = vec!["bench", "--set", "server", "--quick", "--dir", place];
+    let mut arguments = vec!["bench", "--set", set, "--quick", "--dir", place];
     arguments.extend(["--backend", "portable-buffered"]);
     arguments.extend(more);
     let report = json(&arguments);
@@ -138,6 +142,17 @@ fn http_is_measured_and_what_each_door_costs() {
         measured(&["--only", "http-append", "cpu-quic", "cpu-http", "cpu-embedded"], &names);
     // More than nothing in this build, whose turns take many ticks of the clock of processes.
     assert!(report["scenarios"][2]["value"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+#[test]
+fn groups_are_measured() {
+    let names = ["groups-unordered", "groups-ordered", "groups-latency", "groups-critical"];
+    let report = measured_of("groups", &[&["--only"], &names[..]].concat(), &names);
+    let targets: Vec<_> =
+        report["scenarios"].as_array().unwrap().iter().map(|it| &it["target"]).collect();
+    assert_eq!(targets, [100_000.0, 80_000.0, 3_000.0, 2.0]);
+    let memory = ["groups-memory/in-flight", "groups-memory/lanes", "groups-memory/stuck"];
+    measured_of("groups", &["--only", "groups-memory"], &memory);
 }
 
 #[test]

@@ -212,7 +212,7 @@ impl<'e> Embedded<'e> {
 }
 
 /// A scenario whose value is its rate.
-pub(super) fn filled(goal: Scenario, rounds: &Rounds) -> Scenario {
+pub(in crate::bench) fn filled(goal: Scenario, rounds: &Rounds) -> Scenario {
     let mut scenario = goal.latencies(&rounds.latencies).ratios(rounds.rate_ratios());
     scenario.events_per_s = Some(rounds.per_s());
     scenario.ceiling_per_s = Some(rounds.ceiling_per_s(0));
@@ -223,7 +223,7 @@ pub(super) fn filled(goal: Scenario, rounds: &Rounds) -> Scenario {
 ///
 /// # Errors
 /// The first append that was not acknowledged.
-pub(super) fn fill(
+pub(in crate::bench) fn fill(
     runtime: &Runtime,
     client: &Client,
     appends: impl Iterator<Item = Append>,

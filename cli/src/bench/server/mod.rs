@@ -5,15 +5,15 @@
 //! by a child too. Or the server is one that runs already: then what only its own process could tell
 //! (processor time, memory, sealed segments) is not measured.
 
-mod appends;
+pub(super) mod appends;
 mod cpu;
-mod drive;
+pub(super) mod drive;
 mod http;
 mod live;
-mod process;
+pub(super) mod process;
 mod raw;
-mod reads;
-mod subject;
+pub(super) mod reads;
+pub(super) mod subject;
 
 use nexus_client::Address;
 

@@ -16,7 +16,7 @@ use crate::interrupt;
 
 /// A running child. It is killed where it is dropped: what it wrote is removed anyway.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::bench) struct Process {
     child: Child,
 }
 
@@ -62,7 +62,7 @@ impl Process {
     }
 
     /// Memory that it holds, in KiB.
-    pub(super) fn resident_kib(&self) -> Option<u64> {
+    pub(in crate::bench) fn resident_kib(&self) -> Option<u64> {
         kib_of(&format!("/proc/{}/status", self.child.id()), "VmRSS")
     }
 

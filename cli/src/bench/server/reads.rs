@@ -39,7 +39,7 @@ impl Log {
 }
 
 /// The next of a stream that does not end.
-pub(super) async fn next<T, S>(stream: &mut S) -> Result<T, Failure>
+pub(in crate::bench) async fn next<T, S>(stream: &mut S) -> Result<T, Failure>
 where
     S: Stream<Item = Result<T, ReadError>> + Unpin,
 {

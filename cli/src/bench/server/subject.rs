@@ -22,21 +22,21 @@ struct Ready {
 
 /// The server that is measured, and what is needed to measure it.
 #[derive(Debug)]
-pub(super) struct Subject {
-    pub(super) runtime: Runtime,
-    pub(super) raw: Raw,
+pub(in crate::bench) struct Subject {
+    pub(in crate::bench) runtime: Runtime,
+    pub(in crate::bench::server) raw: Raw,
     address: Address,
     /// Where it speaks plain HTTP, where it does.
-    pub(super) http: Option<SocketAddr>,
+    pub(in crate::bench) http: Option<SocketAddr>,
     /// Its process, where that is a child of this one.
-    pub(super) process: Option<Process>,
+    pub(in crate::bench) process: Option<Process>,
     /// Tells the streams of this run from those of others.
     run: String,
 }
 
 impl Bench {
     /// With a server over a new log, which is gone afterwards; or with the one that was named.
-    pub(super) fn with_server<T>(
+    pub(in crate::bench) fn with_server<T>(
         &self,
         name: &str,
         work: impl FnOnce(&Subject) -> Result<T, Failure>,
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     /// A server over this log; or the one that was named.
-    pub(super) fn serve(&self, dir: &Path) -> Result<Subject, Failure> {
+    pub(in crate::bench) fn serve(&self, dir: &Path) -> Result<Subject, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::failed(format!("no threads are left: {error}")))?;
@@ -69,7 +69,7 @@ impl Bench {
     }
 
     /// Ends a server, and removes its log.
-    pub(super) fn end(&self, subject: Subject, dir: &Path) -> Result<(), Failure> {
+    pub(in crate::bench) fn end(&self, subject: Subject, dir: &Path) -> Result<(), Failure> {
         subject.stop()?;
         if self.server.is_some() {
             return Ok(());
@@ -84,7 +84,7 @@ impl Subject {
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub(super) fn clients(&self, count: usize) -> Result<Vec<Client>, Failure> {
+    pub(in crate::bench) fn clients(&self, count: usize) -> Result<Vec<Client>, Failure> {
         // One and no more, or reads would have another than appends: scenarios say how many there are.
         let address = self.address.clone().connections(1);
         let connect = |_| Ok(self.runtime.block_on(Client::connect(address.clone()))?);
@@ -92,7 +92,7 @@ impl Subject {
     }
 
     /// Clients say goodbye, so that the server need not find out.
-    pub(super) fn close(&self, clients: Vec<Client>) {
+    pub(in crate::bench) fn close(&self, clients: Vec<Client>) {
         for client in clients {
             // Only a store in this process can fail to.
             let _ = self.runtime.block_on(client.close());
@@ -100,12 +100,12 @@ impl Subject {
     }
 
     /// A name that no other run has.
-    pub(super) fn named(&self, scenario: &str) -> String {
+    pub(in crate::bench) fn named(&self, scenario: &str) -> String {
         format!("{}-{scenario}", self.run)
     }
 
     /// Ends the server, where it is one of the run's own.
-    pub(super) fn stop(self) -> Result<(), Failure> {
+    pub(in crate::bench) fn stop(self) -> Result<(), Failure> {
         self.process.map_or(Ok(()), Process::stop)
     }
 }
