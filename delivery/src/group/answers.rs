@@ -118,14 +118,14 @@ impl Group {
         let Some(of_key) = self.keys.get_mut(&key) else { return };
         let position = of_key.first();
         if of_key.parked {
-            self.keys.remove(&key);
+            self.keys.swap_remove(&key);
             self.unpark(position);
             self.load_chain(key);
         } else if of_key.advance() {
             self.close(position);
             self.arm(key, now);
         } else {
-            self.keys.remove(&key);
+            self.keys.swap_remove(&key);
             self.close(position);
         }
     }

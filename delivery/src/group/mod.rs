@@ -32,6 +32,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use nexus_protocol::group::{
     DeliveryToken, ERROR_BYTES_MAX, GroupConfig, GroupMode, InvalidGroup, PauseInfo,
 };
@@ -100,7 +101,8 @@ pub struct Group {
     unwritten: Unwritten,
     pending: Pending,
     /// Keys with something that is not done, or that was parked and is on its way.
-    keys: HashMap<u64, Key>,
+    /// In one piece beside a table of indexes: a table of keys would be half empty, which a million of them feel.
+    keys: IndexMap<u64, Key>,
     /// When something happens to a key by itself: at most one entry for each.
     timers: BTreeSet<(Timestamp, u64)>,
     /// Of events that have to wait and are not the first of their key.
@@ -135,7 +137,7 @@ impl Group {
             config,
             state,
             pending: Pending::opening(),
-            keys: HashMap::new(),
+            keys: IndexMap::new(),
             timers: BTreeSet::new(),
             not_before: HashMap::new(),
             held: BTreeMap::new(),

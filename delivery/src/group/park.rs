@@ -50,7 +50,7 @@ impl Group {
             let key = aside.key();
             if self.keys.get(&key).is_some_and(|it| it.parked && it.first() == position) {
                 self.take_back(key);
-                self.keys.remove(&key);
+                self.keys.swap_remove(&key);
             }
             self.held.remove(&position);
             self.unpark(position);
@@ -67,7 +67,7 @@ impl Group {
         if self.is_full(position) {
             return self.stop_full(key, now);
         }
-        let Some(of_key) = self.keys.remove(&key) else { return };
+        let Some(of_key) = self.keys.swap_remove(&key) else { return };
         let attempts = self.attempts(position).saturating_add(1);
         let entry = Entry { released: false, ..self.entry(position, key, attempts, failure, now) };
         self.park_as(position, Entry { tried_before: attempts, ..entry });
