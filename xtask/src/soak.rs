@@ -11,7 +11,8 @@
 //! - `NEXUS_CRASH_STATES`: simulated crashes to recover from, at least;
 //! - `NEXUS_MODEL_SECONDS`: how long the model test goes on;
 //! - `NEXUS_GROUP_SEEDS`: how many groups are held to their model, 10,000 steps each;
-//! - `NEXUS_KILL_ROUNDS`: how often a process is killed while it appends.
+//! - `NEXUS_KILL_ROUNDS`: how often a process is killed while it appends;
+//! - `NEXUS_CHAOS_EVENTS`: how many events are done by consumers that are killed and stopped.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -35,7 +36,7 @@ pub(crate) const COMMAND: Command = Command {
 const HELP: &str = "
 Usage: cargo xtask soak --minutes M [--only STEP,...] [--output table|json]
 
-Runs crash points, the model tests, and kill -9 rounds, each for its share of M minutes (building is
+Runs crash points, the model tests, kill -9 rounds, and consumers that are killed, each for its share of M minutes (building is
 not counted), with optimisation and assertions. Lines `count: NAME VALUE` that tests print are added
 up by name. JSON: {ok, minutes, seconds, counts: {NAME: VALUE}, steps: [{name, ok, skipped, seconds}]}.
 A step whose tests do not exist is skipped and named; a step that fails does not keep the others
@@ -94,6 +95,14 @@ const STEPS: &[Step] = &[
         filter: "kill",
         share: 2,
         environment: &[("NEXUS_KILL_ROUNDS", "100")],
+    },
+    Step {
+        name: "chaos",
+        package: "nexus-cli",
+        needs: "cli/tests/it/main.rs",
+        filter: "chaos",
+        share: 2,
+        environment: &[("NEXUS_CHAOS_EVENTS", "200000")],
     },
 ];
 

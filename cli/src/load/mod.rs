@@ -1,4 +1,7 @@
-//! `nexus load`: appends without an end, and says what was acknowledged. For tests that kill it.
+//! `nexus load`: appends without an end, and says what was acknowledged; or consumes without an end. For tests that
+//! kill it.
+
+mod consume;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,13 +28,22 @@ pub(crate) struct Args {
     /// Most bytes of an event's data
     #[arg(long, default_value_t = 2048)]
     data_bytes: u64,
+    /// Consumes this group instead
+    #[arg(long, requires = "consumer")]
+    group: Option<String>,
+    /// As this consumer
+    #[arg(long, requires = "group")]
+    consumer: Option<String>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When an append is refused, or nobody reads what is printed.
+/// When an append is refused, nobody reads what is printed, or the group is gone.
 pub(crate) fn run(args: &Args, place: &Place) -> Result<(), Failure> {
+    if let (Some(group), Some(consumer)) = (&args.group, &args.consumer) {
+        return consume::run(&crate::group::connect(place)?, group, consumer);
+    }
     let store = Store::open(place)?;
     let stop = AtomicBool::new(false);
     let result = std::thread::scope(|scope| {

@@ -150,3 +150,20 @@ fn a_group_is_worked_with_on_a_directory_by_commands_alone() {
         folder.refused(code, args, &[says]);
     }
 }
+
+#[test]
+fn a_command_may_take_longer_than_an_answer_has_time() {
+    let folder = Folder::new();
+    let ask = |args: &[&str]| done(&mut folder.command(), args);
+    for data in ["1", "2"] {
+        ask(&["append", "mail-1", "--type", "Sent", "--data", data]);
+    }
+    ask(&["group", "create", "mail", "--ack-deadline", "100ms"]);
+    // The command's work, several times that long.
+    let consume = ["group", "consume", "mail", "--consumer", "a", "--limit", "2"];
+    let came = ask(&[&consume[..], &["--exec", "sleep 0.4", "--output", "ndjson"]].concat());
+    let attempts: Vec<_> = lines(&came).iter().map(|it| it["attempt"].clone()).collect();
+    assert_eq!(attempts, [1, 1]);
+    let shown = parsed(&ask(&["group", "show", "mail", "--output", "json"]));
+    assert_eq!((&shown["lag_events"], &shown["in_flight"]), (&json!(0), &json!(0)));
+}

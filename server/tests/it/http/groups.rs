@@ -125,6 +125,33 @@ fn a_group_is_made_consumed_and_watched() {
 }
 
 #[test]
+fn an_answer_is_bounded_and_the_rest_comes_with_the_next() {
+    const EVENTS: usize = 7;
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let http = running.http();
+        let large = "x".repeat(900 * 1024);
+        for number in 0..EVENTS {
+            let event = json!([{ "type": "Sent", "data": { "n": number, "large": large } }]);
+            post(&http, &format!("/v1/streams/mail-{number}/events"), &event).await;
+        }
+        put(&http, "/v1/groups/mail", &json!({ "mode": "unordered" })).await;
+        let mut numbers = Vec::new();
+        for _ in 0..2 {
+            let body = json!({ "consumer": "a", "max": EVENTS, "wait_ms": 60_000 });
+            let answer = http.post("/v1/groups/mail/receive", &body).send().await.unwrap();
+            assert!(answer.body.len() < 5 * 1024 * 1024, "{}", answer.body.len());
+            let answer: Value = answer.json();
+            let deliveries = answer["deliveries"].as_array().unwrap();
+            assert!(deliveries.iter().all(|it| it["attempt"] == 1), "nobody was late");
+            numbers.extend(given(&answer).1);
+        }
+        numbers.sort_unstable();
+        assert!(numbers.iter().copied().eq(0..EVENTS as u64), "{numbers:?}");
+    });
+}
+
+#[test]
 fn a_group_is_paused_sought_and_deleted() {
     let running = Running::in_memory();
     running.runtime.block_on(async {
