@@ -26,6 +26,7 @@ mod node_state;
 mod output;
 mod parked;
 mod read;
+mod route;
 mod serve;
 mod snapshot;
 mod stats;
@@ -138,6 +139,9 @@ enum Command {
     /// Shows, replays, skips, and edits what is parked
     #[command(after_help = "Example:\n  nexus --data ./data parked list --source group:mail")]
     Parked(PlacedNoun<parked::Command>),
+    /// Makes, tries, and watches routes, which lead events on to streams and groups
+    #[command(after_help = "Example:\n  nexus --data ./data route list")]
+    Route(PlacedNoun<route::Command>),
     /// Lists and creates namespaces
     #[command(after_help = "Example:\n  nexus --data ./data namespace create audit")]
     Namespace(PlacedNoun<namespace::Command>),
@@ -181,6 +185,7 @@ impl Command {
             Self::Streams(placed) => placed.data.as_ref(),
             Self::Snapshot(placed) => placed.data.as_ref(),
             Self::Group(placed) => placed.data.as_ref(),
+            Self::Route(placed) => placed.data.as_ref(),
             Self::Parked(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
@@ -224,6 +229,7 @@ impl Command {
             Self::Streams(placed) => stream::list(&placed.args, place, output),
             Self::Snapshot(placed) => snapshot::run(&placed.command, place, output),
             Self::Group(placed) => group::run(&placed.command, place, output),
+            Self::Route(placed) => route::run(&placed.command, place, output),
             Self::Parked(placed) => parked::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),

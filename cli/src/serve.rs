@@ -114,6 +114,7 @@ fn serve(
                 error => error.into(),
             })?;
             groups.open_groups();
+            groups.open_routes();
             // In dev mode HTTP is plain.
             let scheme = if settings.dev { "http" } else { "https" };
             announce(&server, dir, scheme, fingerprint, output)?;

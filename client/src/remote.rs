@@ -282,12 +282,8 @@ impl Remote {
         group: &str,
         ask: GroupAsk,
     ) -> Result<Answer, AppendError> {
-        let seat = self.pool.seat_for_short(&self.scope);
         let operation = Operation::Group { group: group.to_owned(), ask: Box::new(ask) };
-        let asked = self.pool.runtime().spawn(ask::ask_again(seat, operation));
-        let closed = || Err(AppendError::Unavailable(Unavailable::Closed));
-        let packet = asked.await.unwrap_or_else(|_| closed())?;
-        answer_of(&packet).map_err(ask::unread)
+        self.ask_twice(operation).await.map(|(answer, _)| answer)
     }
 
     /// Changes something of a group.
@@ -307,7 +303,24 @@ impl Remote {
         RemoteConsumer::start(seat, self.scope.trace, group, consumer, prefetch)
     }
 
-    async fn change(&self, operation: Operation, payload: Bytes) -> Result<Answer, AppendError> {
+    /// Asks something that may be asked twice; with the payload of the answer.
+    pub(crate) async fn ask_twice(
+        &self,
+        operation: Operation,
+    ) -> Result<(Answer, Bytes), AppendError> {
+        let seat = self.pool.seat_for_short(&self.scope);
+        let asked = self.pool.runtime().spawn(ask::ask_again(seat, operation));
+        let closed = || Err(AppendError::Unavailable(Unavailable::Closed));
+        let packet = asked.await.unwrap_or_else(|_| closed())?;
+        let answer = answer_of(&packet).map_err(ask::unread)?;
+        Ok((answer, packet.payload))
+    }
+
+    pub(crate) async fn change(
+        &self,
+        operation: Operation,
+        payload: Bytes,
+    ) -> Result<Answer, AppendError> {
         answer_of(&self.change_packet(operation, payload).await?).map_err(of_read)
     }
 

@@ -1,4 +1,5 @@
-//! What leaves the log: consumer groups, which share the work of a log among consumers, and what they park.
+//! What leaves the log: consumer groups, which share the work of a log among consumers, and what they park; and
+//! routes, which lead events on to other streams.
 //!
 //! This crate decides, and does nothing: events, answers of consumers, and the time are told to it, and it says
 //! who gets what, and what has to be written down first. It has no clock, no disk, no socket, and no thread, so
@@ -7,3 +8,4 @@
 pub mod coordinator;
 pub mod group;
 pub mod parked;
+pub mod routes;

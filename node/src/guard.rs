@@ -19,6 +19,8 @@ pub enum Action {
     Consume,
     /// To make, change, pause, or delete groups, and to decide about what is parked.
     ManageGroups,
+    /// To make, change, or delete routes.
+    ManageRoutes,
     /// To change a stream's limits, or to delete it.
     ManageStreams,
     /// To create or delete a namespace.
@@ -33,12 +35,13 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Append,
         Self::Read,
         Self::Inspect,
         Self::Consume,
         Self::ManageGroups,
+        Self::ManageRoutes,
         Self::ManageStreams,
         Self::ManageNamespaces,
         Self::Monitor,
@@ -54,6 +57,7 @@ impl Action {
             Self::Inspect => "inspect",
             Self::Consume => "consume",
             Self::ManageGroups => "manage groups",
+            Self::ManageRoutes => "manage routes",
             Self::ManageStreams => "manage streams",
             Self::ManageNamespaces => "manage namespaces",
             Self::Monitor => "monitor",

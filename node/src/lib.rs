@@ -17,6 +17,7 @@ mod jwt;
 mod node;
 mod principal;
 mod quota;
+mod routes;
 pub mod telemetry;
 mod tokens;
 

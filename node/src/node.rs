@@ -15,6 +15,7 @@ use crate::handlers::Access;
 use crate::jwt::{Jwks, JwtRules, Jwts};
 use crate::principal::{Principal, Role};
 use crate::quota::{Quota, Quotas};
+use crate::routes::Routes;
 use crate::telemetry::{Operation, Telemetry};
 use crate::tokens::{TOKENS_STREAM, Tokens};
 
@@ -46,6 +47,7 @@ pub struct Node {
     jwts: Option<Arc<Jwts>>,
     certificates: Arc<Certificates>,
     groups: Arc<Groups>,
+    routes: Arc<Routes>,
 }
 
 impl Node {
@@ -68,6 +70,7 @@ impl Node {
         let (authorizer, quotas) = (Arc::new(RoleAuthorizer), Arc::default());
         let certificates = Arc::default();
         let groups = Arc::new(Groups::new(Arc::clone(&telemetry)));
+        let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
         Ok(Self {
             engine,
             authorizer,
@@ -78,6 +81,7 @@ impl Node {
             jwts: None,
             certificates,
             groups,
+            routes,
         })
     }
 
@@ -147,6 +151,22 @@ impl Node {
         }
     }
 
+    /// Carries every route that leads to a stream, also those that nobody asks for. Without it a route is carried from
+    /// when it is asked for, and begins where it was.
+    pub fn open_routes(&self) {
+        for name in self.engine.namespaces() {
+            let opened = self.engine.namespace(&name).map(|it| self.routes.open_all(&it));
+            if let Ok(Err(error)) = opened {
+                let context = crate::telemetry::Context::new(Operation::Routes, &name, "");
+                self.telemetry.log_error(&context, &error);
+            }
+        }
+    }
+
+    pub(crate) fn running_routes(&self) -> &Routes {
+        &self.routes
+    }
+
     pub(crate) fn running_groups(&self) -> &Groups {
         &self.groups
     }
@@ -185,6 +205,7 @@ impl Node {
     /// # Errors
     /// When the end could not be noted: nothing is lost, but the next start reads more.
     pub fn close(self) -> Result<(), CloseError> {
+        self.routes.close();
         self.groups.close();
         self.engine.close()
     }

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod names;
 pub mod percent;
 pub mod record;
+pub mod route;
 pub mod wire;
 
 mod append;

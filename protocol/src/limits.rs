@@ -136,3 +136,21 @@ pub const PARKED_MAX: usize = 100_000;
 pub const ERROR_BYTES_MAX: usize = 4_096;
 /// Entries of one answer that lists what is parked.
 pub const PARKED_PAGE_MAX: usize = 1_000;
+/// Routes of a namespace, to streams and to groups together.
+pub const ROUTES_MAX: usize = 1_000;
+/// Bytes of a route's name.
+pub const ROUTE_NAME_BYTES_MAX: usize = 128;
+/// Branches of a group: routes that lead to it.
+pub const BRANCHES_MAX: usize = 32;
+/// Conditions of a route.
+pub const CONDITIONS_MAX: usize = 32;
+/// Bytes of a condition's path.
+pub const CONDITION_PATH_BYTES_MAX: usize = 1_024;
+/// Bytes of a condition's value, as JSON.
+pub const CONDITION_VALUE_BYTES_MAX: usize = 4_096;
+/// Routes that an event may be carried by, one after the other: one that came by so many is carried no further.
+pub const HOPS_MAX: usize = 8;
+/// Events that a dry run looks at, at most.
+pub const DRY_RUN_EVENTS_MAX: u64 = 10_000;
+/// Events that a dry run shows, at most.
+pub const DRY_RUN_SHOWN_MAX: usize = 100;

@@ -3,6 +3,8 @@
 mod consume;
 mod set;
 
+pub(crate) use self::set::start;
+
 use nexus_client::Address;
 use nexus_protocol::group::{GroupInfo, GroupStart, LaneInfo};
 use nexus_protocol::json::{GroupInfoJson, LaneJson};

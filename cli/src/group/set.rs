@@ -26,6 +26,9 @@ pub(crate) struct Args {
     lanes: u32,
     #[command(flatten)]
     filter: FilterArgs,
+    /// Only events that routes lead to it, none by a filter of its own
+    #[arg(long)]
+    only_routes: bool,
     /// Where a new group begins: beginning, end, a position, or a time
     #[arg(long, value_name = "PLACE", default_value = "beginning", value_parser = start)]
     start: GroupStart,
@@ -49,7 +52,11 @@ pub(crate) struct Args {
     max_in_flight_per_lane: u32,
 }
 
-fn start(text: &str) -> Result<GroupStart, String> {
+/// Where something begins.
+///
+/// # Errors
+/// When it is no place.
+pub(crate) fn start(text: &str) -> Result<GroupStart, String> {
     match text {
         "beginning" => Ok(GroupStart::Beginning),
         "end" => Ok(GroupStart::End),
@@ -91,6 +98,8 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
         lane_by: args.lane_by.clone(),
         lanes: args.lanes,
         filter: args.filter.filter(),
+        only_routes: args.only_routes,
+        branches: Vec::new(),
         start: args.start,
         ack_deadline: args.ack_deadline,
         max_attempts: args.max_attempts,

@@ -25,7 +25,7 @@ fn closed<T>() -> Result<T, AppendError> {
 
 impl Embedded {
     /// Asks for something of a group on a thread that may block. A change happens also when nobody waits any more.
-    async fn of_group<T: Send + 'static>(
+    pub(super) async fn of_group<T: Send + 'static>(
         &self,
         group: &str,
         ask: impl FnOnce(&Access, &str) -> Result<T, AppendError> + Send + 'static,

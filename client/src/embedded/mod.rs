@@ -7,6 +7,7 @@
 
 mod groups;
 mod read;
+mod routes;
 mod subscribe;
 
 use std::sync::{Arc, Mutex};

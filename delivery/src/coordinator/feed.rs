@@ -87,12 +87,11 @@ impl<S: EventStore> Coordinator<S> {
                 self.feed.is_at_end = self.feed.broken.is_some();
                 return Ok(());
             }
-            let (store, filter) = (&self.store, &self.config.filter);
-            let from = self.group.reads_from();
-            let subscription = self.feed.subscription.get_or_insert_with(|| {
-                store.subscribe(Subscribe::all().start(Start::At(from)).filter(filter.clone()))
-            });
-            match Pin::new(subscription).poll_next(context) {
+            let Some(subscription) = self.subscription() else {
+                self.feed.is_at_end = true;
+                return Ok(());
+            };
+            match subscription.poll_next(context) {
                 Poll::Pending => {
                     self.feed.is_at_end = true;
                     return Ok(());
@@ -114,8 +113,25 @@ impl<S: EventStore> Coordinator<S> {
         Ok(())
     }
 
+    /// Where the log is read; `None`: no route leads to the group yet, and it gets nothing else. It stays where it is
+    /// until one does.
+    fn subscription(&mut self) -> Option<Pin<&mut S::Subscription>> {
+        if self.feed.subscription.is_none() {
+            let start = Start::At(self.group.reads_from());
+            let subscribe = Subscribe::all().start(start).filter(self.config.reads()?);
+            self.feed.subscription = Some(self.store.subscribe(subscribe));
+        }
+        self.feed.subscription.as_mut().map(Pin::new)
+    }
+
     fn fed(&mut self, item: SubscriptionItem, now: Timestamp) {
         match item {
+            // Read for a route whose conditions it does not fulfil.
+            SubscriptionItem::Event(event)
+                if !self.config.branches.is_empty() && !self.config.takes(&event) =>
+            {
+                self.group.pass(Position::new(event.position().get() + 1));
+            }
             SubscriptionItem::Event(event) => {
                 let key = match self.config.mode {
                     GroupMode::Unordered => 0,

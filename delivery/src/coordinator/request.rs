@@ -5,6 +5,7 @@ use std::time::Duration;
 use nexus_protocol::group::{
     Answered, DeliveryToken, GroupConfig, Nack, ParkedEntry, ParkedList, ParkedPick, PauseInfo,
 };
+use nexus_protocol::route::Branch;
 use nexus_protocol::{Append, AppendError, Appended, Position, RecordedEvent, Timestamp};
 use tokio::sync::oneshot;
 
@@ -124,6 +125,8 @@ pub enum Request {
     Look(Ask<bool, Snapshot>),
     /// To be another kind of group from now on.
     Configure(Ask<GroupConfig, ()>),
+    /// That a route of this name leads to it, or none any more; whether there was one.
+    Branch(Ask<(String, Option<Branch>), bool>),
     /// To deliver nothing, or to go on.
     Pause(Ask<Option<PauseInfo>, ()>),
     /// To go on from a position.
@@ -157,6 +160,7 @@ impl Request {
                 drop(reply.send(Err(error)));
             }
             Self::Edit(ask) => drop(ask.reply.send(Err(error))),
+            Self::Branch(ask) => drop(ask.reply.send(Err(error))),
             Self::Leave { .. } | Self::GiveBack { .. } => {}
         }
     }

@@ -6,6 +6,7 @@ use nexus_protocol::group::{
     Answered, DeliveryToken, GroupConfig, GroupMode, LaneInfo, MemberInfo, NackAction, ParkedEntry,
     ParkedList, ParkedPick, RefusedToken,
 };
+use nexus_protocol::route::Branch;
 use nexus_protocol::{AppendError, EventStore, Invalid, Position, Timestamp};
 
 use super::request::Waiting;
@@ -45,7 +46,10 @@ impl<S: EventStore> Coordinator<S> {
                 }
             }
             Request::Look(Ask { what, reply }) => drop(reply.send(Ok(self.look(what, now)))),
-            Request::Configure(Ask { what, reply }) => self.configure(what, reply),
+            Request::Configure(Ask { what, reply }) => self.configure_all_but_routes(what, reply),
+            Request::Branch(Ask { what: (name, branch), reply }) => {
+                self.branch(&name, branch, reply);
+            }
             Request::Pause(Ask { what, reply }) => {
                 match what {
                     Some(pause) => self.group.pause(pause),
@@ -83,17 +87,40 @@ impl<S: EventStore> Coordinator<S> {
         Ok(())
     }
 
-    fn configure(&mut self, config: GroupConfig, reply: Reply<()>) {
+    /// Routes are set one by one: whoever sets the rest leaves them as they are.
+    fn configure_all_but_routes(&mut self, mut config: GroupConfig, reply: Reply<()>) {
+        if !config.branches.is_empty() && config.branches != self.config.branches {
+            let why = "the routes that lead to a group are set as routes: leave `branches` out";
+            return drop(reply.send(Err(Invalid::Request(why.to_owned()).into())));
+        }
+        config.branches.clone_from(&self.config.branches);
+        self.configure(config, reply, ());
+    }
+
+    /// Lets a route lead to it, or no more. What was looked at before is not looked at again.
+    fn branch(&mut self, name: &str, branch: Option<Branch>, reply: Reply<bool>) {
+        let mut config = self.config.clone();
+        let at = config.branches.iter().position(|it| it.name == name);
+        match (at, branch) {
+            (Some(at), Some(branch)) => config.branches[at] = branch,
+            (None, Some(branch)) => config.branches.push(branch),
+            (Some(at), None) => drop(config.branches.remove(at)),
+            (None, None) => return drop(reply.send(Ok(false))),
+        }
+        self.configure(config, reply, at.is_some());
+    }
+
+    fn configure<T: Send + 'static>(&mut self, config: GroupConfig, reply: Reply<T>, answer: T) {
         if let Err(why) = self.group.reconfigure(config.clone()) {
             return drop(reply.send(Err(Invalid::from(why).into())));
         }
         self.writing.event(journal::configured(&config));
         // What was looked at with the old filter is done with.
-        if self.config.filter != config.filter {
+        if self.config.reads() != config.reads() {
             self.feed.restart();
         }
         self.config = config;
-        self.durably(reply, ());
+        self.durably(reply, answer);
     }
 
     /// Answers once all that was decided so far is durable.

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs)]
 
+mod branches;
 mod coordinator;
 mod crashes;
 mod model;
 mod oracle;
+mod routes;
 mod troubles;

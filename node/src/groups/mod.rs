@@ -6,7 +6,7 @@
 
 mod worker;
 
-pub(crate) use self::worker::block_on;
+pub(crate) use self::worker::{Unpark, block_on};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -25,7 +25,7 @@ pub(super) struct Worker {
 }
 
 /// Wakes a thread that is parked.
-struct Unpark(Thread);
+pub(crate) struct Unpark(pub(crate) Thread);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {

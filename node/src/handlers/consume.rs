@@ -9,10 +9,12 @@ use nexus_engine::Namespace;
 use nexus_protocol::group::{
     Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_consumer, check_group_name,
 };
+use nexus_protocol::route::LINK;
 use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
 
 use super::Access;
 use super::groups::{event_at, with_data_of};
+use super::routes::resolved;
 use crate::groups::block_on;
 use crate::guard::Action;
 use crate::quota::Use;
@@ -32,9 +34,11 @@ pub struct Received {
 }
 
 impl Received {
-    /// Whether all events are in memory: [`Self::deliveries`] does not block then.
+    /// Whether all events are in memory, and none is a link: [`Self::deliveries`] does not block then.
     pub fn is_in_memory(&self) -> bool {
-        self.handed.iter().all(|handed| handed.event.is_some())
+        self.handed
+            .iter()
+            .all(|handed| handed.event.as_ref().is_some_and(|event| event.event_type() != LINK))
     }
 
     /// How many there are, at most.
@@ -81,6 +85,10 @@ impl Received {
             let Some(event) = event else {
                 gone.push(delivery.token);
                 continue;
+            };
+            let event = match resolved(&self.access.namespace, event) {
+                Ok(event) => event,
+                Err(error) => return Err(self.unread(delivery.token, &deliveries, error)),
             };
             taken = taken.saturating_add(event.as_bytes().len());
             let (token, attempt) = (delivery.token, delivery.attempt);

@@ -86,7 +86,7 @@ impl Access {
         })
     }
 
-    fn look(
+    pub(super) fn look(
         &self,
         namespace: &Namespace,
         name: &str,
@@ -323,12 +323,15 @@ pub(super) fn with_data_of(event: &RecordedEvent, edited: &RecordedEvent) -> Rec
         .map_or_else(|_| event.clone(), |event| event.as_part(0, true))
 }
 
-fn from_read(error: ReadError) -> AppendError {
+pub(super) fn from_read(error: ReadError) -> AppendError {
     coordinator::unread(error)
 }
 
 /// The first position that a group which begins there looks at.
-fn first_position(namespace: &Namespace, start: GroupStart) -> Result<Position, AppendError> {
+pub(super) fn first_position(
+    namespace: &Namespace,
+    start: GroupStart,
+) -> Result<Position, AppendError> {
     let end = Position::new(namespace.head().position.map_or(0, |head| head.get() + 1));
     Ok(match start {
         GroupStart::Beginning => Position::ZERO,
@@ -379,11 +382,17 @@ fn beyond(
 fn info(namespace: &Namespace, name: &str, snapshot: Snapshot) -> Result<GroupInfo, AppendError> {
     let Snapshot { stats, counts, now, .. } = snapshot;
     let head = namespace.head().position;
-    let filter = &snapshot.config.filter;
-    let read = |from| namespace.read(Read::all().from_position(from).filter(filter.clone()));
-    let first = read(stats.floor).into_iter().next().transpose().map_err(from_read)?;
+    let config = &snapshot.config;
+    // What is for the group, of what is read for it: a route's conditions are looked at here, too.
+    let read = |from| {
+        let filter = config.reads();
+        let events = filter.map(|it| namespace.read(Read::all().from_position(from).filter(it)));
+        let is_for_it = |event: &Result<_, _>| event.as_ref().map_or(true, |it| config.takes(it));
+        events.into_iter().flatten().filter(is_for_it)
+    };
+    let first = read(stats.floor).next().transpose().map_err(from_read)?;
     let recorded = first.map(|event| event.recorded_at());
-    let beyond = beyond(read(stats.next).into_iter(), stats.next, head)?;
+    let beyond = beyond(read(stats.next), stats.next, head)?;
     let state = match (stats.paused, snapshot.stalled) {
         (true, _) => GroupState::Paused,
         (false, true) => GroupState::Stalled,

@@ -16,7 +16,8 @@ impl Node {
     pub fn metrics_text(&self, principal: &Principal) -> Result<String, ReadError> {
         let context = Context::new(Operation::Metrics, "", &principal.id);
         let groups = self.running_groups().gauges(self.engine());
-        let text = || Ok(self.telemetry().text(self.engine(), &groups));
+        let routes = self.running_routes().gauges(self.engine());
+        let text = || Ok(self.telemetry().text(self.engine(), &groups, &routes));
         self.observe(principal, Action::Monitor, &context, text)
     }
 
@@ -27,7 +28,8 @@ impl Node {
     pub fn metrics(&self, principal: &Principal) -> Result<Vec<MetricFamily>, ReadError> {
         let context = Context::new(Operation::Metrics, "", &principal.id);
         let groups = self.running_groups().gauges(self.engine());
-        let families = || Ok(self.telemetry().families(self.engine(), &groups));
+        let routes = self.running_routes().gauges(self.engine());
+        let families = || Ok(self.telemetry().families(self.engine(), &groups, &routes));
         self.observe(principal, Action::Monitor, &context, families)
     }
 }

@@ -9,6 +9,7 @@ mod metrics;
 mod namespaces;
 mod observe;
 mod read;
+mod routes;
 mod snapshots;
 mod stats;
 mod store;

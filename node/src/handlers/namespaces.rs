@@ -57,6 +57,7 @@ impl Node {
             let deleted = self.engine().delete_namespace(name).map_err(NotDeleted::from);
             if let (Some(log), Ok(())) = (log, &deleted) {
                 self.running_groups().forget(log);
+                self.running_routes().forget(log);
             }
             self.put_namespace_on_record(principal, &context, deleted.as_ref().err());
             deleted

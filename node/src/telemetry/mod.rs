@@ -13,6 +13,7 @@ mod groups;
 mod metrics;
 mod operation;
 pub(crate) mod relaxed;
+mod routes;
 mod throttle;
 
 use std::sync::{Arc, OnceLock};
@@ -26,6 +27,7 @@ pub use errors::{Coded, Context, Origin};
 pub use family::{Descriptor, METRICS_CONTENT_TYPE, MetricFamily, MetricKind, MetricValue, Sample};
 pub(crate) use groups::GroupGauges;
 pub use operation::{Door, Operation};
+pub(crate) use routes::RouteGauges;
 
 use metrics::Metrics;
 use throttle::Throttle;
@@ -82,15 +84,26 @@ impl Telemetry {
     }
 
     /// Every metric, as it is now.
-    pub(crate) fn families(&self, engine: &Engine, groups: &[GroupGauges]) -> Vec<MetricFamily> {
+    pub(crate) fn families(
+        &self,
+        engine: &Engine,
+        groups: &[GroupGauges],
+        routes: &[RouteGauges],
+    ) -> Vec<MetricFamily> {
         let mut families = self.metrics.families(engine, self.started.elapsed());
         families.extend(groups::families(groups));
+        families.extend(routes::families(routes));
         families
     }
 
     /// The same, as Prometheus reads it.
-    pub(crate) fn text(&self, engine: &Engine, groups: &[GroupGauges]) -> String {
-        family::text(self.families(engine, groups))
+    pub(crate) fn text(
+        &self,
+        engine: &Engine,
+        groups: &[GroupGauges],
+        routes: &[RouteGauges],
+    ) -> String {
+        family::text(self.families(engine, groups, routes))
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -81,6 +81,16 @@ words! {
         SkipParked = "skip_parked",
         /// To deliver another event in place of one that is parked.
         EditParked = "edit_parked",
+        /// To make a route, or to change one.
+        SetRoute = "set_route",
+        /// The routes of a namespace.
+        Routes = "routes",
+        /// How a route is.
+        Route = "route",
+        /// What a route would take.
+        DryRunRoute = "dry_run_route",
+        /// To delete a route.
+        DeleteRoute = "delete_route",
         /// Counts of a namespace.
         Stats = "stats",
         /// The names of all namespaces.

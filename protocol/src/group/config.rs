@@ -9,9 +9,11 @@ use crate::error::Invalid;
 use crate::filter::Filter;
 use crate::ids::Position;
 use crate::limits::{
-    ACK_DEADLINE_MS_MAX, ACK_DEADLINE_MS_MIN, ATTEMPTS_MAX, BACKOFF_MS_MAX, IN_FLIGHT_MAX,
-    LANES_MAX,
+    ACK_DEADLINE_MS_MAX, ACK_DEADLINE_MS_MIN, ATTEMPTS_MAX, BACKOFF_MS_MAX, BRANCHES_MAX,
+    FILTER_ALTERNATIVES_MAX, IN_FLIGHT_MAX, LANES_MAX,
 };
+use crate::record::RecordedEvent;
+use crate::route::{Branch, check_conditions};
 use crate::time::Timestamp;
 
 /// The longest time in which a delivery has to be answered.
@@ -62,8 +64,12 @@ pub struct GroupConfig {
     pub mode: GroupMode,
     /// What order is kept by. Without meaning where events are unordered. Fixed when the group is made.
     pub lane_by: LaneBy,
-    /// Which events.
+    /// Which events, besides those that routes lead to it.
     pub filter: Filter,
+    /// Only events that routes lead to it: the filter takes none then, and has to be that of everything.
+    pub only_routes: bool,
+    /// The routes that lead to it. They are set as routes, never with the rest.
+    pub branches: Vec<Branch>,
     /// Where it begins when it is made.
     pub start: GroupStart,
     /// Buckets of keys, from 1 to [`LANES_MAX`]: each belongs to one consumer at a time. Fixed when the group is
@@ -87,6 +93,8 @@ impl Default for GroupConfig {
             mode: GroupMode::Ordered,
             lane_by: LaneBy::Stream,
             filter: Filter::all(),
+            only_routes: false,
+            branches: Vec::new(),
             start: GroupStart::Beginning,
             lanes: 256,
             ack_deadline: Duration::from_secs(30),
@@ -125,6 +133,19 @@ pub enum InvalidGroup {
         "{0} of a group is fixed when it is made: make another group, or delete this one first"
     )]
     Fixed(&'static str),
+    /// What events it gets, twice.
+    #[error(
+        "a group that gets only what routes lead to it has no filter of its own: leave one out"
+    )]
+    OnlyRoutes,
+    /// The routes that lead to it.
+    #[error("at most {BRANCHES_MAX} routes lead to one group: use more than one filter in a route")]
+    Branches,
+    /// What it reads altogether.
+    #[error(
+        "its filter and those of its routes have more than {FILTER_ALTERNATIVES_MAX} alternatives together"
+    )]
+    Alternatives,
     /// The filter.
     #[error("its filter: {0}")]
     Filter(Box<Invalid>),
@@ -156,9 +177,44 @@ impl GroupConfig {
             || !in_flight.contains(&self.max_in_flight_per_lane)
         {
             Err(InvalidGroup::InFlight)
+        } else if self.only_routes && !self.filter.is_all() {
+            Err(InvalidGroup::OnlyRoutes)
+        } else if self.branches.len() > BRANCHES_MAX {
+            Err(InvalidGroup::Branches)
         } else {
-            self.filter.check().map_err(|invalid| InvalidGroup::Filter(Box::new(invalid)))
+            let invalid = |invalid| InvalidGroup::Filter(Box::new(invalid));
+            self.filter.check().map_err(invalid)?;
+            for branch in &self.branches {
+                branch.filter.check().map_err(invalid)?;
+                check_conditions(&branch.conditions).map_err(invalid)?;
+            }
+            let reads = self.reads();
+            let alternatives = reads.as_ref().map_or(0, |filter| filter.alternatives().len());
+            if alternatives > FILTER_ALTERNATIVES_MAX {
+                return Err(InvalidGroup::Alternatives);
+            }
+            Ok(())
         }
+    }
+
+    /// What of the log is read for the group, of which it [takes](Self::takes) what it should; `None`: nothing, since
+    /// no route leads to it yet.
+    pub fn reads(&self) -> Option<Filter> {
+        let own = (!self.only_routes).then_some(&self.filter);
+        let filters: Vec<_> =
+            own.into_iter().chain(self.branches.iter().map(|it| &it.filter)).collect();
+        if filters.iter().any(|filter| filter.is_all()) {
+            return Some(Filter::all());
+        }
+        let all: Vec<_> =
+            filters.into_iter().flat_map(|filter| filter.alternatives().iter().cloned()).collect();
+        (!all.is_empty()).then(|| Filter::any(all))
+    }
+
+    /// Whether an event is for the group: by its own filter, or by a route that leads to it.
+    pub fn takes(&self, event: &RecordedEvent) -> bool {
+        (!self.only_routes && self.filter.selects(event, false))
+            || self.branches.iter().any(|branch| branch.takes(event))
     }
 
     /// Refuses to become what a group that is there cannot become: how it shares events, and what order is kept

@@ -8,6 +8,7 @@ use crate::error::Invalid;
 use crate::filter::Filter;
 use crate::group::{Backoff, GroupConfig, GroupInfo, GroupMode, GroupStart, LaneBy, LaneInfo};
 use crate::ids::Position;
+use crate::json::BranchJson;
 use crate::time::Timestamp;
 
 /// Where a new group begins: `"beginning"`, `"end"`, `{"position": N}`, or `{"time": T}`.
@@ -71,6 +72,10 @@ pub struct GroupConfigJson {
     pub lanes: Option<u32>,
     /// Which events; all of them by default.
     pub filter: Option<Filter>,
+    /// Only events that routes lead to it, none by the filter; false by default.
+    pub only_routes: Option<bool>,
+    /// The routes that lead to it. They are set as routes: given here, they have to be those that are there.
+    pub branches: Option<Vec<BranchJson>>,
     /// Where it begins when it is made; at the beginning by default.
     pub start: Option<GroupStartJson>,
     /// A delivery that is not answered in this time is made again; 30,000 by default.
@@ -96,6 +101,8 @@ impl From<&GroupConfig> for GroupConfigJson {
             lane_by: Some(config.lane_by.to_string()),
             lanes: Some(config.lanes),
             filter: Some(config.filter.clone()),
+            only_routes: Some(config.only_routes),
+            branches: Some(config.branches.iter().map(Into::into).collect()),
             start: Some(config.start.into()),
             ack_deadline_ms: Some(millis(config.ack_deadline)),
             max_attempts: Some(config.max_attempts),
@@ -127,6 +134,9 @@ impl TryFrom<GroupConfigJson> for GroupConfig {
         }
         config.lanes = json.lanes.unwrap_or(config.lanes);
         config.filter = json.filter.unwrap_or(config.filter);
+        config.only_routes = json.only_routes.unwrap_or(config.only_routes);
+        let branches = json.branches.unwrap_or_default().into_iter().map(TryInto::try_into);
+        config.branches = branches.collect::<Result<_, _>>()?;
         config.start = json.start.map_or(config.start, Into::into);
         config.ack_deadline =
             json.ack_deadline_ms.map_or(config.ack_deadline, Duration::from_millis);

@@ -6,6 +6,7 @@ mod delivery;
 mod event;
 mod group;
 mod parked;
+mod route;
 #[cfg(feature = "json-schema")]
 mod schema;
 mod snapshot;
@@ -24,6 +25,7 @@ pub use group::{
     BackoffJson, GroupConfigJson, GroupInfoJson, GroupStartJson, LaneJson, MemberJson, PauseJson,
 };
 pub use parked::{ParkedEntryJson, pick_of};
+pub use route::{BranchJson, ConditionJson, DryRunJson, RouteConfigJson, RouteInfoJson};
 pub use snapshot::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
 pub use stats::StatsJson;
 pub use stream::{StreamChangeJson, StreamInfoJson, state_word};

@@ -10,6 +10,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use super::WireError;
 use super::parked::{ParkedListHead, ParkedPickHead};
 use super::request::{FilterItemHead, filter_head, filter_of};
+use super::route::BranchHead;
 use crate::group::{
     Backoff, GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, LaneInfo, MemberInfo,
     PauseInfo,
@@ -114,6 +115,8 @@ pub struct GroupConfigHead {
     backoff_max_ms: u64,
     max_in_flight: u32,
     max_in_flight_per_lane: u32,
+    only_routes: bool,
+    branches: Vec<BranchHead>,
 }
 
 pub(super) fn ms_of(duration: Duration) -> u64 {
@@ -138,6 +141,8 @@ impl From<&GroupConfig> for GroupConfigHead {
             backoff_max_ms: ms_of(config.backoff.max),
             max_in_flight: config.max_in_flight,
             max_in_flight_per_lane: config.max_in_flight_per_lane,
+            only_routes: config.only_routes,
+            branches: config.branches.iter().map(Into::into).collect(),
         }
     }
 }
@@ -164,6 +169,8 @@ impl TryFrom<GroupConfigHead> for GroupConfig {
             },
             max_in_flight: head.max_in_flight,
             max_in_flight_per_lane: head.max_in_flight_per_lane,
+            only_routes: head.only_routes,
+            branches: head.branches.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::route_tests::{branch, routes};
 use super::samples::{Samples, appended, filter};
 use super::tests::{append, arrived, opened, recorded};
 use super::*;
@@ -35,6 +36,8 @@ fn config() -> GroupConfig {
         backoff: Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(60) },
         max_in_flight: 10_000,
         max_in_flight_per_lane: 1_000,
+        only_routes: false,
+        branches: vec![branch()],
     }
 }
 
@@ -52,7 +55,8 @@ fn configs() -> Vec<GroupConfig> {
         start: GroupStart::Position(Position::new(9)),
         ..config()
     };
-    let later = GroupConfig { start: GroupStart::Time(TIME), ..GroupConfig::default() };
+    let later =
+        GroupConfig { start: GroupStart::Time(TIME), only_routes: true, ..GroupConfig::default() };
     vec![config(), unordered, broadcast, later]
 }
 
@@ -283,6 +287,7 @@ fn version_3_has_groups_as_it_had_them() {
     questions(&mut samples);
     answers(&mut samples);
     session(&mut samples);
+    routes(&mut samples);
     samples.all_are_the_same(3);
 }
 

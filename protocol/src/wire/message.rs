@@ -5,6 +5,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use super::group::{GroupAsk, GroupHead, GroupLanesHead};
 use super::parked::ParkedPageHead;
 use super::request::{ExpectedHead, ReadHead, SubscribeHead};
+use super::route::{DryRunHead, RouteAsk, RouteHead};
 use super::stream::{StatsHead, StreamHead};
 use super::{AppendedHead, PROTOCOL_GROUPS, PROTOCOL_OLDEST};
 use crate::ids::{Lineage, Position, Revision};
@@ -175,6 +176,13 @@ pub enum Operation {
         /// So many may be in one packet.
         max: u32,
     },
+    /// Something of a route, which has one short answer.
+    Route {
+        /// Its name; of all routes, empty.
+        route: String,
+        /// What.
+        ask: Box<RouteAsk>,
+    },
 }
 
 /// A token, but for its secret.
@@ -261,7 +269,7 @@ impl Operation {
     /// The first version of the protocol that has it.
     pub fn since(&self) -> u16 {
         match self {
-            Self::Group { .. } | Self::Consume { .. } => PROTOCOL_GROUPS,
+            Self::Group { .. } | Self::Consume { .. } | Self::Route { .. } => PROTOCOL_GROUPS,
             _ => PROTOCOL_OLDEST,
         }
     }
@@ -350,6 +358,17 @@ pub enum Answer {
     Parked(ParkedPageHead),
     /// How many entries it was done with.
     Count(u64),
+    /// A route was made, or changed.
+    RouteSet {
+        /// Whether it was made.
+        made: bool,
+    },
+    /// Names of routes.
+    Routes(Vec<String>),
+    /// How a route is.
+    Route(Box<RouteHead>),
+    /// What a dry run found; the events that it shows are the payload.
+    DryRun(DryRunHead),
 }
 
 impl Answer {

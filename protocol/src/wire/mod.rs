@@ -21,6 +21,7 @@ mod packet;
 mod parked;
 mod raw;
 mod request;
+mod route;
 mod stream;
 
 pub use append::{AppendAnswer, AppendHead, AppendedHead, decode_append, encode_append};
@@ -40,6 +41,7 @@ pub use packet::{
 pub use parked::{ParkedListHead, ParkedPageHead, ParkedPickHead};
 pub use raw::{RAW_ALPN, RAW_ORDER_BYTES, RawOrder};
 pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
+pub use route::{DryRunHead, RouteAsk, RouteConfigHead, RouteHead};
 pub use stream::{StatsHead, StreamHead};
 
 /// The name that both sides give when TLS begins (ALPN).
@@ -64,6 +66,8 @@ pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
 
 #[cfg(test)]
 mod group_tests;
+#[cfg(test)]
+mod route_tests;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

@@ -116,6 +116,13 @@ fn name_of_operation(operation: &Operation) -> &'static str {
         Operation::RevokeToken { .. } => "revoke_token",
         Operation::DeleteNamespace => "delete_namespace",
         Operation::Group { ask, .. } => name_of_ask(ask),
+        Operation::Route { ask, .. } => match **ask {
+            RouteAsk::Set(_) => "route_set",
+            RouteAsk::Names => "route_names",
+            RouteAsk::Info => "route_info",
+            RouteAsk::Delete => "route_delete",
+            RouteAsk::DryRun { .. } => "route_dry_run",
+        },
         Operation::Consume { .. } => "consume",
     }
 }
@@ -140,6 +147,10 @@ fn name_of_answer(answer: &Answer) -> &'static str {
         Answer::GroupLanes(_) => "group_lanes",
         Answer::Position(_) => "position",
         Answer::Parked(_) => "parked",
+        Answer::RouteSet { .. } => "route_set",
+        Answer::Routes(_) => "routes",
+        Answer::Route(_) => "route",
+        Answer::DryRun(_) => "dry_run",
         Answer::Count(_) => "count",
     }
 }

@@ -10,6 +10,7 @@ mod body;
 mod bulk;
 mod call;
 mod chunks;
+mod event_routes;
 mod events;
 mod groups;
 mod health;

@@ -89,6 +89,7 @@ macro_rules! handler {
     };
 }
 
+mod event_routes;
 mod groups;
 
 const fn answer(status: u16, about: &'static str, content: &'static [Content]) -> Answer {
@@ -113,7 +114,7 @@ const ROUTE: Route = Route {
 
 /// All operations.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(groups::ROUTES)
+    ROUTES.iter().chain(groups::ROUTES).chain(event_routes::ROUTES)
 }
 
 /// Those on the log, its streams, and the node.

@@ -17,8 +17,8 @@ use nexus_protocol::{
     StreamName,
 };
 
-use super::groups;
 use super::session::{self, Accessed, Asked, Question, Request, Session};
+use super::{event_routes, groups};
 
 /// An answer that is longer is counted as memory of requests until it is sent.
 const SHORT_BYTES_MAX: usize = 64 * 1024;
@@ -47,8 +47,8 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
             created.map(|()| plain(&Answer::Done)).map_err(append)
         }
         Operation::DeleteNamespace => {
-            let deleted = node.delete_namespace(&principal, &namespace);
-            deleted.map(|()| plain(&Answer::Done)).map_err(append)
+            let deleted = node.delete_namespace(&principal, &namespace).map_err(append);
+            deleted.map(|()| plain(&Answer::Done))
         }
         Operation::Tokens => {
             let tokens = node.list_tokens(&principal).map_err(read);
@@ -60,14 +60,17 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
                 .map_err(append)
         }
         Operation::RevokeToken { id } => {
-            let revoked = node.revoke_token(&principal, &id);
-            revoked.map(|()| plain(&Answer::Done)).map_err(append)
+            node.revoke_token(&principal, &id).map(|()| plain(&Answer::Done)).map_err(append)
         }
         Operation::Group { group, ask } => {
-            let answer = access.map_err(|refused| telling.no_access(refused)).and_then(|access| {
-                groups::answer(&access, &group, *ask, &payload, |error| telling.tell(error))
-            });
-            answer.map_err(append)
+            let access = access.map_err(|refused| telling.no_access(refused));
+            let tell = |error: &_| telling.tell(error);
+            access.and_then(|it| groups::answer(&it, &group, *ask, &payload, tell)).map_err(append)
+        }
+        Operation::Route { route, ask } => {
+            let tell = |error: &_| telling.tell(error);
+            let access = access.map_err(|refused| telling.no_access(refused));
+            access.and_then(|it| event_routes::answer(&it, &route, *ask, tell)).map_err(append)
         }
         operation => ask(&telling, access, operation, &payload),
     };

@@ -5,6 +5,7 @@
 mod answers;
 mod appends;
 mod consume;
+mod event_routes;
 mod groups;
 pub(crate) mod listener;
 mod packets;

@@ -8,7 +8,7 @@ use nexus_node::telemetry::{self, Coded, Context, Origin};
 use nexus_node::{Access, NoAccess, Principal, Refusal};
 use nexus_protocol::wire::{
     Failure, GroupAsk, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST,
-    PacketKind, Welcome, agree, encode_packet,
+    PacketKind, RouteAsk, Welcome, agree, encode_packet,
 };
 use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
@@ -345,6 +345,13 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
         Operation::CreateToken { .. } => Named::CreateToken,
         Operation::RevokeToken { .. } => Named::RevokeToken,
         Operation::Group { ask, .. } => operation_of_group(ask),
+        Operation::Route { ask, .. } => match **ask {
+            RouteAsk::Set(_) => Named::SetRoute,
+            RouteAsk::Names => Named::Routes,
+            RouteAsk::Info => Named::Route,
+            RouteAsk::Delete => Named::DeleteRoute,
+            RouteAsk::DryRun { .. } => Named::DryRunRoute,
+        },
         Operation::Consume { .. } => Named::Receive,
     }
 }

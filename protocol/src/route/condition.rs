@@ -1,0 +1,327 @@
+//! [`Condition`]: a comparison of one value of an event, as its JSON form has it, with another.
+//!
+//! A path is a JSON pointer over the whole event: `/data/amount`, `/metadata/source`, `/type`, `/stream`. Numbers are
+//! compared as numbers, strings as strings, byte by byte: so times in RFC 3339 of one offset compare as times. A path
+//! that leads nowhere fulfils no condition but that it is not there; nor do data that are not JSON. Only what the path
+//! names is rendered: an event is not written out as JSON to be asked for its type.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Number, Value};
+
+use crate::error::Invalid;
+use crate::limits::{CONDITION_PATH_BYTES_MAX, CONDITION_VALUE_BYTES_MAX, CONDITIONS_MAX};
+use crate::record::RecordedEvent;
+
+/// The fields that an event has in its JSON form, and that a path may begin with.
+const FIELDS: [&str; 15] = [
+    "stream",
+    "revision",
+    "position",
+    "id",
+    "type",
+    "tags",
+    "recorded_at",
+    "occurred_at",
+    "schema",
+    "content_type",
+    "correlation_id",
+    "causation_id",
+    "traceparent",
+    "metadata",
+    "data",
+];
+
+/// How a value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// It is equal.
+    Eq,
+    /// It is there, and another.
+    Ne,
+    /// It is less.
+    Lt,
+    /// It is less, or equal.
+    Le,
+    /// It is greater.
+    Gt,
+    /// It is greater, or equal.
+    Ge,
+    /// It is one of a list.
+    In,
+    /// It is there; with the value `false`, it is not.
+    Exists,
+    /// It is a string that begins so.
+    Prefix,
+}
+
+/// All operators.
+const OPERATORS: [Operator; 9] = [
+    Operator::Eq,
+    Operator::Ne,
+    Operator::Lt,
+    Operator::Le,
+    Operator::Gt,
+    Operator::Ge,
+    Operator::In,
+    Operator::Exists,
+    Operator::Prefix,
+];
+
+impl Operator {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Ne => "ne",
+            Self::Lt => "lt",
+            Self::Le => "le",
+            Self::Gt => "gt",
+            Self::Ge => "ge",
+            Self::In => "in",
+            Self::Exists => "exists",
+            Self::Prefix => "prefix",
+        }
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Operator {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        OPERATORS.into_iter().find(|op| op.as_str() == text).ok_or_else(|| {
+            let names: Vec<_> = OPERATORS.iter().map(|op| op.as_str()).collect();
+            let shown: String = text.chars().take(32).collect();
+            invalid(format!("operator {shown:?} is none of {}", names.join(", ")))
+        })
+    }
+}
+
+fn invalid(why: String) -> Invalid {
+    Invalid::Request(why)
+}
+
+/// A comparison of one value of an event with another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    path: String,
+    op: Operator,
+    value: Value,
+}
+
+impl Condition {
+    /// That what a path leads to compares so with a value.
+    ///
+    /// # Errors
+    /// A path that is no pointer into an event, and a value that the operator cannot compare with.
+    pub fn new(path: impl Into<String>, op: Operator, value: Value) -> Result<Self, Invalid> {
+        let path = path.into();
+        check_path(&path)?;
+        if value.to_string().len() > CONDITION_VALUE_BYTES_MAX {
+            let why = format!(
+                "the value that {path:?} is compared with has more than {CONDITION_VALUE_BYTES_MAX} bytes"
+            );
+            return Err(invalid(why));
+        }
+        let takes = match op {
+            Operator::Eq | Operator::Ne => None,
+            Operator::Lt | Operator::Le | Operator::Gt | Operator::Ge => {
+                (!value.is_number() && !value.is_string()).then_some("a number or a string")
+            }
+            Operator::In => (!value.is_array()).then_some("a list"),
+            Operator::Exists => (!value.is_boolean()).then_some("true or false"),
+            Operator::Prefix => (!value.is_string()).then_some("a string"),
+        };
+        if let Some(takes) = takes {
+            return Err(invalid(format!("`{op}` of {path:?} takes {takes} as its value")));
+        }
+        Ok(Self { path, op, value })
+    }
+
+    /// Where the value stands: a JSON pointer.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How it is compared.
+    pub fn op(&self) -> Operator {
+        self.op
+    }
+
+    /// What with.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    fn holds(&self, event: &Looked<'_>) -> bool {
+        let found = event.at(&self.path);
+        let Some(found) = found.as_deref() else {
+            return self.op == Operator::Exists && self.value == Value::Bool(false);
+        };
+        let compared = || compare(found, &self.value);
+        match self.op {
+            Operator::Eq => same(found, &self.value),
+            Operator::Ne => !same(found, &self.value),
+            Operator::Lt => compared().is_some_and(Ordering::is_lt),
+            Operator::Le => compared().is_some_and(Ordering::is_le),
+            Operator::Gt => compared().is_some_and(Ordering::is_gt),
+            Operator::Ge => compared().is_some_and(Ordering::is_ge),
+            Operator::In => {
+                self.value.as_array().is_some_and(|list| list.iter().any(|one| same(found, one)))
+            }
+            Operator::Exists => self.value == Value::Bool(true),
+            Operator::Prefix => {
+                let both = found.as_str().zip(self.value.as_str());
+                both.is_some_and(|(found, prefix)| found.starts_with(prefix))
+            }
+        }
+    }
+}
+
+/// Refuses what is no pointer into an event.
+fn check_path(path: &str) -> Result<(), Invalid> {
+    let shown: String = path.chars().take(64).collect();
+    if path.len() > CONDITION_PATH_BYTES_MAX {
+        let why = format!("path {shown:?}… has more than {CONDITION_PATH_BYTES_MAX} bytes");
+        return Err(invalid(why));
+    }
+    let Some(rest) = path.strip_prefix('/') else {
+        let why =
+            format!("path {shown:?} is no JSON pointer: begin it with `/`, as `/data/amount`");
+        return Err(invalid(why));
+    };
+    // `~` stands only in `~0` and `~1`.
+    let escapes = path.split('~').skip(1);
+    if escapes.into_iter().any(|rest| !rest.starts_with(['0', '1'])) {
+        let why = format!(
+            "path {shown:?} is no JSON pointer: write `~` as `~0` and `/` in a name as `~1`"
+        );
+        return Err(invalid(why));
+    }
+    let field = rest.split('/').next().unwrap_or_default();
+    if !FIELDS.contains(&field) {
+        let why = format!(
+            "path {shown:?} begins with no field of an event: it has {}",
+            FIELDS.join(", ")
+        );
+        return Err(invalid(why));
+    }
+    Ok(())
+}
+
+/// Refuses more conditions than are allowed.
+///
+/// # Errors
+/// Too many.
+pub fn check_conditions(conditions: &[Condition]) -> Result<(), Invalid> {
+    if conditions.len() > CONDITIONS_MAX {
+        let why = format!(
+            "`where` has {} conditions: at most {CONDITIONS_MAX} are allowed",
+            conditions.len()
+        );
+        return Err(invalid(why));
+    }
+    Ok(())
+}
+
+/// Whether an event fulfils all conditions.
+pub fn all_hold(conditions: &[Condition], event: &RecordedEvent) -> bool {
+    let looked = Looked { event, data: OnceCell::new(), metadata: OnceCell::new() };
+    conditions.iter().all(|condition| condition.holds(&looked))
+}
+
+/// An event, and what of it was taken apart.
+struct Looked<'a> {
+    event: &'a RecordedEvent,
+    data: OnceCell<Option<Value>>,
+    metadata: OnceCell<Option<Value>>,
+}
+
+impl Looked<'_> {
+    /// What a path leads to.
+    fn at(&self, path: &str) -> Option<Cow<'_, Value>> {
+        let path = path.strip_prefix('/')?;
+        let end = path.find('/').unwrap_or(path.len());
+        let (field, rest) = path.split_at(end);
+        let parsed = |bytes| serde_json::from_slice::<Value>(bytes).ok();
+        let whole = match field {
+            "data" => Cow::Borrowed(self.data.get_or_init(|| parsed(self.event.data())).as_ref()?),
+            "metadata" => {
+                let metadata = self.metadata.get_or_init(|| parsed(self.event.metadata()));
+                Cow::Borrowed(metadata.as_ref()?)
+            }
+            field => Cow::Owned(self.field(field)?),
+        };
+        match whole {
+            Cow::Borrowed(value) => value.pointer(rest).map(Cow::Borrowed),
+            Cow::Owned(value) if rest.is_empty() => Some(Cow::Owned(value)),
+            Cow::Owned(value) => value.pointer(rest).cloned().map(Cow::Owned),
+        }
+    }
+
+    fn field(&self, field: &str) -> Option<Value> {
+        let event = self.event;
+        let text = |value: &dyn fmt::Display| Value::String(value.to_string());
+        Some(match field {
+            "stream" => Value::String(event.stream().to_owned()),
+            "type" => Value::String(event.event_type().to_owned()),
+            "content_type" => Value::String(event.content_type().to_owned()),
+            "revision" => event.revision().get().into(),
+            "position" => event.position().get().into(),
+            "id" => text(&event.id()),
+            "tags" => event.tags().collect(),
+            "recorded_at" => text(&event.recorded_at()),
+            "occurred_at" => text(&event.occurred_at()?),
+            "schema" => serde_json::to_value(event.schema()).ok().filter(|it| it != 0)?,
+            "correlation_id" => text(&event.correlation_id()?),
+            "causation_id" => text(&event.causation_id()?),
+            "traceparent" => text(&event.trace()?),
+            _ => return None,
+        })
+    }
+}
+
+/// How two values compare: numbers as numbers, strings as strings; others do not.
+fn compare(a: &Value, b: &Value) -> Option<Ordering> {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => compare_numbers(a, b),
+        (Value::String(a), Value::String(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
+        _ => None,
+    }
+}
+
+/// Whole numbers exactly, since a float has no room for large ones; others as floats.
+fn compare_numbers(a: &Number, b: &Number) -> Option<Ordering> {
+    match (a.as_i128(), b.as_i128()) {
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    }
+}
+
+/// Whether two values are the same: `1` and `1.0` are.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => compare_numbers(a, b) == Some(Ordering::Equal),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let in_b = |(name, value)| b.get(name).is_some_and(|other| same(value, other));
+            a.len() == b.len() && a.iter().all(in_b)
+        }
+        _ => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests;
