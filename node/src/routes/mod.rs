@@ -21,6 +21,9 @@ use nexus_protocol::{AppendError, LogId, Position, StreamList, Unavailable};
 use crate::groups::block_on;
 use crate::telemetry::{RouteGauges, Telemetry};
 
+/// How often a change is tried.
+const TRIES: usize = 3;
+
 /// How a route is, as its thread says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Carried {
@@ -166,7 +169,8 @@ impl Routes {
         (config, begins): (&RouteConfig, Position),
     ) -> Result<bool, AppendError> {
         self.stop(namespace, name);
-        let made = block_on(set(&namespace.for_system(), name, config, begins));
+        let store = namespace.for_system();
+        let made = settled(|| block_on(set(&store, name, config, begins)));
         // Also where it was not changed: it was carried before.
         let carried = self.carry(namespace, name);
         carried.and(made)
@@ -175,7 +179,8 @@ impl Routes {
     /// Ends a route to a stream; `false`: there is none of this name.
     pub(crate) fn delete(&self, namespace: &Namespace, name: &str) -> Result<bool, AppendError> {
         self.stop(namespace, name);
-        let deleted = block_on(delete(&namespace.for_system(), name));
+        let store = namespace.for_system();
+        let deleted = settled(|| block_on(delete(&store, name)));
         if deleted.is_err() {
             self.carry(namespace, name)?;
         }
@@ -215,6 +220,17 @@ impl Routes {
         let running = std::mem::take(&mut *self.running());
         running.into_values().for_each(Running::end);
     }
+}
+
+/// Tries again where a carrier that was stopped has its last append stored in between: it is the last one.
+fn settled<T>(change: impl Fn() -> Result<T, AppendError>) -> Result<T, AppendError> {
+    for _ in 1..TRIES {
+        match change() {
+            Err(AppendError::Conflict(_)) => {}
+            answer => return answer,
+        }
+    }
+    change()
 }
 
 /// Positions that a route has not looked at.

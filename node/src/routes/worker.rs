@@ -39,6 +39,10 @@ impl Worker {
             if matches!(error, AppendError::Unavailable(Unavailable::Closed)) {
                 return;
             }
+            // What the route's stream says by now decides, which is what is read next.
+            if error == AppendError::Unknown {
+                continue;
+            }
             self.log(&error);
             if matches!(error, AppendError::Poisoned { .. } | AppendError::Corruption(_)) {
                 // Nothing of that passes by itself: it goes on when the node is started again.
@@ -65,7 +69,7 @@ impl Worker {
                     self.tell(carrier.gauges(), true);
                     return None;
                 }
-                // Nobody else carries it in this process: what was not heard of has been written.
+                // What was not heard of before has been written.
                 Poll::Ready(Ended::Fenced) => return Some(AppendError::Unknown),
                 Poll::Pending => self.tell(carrier.gauges(), false),
             }
