@@ -115,6 +115,7 @@ fn piece(random: &mut Random, operation: &Operation<'_>, name: &str, ids: &[Stri
     match name {
         "group" if operation.method == Method::GET && random.one_in(2) => KEPT_GROUP.to_owned(),
         "group" => random.pick(&["g-1", "g-2", "gone", "-a", "$"]).to_owned(),
+        "route" => random.pick(&["r-1", "r-1", "r-2", "gone", "$"]).to_owned(),
         "id" if operation.id == "editParked" => format!("{}", random.below(2 * PARKED)),
         "stream" if operation.method == Method::GET && random.one_in(3) => KEPT.to_owned(),
         "id" if random.one_in(4) => ids[random.below(ids.len())].clone(),
@@ -176,7 +177,7 @@ fn make(
         if place == "path" {
             path = path
                 .replace(&format!("{{{name}}}"), &encoded(&piece(random, operation, name, ids)));
-        } else if random.one_in(5) {
+        } else if random.one_in(if name == "source" { 2 } else { 5 }) {
             let text = text_of(random, &json, parameter);
             if place == "query" {
                 query.push(format!("{name}={}", encoded(&text)));

@@ -137,6 +137,11 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "all" => json!(false),
         "action" => json!("park"),
         "mode" => json!("ordered"),
+        "to" => json!("stream:s-led"),
+        "path" => json!("/data/a"),
+        "op" => json!("eq"),
+        // Of the group that is kept it has all there is.
+        "lane" => json!(1),
         "lane_by" => json!("stream"),
         "lanes" | "max" | "max_attempts" | "max_in_flight" | "max_in_flight_per_lane" => json!(8),
         "ack_deadline_ms" => json!(30_000),
