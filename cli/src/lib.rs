@@ -34,6 +34,7 @@ mod store;
 mod stream;
 mod tail;
 mod telemetry;
+mod timer;
 mod token;
 mod verify;
 
@@ -142,6 +143,9 @@ enum Command {
     /// Makes, tries, and watches routes, which lead events on to streams and groups
     #[command(after_help = "Example:\n  nexus --data ./data route list")]
     Route(PlacedNoun<route::Command>),
+    /// Arms, lists, and disarms timers: events that are appended when their time has come
+    #[command(after_help = "Example:\n  nexus --data ./data timer list")]
+    Timer(PlacedNoun<timer::Command>),
     /// Lists and creates namespaces
     #[command(after_help = "Example:\n  nexus --data ./data namespace create audit")]
     Namespace(PlacedNoun<namespace::Command>),
@@ -187,6 +191,7 @@ impl Command {
             Self::Group(placed) => placed.data.as_ref(),
             Self::Route(placed) => placed.data.as_ref(),
             Self::Parked(placed) => placed.data.as_ref(),
+            Self::Timer(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
             Self::Token(placed) => placed.data.as_ref(),
@@ -231,6 +236,7 @@ impl Command {
             Self::Group(placed) => group::run(&placed.command, place, output),
             Self::Route(placed) => route::run(&placed.command, place, output),
             Self::Parked(placed) => parked::run(&placed.command, place, output),
+            Self::Timer(placed) => timer::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),

@@ -113,8 +113,7 @@ fn serve(
                 StartError::Certificate(error) => bad_certificate(&loaded, &error),
                 error => error.into(),
             })?;
-            groups.open_groups();
-            groups.open_routes();
+            groups.open_all();
             // In dev mode HTTP is plain.
             let scheme = if settings.dev { "http" } else { "https" };
             announce(&server, dir, scheme, fingerprint, output)?;

@@ -23,6 +23,7 @@
 //! | `consume` | [`Client::set_group`], [`Client::group`], [`Client::group_lanes`], [`Client::groups`], [`Client::pause_group`], [`Client::resume_group`], [`Client::seek_group`], [`Client::delete_group`], [`Client::parked`], [`Client::replay_parked`], [`Client::skip_parked`], [`Client::edit_parked`], [`Client::consumer`], [`Consumer::receive`], [`Consumer::ack`], [`Consumer::nack`], [`Consumer::extend`], [`Consumer::ack_with`], [`Consumer::run_until`], [`Consumer::leave`] |
 //! | `streams` | [`Client::streams`], [`stream_info`](nexus_protocol::EventStore::stream_info), [`set_stream`](nexus_protocol::EventStore::set_stream), [`delete_stream`](nexus_protocol::EventStore::delete_stream), [`tombstone_stream`](nexus_protocol::EventStore::tombstone_stream) |
 //! | `snapshots` | [`save_snapshot`](nexus_protocol::EventStore::save_snapshot), [`load_snapshot`](nexus_protocol::EventStore::load_snapshot), [`list_snapshots`](nexus_protocol::EventStore::list_snapshots) |
+//! | `timers` | [`Client::set_timer`], [`Client::timer`], [`Client::timers`], [`Client::disarm_timer`] |
 //! | `store` | [`connect`], [`Client::in_namespace`], [`Client::create_namespace`], [`Client::namespaces`], [`Client::session`], [`head`](nexus_protocol::EventStore::head), [`Client::stats`], [`Client::create_token`], [`Client::tokens`], [`Client::revoke_token`], [`Client::reconnect`], [`Client::connections_made`], [`Client::close`] |
 
 mod address;
@@ -46,6 +47,7 @@ mod remote_routes;
 mod retry;
 mod routes;
 mod subscribe;
+mod timers;
 mod tls;
 mod trace;
 

@@ -1,11 +1,12 @@
-//! Groups behind a server.
+//! Groups behind a server, and which timers there are.
 
 use bytes::Bytes;
 use nexus_protocol::group::{
     GroupConfig, GroupInfo, GroupStart, LaneInfo, ParkedList, ParkedPage, ParkedPick,
 };
-use nexus_protocol::wire::{Answer, GroupAsk, WireError};
-use nexus_protocol::{AppendError, Position};
+use nexus_protocol::timer::{TimerList, TimerState};
+use nexus_protocol::wire::{Answer, GroupAsk, Operation, WireError};
+use nexus_protocol::{AppendError, Invalid, Position};
 
 use crate::ask::{protocol, unread};
 use crate::remote::Remote;
@@ -20,6 +21,26 @@ fn malformed(why: WireError) -> AppendError {
 }
 
 impl Remote {
+    pub(crate) async fn timer_ids(
+        &self,
+        list: TimerList,
+    ) -> Result<(Vec<String>, bool), AppendError> {
+        let TimerList { state, after, limit } = list;
+        let failed = match state {
+            TimerState::Armed => false,
+            TimerState::Failed => true,
+            TimerState::Fired => {
+                let why = "timers that have fired are not listed: read their streams, `$timer-ID`";
+                return Err(Invalid::Request(why.to_owned()).into());
+            }
+        };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        match self.ask_twice(Operation::Timers { failed, after, limit }).await?.0 {
+            Answer::Timers { ids, more } => Ok((ids, more)),
+            _ => Err(another()),
+        }
+    }
+
     async fn change_it(&self, group: &str, ask: GroupAsk) -> Result<(), AppendError> {
         match self.change_group(group, ask, Bytes::new()).await? {
             Answer::Done => Ok(()),

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_protocol::limits::DATA_BYTES_MAX;
+use nexus_protocol::timer::{TIMER_ARMED, TIMER_DISARMED, TIMER_PREFIX};
 use nexus_protocol::{
-    Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, FoldIdentity,
-    Head, Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent, SNAPSHOT_PREFIX,
-    SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo,
-    StreamList, Subscribe, Timestamp, names,
+    Append, AppendError, Appended, Corruption, EventData, EventId, EventStore, ExpectedRevision,
+    FoldIdentity, Head, Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent,
+    SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange,
+    StreamInfo, StreamList, Subscribe, Timestamp, names, timer,
 };
 use uuid::Uuid;
 
 use crate::commit::{Committer, PendingAppend, Seams, submit};
 use crate::engine::{Engine, Shared};
+use crate::index::stream::Effect;
 use crate::read::{self, Events};
 use crate::segment::frames::Want;
 use crate::sequencer::{Context, PreparedAppend};
@@ -49,7 +51,7 @@ impl Namespace {
     /// `Denied` of a stream of the system, but for those whose events the protocol fixes; `Invalid` of a name that is
     /// none; `TooLarge` of data above [`Options::data_bytes_max`](crate::Options::data_bytes_max).
     pub fn of_client(&self, principal: &str, mut append: Append) -> Result<Append, AppendError> {
-        check_allowed(&append)?;
+        self.check_allowed(&append)?;
         let data_bytes_max = self.shared.options().data_bytes_max;
         let (key, log_id) = (append.idempotency_key.take(), self.log_id());
         let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
@@ -84,7 +86,7 @@ impl Namespace {
     /// The same, for somebody: the idempotency keys of two principals are never the same key. The name
     /// of this process itself is empty.
     pub fn append_on_behalf_of(&self, principal: &str, append: Append) -> PendingAppend {
-        let allowed = if self.is_system { Ok(()) } else { check_allowed(&append) };
+        let allowed = if self.is_system { Ok(()) } else { self.check_allowed(&append) };
         match allowed {
             Ok(()) => self.submit(principal, append),
             Err(error) => PendingAppend::answered(Err(error)),
@@ -279,49 +281,69 @@ pub(crate) fn new_id(now: Timestamp) -> EventId {
     EventId::from_uuid(uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid())
 }
 
-/// What a client may append: users' streams, and in the reserved streams of the system the types
-/// that the protocol fixes for them.
-fn check_allowed(append: &Append) -> Result<(), AppendError> {
-    for stream in &append.streams {
-        // Before anything repeats the name.
-        names::check_stream_name(&stream.stream)?;
-        let is_system = names::is_system(&stream.stream);
-        let fixed: &[&str] =
-            if stream.stream.starts_with(SNAPSHOT_PREFIX) { &[SNAPSHOT_TAKEN] } else { &[] };
-        if is_system && fixed.is_empty() {
-            return Err(AppendError::Denied {
-                reason: format!(
-                    "stream {:?} is the system's: names that start with `$` are reserved",
-                    stream.stream
-                ),
-            });
-        }
-        for event in &stream.events {
-            let reserved = event.event_type.starts_with('$');
-            if is_system != reserved || (is_system && !fixed.contains(&event.event_type.as_str())) {
+/// The types of events that a client may append to a stream of the system; none to most.
+fn fixed_types(stream: &str) -> &'static [&'static str] {
+    if stream.starts_with(SNAPSHOT_PREFIX) {
+        &[SNAPSHOT_TAKEN]
+    } else if stream.starts_with(TIMER_PREFIX) {
+        &[TIMER_ARMED, TIMER_DISARMED]
+    } else {
+        &[]
+    }
+}
+
+impl Namespace {
+    /// What a client may append: users' streams, and in the reserved streams of the system the types
+    /// that the protocol fixes for them.
+    fn check_allowed(&self, append: &Append) -> Result<(), AppendError> {
+        for stream in &append.streams {
+            // Before anything repeats the name.
+            names::check_stream_name(&stream.stream)?;
+            let is_system = names::is_system(&stream.stream);
+            let fixed = fixed_types(&stream.stream);
+            if is_system && fixed.is_empty() {
                 return Err(AppendError::Denied {
                     reason: format!(
-                        "event type {:?} may not stand in stream {:?}",
-                        event.event_type, stream.stream
+                        "stream {:?} is the system's: names that start with `$` are reserved",
+                        stream.stream
                     ),
                 });
             }
-            if is_system
-                && crate::index::stream::Effect::of(
-                    &stream.stream,
-                    &event.event_type,
-                    &event.data,
-                    &event.metadata,
-                )
-                .is_none()
-            {
-                let why =
-                    format!("metadata of a {} event does not say what it is of", event.event_type);
-                return Err(Invalid::Request(why).into());
+            for event in &stream.events {
+                let reserved = event.event_type.starts_with('$');
+                if is_system != reserved
+                    || (is_system && !fixed.contains(&event.event_type.as_str()))
+                {
+                    return Err(AppendError::Denied {
+                        reason: format!(
+                            "event type {:?} may not stand in stream {:?}",
+                            event.event_type, stream.stream
+                        ),
+                    });
+                }
+                if is_system {
+                    self.check_reserved(&stream.stream, event)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Whether an event says what one of its type has to.
+    fn check_reserved(&self, stream: &str, event: &EventData) -> Result<(), AppendError> {
+        if stream.starts_with(TIMER_PREFIX) {
+            let data_bytes_max = self.shared.options().data_bytes_max;
+            let now = self.committer.now();
+            return Ok(timer::check_client_event(stream, event, data_bytes_max, now)?);
+        }
+        let (data, metadata) = (&event.data, &event.metadata);
+        if Effect::of(stream, &event.event_type, data, metadata).is_none() {
+            let why =
+                format!("metadata of a {} event does not say what it is of", event.event_type);
+            return Err(Invalid::Request(why).into());
+        }
+        Ok(())
+    }
 }
 
 macro_rules! event_store {

@@ -19,6 +19,7 @@ mod principal;
 mod quota;
 mod routes;
 pub mod telemetry;
+mod timers;
 mod tokens;
 
 pub use audit::{AUDIT_STREAM, AuditEntry, AuditPage, Audited};

@@ -17,6 +17,7 @@ use crate::principal::{Principal, Role};
 use crate::quota::{Quota, Quotas};
 use crate::routes::Routes;
 use crate::telemetry::{Operation, Telemetry};
+use crate::timers::Timers;
 use crate::tokens::{TOKENS_STREAM, Tokens};
 
 /// The parts of Nexus, assembled. Cheap to clone.
@@ -48,6 +49,7 @@ pub struct Node {
     certificates: Arc<Certificates>,
     groups: Arc<Groups>,
     routes: Arc<Routes>,
+    timers: Arc<Timers>,
 }
 
 impl Node {
@@ -71,6 +73,7 @@ impl Node {
         let certificates = Arc::default();
         let groups = Arc::new(Groups::new(Arc::clone(&telemetry)));
         let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
+        let timers = Arc::new(Timers::new(Arc::clone(&telemetry)));
         Ok(Self {
             engine,
             authorizer,
@@ -82,6 +85,7 @@ impl Node {
             certificates,
             groups,
             routes,
+            timers,
         })
     }
 
@@ -151,6 +155,13 @@ impl Node {
         }
     }
 
+    /// Runs all that goes on by itself: groups, routes, and timers.
+    pub fn open_all(&self) {
+        self.open_groups();
+        self.open_routes();
+        self.open_timers();
+    }
+
     /// Carries every route that leads to a stream, also those that nobody asks for. Without it a route is carried from
     /// when it is asked for, and begins where it was.
     pub fn open_routes(&self) {
@@ -163,8 +174,24 @@ impl Node {
         }
     }
 
+    /// Has timers fired from now on, in every namespace that has any. Without it they are once somebody arms or lists
+    /// one: whoever only looks into a directory for a moment appends nothing to it.
+    pub fn open_timers(&self) {
+        for name in self.engine.namespaces() {
+            let opened = self.engine.namespace(&name).map(|it| self.timers.open(&it));
+            if let Ok(Err(error)) = opened {
+                let context = crate::telemetry::Context::new(Operation::Timers, &name, "");
+                self.telemetry.log_error(&context, &error);
+            }
+        }
+    }
+
     pub(crate) fn running_routes(&self) -> &Routes {
         &self.routes
+    }
+
+    pub(crate) fn running_timers(&self) -> &Timers {
+        &self.timers
     }
 
     pub(crate) fn running_groups(&self) -> &Groups {
@@ -207,6 +234,7 @@ impl Node {
     pub fn close(self) -> Result<(), CloseError> {
         self.routes.close();
         self.groups.close();
+        self.timers.close();
         self.engine.close()
     }
 }

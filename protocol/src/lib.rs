@@ -11,6 +11,7 @@ pub mod names;
 pub mod percent;
 pub mod record;
 pub mod route;
+pub mod timer;
 pub mod wire;
 
 mod append;

@@ -154,3 +154,15 @@ pub const HOPS_MAX: usize = 8;
 pub const DRY_RUN_EVENTS_MAX: u64 = 10_000;
 /// Events that a dry run shows, at most.
 pub const DRY_RUN_SHOWN_MAX: usize = 100;
+/// Timers of a namespace that are armed, or failed and wait for a decision. Each costs some 250 bytes of memory.
+pub const TIMERS_MAX: usize = 1_000_000;
+/// Bytes of a timer's id.
+pub const TIMER_ID_BYTES_MAX: usize = 256;
+/// How far ahead a timer may be due, in days: a hundred years.
+pub const TIMER_AHEAD_DAYS_MAX: u64 = 36_525;
+/// How often the event of a timer is tried before the timer counts as failed.
+pub const TIMER_ATTEMPTS_MAX: u32 = 5;
+/// Timers of one answer that lists them.
+pub const TIMERS_PAGE_MAX: usize = 1_000;
+
+const _: () = assert!(TIMER_ID_BYTES_MAX + "$timer-".len() <= SYSTEM_STREAM_NAME_BYTES_MAX);

@@ -41,6 +41,7 @@ impl Serving {
     /// When the directory does not open, or the address cannot be had.
     pub(super) fn start(dir: &Path, listen: SocketAddr) -> Result<Self, Failure> {
         let node = Node::open(dir)?;
+        node.open_timers();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::failed(format!("no threads are left: {error}")))?;

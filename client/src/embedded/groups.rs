@@ -9,6 +9,7 @@ use nexus_protocol::group::{
     Answered, Delivery, DeliveryToken, GroupConfig, GroupInfo, GroupStart, LaneInfo, Nack,
     ParkedList, ParkedPage, ParkedPick,
 };
+use nexus_protocol::timer::TimerList;
 use nexus_protocol::{Append, AppendError, Appended, Position, Unavailable};
 use tokio::sync::oneshot;
 
@@ -43,6 +44,13 @@ impl Embedded {
     ) -> Result<bool, AppendError> {
         let config = config.clone();
         self.of_group(name, move |access, name| access.set_group(name, &config)).await
+    }
+
+    pub(crate) async fn timer_ids(
+        &self,
+        list: TimerList,
+    ) -> Result<(Vec<String>, bool), AppendError> {
+        self.of_group("", move |access, _| access.timer_ids(&list)).await
     }
 
     pub(crate) async fn groups(&self) -> Result<Vec<String>, AppendError> {

@@ -51,7 +51,7 @@ impl Embedded {
     pub(crate) async fn open(address: &Address, runtime: Handle) -> Result<Self, ConnectError> {
         let at = address.at.clone();
         let open = move || match at {
-            At::Directory(dir) => Node::open(dir),
+            At::Directory(dir) => Node::open(dir).inspect(Node::open_timers),
             At::Memory => Node::over(Engine::in_memory()),
             At::Servers(_) => unreachable!("the caller has chosen"),
         };

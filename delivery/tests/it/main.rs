@@ -9,4 +9,5 @@ mod crashes;
 mod model;
 mod oracle;
 mod routes;
+mod timers;
 mod troubles;

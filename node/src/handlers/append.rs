@@ -27,6 +27,8 @@ impl Access {
             self.guard::<AppendError>(Operation::Append, Action::Append, telling.origin)?;
         let asked = Use::Append { events: telling.events, bytes: telling.bytes };
         self.admit::<AppendError>(Operation::Append, asked, telling.origin)?;
+        let timers = self.node.running_timers().admit(namespace, &append);
+        timers.inspect_err(|error| self.log_append(&telling, error))?;
         if let Some(trace) = self.origin.trace {
             let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
             events.for_each(|event| event.trace = event.trace.or(Some(trace)));
@@ -37,6 +39,11 @@ impl Access {
         let principal = self.scope.principal.keys();
         let inner = span.in_scope(|| namespace.append_on_behalf_of(&principal, append));
         Ok(PendingAppend { inner, under_way: UnderWay { scope, started, telling, span } })
+    }
+
+    fn log_append(&self, telling: &Telling, error: &AppendError) {
+        let context = self.scope.context(Operation::Append).from_origin(telling.origin);
+        self.scope.telemetry.log_error(&context, error);
     }
 
     /// Whether the principal may append: asked before anything of an append is looked at.

@@ -242,6 +242,7 @@ impl Access {
                 events.for_each(|event| event.trace = event.trace.or(Some(trace)));
             }
             let append = self.namespace.of_client(&self.scope.principal.keys(), append)?;
+            self.node.running_timers().admit(&self.namespace, &append)?;
             let events = append.event_count() as u64;
             let data = append.streams.iter().flat_map(|stream| &stream.events);
             let bytes = data.map(|it| (it.data.len() + it.metadata.len()) as u64).sum();

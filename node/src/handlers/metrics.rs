@@ -17,7 +17,8 @@ impl Node {
         let context = Context::new(Operation::Metrics, "", &principal.id);
         let groups = self.running_groups().gauges(self.engine());
         let routes = self.running_routes().gauges(self.engine());
-        let text = || Ok(self.telemetry().text(self.engine(), &groups, &routes));
+        let timers = self.running_timers().gauges(self.engine());
+        let text = || Ok(self.telemetry().text(self.engine(), &groups, &routes, &timers));
         self.observe(principal, Action::Monitor, &context, text)
     }
 
@@ -29,7 +30,8 @@ impl Node {
         let context = Context::new(Operation::Metrics, "", &principal.id);
         let groups = self.running_groups().gauges(self.engine());
         let routes = self.running_routes().gauges(self.engine());
-        let families = || Ok(self.telemetry().families(self.engine(), &groups, &routes));
+        let timers = self.running_timers().gauges(self.engine());
+        let families = || Ok(self.telemetry().families(self.engine(), &groups, &routes, &timers));
         self.observe(principal, Action::Monitor, &context, families)
     }
 }

@@ -14,6 +14,7 @@ mod snapshots;
 mod stats;
 mod store;
 mod streams;
+mod timers;
 mod tokens;
 
 use std::sync::Arc;

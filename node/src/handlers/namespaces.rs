@@ -58,6 +58,7 @@ impl Node {
             if let (Some(log), Ok(())) = (log, &deleted) {
                 self.running_groups().forget(log);
                 self.running_routes().forget(log);
+                self.running_timers().forget(log);
             }
             self.put_namespace_on_record(principal, &context, deleted.as_ref().err());
             deleted

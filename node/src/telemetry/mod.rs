@@ -15,6 +15,7 @@ mod operation;
 pub(crate) mod relaxed;
 mod routes;
 mod throttle;
+mod timers;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -28,6 +29,7 @@ pub use family::{Descriptor, METRICS_CONTENT_TYPE, MetricFamily, MetricKind, Met
 pub(crate) use groups::GroupGauges;
 pub use operation::{Door, Operation};
 pub(crate) use routes::RouteGauges;
+pub(crate) use timers::TimerGauges;
 
 use metrics::Metrics;
 use throttle::Throttle;
@@ -89,10 +91,12 @@ impl Telemetry {
         engine: &Engine,
         groups: &[GroupGauges],
         routes: &[RouteGauges],
+        timers: &[TimerGauges],
     ) -> Vec<MetricFamily> {
         let mut families = self.metrics.families(engine, self.started.elapsed());
         families.extend(groups::families(groups));
         families.extend(routes::families(routes));
+        families.extend(timers::families(timers));
         families
     }
 
@@ -102,8 +106,9 @@ impl Telemetry {
         engine: &Engine,
         groups: &[GroupGauges],
         routes: &[RouteGauges],
+        timers: &[TimerGauges],
     ) -> String {
-        family::text(self.families(engine, groups, routes))
+        family::text(self.families(engine, groups, routes, timers))
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

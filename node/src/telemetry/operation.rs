@@ -91,6 +91,14 @@ words! {
         DryRunRoute = "dry_run_route",
         /// To delete a route.
         DeleteRoute = "delete_route",
+        /// To arm a timer.
+        SetTimer = "set_timer",
+        /// How a timer stands.
+        Timer = "timer",
+        /// The timers of a namespace.
+        Timers = "timers",
+        /// To disarm a timer.
+        DisarmTimer = "disarm_timer",
         /// Counts of a namespace.
         Stats = "stats",
         /// The names of all namespaces.

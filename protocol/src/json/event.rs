@@ -77,51 +77,51 @@ pub struct EventJson<'a> {
 }
 
 /// An event to be appended, as JSON. Data and metadata are JSON, kept byte for byte, or base64.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename = "NewEvent")]
 pub struct NewEventJson<'a> {
     /// Identity that repeats are recognised by; made by the store where it is missing.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<EventId>,
     /// What happened.
     #[serde(rename = "type", borrow)]
     pub event_type: Cow<'a, str>,
     /// Media type of the data. Where the field is missing it is that of JSON for `data`, and unknown
     /// for `data_base64`.
-    #[serde(default, borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub content_type: Option<Cow<'a, str>>,
     /// The facts, where they are JSON.
-    #[serde(default, deserialize_with = "given", borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given", borrow)]
     #[cfg_attr(feature = "json-schema", schemars(with = "Option<serde_json::Value>"))]
     pub data: Option<&'a RawValue>,
     /// The facts, where they are not.
-    #[serde(default, borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub data_base64: Option<Cow<'a, str>>,
     /// Metadata, where it is JSON.
-    #[serde(default, deserialize_with = "given", borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given", borrow)]
     #[cfg_attr(feature = "json-schema", schemars(with = "Option<serde_json::Value>"))]
     pub metadata: Option<&'a RawValue>,
     /// Metadata, where it is not JSON.
-    #[serde(default, borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub metadata_base64: Option<Cow<'a, str>>,
     /// `key:value` pairs that it is found by.
-    #[serde(default, borrow)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
     pub tags: Vec<Cow<'a, str>>,
     /// When it happened.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
     /// The schema that the data follows; 0 for none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "no_schema")]
     pub schema: SchemaId,
     /// What it belongs to.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<CorrelationId>,
     /// What caused it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<CausationId>,
     /// The trace it is part of, as a W3C `traceparent`.
-    #[serde(default, borrow)]
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub traceparent: Option<Cow<'a, str>>,
 }
 
@@ -218,6 +218,28 @@ impl EventJson<'_> {
             traceparent: self.traceparent.as_deref().map(Cow::Borrowed),
         };
         new.into_event_data()
+    }
+}
+
+impl<'a> From<&'a EventData> for NewEventJson<'a> {
+    fn from(event: &'a EventData) -> Self {
+        let (data, data_base64) = both(&event.data);
+        let (metadata, metadata_base64) = both(&event.metadata);
+        Self {
+            id: event.id,
+            event_type: Cow::Borrowed(&event.event_type),
+            content_type: Some(Cow::Borrowed(&event.content_type)),
+            data,
+            data_base64,
+            metadata,
+            metadata_base64,
+            tags: event.tags.iter().map(|tag| Cow::Borrowed(&**tag)).collect(),
+            occurred_at: event.occurred_at,
+            schema: event.schema,
+            correlation_id: event.correlation_id,
+            causation_id: event.causation_id,
+            traceparent: event.trace.map(|trace| Cow::Owned(trace.to_string())),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod schema;
 mod snapshot;
 mod stats;
 mod stream;
+mod timer;
 
 pub use append::{
     AbsenceJson, AppendJson, AppendedJson, BoundaryJson, ExpectedJson, QueryItemJson,
@@ -29,3 +30,4 @@ pub use route::{BranchJson, ConditionJson, DryRunJson, RouteConfigJson, RouteInf
 pub use snapshot::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
 pub use stats::StatsJson;
 pub use stream::{StreamChangeJson, StreamInfoJson, state_word};
+pub use timer::{FailedTimerJson, NewTimerJson, TimerFailureJson, TimerFiredJson, TimerJson};

@@ -237,9 +237,11 @@ fn questions(samples: &mut Samples) {
     samples.open("", ask(GroupAsk::Edit { position: 7 }));
     let (group, consumer) = ("mail".into(), "host-1".into());
     samples.open("", Operation::Consume { group, consumer, credit: 100, max: 50 });
+    samples.open("", Operation::Timers { failed: false, after: Some("a".into()), limit: 100 });
 }
 
 fn answers(samples: &mut Samples) {
+    samples.answer("", &Answer::Timers { ids: vec!["a".into(), "order-1/pay".into()], more: true });
     samples.answer("", &Answer::GroupSet { made: true });
     samples.answer("", &Answer::Groups(vec!["mail".into(), "search".into()]));
     for (variant, state) in [

@@ -183,6 +183,15 @@ pub enum Operation {
         /// What.
         ask: Box<RouteAsk>,
     },
+    /// The ids of timers, sorted.
+    Timers {
+        /// Those that failed; else the armed ones.
+        failed: bool,
+        /// The last id of the page before.
+        after: Option<String>,
+        /// How many at most.
+        limit: u32,
+    },
 }
 
 /// A token, but for its secret.
@@ -269,7 +278,10 @@ impl Operation {
     /// The first version of the protocol that has it.
     pub fn since(&self) -> u16 {
         match self {
-            Self::Group { .. } | Self::Consume { .. } | Self::Route { .. } => PROTOCOL_GROUPS,
+            Self::Group { .. }
+            | Self::Consume { .. }
+            | Self::Route { .. }
+            | Self::Timers { .. } => PROTOCOL_GROUPS,
             _ => PROTOCOL_OLDEST,
         }
     }
@@ -369,6 +381,13 @@ pub enum Answer {
     Route(Box<RouteHead>),
     /// What a dry run found; the events that it shows are the payload.
     DryRun(DryRunHead),
+    /// Ids of timers.
+    Timers {
+        /// The ids, sorted.
+        ids: Vec<String>,
+        /// Whether there are more.
+        more: bool,
+    },
 }
 
 impl Answer {

@@ -124,6 +124,7 @@ fn name_of_operation(operation: &Operation) -> &'static str {
             RouteAsk::DryRun { .. } => "route_dry_run",
         },
         Operation::Consume { .. } => "consume",
+        Operation::Timers { .. } => "timers",
     }
 }
 
@@ -152,6 +153,7 @@ fn name_of_answer(answer: &Answer) -> &'static str {
         Answer::Route(_) => "route",
         Answer::DryRun(_) => "dry_run",
         Answer::Count(_) => "count",
+        Answer::Timers { .. } => "timers",
     }
 }
 

@@ -27,6 +27,7 @@ mod snapshots;
 mod socket;
 mod sse;
 mod streams;
+mod timers;
 mod tokens;
 
 use std::sync::Arc;

@@ -91,6 +91,7 @@ macro_rules! handler {
 
 mod event_routes;
 mod groups;
+mod timers;
 
 const fn answer(status: u16, about: &'static str, content: &'static [Content]) -> Answer {
     Answer { status, about, content }
@@ -114,7 +115,7 @@ const ROUTE: Route = Route {
 
 /// All operations.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(groups::ROUTES).chain(event_routes::ROUTES)
+    ROUTES.iter().chain(groups::ROUTES).chain(event_routes::ROUTES).chain(timers::ROUTES)
 }
 
 /// Those on the log, its streams, and the node.

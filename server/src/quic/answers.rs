@@ -8,6 +8,7 @@ use bytes::Bytes;
 use nexus_node::telemetry::Coded;
 use nexus_node::{Access, NoAccess, Node, Principal, Refusal, Role, TokenInfo, UnknownRole};
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
+use nexus_protocol::timer::{TimerList, TimerState};
 use nexus_protocol::wire::{
     Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead,
     TokenHead, encode_packet,
@@ -16,6 +17,7 @@ use nexus_protocol::{
     AppendError, EventId, Invalid, ReadError, Revision, Snapshot, StreamChange, StreamList,
     StreamName,
 };
+use quinn::SendStream;
 
 use super::session::{self, Accessed, Asked, Question, Request, Session};
 use super::{event_routes, groups};
@@ -72,6 +74,10 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
             let access = access.map_err(|refused| telling.no_access(refused));
             access.and_then(|it| event_routes::answer(&it, &route, *ask, tell)).map_err(append)
         }
+        Operation::Timers { failed, after, limit } => {
+            let access = access.map_err(|refused| telling.no_access(refused));
+            access.and_then(|it| timer_ids(&it, failed, after, limit)).map_err(append)
+        }
         operation => ask(&telling, access, operation, &payload),
     };
     let place = match is_long {
@@ -84,10 +90,15 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
         drop(memory);
         answered
     });
-    let mut packet = match answered.await.expect("a handler does not panic") {
+    let packet = match answered.await.expect("a handler does not panic") {
         Ok(packet) => packet,
         Err(failure) => encode_packet(PacketKind::Failure, &failure, &[]),
     };
+    end_with(session, send, packet, place).await;
+}
+
+/// Sends an answer, whose memory is counted where it is long; in its place there is room for another once it is.
+async fn end_with<P>(session: &Session, send: SendStream, mut packet: Bytes, place: Option<P>) {
     let mut counted = None;
     if packet.len() > SHORT_BYTES_MAX {
         counted = session.door.memory.take_in_time(packet.len()).await;
@@ -98,6 +109,18 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     drop(place);
     session::end_with(send, packet).await;
     drop(counted);
+}
+
+fn timer_ids(
+    access: &Access,
+    failed: bool,
+    after: Option<String>,
+    limit: u32,
+) -> Result<Bytes, AppendError> {
+    let state = if failed { TimerState::Failed } else { TimerState::Armed };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (ids, more) = access.timer_ids(&TimerList { state, after, limit })?;
+    Ok(plain(&Answer::Timers { ids, more }))
 }
 
 /// How a group is, or what is parked, may have some MiB.

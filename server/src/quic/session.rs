@@ -353,6 +353,7 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
             RouteAsk::DryRun { .. } => Named::DryRunRoute,
         },
         Operation::Consume { .. } => Named::Receive,
+        Operation::Timers { .. } => Named::Timers,
     }
 }
 

@@ -300,6 +300,13 @@ fn every_answer_is_one_that_the_document_names() {
             ids.push(id);
         }
         park(&http).await;
+        let timer =
+            json!({ "due_at": "2099-01-01T00:00:00Z", "stream": "a", "event": { "type": "Due" } });
+        for id in &ids {
+            let path = format!("/v1/timers/{id}");
+            let armed = http.ask(Method::PUT, path).json(&timer).send().await.unwrap();
+            assert_eq!(armed.status, 201);
+        }
         let path = format!("/v1/streams/{}/snapshots/0", encoded(KEPT));
         let saved =
             http.ask(Method::PUT, path).json(&json!({ "state": [1] })).send().await.unwrap();

@@ -15,6 +15,7 @@ mod restart;
 mod session;
 mod speaking;
 pub(crate) mod store;
+mod timers;
 mod tokens;
 
 pub(crate) use client::Http;
