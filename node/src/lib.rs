@@ -15,6 +15,7 @@ mod guard;
 mod handlers;
 mod jwt;
 mod node;
+mod parking;
 mod principal;
 mod quota;
 mod routes;

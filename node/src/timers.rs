@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ use nexus_protocol::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::groups::{Unpark, block_on};
+use crate::parking::{Parking, block_on};
 use crate::telemetry::{self, Operation, Telemetry, TimerGauges};
 
 /// The wall clock is looked at so often at least: it may be set, and the machine may sleep.
@@ -209,12 +209,12 @@ impl Worker {
     fn run(self) {
         let Self { namespace, inbox, gauges, telemetry } = self;
         let mut scheduler = Scheduler::new(namespace.clone(), inbox);
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let parking = Parking::new();
+        let waker = parking.waker();
         let mut context = Context::from_waker(&waker);
-        // Timers are due by the wall clock, however it is set; only back it never goes.
-        let mut now = wall_clock();
         loop {
-            now = now.max(wall_clock());
+            // Timers are due by the wall clock, however it is set.
+            let now = wall_clock();
             let polled = scheduler.poll(&mut context, now);
             *gauges.lock().unwrap_or_else(PoisonError::into_inner) = scheduler.gauges();
             match polled {
@@ -226,10 +226,7 @@ impl Worker {
                 Poll::Ready(Ended::Unused) => return,
                 Poll::Pending => {}
             }
-            match scheduler.next_tick() {
-                None => std::thread::park(),
-                Some(at) => std::thread::park_timeout(at.since(now).min(LOOK_AT_CLOCK)),
-            }
+            parking.park(scheduler.next_tick().map(|at| at.since(now).min(LOOK_AT_CLOCK)));
         }
     }
 }

@@ -149,19 +149,18 @@ pub fn timer_stream(id: &str) -> String {
     format!("{TIMER_PREFIX}{id}")
 }
 
-/// What the ids of a timer's events are made of: UUIDv5 over id ‖ 0 ‖ generation as u64, little-endian ‖ kind.
-fn event_id(id: &str, generation: Revision, kind: u8) -> EventId {
-    let mut name = Vec::with_capacity(id.len() + 10);
-    name.extend_from_slice(id.as_bytes());
-    name.push(0);
-    name.extend_from_slice(&generation.get().to_le_bytes());
-    name.push(kind);
+/// What the ids of a timer's events are made of: UUIDv5 over the id of the event that armed it ‖ kind. That id is no
+/// other arming's, in whatever store.
+fn event_id(armed: EventId, kind: u8) -> EventId {
+    let mut name = [0; 17];
+    name[..16].copy_from_slice(armed.as_bytes());
+    name[16] = kind;
     EventId::from_uuid(Uuid::new_v5(&TIMER_NAMESPACE, &name))
 }
 
-/// The id of the event that a timer appends for a generation: the same however often it is tried.
-pub fn timer_event_id(id: &str, generation: Revision) -> EventId {
-    event_id(id, generation, 0)
+/// The id of the event that a timer appends which this event armed: the same however often it is tried.
+pub fn timer_event_id(armed: EventId) -> EventId {
+    event_id(armed, 0)
 }
 
 impl Timer {
@@ -220,10 +219,10 @@ impl Timer {
     }
 
     /// The event that is appended when the time has come: a consequence of the one that armed it.
-    pub fn due_event(self, id: &str, armed: &RecordedEvent) -> EventData {
+    pub fn due_event(self, armed: &RecordedEvent) -> EventData {
         let mut event = self.event.caused_by(armed);
         event.causation_id = Some(CausationId::from_uuid(armed.id().as_uuid()));
-        event.id(timer_event_id(id, armed.revision()))
+        event.id(timer_event_id(armed.id()))
     }
 }
 
@@ -232,23 +231,22 @@ pub fn disarmed() -> EventData {
     EventData::new(TIMER_DISARMED, "", Bytes::new())
 }
 
-/// The event that says that a timer has fired.
-pub fn fired(id: &str, generation: Revision, timer: &Timer) -> EventData {
+/// The event that says that a timer has fired which this event armed.
+pub fn fired(armed: &RecordedEvent, timer: &Timer) -> EventData {
     let json = TimerFiredJson {
-        generation: generation.get(),
+        generation: armed.revision().get(),
         due_at: timer.due_at,
         stream: timer.stream.as_str().into(),
-        event_id: timer_event_id(id, generation),
+        event_id: timer_event_id(armed.id()),
     };
     let event = EventData::json(TIMER_FIRED, &json).expect("it has a JSON form");
-    event.id(event_id(id, generation, 1))
+    event.id(event_id(armed.id(), 1))
 }
 
 /// The event that says that a timer has failed.
-pub fn failed(id: &str, generation: Revision, failure: &TimerFailure) -> EventData {
+pub fn failed(generation: Revision, failure: &TimerFailure) -> EventData {
     let json = FailedTimerJson::new(generation, failure);
-    let event = EventData::json(TIMER_FAILED, &json).expect("it has a JSON form");
-    event.id(event_id(id, generation, 2))
+    EventData::json(TIMER_FAILED, &json).expect("it has a JSON form")
 }
 
 /// Checks an event that a client wants to append to the stream of a timer.
@@ -374,15 +372,11 @@ mod tests {
     }
 
     #[test]
-    fn ids_depend_on_timer_generation_and_kind() {
-        let id = timer_event_id("a", Revision::new(1));
+    fn ids_depend_on_the_arming_and_the_kind() {
+        let (one, other) = (EventId::from_bytes([1; 16]), EventId::from_bytes([2; 16]));
+        let id = timer_event_id(one);
         // For good: `docs/format.md` says how it is made.
         assert_eq!(id.as_uuid().get_version_num(), 5);
-        let others = [
-            timer_event_id("a", Revision::new(2)),
-            timer_event_id("b", Revision::new(1)),
-            event_id("a", Revision::new(1), 1),
-        ];
-        assert!(others.iter().all(|other| *other != id));
+        assert!([timer_event_id(other), event_id(one, 1)].iter().all(|it| *it != id));
     }
 }

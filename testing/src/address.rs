@@ -34,11 +34,17 @@ pub fn address_to_keep() -> SocketAddr {
 /// The ports beside those that the system gives, which it tells as two numbers; its default where it does not.
 fn kept(given: &Option<String>) -> Range<u16> {
     let mut numbers = given.iter().flat_map(|it| it.split_whitespace()).map(str::parse);
-    let (first, last) = match (numbers.next(), numbers.next()) {
+    let (first, last): (u16, u16) = match (numbers.next(), numbers.next()) {
         (Some(Ok(first)), Some(Ok(last))) => (first, last),
         _ => (32_768, 60_999),
     };
-    if first > LOWEST { LOWEST..first } else { last..u16::MAX }
+    let above = last.saturating_add(1)..u16::MAX;
+    match (first > LOWEST, above.is_empty()) {
+        (true, _) => LOWEST..first,
+        (false, false) => above,
+        // It gives all there are: one of them is most likely still free.
+        (false, true) => LOWEST..u16::MAX,
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +54,8 @@ mod tests {
     #[test]
     fn ports_that_the_system_gives_are_left_to_it() {
         assert_eq!(kept(&Some("32768\t60999\n".to_owned())), 10_000..32_768);
-        assert_eq!(kept(&Some("1024\t60999\n".to_owned())), 60_999..65_535);
+        assert_eq!(kept(&Some("1024\t60999\n".to_owned())), 61_000..65_535);
+        assert_eq!(kept(&Some("1024\t65535\n".to_owned())), 10_000..65_535);
         assert_eq!(kept(&None), 10_000..32_768);
         assert_eq!(kept(&Some("many".to_owned())), 10_000..32_768);
     }

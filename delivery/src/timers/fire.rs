@@ -55,16 +55,16 @@ pub(super) async fn fire<S: EventStore>(store: S, due: Due) -> Outcome {
 
 fn append_of(due: &Due, stream: String, armed: &RecordedEvent) -> Result<Append, AppendError> {
     let timer = Timer::from_armed(armed.data())?;
-    let fired = timer::fired(&due.id, due.revision, &timer).caused_by(armed);
+    let fired = timer::fired(armed, &timer).caused_by(armed);
     let target = timer.stream.clone();
-    let event = timer.due_event(&due.id, armed);
+    let event = timer.due_event(armed);
     Ok(Append::to(target).event(event).stream(stream).at(due.revision).event(fired))
 }
 
 /// Says that a timer has failed, if it is armed as it was.
 pub(super) async fn give_up<S: EventStore>(store: S, due: Due, failure: TimerFailure) -> Outcome {
     let stream = timer_stream(&due.id);
-    let event = timer::failed(&due.id, due.revision, &failure);
+    let event = timer::failed(due.revision, &failure);
     let append = Append::to(stream.clone()).at(due.revision).event(event);
     match store.append(append).await {
         Ok(_) => Outcome::GivenUp,
@@ -79,6 +79,10 @@ pub(super) async fn give_up<S: EventStore>(store: S, due: Due, failure: TimerFai
 fn outcome_of(error: AppendError, stream: &str) -> Outcome {
     match &error {
         AppendError::Conflict(conflict) if matches!(&conflict.clause, Clause::Stream { stream: of, .. } if of == stream) => {
+            Outcome::Over
+        }
+        // The ids are this arming's alone: its event is there, and it is long over.
+        AppendError::Conflict(conflict) if matches!(&conflict.clause, Clause::Ids { .. }) => {
             Outcome::Over
         }
         AppendError::Poisoned { .. }

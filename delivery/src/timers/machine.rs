@@ -19,7 +19,8 @@ pub struct Timers {
     due: BTreeSet<(Timestamp, u64)>,
     /// Of those that were tried and are armed still.
     tried: BTreeMap<u64, TimerFailure>,
-    failed: usize,
+    /// The ids of those that failed.
+    failed: BTreeSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl Timers {
     /// A timer has failed, as an event says that stands there.
     pub fn fail(&mut self, id: &str, revision: Revision, position: Position) {
         self.enter(id, None, revision, position);
-        self.failed += 1;
+        self.failed.insert(id.into());
     }
 
     fn enter(
@@ -83,9 +84,7 @@ impl Timers {
         let Some(position) = self.by_id.remove(id) else { return };
         let Some(entry) = self.by_position.remove(&position) else { return };
         self.tried.remove(&position);
-        if entry.due_at.is_none() {
-            self.failed -= 1;
-        }
+        self.failed.remove(id);
         if let Some(at) = entry.next_try {
             self.due.remove(&(at, position));
         }
@@ -139,12 +138,12 @@ impl Timers {
 
     /// How many are armed.
     pub fn armed(&self) -> usize {
-        self.by_position.len() - self.failed
+        self.by_position.len() - self.failed.len()
     }
 
     /// How many have failed.
     pub fn failed(&self) -> usize {
-        self.failed
+        self.failed.len()
     }
 
     /// The ids of those that stand so, after an id, sorted.
@@ -155,15 +154,11 @@ impl Timers {
     ) -> impl Iterator<Item = &'a Arc<str>> + 'a {
         use std::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let all = self.by_id.range::<str, _>((from, Bound::Unbounded));
-        let wanted = move |position: &u64| {
-            let is_armed = self.by_position.get(position).is_some_and(|it| it.due_at.is_some());
-            match state {
-                TimerState::Armed => is_armed,
-                TimerState::Failed => !is_armed,
-                TimerState::Fired => false,
-            }
-        };
-        all.filter(move |(_, position)| wanted(position)).map(|(id, _)| id)
+        let all = self.by_id.range::<str, _>((from, Bound::Unbounded)).map(|(id, _)| id);
+        let failed = self.failed.range::<str, _>((from, Bound::Unbounded));
+        let armed =
+            (state == TimerState::Armed).then(|| all.filter(|id| !self.failed.contains(&***id)));
+        let failed = (state == TimerState::Failed).then_some(failed);
+        armed.into_iter().flatten().chain(failed.into_iter().flatten())
     }
 }

@@ -25,8 +25,8 @@ use nexus_protocol::timer::{
     TimerFailure, TimerList,
 };
 use nexus_protocol::{
-    AppendError, EventStore, Filter, Position, RecordedEvent, Start, Subscribe, SubscriptionItem,
-    Timestamp, Unavailable,
+    AppendError, EventStore, Filter, Position, ReadError, RecordedEvent, Start, Subscribe,
+    SubscriptionItem, Timestamp, Unavailable,
 };
 use tokio::sync::mpsc;
 
@@ -98,7 +98,7 @@ pub struct Scheduler<S: EventStore> {
     subscription: Option<S::Subscription>,
     /// All before it was looked at.
     read_to: Position,
-    /// Whether all there was had been looked at, when it was last tried.
+    /// Whether all there was when it was opened has been looked at.
     is_at_end: bool,
     firing: Vec<Firing>,
     saving: Option<Boxed<()>>,
@@ -152,6 +152,10 @@ impl<S: EventStore> Scheduler<S> {
     }
 
     fn step(&mut self, context: &mut Context<'_>, now: Timestamp) -> Result<(), Ended> {
+        // Also in the midst of reading: whoever closes does not wait for all of it.
+        if self.inbox.is_closed() && self.inbox.is_empty() {
+            return Err(Ended::Unused);
+        }
         if let Some(opening) = &mut self.opening {
             let Poll::Ready(from) = opening.as_mut().poll(context) else { return Ok(()) };
             self.opening = None;
@@ -193,27 +197,36 @@ impl<S: EventStore> Scheduler<S> {
                 store.subscribe(Subscribe::all().start(Start::At(from)).filter(filter))
             });
             match Pin::new(subscription).poll_next(context) {
-                Poll::Pending => {
-                    self.is_at_end = true;
-                    return Ok(());
-                }
+                // Also in the midst of much that is not for it: only a marker says that all there was has come.
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(SubscriptionItem::Event(event)))) => {
                     self.read_to = event.position().next();
                     self.since_noted += 1;
                     self.take(&event);
                 }
-                Poll::Ready(Some(Ok(
-                    SubscriptionItem::Checkpoint { position }
-                    | SubscriptionItem::CaughtUp { position: Some(position) },
-                ))) => self.read_to = self.read_to.max(position.next()),
-                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Ok(SubscriptionItem::Checkpoint { position }))) => {
+                    self.read_to = self.read_to.max(position.next());
+                }
+                Poll::Ready(Some(Ok(SubscriptionItem::CaughtUp { position }))) => {
+                    let next = position.map_or(Position::ZERO, Position::next);
+                    self.read_to = self.read_to.max(next);
+                    self.is_at_end = true;
+                }
+                Poll::Ready(Some(Ok(SubscriptionItem::FellBehind { .. }))) => {
+                    self.is_at_end = false;
+                }
+                // What is behind it is right all the same: the condition of an append decides what fires.
+                Poll::Ready(Some(Err(ReadError::Corruption { resume_at: Some(at), .. }))) => {
+                    self.gauges.failures += 1;
+                    self.read_to = self.read_to.max(at);
+                    self.subscription = None;
+                }
                 Poll::Ready(Some(Err(error))) => return Err(Ended::Failed(unread(error))),
                 Poll::Ready(None) => {
                     return Err(Ended::Failed(AppendError::Unavailable(Unavailable::Closed)));
                 }
             }
         }
-        self.is_at_end = false;
         context.waker().wake_by_ref();
         Ok(())
     }

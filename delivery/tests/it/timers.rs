@@ -113,7 +113,7 @@ fn a_timer_fires_once_when_its_time_has_come() {
     assert_eq!(types(&store, "order-1"), ["Placed", "Due"]);
     assert_eq!(types(&store, "$timer-pay"), [TIMER_ARMED, TIMER_FIRED]);
     let (due, armed) = (&events(&store, "order-1")[1], &events(&store, "$timer-pay")[0]);
-    assert_eq!(due.id(), timer_event_id("pay", Revision::new(0)));
+    assert_eq!(due.id(), timer_event_id(armed.id()));
     assert_eq!(due.causation_id().unwrap().as_uuid(), armed.id().as_uuid());
     assert!(due.has_tag("k:v"));
     let gauges = run.scheduler.gauges();
@@ -234,6 +234,28 @@ fn a_start_reads_from_where_the_first_timer_is_armed() {
     assert_eq!(run.list(TimerState::Armed, None, 10).ids, ["z".into()]);
     run.pass(50 * SECOND);
     assert_eq!(events(&store, "late").len(), 1);
+}
+
+#[test]
+fn what_stands_between_is_read_before_anything_fires() {
+    let (_engine, store) = store();
+    let mut run = Run::open(&store, START);
+    let others = || {
+        let other = |number: u64| EventData::json("Placed", &number).unwrap();
+        store.append(Append::to("order-1").events((0..3_000).map(other))).wait().unwrap();
+    };
+    others();
+    store.append(arm("a", &timer(after(SECOND), "mail", 1))).wait().unwrap();
+    others();
+    run.pass(SECOND);
+    run.polls(20);
+    assert_eq!(events(&store, "mail").len(), 1);
+    // Who reads that it is armed has not read yet that it has fired.
+    let mut run = Run::open(&store, run.now);
+    run.polls(40);
+    let gauges = run.scheduler.gauges();
+    assert_eq!((gauges.fired, gauges.armed, gauges.failures), (0, 0, 0));
+    assert_eq!(events(&store, "mail").len(), 1);
 }
 
 /// What is armed, looked for the slow way.
@@ -387,7 +409,7 @@ fn check(store: &Namespace, id: &str, armed: &BTreeMap<(String, u64), u64>, seed
                 assert!(next.is_some(), "seed {seed}: {id} waits for ever");
                 let armed = Timer::from_armed(event.data()).unwrap();
                 if next == Some(TIMER_FIRED) {
-                    expected.push((armed.event.data, timer_event_id(id, event.revision())));
+                    expected.push((armed.event.data, timer_event_id(event.id())));
                 }
             }
             // Nothing fires that is not armed.

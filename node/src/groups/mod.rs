@@ -6,8 +6,6 @@
 
 mod worker;
 
-pub(crate) use self::worker::{Unpark, block_on};
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +19,7 @@ use nexus_protocol::{AppendError, LogId, StreamList, Unavailable};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::parking::block_on;
 use crate::telemetry::{GroupGauges, Telemetry};
 
 /// How often a group is opened for one request.

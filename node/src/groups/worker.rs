@@ -1,9 +1,7 @@
 //! The thread of a group.
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use nexus_delivery::coordinator::{Coordinator, Ended, Gauges, Request, read_journal, refuse_all};
@@ -12,6 +10,7 @@ use nexus_protocol::{AppendError, Timestamp};
 use tokio::sync::mpsc;
 
 use super::no_group;
+use crate::parking::{Parking, block_on};
 use crate::telemetry::{self, Operation, Telemetry};
 
 /// What runs a group.
@@ -22,19 +21,6 @@ pub(super) struct Worker {
     /// How it is, told after each step.
     pub(super) gauges: Arc<Mutex<Gauges>>,
     pub(super) telemetry: Arc<Telemetry>,
-}
-
-/// Wakes a thread that is parked.
-pub(crate) struct Unpark(pub(crate) Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
 }
 
 /// Time that never goes back, whatever becomes of the wall clock.
@@ -52,19 +38,6 @@ impl Clock {
 
     fn now(&self) -> Timestamp {
         self.at.saturating_add(self.began.elapsed())
-    }
-}
-
-/// Blocks until a future is ready.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return value;
-        }
-        std::thread::park();
     }
 }
 
@@ -86,7 +59,8 @@ impl Worker {
             Ok(coordinator) => coordinator,
             Err(error) => return log(&error),
         };
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let parking = Parking::new();
+        let waker = parking.waker();
         let mut context = Context::from_waker(&waker);
         loop {
             match coordinator.poll(&mut context, clock.now()) {
@@ -95,10 +69,7 @@ impl Worker {
                 Poll::Pending => {}
             }
             *gauges.lock().unwrap_or_else(PoisonError::into_inner) = coordinator.gauges();
-            match coordinator.next_tick() {
-                None => std::thread::park(),
-                Some(at) => std::thread::park_timeout(at.since(clock.now())),
-            }
+            parking.park(coordinator.next_tick().map(|at| at.since(clock.now())));
         }
     }
 }

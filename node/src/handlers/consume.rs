@@ -15,8 +15,8 @@ use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
 use super::Access;
 use super::groups::{event_at, with_data_of};
 use super::routes::resolved;
-use crate::groups::block_on;
 use crate::guard::Action;
+use crate::parking::block_on;
 use crate::quota::Use;
 use crate::telemetry::{self, Operation};
 

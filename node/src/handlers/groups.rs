@@ -17,14 +17,17 @@ use serde_json::json;
 
 use super::Access;
 use crate::audit::Audited;
-use crate::groups::{GROUPS_MAX, Groups, block_on};
+use crate::groups::{GROUPS_MAX, Groups};
 use crate::guard::Action;
+use crate::parking::block_on;
 use crate::telemetry::{Coded, Operation};
 
 /// The type of events that hold the data of edited ones, and how their streams are called.
 const EDITED: &str = "$ParkedEdited";
 const EDITED_PREFIX: &str = "$parked-";
-/// Events that are counted to say how far behind a group is.
+const BRANCHES_ARE_ROUTES: &str =
+    "the routes that lead to a group are set as routes: leave `branches` out";
+/// Events that are looked at to say how far behind a group is.
 const COUNTED_MAX: u32 = 10_000;
 /// Bytes of the reason for a pause that are kept.
 const REASON_BYTES_MAX: usize = 1_024;
@@ -48,6 +51,9 @@ impl Access {
             if block_on(coordinator::is_there(&store, name))? {
                 let configure = |ask| Request::Configure(ask);
                 return self.ask_group(name, config.clone(), configure).map(|()| false);
+            }
+            if !config.branches.is_empty() {
+                return Err(Invalid::Request(BRANCHES_ARE_ROUTES.to_owned()).into());
             }
             if Groups::names(namespace)?.len() >= GROUPS_MAX {
                 let why = format!("there are {GROUPS_MAX} groups already: delete one first");
@@ -365,16 +371,18 @@ pub(super) fn event_at(
 /// How many events there are for a group beyond what it has looked at: counted, up to a bound; beyond that positions
 /// are, matching or not.
 fn beyond(
-    mut events: impl Iterator<Item = Result<RecordedEvent, ReadError>>,
+    events: impl Iterator<Item = Result<RecordedEvent, ReadError>>,
+    is_for_it: impl Fn(&Result<RecordedEvent, ReadError>) -> bool,
     next: Position,
     head: Option<Position>,
 ) -> Result<u64, AppendError> {
-    let (mut count, mut last) = (0, next);
-    for event in events.by_ref().take(COUNTED_MAX as usize) {
+    let (mut count, mut looked_at, mut last) = (0, 0, next);
+    for event in events.take(COUNTED_MAX as usize) {
+        count += u64::from(is_for_it(&event));
+        looked_at += 1;
         last = event.map_err(from_read)?.position();
-        count += 1;
     }
-    let is_all = count < u64::from(COUNTED_MAX);
+    let is_all = looked_at < u64::from(COUNTED_MAX);
     let rest = head.map_or(0, |head| head.get().saturating_sub(last.get()));
     Ok(if is_all { count } else { count + rest })
 }
@@ -387,12 +395,13 @@ fn info(namespace: &Namespace, name: &str, snapshot: Snapshot) -> Result<GroupIn
     let read = |from| {
         let filter = config.reads();
         let events = filter.map(|it| namespace.read(Read::all().from_position(from).filter(it)));
-        let is_for_it = |event: &Result<_, _>| event.as_ref().map_or(true, |it| config.takes(it));
-        events.into_iter().flatten().filter(is_for_it)
+        events.into_iter().flatten()
     };
-    let first = read(stats.floor).next().transpose().map_err(from_read)?;
+    let is_for_it = |event: &Result<_, _>| event.as_ref().map_or(true, |it| config.takes(it));
+    let first = read(stats.floor).take(COUNTED_MAX as usize).find(is_for_it);
+    let first = first.transpose().map_err(from_read)?;
     let recorded = first.map(|event| event.recorded_at());
-    let beyond = beyond(read(stats.next), stats.next, head)?;
+    let beyond = beyond(read(stats.next), is_for_it, stats.next, head)?;
     let state = match (stats.paused, snapshot.stalled) {
         (true, _) => GroupState::Paused,
         (false, true) => GroupState::Stalled,

@@ -18,6 +18,8 @@ use crate::guard::Action;
 use crate::routes::{Routes, lag};
 use crate::telemetry::{Coded, Operation};
 
+/// Bytes of events that a dry run looks at, at most; it says how far it came.
+const LOOKED_AT_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes of events that a dry run shows, unless one alone has more.
 const SHOWN_BYTES: usize = 4 * 1024 * 1024;
 
@@ -253,12 +255,13 @@ fn dry_run(
     limit: usize,
 ) -> Result<DryRun, AppendError> {
     let mut run = DryRun { matched: 0, looked_at: 0, from_position: None, events: Vec::new() };
-    let mut bytes = 0_usize;
+    let (mut bytes, mut read_bytes) = (0_usize, 0_usize);
     let read = Read::all().filter(config.filter.clone()).backwards();
     for event in namespace.read(read.limit(DRY_RUN_EVENTS_MAX)) {
         let event = event.map_err(from_read)?;
         run.looked_at += 1;
         run.from_position = Some(event.position());
+        read_bytes += event.as_bytes().len();
         let goes_on = match config.to {
             RouteTarget::Stream(_) => Link::by_route(name, &event).is_some(),
             RouteTarget::Group(_) => true,
@@ -271,6 +274,9 @@ fn dry_run(
         if run.events.len() < limit && fits {
             bytes += event.as_bytes().len();
             run.events.push(event);
+        }
+        if read_bytes >= LOOKED_AT_BYTES {
+            break;
         }
     }
     Ok(run)

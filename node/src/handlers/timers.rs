@@ -15,11 +15,13 @@ use crate::guard::Action;
 use crate::telemetry::Operation;
 use crate::timers::Timers;
 
+/// Bytes of the events of a page, about: there is less on it than was asked for, where they are large.
+const LIST_BYTES: usize = 4 * 1024 * 1024;
 /// How often a timer is looked at that changes whenever it is to be disarmed.
 const TRIES: usize = 8;
 
 impl Access {
-    /// Arms a timer, or arms it anew; `false`: it is armed just so already, and nothing was done. Blocks until it is
+    /// Arms a timer, or arms it anew; `false`: it is armed just so already, or has fired, and nothing was done. Blocks until it is
     /// durable. Any append may do the same by an event of [`Timer::armed`] in the stream [`timer_stream`].
     ///
     /// # Errors
@@ -27,12 +29,10 @@ impl Access {
     pub fn set_timer(&self, id: &str, timer: &Timer) -> Result<bool, AppendError> {
         self.observe(Operation::SetTimer, Action::Append, None, |namespace| {
             check_timer_id(id)?;
-            let newest = newest(namespace, id).map_err(unread)?;
-            let is_so = |newest: &RecordedEvent| {
-                newest.event_type() == TIMER_ARMED
-                    && Timer::from_armed(newest.data()).is_ok_and(|armed| armed == *timer)
-            };
-            if newest.is_some_and(|newest| is_so(&newest)) {
+            // One that has fired is not armed again by a request that comes twice.
+            let is_so =
+                |known: &TimerInfo| known.state != TimerState::Failed && known.timer == *timer;
+            if info(namespace, id).map_err(unread)?.is_some_and(|known| is_so(&known)) {
                 return Ok(false);
             }
             let armed = Append::to(timer_stream(id)).event(timer.armed());
@@ -69,12 +69,18 @@ impl Access {
     pub fn timers(&self, list: &TimerList) -> Result<TimerPage, AppendError> {
         self.observe(Operation::Timers, Action::Read, None, |namespace| {
             let (ids, more) = self.ids(namespace, list)?;
-            let next = ids.last().cloned().filter(|_| more);
-            let mut timers = Vec::with_capacity(ids.len());
+            let mut next = ids.last().cloned().filter(|_| more);
+            let (mut timers, mut bytes) = (Vec::new(), 0);
             for id in ids {
+                if bytes >= LIST_BYTES {
+                    next = timers.last().map(|it: &TimerInfo| it.id.clone());
+                    break;
+                }
                 // What has changed since is not one of them any more.
-                let now = info(namespace, &id).map_err(unread)?;
-                timers.extend(now.filter(|it| it.state == list.state));
+                let now = info(namespace, &id).map_err(unread)?.filter(|it| it.state == list.state);
+                let event = now.as_ref().map(|it| &it.timer.event);
+                bytes += event.map_or(0, |event| event.data.len() + event.metadata.len());
+                timers.extend(now);
             }
             Ok(TimerPage { timers, next })
         })

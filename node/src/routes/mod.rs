@@ -18,7 +18,7 @@ use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::route::{ROUTE_PREFIX, RouteConfig};
 use nexus_protocol::{AppendError, LogId, Position, StreamList, Unavailable};
 
-use crate::groups::block_on;
+use crate::parking::block_on;
 use crate::telemetry::{RouteGauges, Telemetry};
 
 /// How often a change is tried.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nexus_delivery::routes::{Carrier, Ended, Gauges, Journal, read_journal};
@@ -10,7 +10,7 @@ use nexus_engine::Namespace;
 use nexus_protocol::{AppendError, Unavailable};
 
 use super::Carried;
-use crate::groups::{Unpark, block_on};
+use crate::parking::{Parking, block_on};
 use crate::telemetry::{self, Operation, Telemetry};
 
 /// After a failure that may pass it is tried again after this time.
@@ -60,7 +60,8 @@ impl Worker {
             self.tell(Gauges { next, is_at_end: false, links }, true);
             return None;
         };
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let parking = Parking::new();
+        let waker = parking.waker();
         let mut context = Context::from_waker(&waker);
         while !self.is_stopped() {
             match carrier.poll(&mut context) {
@@ -73,7 +74,10 @@ impl Worker {
                 Poll::Ready(Ended::Fenced) => return Some(AppendError::Unknown),
                 Poll::Pending => self.tell(carrier.gauges(), false),
             }
-            std::thread::park();
+            // Whoever stops it wakes it, which may have been while its own append was waited for.
+            if !self.is_stopped() {
+                parking.park(None);
+            }
         }
         None
     }

@@ -126,12 +126,6 @@ impl TryFrom<RouteConfigJson> for RouteConfig {
 
     fn try_from(json: RouteConfigJson) -> Result<Self, Invalid> {
         let to: RouteTarget = json.to.parse()?;
-        if matches!(to, RouteTarget::Group(_))
-            && json.start.is_some_and(|it| it != GroupStartJson::End)
-        {
-            let why = "a route to a group begins where the group is: leave `start` out, or seek the group";
-            return Err(Invalid::Request(why.to_owned()));
-        }
         let config = Self {
             filter: json.filter.unwrap_or_default(),
             conditions: conditions_of(json.conditions)?,

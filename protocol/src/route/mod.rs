@@ -155,6 +155,10 @@ impl RouteConfig {
         }
         check_conditions(&self.conditions)?;
         match &self.to {
+            RouteTarget::Group(_) if self.start != GroupStart::End => {
+                let why = "a route to a group begins where the group is: leave `start` out, or seek the group";
+                Err(Invalid::Request(why.to_owned()))
+            }
             RouteTarget::Group(group) => Ok(check_group_name(group)?),
             RouteTarget::Stream(stream) if names::is_system(stream) => Err(Invalid::Request(
                 format!("a route leads to a user's stream, and {stream:?} is one of the system's"),

@@ -22,7 +22,10 @@ fn route(to: &str, at_least: u64) -> RouteConfig {
         filter: Filter::category("order"),
         conditions: vec![least],
         to: to.parse().unwrap(),
-        start: GroupStart::Beginning,
+        start: match to.starts_with("group:") {
+            true => GroupStart::End,
+            false => GroupStart::Beginning,
+        },
     }
 }
 

@@ -276,6 +276,13 @@ fn what_cannot_be_is_refused_and_says_what_would_be_right() {
             (Method::PUT, "/v1/groups/-mail", json!({}), 400, "letter or digit first"),
             (Method::PUT, "/v1/groups/m", json!({ "mode": "fifo" }), 400, "`ordered`"),
             (Method::PUT, "/v1/groups/m", json!({ "mode": "broadcast" }), 400, "later version"),
+            (
+                Method::PUT,
+                "/v1/groups/m",
+                json!({ "branches": [{ "name": "r" }] }),
+                400,
+                "set as routes",
+            ),
             (Method::PUT, "/v1/groups/m", json!({ "lanes": 0 }), 400, "lanes"),
             (
                 Method::PUT,

@@ -5,6 +5,7 @@ mod bulk;
 pub(crate) mod client;
 mod document;
 mod enemies;
+mod event_routes;
 mod follow;
 mod forms;
 mod generate;
