@@ -23,6 +23,8 @@ const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Where the log is read.
 pub(super) struct Feed<S: EventStore> {
     subscription: Option<S::Subscription>,
+    /// It reads whatever there is, for what another filter took.
+    reads_all: bool,
     cache: HashMap<u64, RecordedEvent>,
     bytes: usize,
     /// Whether all there is was looked at, when it was last tried.
@@ -33,7 +35,14 @@ pub(super) struct Feed<S: EventStore> {
 
 impl<S: EventStore> Default for Feed<S> {
     fn default() -> Self {
-        Self { subscription: None, cache: HashMap::new(), bytes: 0, is_at_end: false, broken: None }
+        Self {
+            subscription: None,
+            reads_all: false,
+            cache: HashMap::new(),
+            bytes: 0,
+            is_at_end: false,
+            broken: None,
+        }
     }
 }
 
@@ -116,20 +125,32 @@ impl<S: EventStore> Coordinator<S> {
     /// Where the log is read; `None`: no route leads to the group yet, and it gets nothing else. It stays where it is
     /// until one does.
     fn subscription(&mut self) -> Option<Pin<&mut S::Subscription>> {
-        if self.feed.subscription.is_none() {
-            let start = Start::At(self.group.reads_from());
-            let subscribe = Subscribe::all().start(start).filter(self.config.reads()?);
+        let reads_all = self.group.refiltered().is_some();
+        if self.feed.subscription.is_none() || self.feed.reads_all != reads_all {
+            let subscribe = match reads_all {
+                true => Subscribe::all().system(),
+                false => Subscribe::all().filter(self.config.reads()?),
+            };
+            let subscribe = subscribe.start(Start::At(self.group.reads_from()));
             self.feed.subscription = Some(self.store.subscribe(subscribe));
+            self.feed.reads_all = reads_all;
         }
         self.feed.subscription.as_mut().map(Pin::new)
     }
 
+    /// Whether an event that was read is for the group.
+    fn is_for_group(&self, event: &RecordedEvent) -> bool {
+        match self.group.refiltered() {
+            // By what was decided then.
+            Some(until) if event.position() < until => self.group.state().is_open(event.position()),
+            // Also what is read for a route may not fulfil its conditions.
+            _ => self.config.branches.is_empty() || self.config.takes(event),
+        }
+    }
+
     fn fed(&mut self, item: SubscriptionItem, now: Timestamp) {
         match item {
-            // Read for a route whose conditions it does not fulfil.
-            SubscriptionItem::Event(event)
-                if !self.config.branches.is_empty() && !self.config.takes(&event) =>
-            {
+            SubscriptionItem::Event(event) if !self.is_for_group(&event) => {
                 self.group.pass(Position::new(event.position().get() + 1));
             }
             SubscriptionItem::Event(event) => {

@@ -115,8 +115,8 @@ impl<S: EventStore> Coordinator<S> {
             return drop(reply.send(Err(Invalid::from(why).into())));
         }
         self.writing.event(journal::configured(&config));
-        // What was looked at with the old filter is done with.
-        if self.config.reads() != config.reads() {
+        if (self.config.reads(), &self.config.branches) != (config.reads(), &config.branches) {
+            self.group.refilter();
             self.feed.restart();
         }
         self.config = config;

@@ -12,6 +12,20 @@ impl Group {
         Position::new(self.fed)
     }
 
+    /// Takes other events from now on than before. What was looked at so far is not looked at again, and what was
+    /// taken of it stays to be done.
+    pub fn refilter(&mut self) {
+        self.state.refiltered = self.state.ledger.next();
+        self.pending.refiltered = true;
+        self.unwritten.all();
+    }
+
+    /// Where the log is read now, and up to where, with a filter that is not that of today: whatever stands there is
+    /// to be read, and what [is open](super::State::is_open) is to be offered. `None`: today's filter holds.
+    pub fn refiltered(&self) -> Option<Position> {
+        (self.fed < self.state.refiltered).then(|| Position::new(self.state.refiltered))
+    }
+
     /// Whether more events are wanted now. None are while the group is paused, nor where [`OPEN_MAX`] of them are not
     /// done or came behind what is parked, nor where [`PARKED_MAX`] are parked.
     pub fn wants_more(&self) -> bool {

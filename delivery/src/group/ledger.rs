@@ -95,12 +95,19 @@ pub(crate) struct Unwritten {
     closed: Vec<u64>,
     /// One after the highest position that was ever closed.
     closed_next: u64,
+    /// Where all was looked at is to be written down too, whether or not anything there is done.
+    all: bool,
 }
 
 impl Unwritten {
     /// Nothing: this one is written down.
     pub(crate) fn nothing_of(ledger: &Ledger) -> Self {
-        Self { written_next: ledger.next(), closed: Vec::new(), closed_next: 0 }
+        Self { written_next: ledger.next(), closed: Vec::new(), closed_next: 0, all: false }
+    }
+
+    /// What was looked at so far is to be looked at again by nobody.
+    pub(crate) fn all(&mut self) {
+        self.all = true;
     }
 
     /// A position was closed.
@@ -120,11 +127,13 @@ impl Unwritten {
     /// not, up to [`LOOKED_AT_MAX`] of them: they are looked at again. Records stand in the log themselves, and a group
     /// that wrote down that it had looked at its own record would never come to an end.
     pub(crate) fn take(&mut self, ledger: &Ledger) -> Option<Progress> {
+        let all = std::mem::take(&mut self.all);
         let known = self.closed_next.max(self.written_next);
         // Up to the next that is open nothing is: all of it is done.
         let next = ledger.open_within(known..u64::MAX).next().unwrap_or(ledger.next());
-        let next = next.max(known);
+        let next = if all { ledger.next() } else { next.max(known) };
         let is_done = self.closed_next > self.written_next || !self.closed.is_empty();
+        let is_done = is_done || all && next > self.written_next;
         if !is_done && next - self.written_next < LOOKED_AT_MAX {
             return None;
         }

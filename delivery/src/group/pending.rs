@@ -17,6 +17,8 @@ pub(crate) struct Pending {
     sought: Vec<u64>,
     /// It was paused, or resumed.
     pub(crate) paused: bool,
+    /// It takes other events from now on.
+    pub(crate) refiltered: bool,
     /// Positions of what was parked, or is no longer.
     parked: Vec<u64>,
     /// Positions of what was tried.
@@ -46,11 +48,13 @@ impl Pending {
     /// The changes that lead to a state. Each says how something is, so that of their order only this is needed: what
     /// was sought comes first.
     pub(crate) fn take(&mut self, state: &State) -> Vec<Change> {
-        let Self { opened, sought, paused, mut parked, mut tried } = std::mem::take(self);
+        let Self { opened, sought, paused, refiltered, mut parked, mut tried } =
+            std::mem::take(self);
         let mut changes = Vec::new();
         changes.extend(opened.then_some(Change::Opened(state.generation)));
         changes.extend(sought.into_iter().map(Change::Sought));
         changes.extend(paused.then(|| Change::Paused(state.pause.clone())));
+        changes.extend(refiltered.then_some(Change::Refiltered(state.refiltered)));
         for positions in [&mut parked, &mut tried] {
             positions.sort_unstable();
             positions.dedup();

@@ -20,6 +20,8 @@ pub struct State {
     pub(crate) parked: Parked,
     pub(crate) pause: Option<PauseInfo>,
     pub(crate) generation: u64,
+    /// What is open below was taken by a filter that is not that of today.
+    pub(crate) refiltered: u64,
 }
 
 /// What was tried with an event that is not done, and did not fail so often that it is parked for it.
@@ -49,6 +51,8 @@ pub enum Change {
     Progress(Progress),
     /// It was opened for the so many-th time: tokens of other openings count no more.
     Opened(u64),
+    /// All below was looked at with other filters than what comes.
+    Refiltered(u64),
     /// Events came behind one of their key that is parked.
     Behind {
         /// The key.
@@ -137,6 +141,7 @@ impl State {
                 }
             }
             Change::Opened(generation) => self.generation = *generation,
+            Change::Refiltered(next) => self.refiltered = *next,
         }
     }
 
@@ -161,6 +166,7 @@ impl State {
 
     pub(crate) fn seek(&mut self, next: u64) {
         self.ledger = Ledger::starting_at(next);
+        self.refiltered = 0;
         self.parked.forget_behind(next);
         self.tried.retain(|position, _| self.parked.is_behind(*position));
     }

@@ -90,3 +90,37 @@ fn a_group_gets_what_its_filter_takes_or_any_route_and_each_event_once() {
     all.extend(numbers(&mut run));
     assert_eq!(all, [1, 6]);
 }
+
+#[test]
+fn what_a_group_has_taken_stays_to_be_done_whatever_its_filter_becomes() {
+    let disk = std::sync::Arc::new(SimDisk::builder().seed(1).build());
+    let engine = Engine::options().disk(disk).threads(false).open("/data").unwrap();
+    let store = engine.namespace("default").unwrap();
+    let append = |stream: &str, number: u64| {
+        let event = EventData::json("Counted", &number).unwrap();
+        store.append(Append::to(stream).event(event)).wait().unwrap();
+    };
+    let config = GroupConfig { filter: Filter::category("a"), ..GroupConfig::default() };
+    let mut run = Run::new(&store, &config);
+    run.ask(("large".to_owned(), Some(branch("large", "b", 5))), Request::Branch).unwrap();
+    for (stream, number) in [("a-1", 1), ("b-1", 2), ("b-1", 6), ("a-2", 3), ("c-1", 4)] {
+        append(stream, number);
+    }
+    assert_eq!(run.receive("a", 100).len(), 3);
+    // Nobody answers, and it takes other events from now on.
+    assert!(run.ask(("large".to_owned(), None), Request::Branch).unwrap());
+    let config = GroupConfig { filter: Filter::category("c"), ..config };
+    run.ask(config, Request::Configure).unwrap();
+    append("a-1", 7);
+    append("c-1", 8);
+    run = Run::open(&store);
+    let mut all = numbers(&mut run);
+    all.extend(numbers(&mut run));
+    all.sort_unstable();
+    // Not 4, which was looked at with the filter of before, nor 7.
+    assert_eq!(all, [1, 3, 6, 8]);
+    assert_eq!(run.look().stats.open, 0);
+    run = Run::open(&store);
+    append("c-1", 9);
+    assert_eq!(numbers(&mut run), [9]);
+}

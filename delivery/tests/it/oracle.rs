@@ -25,6 +25,7 @@ impl Model {
             },
             95 if self.random.one_in(4) => self.edit(),
             97 if self.random.one_in(8) => self.reconfigure(),
+            96 if self.random.one_in(8) => self.refilter(),
             95..=97 => self.replay_or_discard(),
             98 if self.random.one_in(3) => self.crash(),
             99 if self.random.one_in(6) => self.seek(),
@@ -110,6 +111,7 @@ fn a_group_keeps_its_promises_through_random_steps() {
         all.sought += counts.sought;
         all.held += counts.held;
         all.edited += counts.edited;
+        all.refiltered += counts.refiltered;
         all.in_parts += counts.in_parts;
     }
     for (name, count) in [
@@ -121,11 +123,12 @@ fn a_group_keeps_its_promises_through_random_steps() {
         ("group_sought", all.sought),
         ("group_held", all.held),
         ("group_edited", all.edited),
+        ("group_refiltered", all.refiltered),
         ("group_in_parts", all.in_parts),
         ("group_crashes", all.crashes),
     ] {
         println!("count: {name} {count}");
     }
     assert!(all.acked > 0 && all.replayed > 0 && all.crashes > 0 && all.refused > 0, "{all:?}");
-    assert!(all.held > 0 && all.edited > 0 && all.in_parts > 0, "{all:?}");
+    assert!(all.held > 0 && all.edited > 0 && all.refiltered > 0 && all.in_parts > 0, "{all:?}");
 }

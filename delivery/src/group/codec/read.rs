@@ -181,6 +181,7 @@ impl<'a> Reader<'a> {
             }
             7 => Change::Opened(self.number()?),
             8 => Change::Behind { key: self.key()?, positions: self.runs()? },
+            9 => Change::Refiltered(self.position()?),
             _ => return Err(DecodeError::Value("change")),
         })
     }
@@ -189,6 +190,7 @@ impl<'a> Reader<'a> {
         let generation = self.number()?;
         let pause = self.maybe(Self::pause)?;
         let next = self.position()?;
+        let refiltered = self.position()?;
         let opened = self.open(next)?;
         let mut ledger = Ledger::starting_at(0);
         ledger.apply(&Progress { next, opened, closed: Vec::new() });
@@ -207,6 +209,6 @@ impl<'a> Reader<'a> {
                 parked.put_behind(position, key);
             }
         }
-        Ok(State { ledger, tried, parked, pause, generation })
+        Ok(State { ledger, tried, parked, pause, generation, refiltered })
     }
 }

@@ -46,6 +46,7 @@ fn changes() -> Vec<Change> {
     vec![
         Change::Sought(u64::MAX),
         Change::Opened(u64::MAX),
+        Change::Refiltered(90_000),
         Change::Paused(None),
         Change::Paused(Some(PauseInfo { position: None, ..pause.clone() })),
         Change::Paused(Some(pause)),
@@ -118,7 +119,7 @@ fn what_is_no_record_is_refused_and_takes_no_memory() {
         (&[2], DecodeError::Version(2)),
         (&[1, 0, 1, 1], DecodeError::End),
         (&[1, 2], DecodeError::Value("part")),
-        (&[1, 1, 9], DecodeError::Value("change")),
+        (&[1, 1, 10], DecodeError::Value("change")),
         (&[1, 1, 2, 2], DecodeError::Value("flag")),
         (&[1, 1, 3, 1], DecodeError::End),
         (

@@ -152,14 +152,19 @@ impl Writer {
                 self.key(*key);
                 self.runs(positions.iter().copied());
             }
+            Change::Refiltered(next) => {
+                self.out.push(9);
+                self.position(*next);
+            }
         }
     }
 
     pub(super) fn state(&mut self, state: &State) {
-        let State { ledger, tried, parked, pause, generation } = state;
+        let State { ledger, tried, parked, pause, generation, refiltered } = state;
         self.number(*generation);
         self.maybe(pause.as_ref(), Self::pause);
         self.position(ledger.next());
+        self.position(*refiltered);
         self.runs(ledger.open_within(0..u64::MAX));
         self.number(tried.len() as u64);
         for (position, tried) in tried {

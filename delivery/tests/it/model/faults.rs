@@ -168,6 +168,9 @@ impl Model {
         self.on_hold.values_mut().for_each(|lent| *lent = None);
         self.taken.retain(|at| *at < to);
         (self.promises.begins, self.floor) = (to, 0);
+        // All is read again, with the filter of today.
+        let (_, filter) = self.promises.filters.pop_last().expect("one from 0 on");
+        self.promises.filters = [(0, filter)].into();
     }
 
     /// Everybody takes what there is, and acknowledges it: nothing that is ready is left lying.

@@ -44,7 +44,6 @@ impl Random {
 #[derive(Clone, Copy)]
 pub(crate) struct Logged {
     pub(crate) key: u64,
-    pub(crate) matches: bool,
     pub(crate) not_before: Option<Timestamp>,
     /// Retention has taken it away.
     pub(crate) gone: bool,
@@ -68,6 +67,8 @@ pub(crate) struct Promises {
     pub(crate) held: BTreeSet<u64>,
     pub(crate) pause: Option<PauseInfo>,
     pub(crate) begins: u64,
+    /// From where on which filter was held against events, as they were looked at first.
+    pub(crate) filters: BTreeMap<u64, u64>,
 }
 
 /// A delivery, with whom it is.
@@ -114,6 +115,7 @@ pub(crate) struct Counts {
     pub(crate) sought: u64,
     pub(crate) held: u64,
     pub(crate) edited: u64,
+    pub(crate) refiltered: u64,
     /// Records and states that were more than one part.
     pub(crate) in_parts: u64,
 }
@@ -142,6 +144,8 @@ impl Model {
         let begins = random.below(3);
         let state = State::starting_at(Position::new(begins));
         let group = Group::restore(config.clone(), state.clone()).unwrap();
+        let filters = [(0, random.next())].into();
+        let promises = Promises { begins, filters, ..Promises::default() };
         let mut model = Self {
             random,
             config,
@@ -149,9 +153,9 @@ impl Model {
             group,
             now: Timestamp::from_micros(1_000_000),
             durable: state,
-            durable_promises: Promises { begins, ..Promises::default() },
+            durable_promises: promises.clone(),
             unsynced: Vec::new(),
-            promises: Promises { begins, ..Promises::default() },
+            promises,
             with: BTreeMap::new(),
             on_hold: BTreeMap::new(),
             past: Vec::new(),
@@ -186,9 +190,14 @@ impl Model {
         while count > 0 && self.group.wants_more() {
             let from = self.group.reads_from().get();
             let rest = (from..).zip(self.log.iter().skip(usize::try_from(from).unwrap()));
-            let found =
-                rest.filter(|(_, it)| it.matches && !it.gone).map(|(at, it)| (at, *it)).next();
+            let mut found =
+                rest.filter(|(at, it)| self.is_offered(*at) && !it.gone).map(|(at, it)| (at, *it));
+            let found = found.next();
             let Some((position, event)) = found else {
+                if let Some(until) = self.group.refiltered() {
+                    self.group.pass(until);
+                    continue;
+                }
                 return self.group.pass(Position::new(self.log.len() as u64));
             };
             let not_before = event.not_before;
@@ -198,12 +207,33 @@ impl Model {
         }
     }
 
+    /// Whether an event is offered to the group, by whoever reads the log for it: what was looked at with another
+    /// filter is where it is open, and all else by the filter of today.
+    fn is_offered(&self, position: u64) -> bool {
+        match self.group.refiltered() {
+            Some(until) if position < until.get() => {
+                self.group.state().is_open(Position::new(position))
+            }
+            _ => {
+                let (_, filter) = self.promises.filters.last_key_value().expect("one from 0 on");
+                Random(filter ^ position).below(4) != 0
+            }
+        }
+    }
+
+    /// The group takes other events from now on.
+    pub(crate) fn refilter(&mut self) {
+        self.group.refilter();
+        let filter = self.random.next();
+        self.promises.filters.insert(self.group.stats().next.get(), filter);
+        self.counts.refiltered += 1;
+    }
+
     pub(crate) fn append(&mut self) {
         let delayed = self.random.one_in(20);
         let wait = self.random.below(300_000).cast_signed();
         self.log.push(Logged {
             key: self.random.below(9),
-            matches: !self.random.one_in(4),
             not_before: delayed.then(|| Timestamp::from_micros(self.now.as_micros() + wait)),
             gone: false,
         });
@@ -228,7 +258,8 @@ impl Model {
         let position = delivery.token.position.get();
         let event = self.log[usize::try_from(position).unwrap()];
         let is_parked = self.group.state().parked().get(position).is_some();
-        assert!(event.matches && (position >= self.promises.begins || is_parked), "{position}");
+        let is_wanted = position >= self.promises.begins && self.promises.takes(position);
+        assert!(is_wanted || is_parked, "{position}");
         let pause = self.promises.not_until.get(&position);
         assert!(pause.is_none_or(|at| *at <= self.now), "{position} comes before its time");
         assert!(!self.promises.done.contains(&position), "{position} is done");
@@ -280,7 +311,9 @@ impl Model {
     pub(crate) fn to_do(&self) -> impl Iterator<Item = u64> + '_ {
         let from = usize::try_from(self.promises.begins).unwrap();
         let log = self.log.iter().enumerate().skip(from);
-        let open = log.filter(|(_, it)| it.matches && !it.gone).map(|(at, _)| at as u64);
+        let open = log
+            .filter(|(at, it)| self.promises.takes(*at as u64) && !it.gone)
+            .map(|(at, _)| at as u64);
         let parked = self.group.state().parked().iter().map(|(at, _)| at);
         let parked = parked.filter(|at| *at < self.promises.begins);
         let all: BTreeSet<_> =
@@ -391,6 +424,12 @@ impl Model {
 }
 
 impl Promises {
+    /// Whether the event at a position is for the group.
+    pub(crate) fn takes(&self, position: u64) -> bool {
+        let (_, filter) = self.filters.range(..=position).next_back().expect("one from 0 on");
+        Random(filter ^ position).below(4) != 0
+    }
+
     pub(crate) fn forget(&mut self, position: u64) {
         self.attempts.remove(&position);
         self.tries.remove(&position);
