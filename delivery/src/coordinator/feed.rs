@@ -122,9 +122,13 @@ impl<S: EventStore> Coordinator<S> {
         Ok(())
     }
 
-    /// Where the log is read; `None`: no route leads to the group yet, and it gets nothing else. It stays where it is
-    /// until one does.
+    /// Where the log is read; `None`: it gets nothing. Where no route leads to it yet, it stays where it is until one
+    /// does.
     fn subscription(&mut self) -> Option<Pin<&mut S::Subscription>> {
+        // Its consumers have groups of their own, which read.
+        if self.config.mode == GroupMode::Broadcast {
+            return None;
+        }
         let reads_all = self.group.refiltered().is_some();
         if self.feed.subscription.is_none() || self.feed.reads_all != reads_all {
             let subscribe = match reads_all {

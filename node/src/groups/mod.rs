@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use nexus_delivery::coordinator::{self, Ask, Gauges, Request};
 use nexus_engine::{Engine, Namespace};
-use nexus_protocol::group::GROUP_PREFIX;
+use nexus_protocol::group::{GROUP_PREFIX, own_group, own_group_parts};
 pub use nexus_protocol::limits::GROUPS_MAX;
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::{AppendError, LogId, StreamList, Unavailable};
@@ -29,7 +29,17 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Groups {
     running: Mutex<HashMap<(LogId, String), Running>>,
+    known: Mutex<HashMap<(LogId, String), Known>>,
     telemetry: Arc<Telemetry>,
+}
+
+/// What of a group is known without asking it: it stays so until it is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Its consumers share its events; of one that is a consumer's own: it is as those of the others.
+    Shared,
+    /// Each consumer has a group of its own.
+    Broadcast,
 }
 
 /// A group that is open.
@@ -51,18 +61,35 @@ fn closed() -> AppendError {
 
 impl Groups {
     pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { running: Mutex::default(), telemetry }
+        Self { running: Mutex::default(), known: Mutex::default(), telemetry }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(LogId, String), Running>> {
         self.running.lock().expect("nothing panics while it is held")
     }
 
-    /// The names of the groups of a namespace, sorted.
+    /// The names of the groups of a namespace, sorted, without those that are of one consumer only.
     pub(crate) fn names(namespace: &Namespace) -> Result<Vec<String>, AppendError> {
+        let mut names = Self::all(namespace)?;
+        names.retain(|name| own_group_parts(name).is_none());
+        Ok(names)
+    }
+
+    /// The names of all of them, sorted.
+    pub(crate) fn all(namespace: &Namespace) -> Result<Vec<String>, AppendError> {
+        Self::named(namespace, "")
+    }
+
+    /// The own groups of the consumers of a group that broadcasts, sorted.
+    pub(crate) fn own_of(namespace: &Namespace, group: &str) -> Result<Vec<String>, AppendError> {
+        Self::named(namespace, &own_group(group, ""))
+    }
+
+    /// Those whose names begin so.
+    fn named(namespace: &Namespace, prefix: &str) -> Result<Vec<String>, AppendError> {
         let mut names = Vec::new();
         let mut list = StreamList {
-            prefix: GROUP_PREFIX.to_owned(),
+            prefix: format!("{GROUP_PREFIX}{prefix}"),
             system: true,
             limit: STREAMS_PAGE_MAX,
             ..StreamList::default()
@@ -85,10 +112,30 @@ impl Groups {
         }
     }
 
+    fn all_known(&self) -> MutexGuard<'_, HashMap<(LogId, String), Known>> {
+        self.known.lock().expect("nothing panics while it is held")
+    }
+
+    /// What is known of a group.
+    pub(crate) fn known(&self, namespace: &Namespace, name: &str) -> Option<Known> {
+        self.all_known().get(&(namespace.log_id(), name.to_owned())).copied()
+    }
+
+    /// Remembers it.
+    pub(crate) fn know(&self, namespace: &Namespace, name: &str, known: Known) {
+        self.all_known().insert((namespace.log_id(), name.to_owned()), known);
+    }
+
+    /// A group is deleted, or may be: nothing is known of it, nor of those of its consumers.
+    pub(crate) fn unknow(&self, namespace: &Namespace, name: &str) {
+        let (log, own) = (namespace.log_id(), own_group(name, ""));
+        self.all_known().retain(|(of, it), _| *of != log || it != name && !it.starts_with(&own));
+    }
+
     /// Opens every group of a namespace.
     pub(crate) fn open_all(&self, namespace: &Namespace) -> Result<(), AppendError> {
         // Each for itself: one that cannot be opened says so to whoever asks.
-        let names = Self::names(namespace)?;
+        let names = Self::all(namespace)?;
         let mut failed = None;
         for name in &names {
             failed = failed.or(self.sender(namespace, name).err());
@@ -178,6 +225,7 @@ impl Groups {
 
     /// Ends those of a namespace that is gone.
     pub(crate) fn forget(&self, log: LogId) {
+        self.all_known().retain(|(of, _), _| *of != log);
         let gone: Vec<_> = self.running().extract_if(|(of, _), _| *of == log).collect();
         for (_, running) in gone {
             let Running { requests, thread, .. } = running;

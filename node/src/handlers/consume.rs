@@ -7,7 +7,7 @@ use nexus_delivery::coordinator::{Answers, Handed, Request, What};
 use nexus_delivery::group::Delivery as GroupDelivery;
 use nexus_engine::Namespace;
 use nexus_protocol::group::{
-    Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_consumer, check_group_name,
+    Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_group,
 };
 use nexus_protocol::route::LINK;
 use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
@@ -152,13 +152,18 @@ impl Access {
         wait: Duration,
     ) -> Result<Received, AppendError> {
         let ask = async {
-            check_consumer(consumer)?;
             self.within_quota(Use::Read)?;
+            let group = self.joined(group, consumer).await?;
             let what = (consumer.to_owned(), max, wait);
-            self.groups_ask(group, what, Request::Receive).await
+            let handed = self.groups_ask(&group, what, Request::Receive).await;
+            if let Err(AppendError::NotFound { .. }) = &handed {
+                // It was deleted, and may be made anew when it is asked for again.
+                self.node.running_groups().unknow(&self.namespace, &group);
+            }
+            Ok((handed?, group))
         };
-        let handed = self.consuming(Operation::Receive, group, ask).await?;
-        let (group, consumer) = (group.to_owned(), consumer.to_owned());
+        let (handed, group) = self.consuming(Operation::Receive, group, ask).await?;
+        let consumer = consumer.to_owned();
         Ok(Received { handed: handed.into(), access: self.clone(), group, consumer })
     }
 
@@ -213,7 +218,10 @@ impl Access {
         what: What,
     ) -> Result<Answered, AppendError> {
         let answers = Answers { consumer: consumer.map(str::to_owned), tokens, what };
-        let ask = self.groups_ask(group, answers, Request::Answer);
+        let ask = async {
+            let group = self.group_of(group, consumer).await?;
+            self.groups_ask(&group, answers, Request::Answer).await
+        };
         self.consuming(Operation::Answer, group, ask).await
     }
 
@@ -249,7 +257,8 @@ impl Access {
             self.within_quota(Use::Append { events, bytes })?;
             let answers =
                 Answers { consumer: consumer.map(str::to_owned), tokens, what: What::Ack };
-            self.groups_ask(group, (answers, append), Request::AckWith).await
+            let group = self.group_of(group, consumer).await?;
+            self.groups_ask(&group, (answers, append), Request::AckWith).await
         };
         self.consuming(Operation::Answer, group, ask).await
     }
@@ -268,7 +277,10 @@ impl Access {
     /// When the principal may not consume, or there is no such group.
     pub async fn leave(&self, group: &str, consumer: &str, lost: bool) -> Result<(), AppendError> {
         let request = Request::Leave { consumer: consumer.to_owned(), lost };
-        let tell = self.node.running_groups().tell(&self.namespace, group, request);
+        let tell = async {
+            let group = self.group_of(group, Some(consumer)).await?;
+            self.node.running_groups().tell(&self.namespace, &group, request).await
+        };
         self.consuming(Operation::Answer, group, tell).await
     }
 
@@ -276,7 +288,8 @@ impl Access {
     pub async fn session_ended(&self, group: &str, consumer: &str, lost: bool) {
         let request = Request::Leave { consumer: consumer.to_owned(), lost };
         // A group that is not there has nobody to let go.
-        drop(self.node.running_groups().tell(&self.namespace, group, request).await);
+        let Ok(group) = self.group_of(group, Some(consumer)).await else { return };
+        drop(self.node.running_groups().tell(&self.namespace, &group, request).await);
     }
 
     /// Says that deliveries did not reach their consumer: they are made again at once, and do not count as tried.
@@ -286,10 +299,11 @@ impl Access {
         }
         let request = Request::GiveBack { consumer: consumer.to_owned(), tokens };
         // A group that is not there has nothing to take back.
-        drop(self.node.running_groups().tell(&self.namespace, group, request).await);
+        let Ok(group) = self.group_of(group, Some(consumer)).await else { return };
+        drop(self.node.running_groups().tell(&self.namespace, &group, request).await);
     }
 
-    async fn groups_ask<Q: Send, T: Send>(
+    pub(super) async fn groups_ask<Q: Send, T: Send>(
         &self,
         group: &str,
         what: Q,
@@ -307,7 +321,7 @@ impl Access {
     ) -> Result<T, AppendError> {
         self.guard::<AppendError>(operation, Action::Consume, self.origin)?;
         let started = Instant::now();
-        let answer = match check_group_name(group) {
+        let answer = match check_group(group) {
             Ok(()) => ask.await,
             Err(name) => Err(name.into()),
         };

@@ -4,7 +4,7 @@ use nexus_delivery::coordinator::{self, Ask, PickDone, Request, Snapshot};
 use nexus_engine::Namespace;
 use nexus_protocol::group::{
     GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, LaneInfo, ParkedList, ParkedPage,
-    ParkedPick, PauseInfo, check_group_name,
+    ParkedPick, PauseInfo, check_group, check_group_name,
 };
 use nexus_protocol::json::GroupConfigJson;
 pub use nexus_protocol::limits::PARKED_PAGE_MAX;
@@ -15,9 +15,9 @@ use nexus_protocol::{
 };
 use serde_json::json;
 
-use super::Access;
+use super::{Access, broadcast};
 use crate::audit::Audited;
-use crate::groups::{GROUPS_MAX, Groups};
+use crate::groups::Groups;
 use crate::guard::Action;
 use crate::parking::block_on;
 use crate::telemetry::{Coded, Operation};
@@ -37,30 +37,27 @@ impl Access {
     ///
     /// # Errors
     /// When the principal may not manage groups; `Invalid` of a name that is none, of a configuration that no group can
-    /// have or this one not any more, and where there are [`GROUPS_MAX`] groups already; as an append's.
+    /// have or this one not any more, and where there are [`GROUPS_MAX`](crate::groups::GROUPS_MAX) groups already; as an append's.
     pub fn set_group(&self, name: &str, config: &GroupConfig) -> Result<bool, AppendError> {
         let details = serde_json::to_value(GroupConfigJson::from(config)).unwrap_or_default();
         self.change_group(Operation::SetGroup, name, Some(details), |namespace| {
             config.check().map_err(Invalid::from)?;
-            if config.mode == GroupMode::Broadcast {
-                let later = "groups that broadcast come with a later version: make a group for each \
-                             consumer, or subscribe";
-                return Err(Invalid::Request(later.to_owned()).into());
-            }
+            check_group_name(name)?;
+            broadcast::check(config)?;
             let store = namespace.for_system();
             if block_on(coordinator::is_there(&store, name))? {
-                let configure = |ask| Request::Configure(ask);
-                return self.ask_group(name, config.clone(), configure).map(|()| false);
+                return self.configure_all(name, config).map(|()| false);
             }
             if !config.branches.is_empty() {
                 return Err(Invalid::Request(BRANCHES_ARE_ROUTES.to_owned()).into());
             }
-            if Groups::names(namespace)?.len() >= GROUPS_MAX {
-                let why = format!("there are {GROUPS_MAX} groups already: delete one first");
-                return Err(Invalid::Request(why).into());
-            }
+            broadcast::check_count(namespace)?;
+            // What a deletion left that was broken off is no consumer's of this one.
+            self.delete_own(name)?;
             let begins = first_position(namespace, config.start)?;
-            block_on(coordinator::create(&store, name, config, begins))
+            let made = block_on(coordinator::create(&store, name, config, begins));
+            self.node.running_groups().unknow(namespace, name);
+            made
         })
     }
 
@@ -99,6 +96,9 @@ impl Access {
         with_lanes: bool,
     ) -> Result<(GroupInfo, Vec<LaneInfo>), AppendError> {
         let mut snapshot = self.ask_group(name, with_lanes, Request::Look)?;
+        if snapshot.config.mode == GroupMode::Broadcast {
+            return self.look_at_all(namespace, name, snapshot, with_lanes);
+        }
         let lanes = std::mem::take(&mut snapshot.lanes);
         info(namespace, name, snapshot).map(|info| (info, lanes))
     }
@@ -108,9 +108,7 @@ impl Access {
     /// # Errors
     /// When the principal may not manage groups, or there is no such group; as an append's.
     pub fn delete_group(&self, name: &str) -> Result<(), AppendError> {
-        self.change_group(Operation::DeleteGroup, name, None, |_| {
-            self.ask_group(name, (), Request::Delete)
-        })
+        self.change_group(Operation::DeleteGroup, name, None, |_| self.delete_all(name))
     }
 
     /// Lets a group deliver nothing until it is resumed. What is with consumers may be answered. Blocks until that is
@@ -125,7 +123,7 @@ impl Access {
             let at = self.ask_group(name, false, Request::Look)?.now;
             let (by, reason) = (self.principal().id.clone(), reason.to_owned());
             let pause = PauseInfo { by, reason, position: None, at };
-            self.ask_group(name, Some(pause), Request::Pause)
+            self.ask_all(name, &Some(pause), Request::Pause)
         })
     }
 
@@ -135,7 +133,7 @@ impl Access {
     /// When the principal may not manage groups, or there is no such group; as an append's.
     pub fn resume_group(&self, name: &str) -> Result<(), AppendError> {
         self.change_group(Operation::ResumeGroup, name, None, |_| {
-            self.ask_group(name, None, Request::Pause)
+            self.ask_all(name, &None, Request::Pause)
         })
     }
 
@@ -148,7 +146,7 @@ impl Access {
         let details = Some(json!({ "to": nexus_protocol::json::GroupStartJson::from(to) }));
         self.change_group(Operation::SeekGroup, name, details, |namespace| {
             let position = first_position(namespace, to)?;
-            self.ask_group(name, position, Request::Seek).map(|()| position)
+            self.ask_all(name, &position, Request::Seek).map(|()| position)
         })
     }
 
@@ -158,6 +156,7 @@ impl Access {
     /// When the principal may not inspect, or there is no such group.
     pub fn parked(&self, group: &str, list: &ParkedList) -> Result<ParkedPage, AppendError> {
         self.observe(Operation::Parked, Action::Inspect, None, |namespace| {
+            self.check_one_queue(group)?;
             let limit = list.limit.min(PARKED_PAGE_MAX);
             let list = ParkedList { limit, ..list.clone() };
             let listed = self.ask_group(group, list, Request::Parked)?;
@@ -204,6 +203,7 @@ impl Access {
             }
         };
         self.change_group(operation, group, Some(details), |_| {
+            self.check_one_queue(group)?;
             self.ask_group(group, pick, request).map(|done| done.count)
         })
     }
@@ -227,6 +227,7 @@ impl Access {
                 let what = format!("entry {position} of group {group:?}, or nothing of it failed");
                 AppendError::NotFound { what }
             };
+            self.check_one_queue(group)?;
             let list = ParkedList { after: before(position), limit: 1, ..ParkedList::default() };
             let listed = self.ask_group(group, list, Request::Parked)?.entries;
             if listed.first().is_none_or(|entry| entry.position != position) {
@@ -279,7 +280,7 @@ impl Access {
         work: impl FnOnce(&Namespace) -> Result<T, AppendError>,
     ) -> Result<T, AppendError> {
         self.observe(operation, Action::ManageGroups, None, |namespace| {
-            check_group_name(name)?;
+            check_group(name)?;
             let audited = Audited::new(operation, self.principal());
             let audited = audited.in_namespace(self.namespace()).about(name);
             let audited = match details {

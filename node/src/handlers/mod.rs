@@ -2,6 +2,7 @@
 
 mod append;
 mod audit;
+mod broadcast;
 mod consume;
 mod events;
 mod groups;

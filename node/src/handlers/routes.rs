@@ -65,6 +65,7 @@ impl Access {
                     Err(invalid(format!("there are {ROUTES_MAX} routes already: delete one first")))
                 }
                 (_, RouteTarget::Group(group)) => {
+                    self.check_takes_routes(group)?;
                     let (filter, conditions) = (config.filter.clone(), config.conditions.clone());
                     let branch = Branch { name: name.to_owned(), filter, conditions };
                     let ask = (name.to_owned(), Some(branch));

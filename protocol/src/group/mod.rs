@@ -56,6 +56,27 @@ pub fn check_group_name(name: &str) -> Result<(), InvalidName> {
     Err(crate::names::invalid("group name", name, NameProblem::NotGroup))
 }
 
+/// Checks what a group is named by: its name, or that of the own group of a consumer, `GROUP@CONSUMER`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_group(name: &str) -> Result<(), InvalidName> {
+    match own_group_parts(name) {
+        Some((group, consumer)) => check_group_name(group).and_then(|()| check_consumer(consumer)),
+        None => check_group_name(name),
+    }
+}
+
+/// What the own group of a consumer is named by, of a group that broadcasts.
+pub fn own_group(group: &str, consumer: &str) -> String {
+    format!("{group}@{consumer}")
+}
+
+/// Of which group and which consumer it is the own group; `None`: it is none.
+pub fn own_group_parts(name: &str) -> Option<(&str, &str)> {
+    name.split_once('@')
+}
+
 /// Checks the name of a consumer: anything without control characters.
 ///
 /// # Errors
@@ -75,6 +96,11 @@ mod tests {
         }
         for name in ["", "-a", "$a", "a/b", "ä", "a b", &"a".repeat(129)] {
             assert!(check_group_name(name).is_err(), "{name}");
+        }
+        assert!(check_group("mail").is_ok() && check_group("mail@host@7").is_ok());
+        assert_eq!(own_group_parts(&own_group("mail", "host@7")), Some(("mail", "host@7")));
+        for name in ["", "@", "mail@", "@host", "ma/il@host", "mail@a\n"] {
+            assert!(check_group(name).is_err(), "{name}");
         }
         assert!(check_consumer("host 7 / größe").is_ok());
         assert!(check_consumer("a\n").is_err());

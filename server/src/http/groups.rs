@@ -92,7 +92,7 @@ pub(crate) struct Deliveries<'a> {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Ack")]
 pub(crate) struct Ack<'a> {
-    /// Whose they are; missing: of whoever has them.
+    /// Whose they are; missing: of whoever has them. A group that broadcasts has to be told.
     #[serde(default, borrow)]
     consumer: Option<Cow<'a, str>>,
     /// Which deliveries.
@@ -107,7 +107,7 @@ pub(crate) struct Ack<'a> {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename = "NewNack")]
 pub(crate) struct NewNack<'a> {
-    /// Whose they are; missing: of whoever has them.
+    /// Whose they are; missing: of whoever has them. A group that broadcasts has to be told.
     #[serde(default, borrow)]
     consumer: Option<Cow<'a, str>>,
     /// Which deliveries.
@@ -127,7 +127,7 @@ pub(crate) struct NewNack<'a> {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Extend")]
 pub(crate) struct Extend<'a> {
-    /// Whose they are; missing: of whoever has them.
+    /// Whose they are; missing: of whoever has them. A group that broadcasts has to be told.
     #[serde(default, borrow)]
     consumer: Option<Cow<'a, str>>,
     /// Which deliveries.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nexus_node::{Access, DELIVERIES_MAX};
-use nexus_protocol::group::{Answered, check_consumer, check_group_name};
+use nexus_protocol::group::{Answered, check_consumer, check_group};
 use nexus_protocol::wire::{
     AckWith, AnsweredHead, Answers, DeliveriesBuilder, PacketKind, Said, decode_ack_with,
     decode_answers, encode_packet,
@@ -134,7 +134,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, wanted: Wanted, req
 }
 
 fn checked(access: &Access, wanted: &Wanted) -> Result<(), AppendError> {
-    check_group_name(&wanted.group)?;
+    check_group(&wanted.group)?;
     check_consumer(&wanted.consumer)?;
     access.may_consume()
 }

@@ -2,6 +2,7 @@
 //! connections break, and it restarts.
 
 mod answers;
+mod broadcast;
 mod routes;
 mod run;
 mod sessions;

@@ -275,7 +275,15 @@ fn what_cannot_be_is_refused_and_says_what_would_be_right() {
         for (method, path, body, status, says) in [
             (Method::PUT, "/v1/groups/-mail", json!({}), 400, "letter or digit first"),
             (Method::PUT, "/v1/groups/m", json!({ "mode": "fifo" }), 400, "`ordered`"),
-            (Method::PUT, "/v1/groups/m", json!({ "mode": "broadcast" }), 400, "later version"),
+            (
+                Method::PUT,
+                "/v1/groups/m",
+                json!({ "mode": "broadcast", "only_routes": true }),
+                400,
+                "share events",
+            ),
+            (Method::PUT, "/v1/groups/mail@a", json!({}), 400, "letter or digit first"),
+            (Method::GET, "/v1/groups/mail@a", json!({}), 404, "create it first"),
             (
                 Method::PUT,
                 "/v1/groups/m",
