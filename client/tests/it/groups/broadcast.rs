@@ -109,9 +109,13 @@ async fn what_is_done_to_a_group_that_broadcasts_is_done_to_all_of_it() {
         // Made anew, it knows nothing of those of before; and in another mode it is another.
         let from_now = GroupConfig { start: GroupStart::End, ..broadcast() };
         client.set_group("news", &from_now).await.unwrap();
-        let none = client.consumer("news", "a").receive(1, std::time::Duration::ZERO).await;
-        assert!(none.unwrap().is_empty());
+        let early = client.consumer("news", "a");
+        assert!(early.receive(1, std::time::Duration::ZERO).await.unwrap().is_empty());
+        // It begins when it is heard of, which a server is a moment later.
+        let info = until(&client, "news", |info| !info.members.is_empty()).await;
+        assert_eq!(info.lag_events, 0);
         append(&client, 5..6).await;
+        early.leave().await.unwrap();
         assert_eq!(take_all(&client, "news", "a", 1).await, [5]);
         client.delete_group("news").await.unwrap();
         client.set_group("news", &ordered).await.unwrap();
