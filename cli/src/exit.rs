@@ -129,6 +129,10 @@ impl From<AppendError> for Failure {
             _ => None,
         };
         let code = error.code();
+        // What steers groups, routes, and timers fails as an append does, and is none to whoever asked.
+        if let AppendError::NotFound { what } = &error {
+            return Self::coded(exit, format_args!("there is no {what}"), code);
+        }
         Self::advised(exit, error, advice, code)
     }
 }
@@ -156,6 +160,9 @@ impl From<ReadError> for Failure {
         };
         let advice = matches!(error, ReadError::Corruption { .. }).then_some(AROUND_DAMAGE);
         let code = error.code();
+        if let ReadError::NotFound { what } = &error {
+            return Self::coded(exit, format_args!("there is no {what}"), code);
+        }
         Self::advised(exit, error, advice, code)
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::filter;
 use crate::group::connect;
-use crate::output::{Facts, Output, text};
+use crate::output::{Facts, Format, Output, notice, text};
 use crate::store::{Place, Remote};
 
 /// Arms, lists, and disarms timers: events that are appended when their time has come
@@ -72,8 +72,8 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "ID")]
     after: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=TIMERS_PAGE_MAX as u64))]
+    limit: u64,
 }
 
 /// Runs a command of the noun.
@@ -129,9 +129,10 @@ fn list(remote: &Remote, args: &ListArgs, output: &mut Output) -> Result<(), Fai
         "failed" => TimerState::Failed,
         _ => TimerState::Armed,
     };
-    let limit = args.limit.clamp(1, TIMERS_PAGE_MAX);
+    let limit = usize::try_from(args.limit).unwrap_or(TIMERS_PAGE_MAX);
     let wanted = TimerList { state, after: args.after.clone(), limit };
     let page = remote.wait(remote.client.timers(&wanted))?;
+    let is_table = output.format() == Format::Table;
     let mut listing = output.list("timers", &columns);
     for info in &page.timers {
         listing.push(&TimerJson::from(info), || {
@@ -144,7 +145,13 @@ fn list(remote: &Remote, args: &ListArgs, output: &mut Output) -> Result<(), Fai
             ]
         })?;
     }
-    listing.end(page.next)
+    let more = page.next.clone().filter(|_| is_table);
+    listing.end(page.next)?;
+    // A table has no place for it, and looks as if it were all of them.
+    if let Some(after) = more {
+        notice(format_args!("there are more: list those behind with --after {after:?}"));
+    }
+    Ok(())
 }
 
 /// What a disarming did.

@@ -58,6 +58,11 @@ struct Takes {
 }
 
 impl Takes {
+    /// Whether the command line says nothing of which events.
+    fn is_nothing(&self) -> bool {
+        self.conditions.is_empty() && self.filter.filter().is_all() && !self.filter.system
+    }
+
     fn config(&self, to: RouteTarget, start: GroupStart) -> Result<RouteConfig, Failure> {
         if self.filter.system {
             return Err(Failure::usage("a route has events of users: leave out --system"));
@@ -121,9 +126,11 @@ pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
 
 fn facts(info: &RouteInfo) -> Facts {
     let conditions: Vec<_> = info.config.conditions.iter().map(condition::shown).collect();
+    let filter = serde_json::to_string(&info.config.filter).unwrap_or_default();
     Facts::new()
         .with("route", &info.name)
         .with("to", &info.config.to)
+        .with_some("filter", (!info.config.filter.is_all()).then_some(filter))
         .with_some("where", (!conditions.is_empty()).then(|| conditions.join(", ")))
         .with("state", info.state.as_str())
         .with_some("error", info.error.clone())
@@ -160,7 +167,7 @@ fn list(remote: &Remote, output: &mut Output) -> Result<(), Failure> {
 fn dry_run(args: &DryRunArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     let config = match &args.to {
         Some(to) => Some(args.takes.config(to.clone(), GroupStart::End)?),
-        None if args.takes.conditions.is_empty() && args.takes.filter.filter().is_all() => None,
+        None if args.takes.is_nothing() => None,
         None => {
             return Err(Failure::usage(
                 "say with --to where the route would lead to, or leave out what it would take",

@@ -17,6 +17,8 @@ mod kill;
 mod nexus;
 mod prometheus;
 mod round_trip;
+mod routes;
 mod serve;
 mod telemetry;
+mod timers;
 mod trust;
