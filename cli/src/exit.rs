@@ -23,7 +23,7 @@ pub(crate) enum Exit {
 
 /// A command that did not do what it was asked to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub struct Failure {
     exit: Exit,
     /// `None`: there is nobody left to tell, which is no failure (`| head`).
     message: Option<String>,
@@ -53,7 +53,7 @@ impl Failure {
     }
 
     /// It was tried, and failed.
-    pub(crate) fn failed(message: impl Into<String>) -> Self {
+    pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
     }
 
@@ -95,7 +95,7 @@ impl Failure {
     }
 
     /// Says why, and gives the exit code.
-    pub(crate) fn report(self) -> ExitCode {
+    pub fn report(self) -> ExitCode {
         let Some(message) = self.message else { return ExitCode::SUCCESS };
         crate::output::notice(format_args!("{message}"));
         ExitCode::from(self.exit as u8)

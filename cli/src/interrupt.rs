@@ -23,12 +23,12 @@ const REMOVE: &str = "folder=$1; signal=$2; shift 2; [ $# = 0 ] || kill -KILL \"
 static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// From now on an interruption that removes a folder ends this child first: it may write there.
-pub(crate) fn ends(child: u32) {
+pub fn ends(child: u32) {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(child);
 }
 
 /// The child has ended, and was waited for: its number may be another's.
-pub(crate) fn forgets(child: u32) {
+pub fn forgets(child: u32) {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| *known != child);
 }
 

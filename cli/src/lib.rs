@@ -3,7 +3,8 @@
 //! Commands read flags, call the engine, and print; what they can get wrong is said on standard
 //! error with what to do about it, and in the exit code (see `exit::Exit`).
 //!
-//! A library for its own program and for fuzzing, and for nobody else: nothing of it is kept stable.
+//! A library for its own program, for fuzzing, and for `benches/compare`, and for nobody else: nothing of it is kept
+//! stable.
 
 mod append;
 mod audit;
@@ -38,6 +39,8 @@ mod timer;
 mod token;
 mod verify;
 
+#[doc(hidden)]
+pub use bench::shared as measuring;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub use import::fuzzing;

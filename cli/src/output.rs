@@ -14,7 +14,7 @@ use crate::exit::Failure;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// Aligned columns, for people
     #[default]
     Table,
@@ -33,7 +33,7 @@ const GAP: &str = "  ";
 const MESSAGE_WIDTH: usize = 4_000;
 
 /// Says something on standard error; nothing else can be done where that is gone.
-pub(crate) fn notice(message: fmt::Arguments<'_>) {
+pub fn notice(message: fmt::Arguments<'_>) {
     let message = shortened(&message.to_string(), MESSAGE_WIDTH);
     let _ = writeln!(io::stderr(), "nexus: {}", printable(&message));
 }
@@ -60,14 +60,14 @@ fn is_at_end(out: &impl AsFd) -> bool {
 }
 
 /// Where a command prints.
-pub(crate) struct Output {
+pub struct Output {
     format: Format,
     out: BufWriter<Box<dyn Write>>,
 }
 
 impl Output {
     /// To standard output.
-    pub(crate) fn stdout(format: Format) -> Self {
+    pub fn stdout(format: Format) -> Self {
         Self::to(format, Box::new(io::stdout()))
     }
 
@@ -90,7 +90,7 @@ impl Output {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn one<T: Serialize>(
+    pub fn one<T: Serialize>(
         &mut self,
         thing: &T,
         facts: &impl fmt::Display,

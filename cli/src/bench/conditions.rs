@@ -15,39 +15,75 @@ use super::workload::{DATA_BYTES, Orders, STREAM_EVENTS, Writer, append_for};
 use crate::exit::Failure;
 use crate::output::Facts;
 
+/// Another store that was measured in the same run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// What it is called.
+    pub name: String,
+    /// What its program says that it is.
+    pub version: String,
+    /// When what it has acknowledged is on disk.
+    pub sync: String,
+    /// How its clients spoke to it.
+    pub clients: String,
+}
+
 /// What is said beside the figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Conditions {
-    pub(super) version: String,
+pub struct Conditions {
+    /// Of Nexus.
+    pub version: String,
     /// `release`, or `debug`: then the figures say nothing.
-    pub(super) profile: String,
-    pub(super) processor: String,
-    pub(super) cores: u64,
-    pub(super) memory_mib: u64,
-    pub(super) kernel: String,
-    pub(super) filesystem: String,
-    pub(super) backend: String,
+    pub profile: String,
+    /// What the system calls it.
+    pub processor: String,
+    /// Threads it runs at a time.
+    pub cores: u64,
+    /// Of the machine.
+    pub memory_mib: u64,
+    /// Its version.
+    pub kernel: String,
+    /// Below the folder of the run.
+    pub filesystem: String,
+    /// How the disk is written.
+    pub backend: String,
     /// Why that backend.
-    pub(super) backend_reason: String,
-    pub(super) sync: String,
-    pub(super) sync_p50_us: f64,
-    pub(super) sync_p99_us: f64,
-    pub(super) data_bytes: u64,
-    pub(super) record_bytes: u64,
-    pub(super) zstd_ratio: f64,
-    pub(super) tags: u64,
-    pub(super) clients: String,
+    pub backend_reason: String,
+    /// What is waited for before an answer.
+    pub sync: String,
+    /// Median latency of a durable write of 4 KiB, in µs.
+    pub sync_p50_us: f64,
+    /// What 99 of 100 did not exceed.
+    pub sync_p99_us: f64,
+    /// Of the data of an event.
+    pub data_bytes: u64,
+    /// Of an event in the log.
+    pub record_bytes: u64,
+    /// How well the data compresses.
+    pub zstd_ratio: f64,
+    /// Of an event.
+    pub tags: u64,
+    /// Who appends and reads, and how.
+    pub clients: String,
     /// Of the set `server`: which server, and how it is spoken to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) server: Option<String>,
+    pub server: Option<String>,
+    /// How the server is spoken to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) protocol: Option<String>,
-    pub(super) stream_events: u64,
-    pub(super) rounds: u64,
-    pub(super) turn_ms: u64,
-    pub(super) quick: bool,
+    pub protocol: Option<String>,
+    /// After which a writer goes on with a new stream.
+    pub stream_events: u64,
+    /// How often everything was measured.
+    pub rounds: u64,
+    /// How long a turn takes.
+    pub turn_ms: u64,
+    /// Small logs and rough figures.
+    pub quick: bool,
     /// Processes that ran or waited to run on average over the last minute, before the run.
-    pub(super) load_1min: f64,
+    pub load_1min: f64,
+    /// What else was measured beside Nexus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Peer>,
 }
 
 impl Conditions {
@@ -94,12 +130,14 @@ impl Conditions {
             turn_ms: u64::try_from(effort.turn.as_millis()).unwrap_or(u64::MAX),
             quick: effort.quick,
             load_1min: load(),
+            peers: Vec::new(),
         })
     }
 
     /// As lines for people.
     pub(super) fn facts(&self) -> Facts {
-        Facts::new()
+        let around = if self.peers.is_empty() { "its ceiling" } else { "each peer" };
+        let facts = Facts::new()
             .with("version", format!("{} ({})", self.version, self.profile))
             .with(
                 "machine",
@@ -130,14 +168,18 @@ impl Conditions {
             .with(
                 "rounds",
                 format!(
-                    "{} of {} ms, each between two of its ceiling{}",
+                    "{} of {} ms, each between two of {around}{}",
                     self.rounds,
                     self.turn_ms,
                     if self.quick { "; quick: small logs, rough figures" } else { "" }
                 ),
             )
             .with_some("server", self.server.as_ref())
-            .with_some("protocol", self.protocol.as_ref())
+            .with_some("protocol", self.protocol.as_ref());
+        self.peers.iter().fold(facts, |facts, peer| {
+            let Peer { name, version, sync, clients } = peer;
+            facts.with("peer", format!("{name} {version}; {sync}; {clients}"))
+        })
     }
 }
 

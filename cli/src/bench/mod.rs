@@ -11,6 +11,7 @@ mod plot;
 mod report;
 mod rounds;
 mod server;
+pub mod shared;
 mod workload;
 
 use std::io::IsTerminal;
@@ -173,7 +174,31 @@ impl Bench {
 }
 
 /// A folder that is removed with all that is in it.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one below `dir`, which an interruption removes too.
+    ///
+    /// # Errors
+    /// When it cannot be made there.
+    pub fn below(dir: &Path) -> Result<Self, Failure> {
+        let path = dir.join(format!("nexus-bench-{}", std::process::id()));
+        interrupt::removes(path.clone())?;
+        let folder = Self(path);
+        std::fs::create_dir(&folder.0).map_err(|error| {
+            let shown = folder.0.display();
+            Failure::failed(format!(
+                "{shown} cannot be made: {error}; --dir names a folder that is there"
+            ))
+        })?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -203,15 +228,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         ));
     }
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
-    let path = args.dir.join(format!("nexus-bench-{}", std::process::id()));
-    interrupt::removes(path.clone())?;
-    let folder = Folder(path);
-    std::fs::create_dir(&folder.0).map_err(|error| {
-        let shown = folder.0.display();
-        Failure::failed(format!(
-            "{shown} cannot be made: {error}; --dir names a folder that is there"
-        ))
-    })?;
+    let folder = Folder::below(&args.dir)?;
     let (backend, reason) = backend(args, &folder.0)?;
     let orders = Arc::new(Orders::seeded());
     let mut conditions = Conditions::find(&folder.0, backend, &reason, &orders, &effort)?;

@@ -14,7 +14,7 @@ use crate::output::{Heading, Table, number, text};
 /// What is asked of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Better {
+pub enum Better {
     /// At most the target.
     Lower,
     /// At least the target.
@@ -23,33 +23,44 @@ pub(super) enum Better {
 
 /// One figure with its target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Scenario {
-    pub(super) name: String,
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
     /// `None`: this version cannot do it; that is a missed target too.
-    pub(super) value: Option<f64>,
-    pub(super) unit: String,
+    pub value: Option<f64>,
+    /// What the value counts.
+    pub unit: String,
     /// `None`: nothing was asked for; the figure stands beside those that something was asked of.
-    pub(super) target: Option<f64>,
-    pub(super) better: Better,
-    pub(super) met: Option<bool>,
-    pub(super) events_per_s: Option<f64>,
-    pub(super) p50_us: Option<f64>,
-    pub(super) p99_us: Option<f64>,
-    pub(super) ceiling_per_s: Option<f64>,
-    pub(super) ceiling_p50_us: Option<f64>,
+    pub target: Option<f64>,
+    /// Which way is better.
+    pub better: Better,
+    /// Whether the target is met, where there is one.
+    pub met: Option<bool>,
+    /// Events a second, median of the rounds.
+    pub events_per_s: Option<f64>,
+    /// Median latency in µs.
+    pub p50_us: Option<f64>,
+    /// What 99 of 100 latencies did not exceed, in µs.
+    pub p99_us: Option<f64>,
+    /// Rate of the ceiling.
+    pub ceiling_per_s: Option<f64>,
+    /// Median latency of the ceiling, in µs.
+    pub ceiling_p50_us: Option<f64>,
     /// Median of the rounds.
-    pub(super) ratio: Option<f64>,
+    pub ratio: Option<f64>,
     /// Lowest and highest of the rounds: how much the machine wavered.
-    pub(super) ratio_range: Option<(f64, f64)>,
-    pub(super) note: Option<String>,
+    pub ratio_range: Option<(f64, f64)>,
+    /// Something to know.
+    pub note: Option<String>,
     /// From `--compare`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) old_value: Option<f64>,
+    pub old_value: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) new_over_old: Option<f64>,
+    /// The value over the old one.
+    pub new_over_old: Option<f64>,
     /// For the plot.
     #[serde(skip)]
-    pub(super) latencies: Option<Latencies>,
+    pub latencies: Option<Latencies>,
 }
 
 impl Scenario {
@@ -77,12 +88,12 @@ impl Scenario {
     }
 
     /// A figure of which nothing was asked.
-    pub(super) fn without_target(name: impl Into<String>, unit: &str, better: Better) -> Self {
+    pub fn without_target(name: impl Into<String>, unit: &str, better: Better) -> Self {
         Self { target: None, met: None, ..Self::new(name, unit, better, 0.0) }
     }
 
     /// The same with its value, judged.
-    pub(super) fn measured(mut self, value: f64) -> Self {
+    pub fn measured(mut self, value: f64) -> Self {
         self.value = Some(value);
         self.met = self.target.map(|target| match self.better {
             Better::Lower => value <= target,
@@ -92,7 +103,7 @@ impl Scenario {
     }
 
     /// The same with ratios to its ceiling, one of each round.
-    pub(super) fn ratios(mut self, ratios: Vec<f64>) -> Self {
+    pub fn ratios(mut self, ratios: Vec<f64>) -> Self {
         let low = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let high = ratios.iter().copied().fold(0.0, f64::max);
         self.ratio_range = (!ratios.is_empty()).then_some((low, high));
@@ -101,7 +112,7 @@ impl Scenario {
     }
 
     /// The same with latencies.
-    pub(super) fn latencies(mut self, latencies: &Latencies) -> Self {
+    pub fn latencies(mut self, latencies: &Latencies) -> Self {
         self.p50_us = Some(latencies.us(0.5));
         self.p99_us = Some(latencies.us(0.99));
         self.latencies = Some(latencies.clone());
@@ -109,7 +120,7 @@ impl Scenario {
     }
 
     /// The same with something to know.
-    pub(super) fn note(mut self, note: impl Into<String>) -> Self {
+    pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self
     }
@@ -123,9 +134,11 @@ impl Scenario {
 
 /// What a run prints.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Report {
-    pub(super) conditions: Conditions,
-    pub(super) scenarios: Vec<Scenario>,
+pub struct Report {
+    /// Under which conditions.
+    pub conditions: Conditions,
+    /// The figures.
+    pub scenarios: Vec<Scenario>,
 }
 
 impl Report {
@@ -145,7 +158,7 @@ impl Report {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {
+    pub fn save(&self, path: &Path) -> Result<(), Failure> {
         let failed =
             |error: &dyn fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| failed(&error))?;

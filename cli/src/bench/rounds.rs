@@ -15,7 +15,7 @@ const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// Latencies, to three digits.
 #[derive(Clone, Debug)]
-pub(super) struct Latencies(Histogram<u64>);
+pub struct Latencies(Histogram<u64>);
 
 impl Default for Latencies {
     fn default() -> Self {
@@ -25,22 +25,22 @@ impl Default for Latencies {
 
 impl Latencies {
     /// One more.
-    pub(super) fn add(&mut self, latency: Duration) {
+    pub fn add(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(LATENCY_NS_MAX));
     }
 
     /// All of another.
-    pub(super) fn add_all(&mut self, other: &Self) {
+    pub fn add_all(&mut self, other: &Self) {
         self.0.add(&other.0).expect("the same bounds");
     }
 
     /// The latency in µs that this part of all did not exceed.
-    pub(super) fn us(&self, quantile: f64) -> f64 {
+    pub fn us(&self, quantile: f64) -> f64 {
         self.0.value_at_quantile(quantile) as f64 / 1000.0
     }
 
     /// How many there are.
-    pub(super) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.0.len()
     }
 
@@ -54,22 +54,24 @@ impl Latencies {
 
 /// What one turn did.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Turn {
+pub struct Turn {
     /// Events, or writes of a ceiling.
-    pub(super) events: u64,
-    pub(super) elapsed: Duration,
-    pub(super) latencies: Latencies,
+    pub events: u64,
+    /// From the beginning of the first to the end of the last.
+    pub elapsed: Duration,
+    /// Of each thing that was done.
+    pub latencies: Latencies,
 }
 
 impl Turn {
     /// Events a second.
-    pub(super) fn per_s(&self) -> f64 {
+    pub fn per_s(&self) -> f64 {
         self.events as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 }
 
 /// Something that is measured for a turn.
-pub(super) type Measure<'a> = &'a mut dyn FnMut() -> Result<Turn, Failure>;
+pub type Measure<'a> = &'a mut dyn FnMut() -> Result<Turn, Failure>;
 
 /// A rate, and a median latency.
 #[derive(Clone, Copy, Debug)]
@@ -101,10 +103,12 @@ struct Round {
 
 /// All rounds of a scenario.
 #[derive(Clone, Debug)]
-pub(super) struct Rounds {
+pub struct Rounds {
     rounds: Vec<Round>,
     /// Of the scenario, over all rounds.
-    pub(super) latencies: Latencies,
+    pub latencies: Latencies,
+    /// The same of each ceiling.
+    pub ceiling_latencies: Vec<Latencies>,
 }
 
 impl Rounds {
@@ -112,28 +116,35 @@ impl Rounds {
     ///
     /// # Errors
     /// The first error of any of them.
-    pub(super) fn run(
+    pub fn run(
         count: usize,
         ceilings: &mut [Measure<'_>],
         mut scenario: impl FnMut() -> Result<Turn, Failure>,
     ) -> Result<Self, Failure> {
-        let mut all = Self { rounds: Vec::with_capacity(count), latencies: Latencies::default() };
+        let mut ceiling_latencies = vec![Latencies::default(); ceilings.len()];
         let mut measure = || -> Result<Vec<Pace>, Failure> {
-            ceilings.iter_mut().map(|ceiling| Ok(Pace::of(&ceiling()?))).collect()
+            let each = ceilings.iter_mut().zip(&mut ceiling_latencies);
+            let turns = each.map(|(ceiling, latencies)| {
+                let turn = ceiling()?;
+                latencies.add_all(&turn.latencies);
+                Ok(Pace::of(&turn))
+            });
+            turns.collect()
         };
+        let (mut rounds, mut latencies) = (Vec::with_capacity(count), Latencies::default());
         let mut before = measure()?;
         for _ in 0..count {
             let turn = scenario()?;
             let after = measure()?;
             let around = before.iter().zip(&after);
-            all.rounds.push(Round {
+            rounds.push(Round {
                 turn: Pace::of(&turn),
                 ceilings: around.map(|(before, after)| Pace::between(*before, *after)).collect(),
             });
-            all.latencies.add_all(&turn.latencies);
+            latencies.add_all(&turn.latencies);
             before = after;
         }
-        Ok(all)
+        Ok(Self { rounds, latencies, ceiling_latencies })
     }
 
     fn each(&self, figure: impl Fn(&Round) -> f64) -> Vec<f64> {
@@ -141,28 +152,38 @@ impl Rounds {
     }
 
     /// Events a second.
-    pub(super) fn per_s(&self) -> f64 {
+    pub fn per_s(&self) -> f64 {
         median(self.each(|round| round.turn.per_s))
     }
 
     /// Median latency in µs.
-    pub(super) fn p50_us(&self) -> f64 {
+    pub fn p50_us(&self) -> f64 {
         median(self.each(|round| round.turn.p50_us))
     }
 
     /// Of ceiling number `index`.
-    pub(super) fn ceiling_per_s(&self, index: usize) -> f64 {
+    pub fn ceiling_per_s(&self, index: usize) -> f64 {
         median(self.each(|round| round.ceilings[index].per_s))
     }
 
     /// Of ceiling number `index`.
-    pub(super) fn ceiling_p50_us(&self, index: usize) -> f64 {
+    pub fn ceiling_p50_us(&self, index: usize) -> f64 {
         median(self.each(|round| round.ceilings[index].p50_us))
     }
 
     /// Rate over the first ceiling's, round by round.
     pub(super) fn rate_ratios(&self) -> Vec<f64> {
-        self.each(|round| round.turn.per_s / round.ceilings[0].per_s)
+        self.rate_ratios_to(0)
+    }
+
+    /// Rate over that of ceiling number `index`, round by round.
+    pub fn rate_ratios_to(&self, index: usize) -> Vec<f64> {
+        self.each(|round| round.turn.per_s / round.ceilings[index].per_s)
+    }
+
+    /// Median latency over that of ceiling number `index`, round by round.
+    pub fn p50_ratios_to(&self, index: usize) -> Vec<f64> {
+        self.each(|round| round.turn.p50_us / round.ceilings[index].p50_us)
     }
 
     /// Median latency over the sum of those of all ceilings, round by round.
@@ -222,6 +243,9 @@ mod tests {
         assert!(rounds.p50_ratios().iter().all(|ratio| (ratio - 2.0).abs() < 0.01));
         assert!((rounds.ceiling_p50_us(1) - 50.0).abs() < 0.1);
         assert_eq!(rounds.rate_ratios(), [0.5; 3]);
+        assert_eq!(rounds.rate_ratios_to(1), [0.5; 3]);
+        assert!(rounds.p50_ratios_to(1).iter().all(|ratio| (ratio - 6.0).abs() < 0.05));
+        assert_eq!(rounds.ceiling_latencies[0].count(), 4, "around each round");
     }
 
     #[test]

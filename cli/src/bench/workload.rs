@@ -18,9 +18,11 @@ use super::rounds::{Latencies, Turn};
 use crate::exit::Failure;
 
 /// Bytes of `data` of every event.
-pub(super) const DATA_BYTES: usize = 256;
+pub const DATA_BYTES: usize = 256;
 /// Events of a stream, after which a writer goes on with a new one.
 pub(super) const STREAM_EVENTS: u64 = 100;
+/// Where the `order_id` begins in the data.
+const NUMBER_AT: usize = "{\"order_id\":\"".len();
 /// Different orders; then they come again.
 const ORDERS: usize = 4096;
 const TYPES: [&str; 4] = ["OrderPlaced", "OrderPaid", "OrderShipped", "OrderDelivered"];
@@ -87,13 +89,13 @@ impl Seeded {
 
 /// The data of the events.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub struct Orders {
     data: Vec<Bytes>,
 }
 
 impl Orders {
     /// The same in every run.
-    pub(super) fn seeded() -> Self {
+    pub fn seeded() -> Self {
         let mut seeded = Seeded::new(20_261_123);
         // One allocation each: shared ones would make the writers share a counter.
         Self { data: (0..ORDERS).map(|_| order(&mut seeded).into()).collect() }
@@ -105,6 +107,15 @@ impl Orders {
         EventData::new(TYPES[index % TYPES.len()], JSON, self.data[index].clone())
     }
 
+    /// Data of the same length and kind, whose `order_id` is `number` in 16 digits of base 16, so that a store that
+    /// gives events no ids of their own can be asked which one it delivered.
+    pub fn numbered(&self, number: u64) -> Bytes {
+        let index = usize::try_from(number).unwrap_or(0) % ORDERS;
+        let mut data = self.data[index].to_vec();
+        data[NUMBER_AT..NUMBER_AT + 16].copy_from_slice(format!("{number:016x}").as_bytes());
+        data.into()
+    }
+
     /// Bytes of 64 KiB of data, over those that zstd makes of them at level 3.
     pub(super) fn zstd_ratio(&self) -> Result<f64, Failure> {
         let plain: Vec<u8> = self.data.iter().flatten().copied().take(64 * 1024).collect();
@@ -112,6 +123,12 @@ impl Orders {
             .map_err(|error| Failure::failed(format!("zstd: {error}")))?;
         Ok(plain.len() as f64 / packed.len() as f64)
     }
+}
+
+/// The number that [`Orders::numbered`] put into this data.
+pub fn number_of(data: &[u8]) -> Option<u64> {
+    let digits = data.get(NUMBER_AT..NUMBER_AT + 16)?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// One order as JSON, of exactly [`DATA_BYTES`].
@@ -349,6 +366,13 @@ mod tests {
             assert!(order["total_cents"].as_u64().unwrap() > 0);
         }
         assert_eq!(orders.data, Orders::seeded().data);
+        for number in [0, 4097, u64::MAX] {
+            let data = orders.numbered(number);
+            assert_eq!((data.len(), number_of(&data)), (DATA_BYTES, Some(number)));
+            let order: serde_json::Value = serde_json::from_slice(&data).unwrap();
+            assert_eq!(order["order_id"], format!("{number:016x}"));
+        }
+        assert_eq!(number_of(b"{}"), None);
         let ratio = orders.zstd_ratio().unwrap();
         assert!((2.0..8.0).contains(&ratio), "{ratio}");
     }

@@ -63,7 +63,12 @@ const LAYERS: &[Layer] = &[
     },
     library_of_tests("testing"),
     leaf("benches"),
-    leaf("benches/compare"),
+    // Its report is `nexus bench`'s, which is the command's own.
+    Layer {
+        folder: "benches/compare",
+        may: May::Import(&["protocol", "engine", "client", "cli"]),
+        is_library: false,
+    },
     // The parsers of imports are the command's own.
     Layer {
         folder: "fuzz",
@@ -92,6 +97,8 @@ const HEAVY: &[Heavy] = &[
     Heavy { package: "openraft", homes: &["replication"] },
     Heavy { package: "tantivy", homes: &["search"] },
     Heavy { package: "regorus", homes: &["policies"] },
+    Heavy { package: "redis", homes: &["benches/compare"] },
+    Heavy { package: "async-nats", homes: &["benches/compare"] },
     Heavy { package: "quinn", homes: &["server", "client", "replication"] },
 ];
 

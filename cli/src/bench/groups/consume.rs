@@ -14,11 +14,11 @@ use super::super::server::subject::Subject;
 use crate::exit::Failure;
 
 /// Consumers of a group, each on a connection of its own.
-pub(super) const CONSUMERS: usize = 8;
+pub const CONSUMERS: usize = 8;
 /// Deliveries that are taken and acknowledged together.
-pub(super) const BATCH: usize = 10;
+pub const BATCH: usize = 10;
 /// Such batches of one consumer that are under way at a time.
-const BATCHES_AHEAD: usize = 8;
+pub const BATCHES_AHEAD: usize = 8;
 /// Events of an append that fills a log.
 const FILL_EVENTS: u64 = 1_000;
 /// Streams of an append that fills a log.

@@ -10,6 +10,8 @@ mod rate;
 
 use super::{Bench, Entry};
 
+pub use consume::{BATCH, BATCHES_AHEAD, CONSUMERS};
+
 /// Scenarios of consumer groups.
 pub(super) const ENTRIES: [Entry; 5] = [
     Entry {

@@ -11,7 +11,7 @@ use super::super::workload::together;
 use crate::exit::Failure;
 
 /// Somebody who does one thing after the other.
-pub(in crate::bench) trait Worker: Send + 'static {
+pub trait Worker: Send + 'static {
     /// Makes the next thing ready: that counts for the throughput, and for no latency. What was made
     /// ready and not done is done first the next time.
     fn prepare(&mut self) {}
@@ -24,7 +24,7 @@ pub(in crate::bench) trait Worker: Send + 'static {
 ///
 /// # Errors
 /// The first error of any of them; then there are no workers any more.
-pub(in crate::bench) fn drive<W: Worker>(
+pub fn drive<W: Worker>(
     runtime: &Runtime,
     workers: &mut Vec<W>,
     duration: Duration,

@@ -102,9 +102,12 @@ pub(super) fn describe(conditions: &mut Conditions, server: Option<&Address>) {
              perhaps not its"
         ),
     });
-    conditions.protocol = Some(format!(
-        "QUIC (client: {}; server: {}); HTTP/1.1, plain, one request at a time a connection",
-        nexus_client::raw::settings(),
-        nexus_server::raw::settings()
-    ));
+    let http = "HTTP/1.1, plain, one request at a time a connection";
+    conditions.protocol = Some(format!("{}; {http}", protocol()));
+}
+
+/// How QUIC is spoken on either side.
+pub(super) fn protocol() -> String {
+    let (client, server) = (nexus_client::raw::settings(), nexus_server::raw::settings());
+    format!("QUIC (client: {client}; server: {server})")
 }
