@@ -17,6 +17,7 @@ Examples:
   nexus --data ./data read order-1
   nexus --data ./data read order-1 --backwards --limit 10
   nexus --data ./data read --category order --type OrderPlaced --tag customer:7 --output ndjson
+  nexus --data ./data read large-orders --resolve-links
   nexus --data ./data read order-1 --as-of recorded:2026-01-31T00:00:00Z
   nexus --data ./data read --tag customer:7 --explain";
 
@@ -47,6 +48,9 @@ pub(crate) struct Args {
     /// Say how the events were found instead of printing them
     #[arg(long)]
     explain: bool,
+    /// The events that the links of the stream lead to, and links only where those are gone
+    #[arg(long, requires = "stream", conflicts_with = "explain")]
+    resolve_links: bool,
     #[command(flatten)]
     filter: FilterArgs,
 }
@@ -126,15 +130,37 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     }
     let mut listing = EventListing::new(output);
     let mut last = None;
+    let mut links = Vec::new();
     for event in events {
         let event = event?;
-        listing.push(&event)?;
-        last = Some(event);
+        last = Some(event.clone());
+        if !args.resolve_links {
+            listing.push(&event)?;
+            continue;
+        }
+        links.push(event);
+        if links.len() >= LINKS_TOGETHER {
+            list_resolved(&store, &mut links, &mut listing)?;
+        }
     }
+    list_resolved(&store, &mut links, &mut listing)?;
     let full = args.limit.is_some_and(|limit| listing.listed() >= limit);
     let next = last.filter(|_| full).and_then(|event| args.next(&event));
     listing.end(next)?;
     store.close()
+}
+
+/// What links lead to is asked for so many at a time.
+const LINKS_TOGETHER: usize = 100;
+
+/// Lists what these links lead to.
+fn list_resolved(
+    store: &Store,
+    links: &mut Vec<RecordedEvent>,
+    listing: &mut EventListing<'_>,
+) -> Result<(), Failure> {
+    let resolved = store.resolve_links(std::mem::take(links))?;
+    resolved.iter().try_for_each(|event| listing.push(event))
 }
 
 fn print_explain(explain: &Explain, events: u64, output: &mut Output) -> Result<(), Failure> {

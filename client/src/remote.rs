@@ -8,9 +8,9 @@ use nexus_protocol::wire::{
     Answer, GroupAsk, Operation, PacketKind, SnapshotHead, TokenHead, decode_items,
 };
 use nexus_protocol::{
-    Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Read, ReadError,
-    RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo, StreamList,
-    StreamName, Subscribe, SubscriptionItem, TraceContext, Unavailable,
+    Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Position, Read,
+    ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo,
+    StreamList, StreamName, Subscribe, SubscriptionItem, TraceContext, Unavailable,
 };
 use tokio::runtime::Handle;
 use tracing::Span;
@@ -23,6 +23,7 @@ use crate::consumer::RemoteConsumer;
 use crate::error::ConnectError;
 use crate::read::Events;
 use crate::retry::Backoff;
+use crate::routes::EventsAt;
 use crate::subscribe::Subscription;
 
 /// A namespace behind a server. Clones share connections, and a session of appends.
@@ -195,6 +196,23 @@ impl Remote {
         }
         let items = decode_items(&packet.payload).map_err(|why| protocol(&why.to_string()))?;
         Ok(items.into_iter().find_map(SubscriptionItem::event))
+    }
+
+    pub(crate) async fn events_at(&self, positions: &[Position]) -> Result<EventsAt, ReadError> {
+        let positions = positions.iter().map(|position| position.get()).collect();
+        let packet = self.ask_packet(Operation::EventsAt { positions }).await?;
+        if packet.kind != PacketKind::Items {
+            return Err(protocol("a packet that has no events"));
+        }
+        let (mut events, mut looked_at) = (Vec::new(), None);
+        for item in decode_items(&packet.payload).map_err(|why| protocol(&why.to_string()))? {
+            match item {
+                SubscriptionItem::Event(event) => events.push(event),
+                SubscriptionItem::Checkpoint { position } => looked_at = Some(position),
+                _ => return Err(protocol("another item")),
+            }
+        }
+        Ok((events, looked_at))
     }
 
     pub(crate) async fn head(&self) -> Result<Head, ReadError> {

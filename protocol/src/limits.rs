@@ -111,6 +111,8 @@ const _: () = assert!(SYSTEM_STREAM_NAME_BYTES_MAX >= STREAM_NAME_BYTES_MAX + "$
 const _: () = assert!(TAGS_MAX * TAG_BYTES_MAX + 4 * SYSTEM_STREAM_NAME_BYTES_MAX < 32 * 1024);
 /// Groups of a namespace.
 pub const GROUPS_MAX: usize = 1_000;
+/// Consumers of a group that broadcasts, each of which has a group of its own.
+pub const BROADCAST_CONSUMERS_MAX: usize = 256;
 /// Bytes of a group's name, and of a consumer's.
 pub const GROUP_NAME_BYTES_MAX: usize = 128;
 /// Lanes of a group: they cost little, and how many consumers can share an ordered group is bounded by them.
@@ -154,6 +156,8 @@ pub const HOPS_MAX: usize = 8;
 pub const DRY_RUN_EVENTS_MAX: u64 = 10_000;
 /// Events that a dry run shows, at most.
 pub const DRY_RUN_SHOWN_MAX: usize = 100;
+/// Events that are asked for at a time of what links lead to.
+pub const LINKS_RESOLVED_MAX: usize = 1_000;
 /// Timers of a namespace that are armed, or failed and wait for a decision. Each costs some 250 bytes of memory.
 pub const TIMERS_MAX: usize = 1_000_000;
 /// Bytes of a timer's id.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options};
+use nexus_protocol::route::Link;
 use nexus_protocol::{
     Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, Explain,
     Head, Read, ReadError, RecordedEvent, SnapshotInfo, Stats, StreamChange, StreamInfo,
@@ -154,6 +155,25 @@ impl Store {
             Reach::There(remote) => {
                 Watch::There(Arc::clone(remote), remote.client.subscribe(subscribe))
             }
+        }
+    }
+
+    /// What links lead to, each in its place; as [`nexus_client::Client::resolve_links`] has it.
+    pub(crate) fn resolve_links(
+        &self,
+        events: Vec<RecordedEvent>,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        match &self.reach {
+            Reach::Here { namespace, .. } => {
+                let resolved = |event| -> Result<_, ReadError> {
+                    let Some(link) = Link::of(&event) else { return Ok(event) };
+                    let read = Read::all().system().from_position(link.position).limit(1);
+                    let found = namespace.read(read).into_iter().next().transpose()?;
+                    Ok(found.filter(|found| link.leads_to(found)).unwrap_or(event))
+                };
+                events.into_iter().map(resolved).collect()
+            }
+            Reach::There(remote) => remote.wait(remote.client.resolve_links(events)),
         }
     }
 

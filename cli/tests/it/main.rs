@@ -15,6 +15,8 @@ mod groups;
 mod import;
 mod kill;
 mod nexus;
+mod permits;
+mod places;
 mod prometheus;
 mod round_trip;
 mod routes;

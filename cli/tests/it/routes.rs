@@ -5,22 +5,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::nexus::{Folder, bare, finish, lines};
-use crate::serve::Serving;
+use crate::places::{Ask, at_both, parsed};
 
-/// Runs commands at a store, wherever that is.
-type Ask<'a> = &'a dyn Fn(&[&str]) -> crate::nexus::Ran;
-
-fn parsed(ask: Ask<'_>, args: &[&str]) -> Value {
-    serde_json::from_str(&ask(&[args, &["--output", "json"]].concat()).done()).unwrap()
-}
-
-/// The same commands over a server, and then on a directory.
 fn check(run: impl Fn(Ask<'_>)) {
-    let folder = Folder::new();
-    let serving = Serving::dev(&folder);
-    run(&|args| finish(serving.command().args(args), b""));
-    let folder = Folder::new();
-    run(&|args| finish(folder.command().args(args), b""));
+    at_both(|_| {}, run);
 }
 
 /// Orders with numbers from 1, of as many hundred cents.
@@ -91,6 +79,30 @@ fn a_route_to_a_stream_is_tried_made_watched_and_deleted() {
         assert_eq!(parsed(ask, &["read", "large"])["events"].as_array().unwrap().len(), 2);
         ask(&["route", "delete", "large"]).fails(1, &["there is no route \"large\"", "NX1004"]);
         assert_eq!(parsed(ask, &["route", "list"]), none);
+    });
+}
+
+#[test]
+fn a_stream_of_links_is_read_as_what_they_lead_to() {
+    check(|ask| {
+        place(ask, 1..=4);
+        let to = ["--to", "stream:large", "--start", "beginning"];
+        ask(&[&["route", "set", "large"], LARGE, &to].concat()).done();
+        assert_eq!(links(ask, "large", "large", 3).len(), 3);
+        let resolved = ["read", "large", "--resolve-links"];
+        let page = parsed(ask, &[&resolved[..], &["--limit", "2"]].concat());
+        let streams = |page: &Value| -> Vec<Value> {
+            page["events"].as_array().unwrap().iter().map(|it| it["stream"].clone()).collect()
+        };
+        assert_eq!(streams(&page), ["order-2", "order-3"]);
+        assert_eq!(page["next"], 2, "where the links go on");
+        let rest = parsed(ask, &[&resolved[..], &["--from", "2"]].concat());
+        assert_eq!((streams(&rest), &rest["next"]), (vec![json!("order-4")], &Value::Null));
+        ask(&["stream", "delete", "order-3"]).done();
+        let left = parsed(ask, &[&resolved[..], &["--backwards"]].concat());
+        assert_eq!(streams(&left), ["order-4", "large", "order-2"], "a link whose event is gone");
+        ask(&["read", "--resolve-links"]).fails(2, &["STREAM"]);
+        ask(&["read", "large", "--resolve-links", "--explain"]).fails(2, &["--explain"]);
     });
 }
 

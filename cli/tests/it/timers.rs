@@ -5,24 +5,15 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::nexus::{Folder, Ran, finish, lines};
+use crate::nexus::{Folder, finish, lines};
+use crate::places::{Ask, at_both, parsed};
 use crate::serve::Serving;
 
-/// Runs commands at a store, wherever that is.
-type Ask<'a> = &'a dyn Fn(&[&str]) -> Ran;
-
-fn parsed(ask: Ask<'_>, args: &[&str]) -> Value {
-    serde_json::from_str(&ask(&[args, &["--output", "json"]].concat()).done()).unwrap()
-}
-
-/// The same commands over a server, and then on a directory.
 fn check(run: impl Fn(Ask<'_>)) {
-    let folder = Folder::new();
-    let serving = Serving::dev(&folder);
-    run(&|args| finish(serving.command().args(args), b""));
-    let folder = Folder::new();
-    folder.done(&["append", "order-1", "--type", "OrderPlaced", "--data", "{}"]);
-    run(&|args| finish(folder.command().args(args), b""));
+    let prepare = |folder: &Folder| {
+        folder.done(&["append", "order-1", "--type", "OrderPlaced", "--data", "{}"]);
+    };
+    at_both(prepare, run);
 }
 
 const LATER: &str = "2096-12-01T12:00:00Z";

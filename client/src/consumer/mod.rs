@@ -4,6 +4,7 @@
 //! answer is delivered to others meanwhile, so that an answer that comes later is refused. Nothing is lost by that, and
 //! what was acknowledged is not delivered again.
 
+mod effects;
 mod remote;
 mod run;
 

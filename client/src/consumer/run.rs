@@ -81,7 +81,11 @@ impl Consumer {
         Fut: Future<Output = Result<(), E>>,
         E: Into<Nack>,
     {
-        let ended = Running::new(&self).until(handler, shutdown).await;
+        let answered = |delivery| {
+            let handled = handler(delivery);
+            async move { handled.await.map(|()| Handled::Done) }
+        };
+        let ended = Running::new(&self).until(answered, shutdown).await;
         let left = self.leave().await;
         ended.and(left)
     }
@@ -94,8 +98,16 @@ impl Consumer {
     }
 }
 
+/// What became of an event that went well.
+pub(super) enum Handled {
+    /// It is done, which is to be said.
+    Done,
+    /// It was answered already.
+    Answered,
+}
+
 /// What a consumer has under way.
-struct Running<'a, Fut> {
+pub(super) struct Running<'a, Fut> {
     consumer: &'a Consumer,
     handling: BTreeMap<u64, (DeliveryToken, Pin<Box<Fut>>)>,
     number: u64,
@@ -114,7 +126,7 @@ struct Running<'a, Fut> {
 
 /// What happened.
 enum Happened<E> {
-    Handled(u64, Result<(), E>),
+    Handled(u64, Result<Handled, E>),
     Received(Result<Vec<Delivery>, AppendError>),
     Said(Answer),
     Late,
@@ -122,7 +134,7 @@ enum Happened<E> {
 }
 
 impl<'a, Fut> Running<'a, Fut> {
-    fn new(consumer: &'a Consumer) -> Self {
+    pub(super) fn new(consumer: &'a Consumer) -> Self {
         Self {
             consumer,
             handling: BTreeMap::new(),
@@ -138,13 +150,13 @@ impl<'a, Fut> Running<'a, Fut> {
         }
     }
 
-    async fn until<E: Into<Nack>>(
+    pub(super) async fn until<E: Into<Nack>>(
         mut self,
         handler: impl Fn(Delivery) -> Fut,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), AppendError>
     where
-        Fut: Future<Output = Result<(), E>>,
+        Fut: Future<Output = Result<Handled, E>>,
     {
         let consumer = self.consumer;
         let runtime = consumer.client.runtime().clone();
@@ -191,7 +203,8 @@ impl<'a, Fut> Running<'a, Fut> {
             Happened::Handled(number, handled) => {
                 let Some((token, _)) = self.handling.remove(&number) else { return };
                 match handled {
-                    Ok(()) => self.done.push(token),
+                    Ok(Handled::Done) => self.done.push(token),
+                    Ok(Handled::Answered) => {}
                     Err(error) => {
                         let nack = error.into();
                         let say = async move { consumer.nack(&[token], nack).await };
@@ -274,7 +287,7 @@ impl<'a, Fut> Running<'a, Fut> {
 
     fn poll<E>(&mut self, context: &mut std::task::Context<'_>) -> Poll<Happened<E>>
     where
-        Fut: Future<Output = Result<(), E>>,
+        Fut: Future<Output = Result<Handled, E>>,
     {
         for (number, (_, handling)) in &mut self.handling {
             if let Poll::Ready(handled) = handling.as_mut().poll(context) {

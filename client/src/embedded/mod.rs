@@ -16,9 +16,9 @@ use std::time::Duration;
 use nexus_node::{Access, Engine, NoAccess, Node, Principal, Role, TokenInfo, UnknownRole};
 use nexus_protocol::wire::TokenHead;
 use nexus_protocol::{
-    Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Invalid, Read,
-    ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo,
-    StreamList, Subscribe, Timestamp, TraceContext, Unavailable,
+    Append, AppendError, Appended, EventId, ExpectedRevision, FoldIdentity, Head, Invalid,
+    Position, Read, ReadError, RecordedEvent, Snapshot, SnapshotAt, SnapshotInfo, Stats,
+    StreamChange, StreamInfo, StreamList, Subscribe, Timestamp, TraceContext, Unavailable,
 };
 use tokio::runtime::Handle;
 use tokio::task::JoinError;
@@ -32,6 +32,7 @@ use crate::address::{Address, At};
 use crate::append::PendingAppend;
 use crate::error::{CloseError, ConnectError};
 use crate::read::Events;
+use crate::routes::EventsAt;
 use crate::subscribe::Subscription;
 
 /// A namespace of a store in this process.
@@ -200,6 +201,12 @@ impl Embedded {
         id: EventId,
     ) -> Result<Option<RecordedEvent>, ReadError> {
         self.look(move |access| access.event_by_id(id)).await
+    }
+
+    pub(crate) async fn events_at(&self, positions: &[Position]) -> Result<EventsAt, ReadError> {
+        let positions = positions.to_vec();
+        let at = self.look(move |access| access.events_at(&positions)).await?;
+        Ok((at.events, at.looked_at))
     }
 
     pub(crate) async fn head(&self) -> Result<Head, ReadError> {

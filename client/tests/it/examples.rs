@@ -14,6 +14,9 @@ mod append;
 #[path = "../../examples/consume.rs"]
 mod consume;
 #[allow(dead_code, reason = "its main is for those who run it by hand")]
+#[path = "../../examples/effects.rs"]
+mod effects;
+#[allow(dead_code, reason = "its main is for those who run it by hand")]
 #[path = "../../examples/read.rs"]
 mod read;
 #[allow(dead_code, reason = "its main is for those who run it by hand")]
@@ -42,7 +45,7 @@ macro_rules! examples {
     };
 }
 
-examples!(append, consume, read, snapshots, store, streams, subscribe);
+examples!(append, consume, effects, read, snapshots, store, streams, subscribe);
 
 #[test]
 fn none_is_left_out() {

@@ -15,6 +15,8 @@ use nexus_protocol::{
 use super::{Coordinator, Ended, unread};
 use crate::group::{Offered, key_of};
 
+/// Events that a group without consumers reads ahead, and no more: it may stay without for ever.
+const READ_FOR_NOBODY: usize = 256;
 /// Events that one step looks at, at most: answers wait meanwhile.
 const EVENTS_A_STEP: usize = 1024;
 /// Bytes of events that are kept until they are delivered; what is beyond is read again.
@@ -74,6 +76,11 @@ impl<S: EventStore> Feed<S> {
         Some(event)
     }
 
+    /// Gives up what it keeps: it is read again.
+    pub(super) fn forget(&mut self) {
+        (self.cache, self.bytes) = (HashMap::new(), 0);
+    }
+
     /// Keeps an event until it is delivered. A copy: what was read may be a small part of a large buffer, which it would
     /// hold.
     fn keep(&mut self, event: &RecordedEvent) {
@@ -92,7 +99,7 @@ impl<S: EventStore> Coordinator<S> {
     /// Reads on, where more is wanted.
     pub(super) fn feed(&mut self, context: &mut Context<'_>, now: Timestamp) -> Result<(), Ended> {
         for _ in 0..EVENTS_A_STEP {
-            if !self.group.wants_more() || self.feed.broken.is_some() {
+            if !self.wants_more() || self.feed.broken.is_some() {
                 self.feed.is_at_end = self.feed.broken.is_some();
                 return Ok(());
             }
@@ -122,6 +129,13 @@ impl<S: EventStore> Coordinator<S> {
         Ok(())
     }
 
+    /// Whether more is to be read.
+    pub(super) fn wants_more(&self) -> bool {
+        let is_for_nobody =
+            self.group.member_count() == 0 && self.group.stats().open >= READ_FOR_NOBODY;
+        self.group.wants_more() && !is_for_nobody
+    }
+
     /// Where the log is read; `None`: it gets nothing. Where no route leads to it yet, it stays where it is until one
     /// does.
     fn subscription(&mut self) -> Option<Pin<&mut S::Subscription>> {
@@ -146,16 +160,27 @@ impl<S: EventStore> Coordinator<S> {
     fn is_for_group(&self, event: &RecordedEvent) -> bool {
         match self.group.refiltered() {
             // By what was decided then.
-            Some(until) if event.position() < until => self.group.state().is_open(event.position()),
+            Some(_) => self.group.state().is_open(event.position()),
             // Also what is read for a route may not fulfil its conditions.
-            _ => self.config.branches.is_empty() || self.config.takes(event),
+            None => self.config.branches.is_empty() || self.config.takes(event),
         }
     }
 
     fn fed(&mut self, item: SubscriptionItem, now: Timestamp) {
+        // What was read with everything else stands before; what comes from there on is read anew, with today's filter.
+        let until = self.group.refiltered();
+        let bound = |position: Position| {
+            let next = Position::new(position.get() + 1);
+            until.map_or(next, |until| next.min(until))
+        };
         match item {
+            SubscriptionItem::Event(event)
+                if until.is_some_and(|until| event.position() >= until) =>
+            {
+                self.group.pass(bound(event.position()));
+            }
             SubscriptionItem::Event(event) if !self.is_for_group(&event) => {
-                self.group.pass(Position::new(event.position().get() + 1));
+                self.group.pass(bound(event.position()));
             }
             SubscriptionItem::Event(event) => {
                 let key = match self.config.mode {
@@ -166,12 +191,14 @@ impl<S: EventStore> Coordinator<S> {
                 };
                 let offered = Offered { position: event.position(), key, not_before: None };
                 self.group.offer(offered, now);
-                self.feed.keep(&event);
+                if self.group.member_count() > 0 {
+                    self.feed.keep(&event);
+                }
             }
             SubscriptionItem::CaughtUp { position: None } => {}
             SubscriptionItem::Checkpoint { position }
             | SubscriptionItem::CaughtUp { position: Some(position) } => {
-                self.group.pass(Position::new(position.get() + 1));
+                self.group.pass(bound(position));
             }
             SubscriptionItem::FellBehind { .. } => {}
         }

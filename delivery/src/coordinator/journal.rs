@@ -74,7 +74,7 @@ pub async fn create<S: EventStore>(
     config: &GroupConfig,
     begins: Position,
 ) -> Result<bool, AppendError> {
-    if read_journal(store, name).await?.is_some() {
+    if is_there(store, name).await? {
         return Ok(false);
     }
     let stream = stream_of(name);

@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nexus_protocol::group::GroupConfig;
+use nexus_protocol::group::{GroupConfig, GroupMode};
 use nexus_protocol::{AppendError, EventStore, ReadError, Revision, Timestamp, Unavailable};
 use tokio::sync::mpsc;
 
@@ -168,8 +168,11 @@ impl<S: EventStore> Coordinator<S> {
         self.hear_those_who_wait(now);
         self.deliver(now);
         // Somebody asked for more than there was for it, and there may be more to read.
-        if self.group.wants_more() && !self.feed.is_at_end() {
+        if self.wants_more() && !self.feed.is_at_end() {
             context.waker().wake_by_ref();
+        }
+        if self.group.member_count() == 0 {
+            self.feed.forget();
         }
         self.watch_progress(now);
         self.write(context);
@@ -192,7 +195,9 @@ impl<S: EventStore> Coordinator<S> {
         let stats = self.group.stats();
         Gauges {
             behind_from: (!self.feed.is_at_end() || self.feed.broken().is_some())
-                .then_some(stats.next.get()),
+                .then_some(stats.next.get())
+                // It is behind in nothing: its consumers' own groups are.
+                .filter(|_| self.config.mode != GroupMode::Broadcast),
             open: stats.open as u64,
             in_flight: stats.in_flight as u64,
             parked: stats.parked as u64,

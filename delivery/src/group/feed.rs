@@ -13,7 +13,8 @@ impl Group {
     }
 
     /// Takes other events from now on than before. What was looked at so far is not looked at again, and what was
-    /// taken of it stays to be done.
+    /// taken of it stays to be done. After a crash that is what is on record: what had been taken and tried, and was still
+    /// to be written down, is looked at anew.
     pub fn refilter(&mut self) {
         self.state.refiltered = self.state.ledger.next();
         self.pending.refiltered = true;

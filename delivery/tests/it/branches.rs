@@ -1,17 +1,29 @@
 //! Groups that routes lead to.
 
 use nexus_delivery::coordinator::{Request, What, read_journal};
-use nexus_engine::Engine;
 use nexus_engine::io::SimDisk;
+use nexus_engine::{Engine, Namespace};
 use nexus_protocol::group::{GroupConfig, GroupMode};
 use nexus_protocol::route::{Branch, Condition, Operator};
-use nexus_protocol::{Append, EventData, Filter};
+use nexus_protocol::{Append, EventData, Filter, Revision, StreamChange};
 
 use crate::coordinator::{GROUP, Run, block_on, tokens};
 
 fn branch(name: &str, category: &str, at_least: u64) -> Branch {
     let least = Condition::new("/data", Operator::Ge, at_least.into()).unwrap();
     Branch { name: name.into(), filter: Filter::category(category), conditions: vec![least] }
+}
+
+fn store() -> (Engine, Namespace) {
+    let disk = std::sync::Arc::new(SimDisk::builder().seed(1).build());
+    let engine = Engine::options().disk(disk).threads(false).open("/data").unwrap();
+    let store = engine.namespace("default").unwrap();
+    (engine, store)
+}
+
+fn append(store: &Namespace, stream: &str, number: u64) {
+    let event = EventData::json("Counted", &number).unwrap();
+    store.append(Append::to(stream).event(event)).wait().unwrap();
 }
 
 fn numbers(run: &mut Run) -> Vec<u64> {
@@ -22,13 +34,8 @@ fn numbers(run: &mut Run) -> Vec<u64> {
 
 #[test]
 fn routes_come_and_go_while_a_group_is_consumed() {
-    let disk = std::sync::Arc::new(SimDisk::builder().seed(1).build());
-    let engine = Engine::options().disk(disk).threads(false).open("/data").unwrap();
-    let store = engine.namespace("default").unwrap();
-    let append = |stream: &str, number: u64| {
-        let event = EventData::json("Counted", &number).unwrap();
-        store.append(Append::to(stream).event(event)).wait().unwrap();
-    };
+    let (_engine, store) = store();
+    let append = |stream: &str, number: u64| append(&store, stream, number);
     let config =
         GroupConfig { mode: GroupMode::Unordered, only_routes: true, ..GroupConfig::default() };
     let mut run = Run::new(&store, &config);
@@ -73,9 +80,7 @@ fn routes_come_and_go_while_a_group_is_consumed() {
 
 #[test]
 fn a_group_gets_what_its_filter_takes_or_any_route_and_each_event_once() {
-    let disk = std::sync::Arc::new(SimDisk::builder().seed(1).build());
-    let engine = Engine::options().disk(disk).threads(false).open("/data").unwrap();
-    let store = engine.namespace("default").unwrap();
+    let (_engine, store) = store();
     let config = GroupConfig { filter: Filter::category("a"), ..GroupConfig::default() };
     let mut run = Run::new(&store, &config);
     for name in ["one", "two"] {
@@ -83,8 +88,7 @@ fn a_group_gets_what_its_filter_takes_or_any_route_and_each_event_once() {
         run.ask(ask, Request::Branch).unwrap();
     }
     for (stream, number) in [("a-1", 1), ("b-1", 2), ("b-1", 6), ("c-1", 7)] {
-        let event = EventData::json("Counted", &number).unwrap();
-        store.append(Append::to(stream).event(event)).wait().unwrap();
+        append(&store, stream, number);
     }
     let mut all = numbers(&mut run);
     all.extend(numbers(&mut run));
@@ -93,13 +97,8 @@ fn a_group_gets_what_its_filter_takes_or_any_route_and_each_event_once() {
 
 #[test]
 fn what_a_group_has_taken_stays_to_be_done_whatever_its_filter_becomes() {
-    let disk = std::sync::Arc::new(SimDisk::builder().seed(1).build());
-    let engine = Engine::options().disk(disk).threads(false).open("/data").unwrap();
-    let store = engine.namespace("default").unwrap();
-    let append = |stream: &str, number: u64| {
-        let event = EventData::json("Counted", &number).unwrap();
-        store.append(Append::to(stream).event(event)).wait().unwrap();
-    };
+    let (_engine, store) = store();
+    let append = |stream: &str, number: u64| append(&store, stream, number);
     let config = GroupConfig { filter: Filter::category("a"), ..GroupConfig::default() };
     let mut run = Run::new(&store, &config);
     run.ask(("large".to_owned(), Some(branch("large", "b", 5))), Request::Branch).unwrap();
@@ -123,4 +122,29 @@ fn what_a_group_has_taken_stays_to_be_done_whatever_its_filter_becomes() {
     run = Run::open(&store);
     append("c-1", 9);
     assert_eq!(numbers(&mut run), [9]);
+}
+
+/// What is read to find what another filter had taken ends where that ended, also where nothing is left there.
+#[test]
+fn what_no_filter_takes_is_delivered_by_none() {
+    let (_engine, store) = store();
+    let config = GroupConfig { filter: Filter::category("a"), ..GroupConfig::default() };
+    let mut run = Run::new(&store, &config);
+    append(&store, "a-1", 1);
+    assert_eq!(run.receive("a", 100).len(), 1);
+    // It is looked at last: behind the group's own records.
+    append(&store, "a-2", 2);
+    assert_eq!(run.receive("a", 100).len(), 1);
+    let config = GroupConfig { filter: Filter::category("d"), ..config };
+    run.ask(config, Request::Configure).unwrap();
+    let truncate_before = Some(Revision::new(1));
+    let change = StreamChange { truncate_before, ..StreamChange::default() };
+    store.set_stream("a-2", change).unwrap();
+    append(&store, "a-2", 3);
+    append(&store, "d-1", 4);
+    run = Run::open(&store);
+    let mut all = numbers(&mut run);
+    all.extend(numbers(&mut run));
+    all.sort_unstable();
+    assert_eq!(all, [1, 4]);
 }

@@ -30,6 +30,8 @@ const TRIES: usize = 3;
 pub(crate) struct Groups {
     running: Mutex<HashMap<(LogId, String), Running>>,
     known: Mutex<HashMap<(LogId, String), Known>>,
+    /// Held while something changes that a group shares with those of its consumers, or one of these is made.
+    changing: tokio::sync::Mutex<()>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -61,7 +63,12 @@ fn closed() -> AppendError {
 
 impl Groups {
     pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { running: Mutex::default(), known: Mutex::default(), telemetry }
+        Self {
+            running: Mutex::default(),
+            known: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            telemetry,
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(LogId, String), Running>> {
@@ -114,6 +121,18 @@ impl Groups {
 
     fn all_known(&self) -> MutexGuard<'_, HashMap<(LogId, String), Known>> {
         self.known.lock().expect("nothing panics while it is held")
+    }
+
+    /// Waits until nothing else changes groups that broadcast.
+    pub(crate) async fn changing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// How many groups of a namespace are open whose names begin so. All that are there are opened with the node.
+    pub(crate) fn count_open(&self, namespace: &Namespace, prefix: &str) -> usize {
+        let (log, running) = (namespace.log_id(), self.running());
+        let is_one = |(of, name): &&(LogId, String)| *of == log && name.starts_with(prefix);
+        running.keys().filter(is_one).count()
     }
 
     /// What is known of a group.

@@ -11,6 +11,7 @@ use nexus_protocol::group::{
     GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, LaneInfo, MemberInfo,
     check_consumer, own_group, own_group_parts,
 };
+use nexus_protocol::limits::BROADCAST_CONSUMERS_MAX;
 use nexus_protocol::{AppendError, Invalid};
 
 use super::Access;
@@ -44,20 +45,26 @@ impl Access {
     /// The group that has the deliveries of a consumer.
     ///
     /// # Errors
-    /// When there is no such group, or it broadcasts and no consumer is named.
+    /// When there is no such group, or it broadcasts and no consumer is named, or it is the own one of another.
     pub(super) async fn group_of(
         &self,
         group: &str,
         consumer: Option<&str>,
     ) -> Result<String, AppendError> {
+        let whose = |why| AppendError::from(Invalid::Request(why));
+        if let Some((_, own)) = own_group_parts(group) {
+            return match consumer.is_none_or(|consumer| consumer == own) {
+                true => Ok(group.to_owned()),
+                false => Err(whose(format!("group {group:?} is that of consumer {own:?} alone"))),
+            };
+        }
         if !self.broadcasts(group).await? {
             return Ok(group.to_owned());
         }
         let unnamed = || {
-            let why = format!(
+            whose(format!(
                 "group {group:?} broadcasts: say whose deliveries these are, with `consumer`"
-            );
-            AppendError::from(Invalid::Request(why))
+            ))
         };
         Ok(own_group(group, consumer.ok_or_else(unnamed)?))
     }
@@ -73,31 +80,51 @@ impl Access {
         if own == group || groups.known(&self.namespace, &own).is_some() {
             return Ok(own);
         }
+        let _changing = groups.changing().await;
         let shared = self.groups_ask(group, false, Request::Look).await?;
+        if shared.config.mode != GroupMode::Broadcast {
+            // It is another one of this name.
+            groups.unknow(&self.namespace, group);
+            return Ok(group.to_owned());
+        }
         let config = own_config(&shared.config);
         let store = self.namespace.for_system();
         if !coordinator::is_there(&store, &own).await? {
-            check_count(&self.namespace)?;
+            self.check_consumers(group)?;
             let begins = match config.start {
                 GroupStart::End => first_position(&self.namespace, GroupStart::End)?,
                 _ => shared.stats.floor,
             };
-            match coordinator::create(&store, &own, &config, begins).await {
-                // Another request of the same consumer made it.
-                Ok(_) | Err(AppendError::Conflict(_)) => {}
-                Err(error) => return Err(error),
-            }
+            coordinator::create(&store, &own, &config, begins).await?;
         }
-        // Whoever changed what they have in common may not have come to this one.
+        // Where a change of what they have in common was broken off, it did not come to this one.
         let look = self.groups_ask(&own, false, Request::Look).await?;
         if look.config != config {
             self.groups_ask(&own, config, Request::Configure).await?;
         }
-        if look.pause.is_some() != shared.pause.is_some() {
+        // Never the other way: this one may be paused alone.
+        if shared.pause.is_some() && look.pause.is_none() {
             self.groups_ask(&own, shared.pause, Request::Pause).await?;
         }
         groups.know(&self.namespace, &own, Known::Shared);
         Ok(own)
+    }
+
+    /// Refuses one consumer more than a group that broadcasts may have.
+    fn check_consumers(&self, group: &str) -> Result<(), AppendError> {
+        let groups = self.node.running_groups();
+        let (all, own) = ("", own_group(group, ""));
+        for (prefix, max) in [(all, GROUPS_MAX), (&*own, BROADCAST_CONSUMERS_MAX)] {
+            if groups.count_open(&self.namespace, prefix) >= max {
+                let why = format!(
+                    "group {group:?} broadcasts, and there are {max} {} already: delete those that will not come \
+                     back, as `GROUP@CONSUMER`",
+                    if prefix.is_empty() { "groups in the namespace" } else { "consumers of it" }
+                );
+                return Err(Invalid::Request(why).into());
+            }
+        }
+        Ok(())
     }
 
     /// Whether each event goes to each consumer.
@@ -109,13 +136,17 @@ impl Access {
         if let Some(known) = groups.known(&self.namespace, group) {
             return Ok(known == Known::Broadcast);
         }
-        let config = self.groups_ask(group, false, Request::Look).await?.config;
-        let known = match config.mode {
-            GroupMode::Broadcast => Known::Broadcast,
-            GroupMode::Ordered | GroupMode::Unordered => Known::Shared,
-        };
+        // So that it is not made anew, of another kind, before that is remembered.
+        let _changing = groups.changing().await;
+        let broadcasts = self.asked_whether(group).await?;
+        let known = if broadcasts { Known::Broadcast } else { Known::Shared };
         groups.know(&self.namespace, group, known);
-        Ok(known == Known::Broadcast)
+        Ok(broadcasts)
+    }
+
+    async fn asked_whether(&self, group: &str) -> Result<bool, AppendError> {
+        let config = self.groups_ask(group, false, Request::Look).await?.config;
+        Ok(config.mode == GroupMode::Broadcast)
     }
 
     /// Refuses what is done with the events of one consumer only.
@@ -144,68 +175,57 @@ impl Access {
         }
     }
 
-    /// Asks a group something, and those of its consumers where it broadcasts.
+    /// Asks a group something; where it broadcasts, those of its consumers first: what is broken off in between is not
+    /// done, and is asked for again. One of them that fails keeps it from none of the others.
     pub(super) fn ask_all<Q: Clone + Send, T: Send>(
         &self,
         group: &str,
         what: &Q,
         request: fn(Ask<Q, T>) -> Request,
     ) -> Result<T, AppendError> {
-        let broadcasts = block_on(self.broadcasts(group))?;
-        let answer = self.ask_group(group, what.clone(), request)?;
-        if broadcasts {
-            for own in Groups::own_of(&self.namespace, group)? {
-                match self.ask_group(&own, what.clone(), request) {
-                    // It was deleted meanwhile.
-                    Ok(_) | Err(AppendError::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+        let _changing = block_on(self.node.running_groups().changing());
+        if !is_own(group) && block_on(self.asked_whether(group))? {
+            self.ask_own(group, what, request)?;
         }
-        Ok(answer)
+        self.ask_group(group, what.clone(), request)
     }
 
-    /// Changes what a group is, and what those of its consumers are.
+    /// Asks those of all its consumers.
+    fn ask_own<Q: Clone + Send, T: Send>(
+        &self,
+        group: &str,
+        what: &Q,
+        request: fn(Ask<Q, T>) -> Request,
+    ) -> Result<(), AppendError> {
+        let mut failed = None;
+        for own in Groups::own_of(&self.namespace, group)? {
+            match self.ask_group(&own, what.clone(), request) {
+                Ok(_) | Err(AppendError::NotFound { .. }) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Changes what a group is; to be called while nothing else changes groups. Its own first, so that what it cannot be is
+    /// refused before it comes to those of its consumers.
     pub(super) fn configure_all(
         &self,
         group: &str,
         config: &GroupConfig,
     ) -> Result<(), AppendError> {
         self.ask_group(group, config.clone(), Request::Configure)?;
-        if config.mode != GroupMode::Broadcast {
-            return Ok(());
+        match config.mode {
+            GroupMode::Broadcast => self.ask_own(group, &own_config(config), Request::Configure),
+            GroupMode::Ordered | GroupMode::Unordered => Ok(()),
         }
-        for own in Groups::own_of(&self.namespace, group)? {
-            match self.ask_group(&own, own_config(config), Request::Configure) {
-                Ok(()) | Err(AppendError::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
-    /// Ends a group for good, and those of its consumers. After a crash in between, making it again ends what is left.
+    /// Ends a group for good; of one that broadcasts, those of its consumers first.
     pub(super) fn delete_all(&self, group: &str) -> Result<(), AppendError> {
-        let done = self.ask_group(group, (), Request::Delete);
-        if matches!(done, Ok(()) | Err(AppendError::NotFound { .. })) {
-            self.delete_own(group)?;
-        }
+        let done = self.ask_all(group, &(), Request::Delete);
         self.node.running_groups().unknow(&self.namespace, group);
         done
-    }
-
-    /// Ends the groups of the consumers of a group.
-    pub(super) fn delete_own(&self, group: &str) -> Result<(), AppendError> {
-        if is_own(group) {
-            return Ok(());
-        }
-        for own in Groups::own_of(&self.namespace, group)? {
-            match self.ask_group(&own, (), Request::Delete) {
-                Ok(()) | Err(AppendError::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     /// How a group that broadcasts is: behind as far as the slowest of its consumers, and with what they have together.
@@ -269,18 +289,4 @@ fn idle(group: &str, snapshot: Snapshot, namespace: &Namespace) -> GroupInfo {
         redelivered: 0,
         members: Vec::new(),
     }
-}
-
-/// Refuses one group more than may be, those of consumers counted.
-///
-/// # Errors
-/// When there are [`GROUPS_MAX`] already.
-pub(super) fn check_count(namespace: &Namespace) -> Result<(), AppendError> {
-    if Groups::all(namespace)?.len() < GROUPS_MAX {
-        return Ok(());
-    }
-    let why = format!(
-        "there are {GROUPS_MAX} groups already, those of consumers of groups that broadcast included: delete one first"
-    );
-    Err(Invalid::Request(why).into())
 }

@@ -13,8 +13,8 @@ use nexus_protocol::route::LINK;
 use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
 
 use super::Access;
-use super::groups::{event_at, with_data_of};
-use super::routes::resolved;
+use super::events::resolved;
+use super::groups::{event_at, from_read, with_data_of};
 use crate::guard::Action;
 use crate::parking::block_on;
 use crate::quota::Use;
@@ -86,7 +86,7 @@ impl Received {
                 gone.push(delivery.token);
                 continue;
             };
-            let event = match resolved(&self.access.namespace, event) {
+            let event = match resolved(&self.access.namespace, event).map_err(from_read) {
                 Ok(event) => event,
                 Err(error) => return Err(self.unread(delivery.token, &deliveries, error)),
             };

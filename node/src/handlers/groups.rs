@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{Access, broadcast};
 use crate::audit::Audited;
-use crate::groups::Groups;
+use crate::groups::{GROUPS_MAX, Groups};
 use crate::guard::Action;
 use crate::parking::block_on;
 use crate::telemetry::{Coded, Operation};
@@ -37,13 +37,14 @@ impl Access {
     ///
     /// # Errors
     /// When the principal may not manage groups; `Invalid` of a name that is none, of a configuration that no group can
-    /// have or this one not any more, and where there are [`GROUPS_MAX`](crate::groups::GROUPS_MAX) groups already; as an append's.
+    /// have or this one not any more, and where there are [`GROUPS_MAX`] groups already; as an append's.
     pub fn set_group(&self, name: &str, config: &GroupConfig) -> Result<bool, AppendError> {
         let details = serde_json::to_value(GroupConfigJson::from(config)).unwrap_or_default();
         self.change_group(Operation::SetGroup, name, Some(details), |namespace| {
             config.check().map_err(Invalid::from)?;
             check_group_name(name)?;
             broadcast::check(config)?;
+            let _changing = block_on(self.node.running_groups().changing());
             let store = namespace.for_system();
             if block_on(coordinator::is_there(&store, name))? {
                 return self.configure_all(name, config).map(|()| false);
@@ -51,9 +52,13 @@ impl Access {
             if !config.branches.is_empty() {
                 return Err(Invalid::Request(BRANCHES_ARE_ROUTES.to_owned()).into());
             }
-            broadcast::check_count(namespace)?;
-            // What a deletion left that was broken off is no consumer's of this one.
-            self.delete_own(name)?;
+            if Groups::all(namespace)?.len() >= GROUPS_MAX {
+                let why = format!(
+                    "there are {GROUPS_MAX} groups already, those of consumers of groups that broadcast included: \
+                     delete one first"
+                );
+                return Err(Invalid::Request(why).into());
+            }
             let begins = first_position(namespace, config.start)?;
             let made = block_on(coordinator::create(&store, name, config, begins));
             self.node.running_groups().unknow(namespace, name);
@@ -364,9 +369,7 @@ pub(super) fn event_at(
     namespace: &Namespace,
     position: Position,
 ) -> Result<Option<RecordedEvent>, AppendError> {
-    let read = Read::all().system().from_position(position).limit(1);
-    let found = namespace.read(read).into_iter().next().transpose().map_err(from_read)?;
-    Ok(found.filter(|event| event.position() == position))
+    super::events::event_at(namespace, position).map_err(from_read)
 }
 
 /// How many events there are for a group beyond what it has looked at: counted, up to a bound; beyond that positions
@@ -399,8 +402,15 @@ fn info(namespace: &Namespace, name: &str, snapshot: Snapshot) -> Result<GroupIn
         events.into_iter().flatten()
     };
     let is_for_it = |event: &Result<_, _>| event.as_ref().map_or(true, |it| config.takes(it));
-    let first = read(stats.floor).take(COUNTED_MAX as usize).find(is_for_it);
-    let first = first.transpose().map_err(from_read)?;
+    // Where something is not done, the first of it stands at the floor, whichever filter took it.
+    let open = if stats.open > 0 { event_at(namespace, stats.floor)? } else { None };
+    let first = match open {
+        Some(open) => Some(open),
+        None => {
+            let first = read(stats.next).take(COUNTED_MAX as usize).find(is_for_it);
+            first.transpose().map_err(from_read)?
+        }
+    };
     let recorded = first.map(|event| event.recorded_at());
     let beyond = beyond(read(stats.next), is_for_it, stats.next, head)?;
     let state = match (stats.paused, snapshot.stalled) {

@@ -26,6 +26,7 @@ use nexus_protocol::TraceContext;
 
 pub use append::PendingAppend;
 pub use consume::{DELIVERIES_MAX, Received};
+pub use events::EventsAt;
 pub use groups::PARKED_PAGE_MAX;
 pub use read::{Events, EventsIter, Subscription};
 pub use store::{Reads, Watch};

@@ -8,10 +8,10 @@ use nexus_protocol::limits::{DRY_RUN_EVENTS_MAX, DRY_RUN_SHOWN_MAX, ROUTES_MAX};
 use nexus_protocol::route::{
     Branch, DryRun, Link, RouteConfig, RouteInfo, RouteState, RouteTarget, check_route_name,
 };
-use nexus_protocol::{AppendError, Invalid, Read, RecordedEvent};
+use nexus_protocol::{AppendError, Invalid, Read};
 
 use super::Access;
-use super::groups::{event_at, first_position, from_read};
+use super::groups::{first_position, from_read};
 use crate::audit::Audited;
 use crate::groups::Groups;
 use crate::guard::Action;
@@ -281,14 +281,4 @@ fn dry_run(
         }
     }
     Ok(run)
-}
-
-/// The event that a link leads to; the link itself, where the log has that no more; and what is no link as it is.
-pub(super) fn resolved(
-    namespace: &Namespace,
-    event: RecordedEvent,
-) -> Result<RecordedEvent, AppendError> {
-    let Some(link) = Link::of(&event) else { return Ok(event) };
-    let original = event_at(namespace, link.position)?;
-    Ok(original.filter(|original| link.leads_to(original)).unwrap_or(event))
 }

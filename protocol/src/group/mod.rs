@@ -2,6 +2,7 @@
 
 mod answer;
 mod config;
+mod effect;
 mod info;
 mod lane_by;
 mod parked;
@@ -12,6 +13,7 @@ pub use config::{
     ACK_DEADLINE_MAX, ACK_DEADLINE_MIN, BACKOFF_MAX, Backoff, GroupConfig, GroupMode, GroupStart,
     InvalidGroup,
 };
+pub use effect::effect_id;
 pub use info::{GroupInfo, GroupState, LaneInfo, MemberInfo, PauseInfo};
 pub use lane_by::{InvalidLaneBy, LaneBy};
 pub use parked::{ParkedEntry, ParkedList, ParkedPage, ParkedPick};

@@ -238,6 +238,7 @@ fn questions(samples: &mut Samples) {
     let (group, consumer) = ("mail".into(), "host-1".into());
     samples.open("", Operation::Consume { group, consumer, credit: 100, max: 50 });
     samples.open("", Operation::Timers { failed: false, after: Some("a".into()), limit: 100 });
+    samples.open("", Operation::EventsAt { positions: vec![3, 7] });
 }
 
 fn answers(samples: &mut Samples) {

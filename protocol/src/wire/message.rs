@@ -192,6 +192,11 @@ pub enum Operation {
         /// How many at most.
         limit: u32,
     },
+    /// The events at these positions: `Items` with those that the log has, and the last position that was looked at.
+    EventsAt {
+        /// Them, ascending, at most [`LINKS_RESOLVED_MAX`](crate::limits::LINKS_RESOLVED_MAX).
+        positions: Vec<u64>,
+    },
 }
 
 /// A token, but for its secret.
@@ -281,7 +286,8 @@ impl Operation {
             Self::Group { .. }
             | Self::Consume { .. }
             | Self::Route { .. }
-            | Self::Timers { .. } => PROTOCOL_GROUPS,
+            | Self::Timers { .. }
+            | Self::EventsAt { .. } => PROTOCOL_GROUPS,
             _ => PROTOCOL_OLDEST,
         }
     }

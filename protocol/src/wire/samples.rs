@@ -125,6 +125,7 @@ fn name_of_operation(operation: &Operation) -> &'static str {
         },
         Operation::Consume { .. } => "consume",
         Operation::Timers { .. } => "timers",
+        Operation::EventsAt { .. } => "events_at",
     }
 }
 

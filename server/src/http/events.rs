@@ -10,12 +10,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use nexus_node::{Access, EventsIter, Stop};
 use nexus_protocol::{
-    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, Revision, Start,
-    StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
+    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, RecordedEvent,
+    Revision, Start, StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
 };
 use serde::Serialize;
 
-use self::page::made;
+pub(crate) use self::page::RESOLVE_LINKS;
+use self::page::{Wanted, made};
 use super::append::etag;
 use super::call::{Call, EVENT_STREAM, JSON, NDJSON, blocking, bytes_of};
 use super::chunks;
@@ -65,17 +66,22 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
     let lineage = access.head()?.lineage;
     let access = access.admitted();
     read.from = from(&call, lineage)?;
+    let resolve_links = call.flag("resolve_links")?;
     if call.wants(EVENT_STREAM) {
+        if resolve_links {
+            let detail = "server-sent events give links as they are: leave out `resolve_links`";
+            return Err(Problem::invalid(detail));
+        }
         return follow_stream(&call, access, read, lineage).await;
     }
     only_followed(&call)?;
     if call.wants(NDJSON) {
         let asked = access.clone();
         check_there(&blocking(move || asked.stream_info(&stream)).await?)?;
-        return lines(&call, access, read).await;
+        return lines(&call, access, read, resolve_links).await;
     }
-    let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
-    let (bytes, head_revision) = made(&call, &access.clone(), read, limit, move |page| {
+    let wanted = Wanted { limit: call.limit(PAGE_DEFAULT, PAGE_MAX)?, resolve_links };
+    let (bytes, head_revision) = made(&call, &access.clone(), read, wanted, move |page| {
         let info = access.stream_info(&stream)?;
         check_there(&info)?;
         let head_revision = info.state.head().map(Revision::get);
@@ -115,7 +121,7 @@ pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
     }
     only_followed(&call)?;
     if call.wants(NDJSON) {
-        return lines(&call, access, read).await;
+        return lines(&call, access, read, false).await;
     }
     let limit = call.limit(PAGE_DEFAULT, PAGE_MAX)?;
     let wait = match call.parsed("wait_ms")? {
@@ -151,7 +157,8 @@ async fn log_page(
     limit: usize,
     (lineage, at_end): (Lineage, Option<Position>),
 ) -> Result<(Vec<u8>, bool), Problem> {
-    made(call, &access, read, limit, move |page| {
+    let wanted = Wanted { limit, resolve_links: false };
+    made(call, &access, read, wanted, move |page| {
         let end = page.events.last().map(|event| event.position().next());
         let next = match page.next {
             Some(position) => Some(Position::new(position)),
@@ -301,15 +308,20 @@ pub(crate) fn position(what: &str, text: &str, current: Lineage) -> Result<Posit
 }
 
 /// All events of a read, one a line, with no more of them in memory than are being sent.
-async fn lines(call: &Call, access: Access, read: Read) -> Result<Response, Problem> {
-    let mut read = read;
+async fn lines(
+    call: &Call,
+    access: Access,
+    mut read: Read,
+    resolve_links: bool,
+) -> Result<Response, Problem> {
     read.limit = call.parsed("limit")?;
     let stop = Stop::default();
     let ends = stop.on_drop();
     let first = blocking(move || -> Result<_, ReadError> {
         let mut events = access.read(read)?.into_iter();
         events.end_at(&stop);
-        Ok(gather(events))
+        let links = resolve_links.then_some(access);
+        Ok(gather(Lines { events, links }))
     })
     .await?;
     // What is wrong from the beginning has a status of its own.
@@ -343,10 +355,27 @@ async fn lines(call: &Call, access: Access, read: Read) -> Result<Response, Prob
     }))
 }
 
-type Gathered = (EventsIter, Vec<u8>, Option<Result<(), ReadError>>);
+/// Events that become lines.
+struct Lines {
+    events: EventsIter,
+    /// Whose links are followed.
+    links: Option<Access>,
+}
+
+impl Lines {
+    fn next(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
+        let event = self.events.next()?;
+        Some(match &self.links {
+            Some(access) => event.and_then(|event| access.resolved(event)),
+            None => event,
+        })
+    }
+}
+
+type Gathered = (Lines, Vec<u8>, Option<Result<(), ReadError>>);
 
 /// Writes events as lines until there are enough bytes of them.
-fn gather(mut events: EventsIter) -> Gathered {
+fn gather(mut events: Lines) -> Gathered {
     let mut out = Vec::new();
     while out.len() < LINES_BYTES {
         match events.next() {

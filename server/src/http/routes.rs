@@ -176,6 +176,7 @@ const ROUTES: &[Route] = &[
                 LIMIT,
                 DIRECTION,
                 AS_OF,
+                events::RESOLVE_LINKS,
             ],
             FILTER,
             FOLLOW,

@@ -14,8 +14,8 @@ use nexus_protocol::wire::{
     TokenHead, encode_packet,
 };
 use nexus_protocol::{
-    AppendError, EventId, Invalid, ReadError, Revision, Snapshot, StreamChange, StreamList,
-    StreamName,
+    AppendError, EventId, Invalid, Position, ReadError, Revision, Snapshot, StreamChange,
+    StreamList, StreamName, SubscriptionItem,
 };
 use quinn::SendStream;
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     let (node, principal) = (session.door.node.clone(), Arc::clone(&session.principal));
     let Question { namespace, operation, payload, memory } = question;
     // How long these are is known once they are there: few are made at a time.
-    let is_long = matches!(operation, Operation::LoadSnapshot { .. } | Operation::Event { .. })
+    let is_long = may_have_events(&operation)
         || matches!(&operation, Operation::Group { ask, .. } if may_be_long(ask));
     let answered = move || match operation {
         Operation::Namespaces => {
@@ -121,6 +121,14 @@ fn timer_ids(
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (ids, more) = access.timer_ids(&TimerList { state, after, limit })?;
     Ok(plain(&Answer::Timers { ids, more }))
+}
+
+/// An event, or what a snapshot is of, may have some MiB.
+fn may_have_events(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::LoadSnapshot { .. } | Operation::Event { .. } | Operation::EventsAt { .. }
+    )
 }
 
 /// How a group is, or what is parked, may have some MiB.
@@ -248,6 +256,16 @@ fn look(access: &Access, operation: Operation) -> Result<Bytes, ReadError> {
             let mut items = ItemsBuilder::default();
             if let Some(event) = access.event_by_id(EventId::from_bytes(id))? {
                 items.event(&event);
+            }
+            items.take()
+        }
+        Operation::EventsAt { positions } => {
+            let positions: Vec<_> = positions.into_iter().map(Position::new).collect();
+            let at = access.events_at(&positions)?;
+            let mut items = ItemsBuilder::default();
+            at.events.iter().for_each(|event| items.event(event));
+            if let Some(position) = at.looked_at {
+                items.push(&SubscriptionItem::Checkpoint { position });
             }
             items.take()
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nexus_node::{Access, DELIVERIES_MAX};
-use nexus_protocol::group::{Answered, check_consumer, check_group};
+use nexus_protocol::group::{Answered, check_consumer, check_group, own_group_parts};
 use nexus_protocol::wire::{
     AckWith, AnsweredHead, Answers, DeliveriesBuilder, PacketKind, Said, decode_ack_with,
     decode_answers, encode_packet,
@@ -104,7 +104,9 @@ pub(crate) async fn run(session: &Session, access: Accessed, wanted: Wanted, req
     };
     let _ = send.set_priority(session::PRIORITY_LIVE);
     let Wanted { group, consumer, credit, max } = wanted;
-    let seated = session.door.consumers.take(access.namespace(), &group, &consumer).await;
+    // By whichever name its group is called, it is one consumer.
+    let shared = own_group_parts(&group).map_or(&*group, |(shared, _)| shared);
+    let seated = session.door.consumers.take(access.namespace(), shared, &consumer).await;
     let Some(mut seated) = seated else {
         return session::fail_append(send, &superseded(&consumer)).await;
     };

@@ -327,7 +327,7 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
         Operation::Append => Named::Append,
         Operation::Read(_) => Named::Read,
         Operation::Subscribe(_) => Named::Subscribe,
-        Operation::Event { .. } => Named::Event,
+        Operation::Event { .. } | Operation::EventsAt { .. } => Named::Event,
         Operation::Head => Named::Head,
         Operation::Stream { .. } => Named::Stream,
         Operation::Streams { .. } => Named::Streams,

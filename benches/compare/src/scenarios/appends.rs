@@ -1,13 +1,14 @@
 //! How many appends a second are acknowledged: one event a request, and each client waits for its answer.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use nexus_cli::measuring::{Failure, Orders, Worker, drive};
 
 use super::{Figure, Measures, Side};
 use crate::Run;
 use crate::stores::{Store, Writes};
-use std::sync::Arc;
-use std::time::Duration;
 
 const PLACE: &str = "appends";
 
@@ -47,7 +48,7 @@ impl Measures for Appends {
             "{} clients, each with a connection of its own, one event a request, the next after the answer",
             self.clients
         );
-        Ok(Side { name: S::NAME, turn: Box::new(turn), note })
+        Ok(Side::new(run, S::NAME, note, turn))
     }
 }
 

@@ -41,14 +41,15 @@ impl Measures for Deliveries {
              {BATCHES_AHEAD} of each under way; each was delivered and acknowledged once by the store's own count; \
              latencies from asking for a batch to its answered acknowledgement"
         );
-        Ok(Side { name: S::NAME, turn: Box::new(turn), note })
+        Ok(Side::new(run, S::NAME, note, turn))
     }
 }
 
 async fn drain<S: Store>(store: &S, group: &str, events: u64) -> Result<Turn, Failure> {
     let tally = Arc::new(Tally::new(events));
-    let consumers = store.group(PLACE, group, CONSUMERS).await?;
+    // A group may read ahead as soon as it is there.
     let begun = Instant::now();
+    let consumers = store.group(PLACE, group, CONSUMERS).await?;
     let mut tasks = JoinSet::new();
     for consumer in consumers {
         let consumer = Arc::new(consumer);

@@ -59,7 +59,7 @@ impl Measures for Latency {
             "{per_s} events/s{slower}; one client appends, one event a request, without waiting for answers; \
              {CONSUMERS} consumers; from the call of the append to the answer of the acknowledgement"
         );
-        Ok(Side { name: S::NAME, turn: Box::new(move || at(per_s)), note })
+        Ok(Side::new(run, S::NAME, note, move || at(per_s)).paced(per_s))
     }
 }
 

@@ -8,6 +8,8 @@ mod appends;
 mod deliveries;
 mod latency;
 
+use std::fs::File;
+
 use nexus_cli::measuring::{Better, CONSUMERS, Failure, Measure, Rounds, Scenario, Turn};
 
 use crate::Run;
@@ -69,6 +71,33 @@ struct Side<'r> {
     name: &'static str,
     turn: Box<dyn FnMut() -> Result<Turn, Failure> + 'r>,
     note: String,
+    /// How many events a second it was asked for, where that differs from store to store.
+    pace_per_s: Option<u64>,
+}
+
+impl<'r> Side<'r> {
+    /// The same, asked for so many events a second.
+    fn paced(self, per_s: u64) -> Self {
+        Self { pace_per_s: Some(per_s), ..self }
+    }
+
+    /// After each turn, and not in its time, everything is synced: what a store has left unsynced would be written in
+    /// the turn of the next, above all by its syncs.
+    fn new(
+        run: &'r Run,
+        name: &'static str,
+        note: String,
+        mut turn: impl FnMut() -> Result<Turn, Failure> + 'r,
+    ) -> Self {
+        let synced = move || {
+            let done = turn()?;
+            let dir = run.folder.path();
+            let failed = |error| Failure::failed(format!("{}: {error}", dir.display()));
+            rustix::fs::syncfs(File::open(dir).map_err(failed)?).map_err(|e| failed(e.into()))?;
+            Ok(done)
+        };
+        Self { name, turn: Box::new(synced), note, pace_per_s: None }
+    }
 }
 
 /// Measures the scenarios with these names, or all.
@@ -104,8 +133,9 @@ fn measure(run: &Run, name: &str, what: &impl Measures) -> Result<Vec<Scenario>,
         peers.push(what.side(run, nats)?);
     }
     // A first turn of each is no figure: connections, caches, and files are new.
-    (nexus.turn)()?;
-    peers.iter_mut().try_for_each(|peer| (peer.turn)().map(drop))?;
+    for side in peers.iter_mut().chain([&mut nexus]) {
+        (side.turn)()?;
+    }
     let mut measures: Vec<Measure<'_>> = Vec::new();
     for peer in &mut peers {
         measures.push(&mut peer.turn);
@@ -114,9 +144,12 @@ fn measure(run: &Run, name: &str, what: &impl Measures) -> Result<Vec<Scenario>,
     let figure = what.figure();
     let mut scenarios = vec![of_nexus(name, figure, &rounds).note(&nexus.note)];
     for (index, peer) in peers.iter().enumerate() {
-        scenarios.push(
-            of_peer(&format!("{name}/{}", peer.name), figure, &rounds, index).note(&peer.note),
-        );
+        let mut scenario = of_peer(&format!("{name}/{}", peer.name), figure, &rounds, index);
+        if peer.pace_per_s != nexus.pace_per_s {
+            // Latencies at two paces are not to be compared.
+            (scenario.ratio, scenario.ratio_range) = (None, None);
+        }
+        scenarios.push(scenario.note(&peer.note));
     }
     Ok(scenarios)
 }

@@ -95,11 +95,10 @@ fn every_store_delivers_and_acknowledges_each_event_once() {
         }
         assert!(scenario["value"].as_f64().unwrap() > 0.0, "{scenario}");
         let of_nexus = scenario["name"].as_str().unwrap().ends_with("/nexus");
-        assert_eq!(
-            scenario["ratio"].is_null(),
-            of_nexus,
-            "ratios are those to the peers: {scenario}"
-        );
+        let is_latency = scenario["name"].as_str().unwrap().starts_with("latency/");
+        let has_ratio = !scenario["ratio"].is_null();
+        // Latencies have one only where both kept the same pace, which this is too short for.
+        assert!(has_ratio != of_nexus || is_latency && !has_ratio, "{scenario}");
         assert!(scenario["target"].is_null(), "nothing was asked: {scenario}");
     }
     let kept: Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();

@@ -6,7 +6,7 @@ use nexus_protocol::group::{
     ParkedPick,
 };
 use nexus_protocol::route::RouteConfig;
-use nexus_protocol::{AppendError, Filter};
+use nexus_protocol::{Append, AppendError, EventData, Filter};
 
 use super::{Running, append, config, number_of, of_each, take, take_one, until};
 
@@ -141,6 +141,11 @@ async fn what_a_group_that_broadcasts_cannot_do_it_says() {
         assert!(refused.contains("share events"), "{refused}");
         let refused = client.set_group("news@a", &broadcast()).await.unwrap_err().to_string();
         assert!(refused.contains("letter or digit"), "{refused}");
+        append(&client, 0..1).await;
+        assert_eq!(take_all(&client, "news", "a", 1).await, [0]);
+        let other = client.consumer("news@a", "b").receive(1, super::SOON).await;
+        let refused = other.unwrap_err().to_string();
+        assert!(refused.contains("alone"), "{refused}");
         let refused = client.group("news@nobody").await.unwrap_err();
         assert!(matches!(refused, AppendError::NotFound { .. }), "{refused}");
     })
@@ -166,4 +171,59 @@ async fn consumers_of_a_group_that_broadcasts_go_on_after_a_restart() {
     assert_eq!((info.lag_events, info.in_flight), (0, 0));
     client.close().await.unwrap();
     running.end().await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_paused_alone_stays_so_and_keeps_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::in_directory(dir.path());
+    let client = running.client().await;
+    client.set_group("news", &broadcast()).await.unwrap();
+    for number in 0..20_u64 {
+        let event = EventData::json("Counted", &number).unwrap();
+        client.append(Append::to("count-one").event(event)).await.unwrap();
+    }
+    for consumer in ["a", "b"] {
+        let consumer = client.consumer("news", consumer);
+        for number in 0..10 {
+            let one = take_one(&consumer).await;
+            assert_eq!(number_of(&one), number, "of one key in order");
+            assert_eq!(consumer.ack(&[one.token]).await.unwrap().done, 1);
+        }
+        consumer.leave().await.unwrap();
+    }
+    client.pause_group("news@a", "it is mended").await.unwrap();
+    client.close().await.unwrap();
+    let running = running.restart(dir.path()).await;
+    let client = running.client().await;
+    let other = client.consumer("news", "b");
+    assert_eq!(number_of(&take_one(&other).await), 10);
+    let paused = client.consumer("news", "a");
+    assert!(paused.receive(1, std::time::Duration::from_millis(50)).await.unwrap().is_empty());
+    let own = until(&client, "news@a", |info| !info.members.is_empty()).await;
+    assert_eq!(own.state, GroupState::Paused);
+    client.resume_group("news").await.unwrap();
+    assert_eq!(number_of(&take_one(&paused).await), 10);
+    client.close().await.unwrap();
+    running.end().await;
+}
+
+/// Each host makes sure that the group is there, and consumes: nobody loses by it what it has done.
+#[tokio::test]
+async fn who_makes_a_group_that_is_there_takes_nothing_from_its_consumers() {
+    of_each(async |client| {
+        append(&client, 0..5).await;
+        let host = async |name: &'static str| {
+            client.set_group("news", &broadcast()).await.unwrap();
+            let mut all = take_all(&client, "news", name, 3).await;
+            client.set_group("news", &broadcast()).await.unwrap();
+            all.extend(take_all(&client, "news", name, 2).await);
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2, 3, 4], "{name}: each once");
+        };
+        let host = |name| Box::pin(host(name));
+        tokio::join!(host("a"), host("b"), host("c"), host("d"));
+        assert_eq!(client.group("news").await.unwrap().members.len(), 4);
+    })
+    .await;
 }

@@ -6,8 +6,8 @@ use nexus_protocol::route::{
     Condition, LINK, Operator, RouteConfig, RouteState, RouteTarget, hops_of,
 };
 use nexus_protocol::{
-    Append, AppendError, EventData, EventStore, ExpectedRevision, Filter, RecordedEvent, Subscribe,
-    SubscriptionStream,
+    Append, AppendError, EventData, EventStore, ExpectedRevision, Filter, RecordedEvent, Revision,
+    StreamChange, Subscribe, SubscriptionStream,
 };
 
 use super::{SOON, of_each};
@@ -154,6 +154,60 @@ async fn a_route_whose_target_is_gone_says_so() {
         assert!(info.error.unwrap().contains('t'));
         client.set_route("r", &route("stream:u", 1)).await.unwrap();
         assert_eq!(first(&client, "u", 2).await.len(), 2);
+    })
+    .await;
+}
+
+/// Where an event stands, and what it says.
+fn said(event: &RecordedEvent) -> (String, u64) {
+    let data: serde_json::Value = event.json().unwrap();
+    (event.stream().to_owned(), data["amount"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn links_are_resolved_a_page_at_a_time_and_stay_links_where_the_events_are_gone() {
+    of_each(async |client| {
+        append(&client, &[500, 600, 5, 700]).await;
+        client.append(Append::to("order-2").event(order(800))).await.unwrap();
+        client.set_route("large", &route("stream:large", 100)).await.unwrap();
+        let links = first(&client, "large", 4).await;
+        let resolved = client.resolve_links(links.clone()).await.unwrap();
+        let of = |stream: &str, amount| (stream.to_owned(), amount);
+        let one = |amount| of("order-1", amount);
+        let all = [one(500), one(600), one(700), of("order-2", 800)];
+        assert_eq!(resolved.iter().map(said).collect::<Vec<_>>(), all);
+        // What is no link stays, the order is that of what is given, and the same link may come twice.
+        let mixed = [&resolved[1], &links[3], &links[0], &links[3]].map(Clone::clone);
+        let mixed = client.resolve_links(mixed).await.unwrap();
+        let want = [one(600), of("order-2", 800), one(500), of("order-2", 800)];
+        assert_eq!(mixed.iter().map(said).collect::<Vec<_>>(), want);
+        assert_eq!(client.resolve_links([]).await.unwrap(), []);
+        // One is truncated, and a stream is deleted.
+        let change = StreamChange { truncate_before: Some(Revision::new(1)), ..Default::default() };
+        client.set_stream("order-1", change).await.unwrap();
+        client.delete_stream("order-2", ExpectedRevision::Any).await.unwrap();
+        let left = client.resolve_links(links.clone()).await.unwrap();
+        assert_eq!([&left[0], &left[3]], [&links[0], &links[3]], "the links themselves");
+        assert_eq!([said(&left[1]), said(&left[2])], [one(600), one(700)]);
+    })
+    .await;
+}
+
+/// More than one question asks for, and more bytes than one answer has.
+#[tokio::test]
+async fn many_links_to_large_events_are_resolved_in_several_answers() {
+    of_each(async |client| {
+        let large = "x".repeat(400 << 10);
+        let ordered = |n: u64| {
+            let pad = if n.is_multiple_of(300) { large.as_str() } else { "" };
+            EventData::json("Ordered", &serde_json::json!({ "amount": n, "pad": pad })).unwrap()
+        };
+        client.append(Append::to("order-1").events((0..1_500).map(ordered))).await.unwrap();
+        client.set_route("large", &route("stream:large", 0)).await.unwrap();
+        let links = first(&client, "large", 1_500).await;
+        let resolved = client.resolve_links(links).await.unwrap();
+        let amounts: Vec<_> = resolved.iter().map(|event| said(event).1).collect();
+        assert_eq!(amounts, (0..1_500).collect::<Vec<_>>());
     })
     .await;
 }

@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 
 use super::super::call::{Call, blocking};
 use super::super::problem::Problem;
+use super::super::route::Kind::Flag;
+use super::super::route::Parameter;
 
 /// A page has no more than about so many bytes of events, and at least one.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -16,6 +18,14 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// the log may have nothing more. Far longer than a look at the next event takes on a busy machine, since a page
 /// that gives up says that there may be more.
 const LOOK_AHEAD_MAX: Duration = Duration::from_secs(1);
+
+/// What asks for it that links are followed.
+pub(crate) const RESOLVE_LINKS: Parameter = Parameter::new(
+    "resolve_links",
+    Flag,
+    "Links of routes give the events that they lead to, or themselves where the log has those no more; `next` goes on \
+     behind the links.",
+);
 
 /// Events that were read.
 pub(super) struct Page {
@@ -26,13 +36,22 @@ pub(super) struct Page {
     pub(super) next: Option<u64>,
 }
 
+/// What a page is to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Events, at most.
+    pub(super) limit: usize,
+    /// What links lead to, in their place.
+    pub(super) resolve_links: bool,
+}
+
 /// Reads a page, and makes of it what `write` does, on a thread that may block. Its place is kept until that
 /// thread is through; whoever goes away before ends it.
 pub(super) async fn made<T: Send + 'static>(
     call: &Call,
     access: &Access,
     read: Read,
-    limit: usize,
+    Wanted { limit, resolve_links }: Wanted,
     write: impl FnOnce(Page) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, Problem> {
     let is_short = read.filter.is_all() && read.as_of.is_none();
@@ -46,6 +65,7 @@ pub(super) async fn made<T: Send + 'static>(
         limit,
         of_stream: read.stream.is_some(),
         direction: read.direction,
+        resolve_links: resolve_links.then(|| access.clone()),
         stop: stop.clone(),
         full: Arc::clone(&full),
     };
@@ -75,6 +95,8 @@ struct Making {
     limit: usize,
     of_stream: bool,
     direction: Direction,
+    /// Whose links are followed.
+    resolve_links: Option<Access>,
     stop: Stop,
     /// Told when it has all its events.
     full: Arc<Notify>,
@@ -84,12 +106,18 @@ impl Making {
     /// Reads a page, and looks for the event after it: then it is known that there is more.
     fn page(&self, events: EventsIter) -> Result<Page, ReadError> {
         let mut page = Page { events: Vec::new(), next: None };
-        let (mut bytes, mut is_full) = (0, false);
+        let (mut bytes, mut is_full, mut last) = (0, false, None);
         for event in events {
-            let event = event?;
+            let mut event = event?;
+            // The next page goes on in what is read, wherever its links lead to.
+            let place = self.place(&event);
             if is_full {
-                page.next = Some(self.place(&event));
+                page.next = Some(place);
                 return Ok(page);
+            }
+            last = Some(place);
+            if let Some(access) = &self.resolve_links {
+                event = access.resolved(event)?;
             }
             bytes += event.data().len() + event.metadata().len();
             page.events.push(event);
@@ -99,7 +127,7 @@ impl Making {
             }
         }
         if is_full && self.stop.is_stopped() {
-            page.next = page.events.last().and_then(|last| self.behind(last));
+            page.next = last.and_then(|last| self.behind(last));
         }
         Ok(page)
     }
@@ -108,11 +136,11 @@ impl Making {
         if self.of_stream { event.revision().get() } else { event.position().get() }
     }
 
-    /// The place behind an event, if there is one.
-    fn behind(&self, event: &RecordedEvent) -> Option<u64> {
+    /// The place behind another, if there is one.
+    fn behind(&self, place: u64) -> Option<u64> {
         match self.direction {
-            Direction::Forwards => self.place(event).checked_add(1),
-            Direction::Backwards => self.place(event).checked_sub(1),
+            Direction::Forwards => place.checked_add(1),
+            Direction::Backwards => place.checked_sub(1),
         }
     }
 }
@@ -147,6 +175,7 @@ mod tests {
                 limit: read.limit.map_or(1000, |limit| usize::try_from(limit).unwrap()),
                 of_stream: read.stream.is_some(),
                 direction: read.direction,
+                resolve_links: None,
                 stop: Stop::default(),
                 full: Arc::default(),
             };
