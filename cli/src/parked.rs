@@ -1,5 +1,7 @@
 //! `nexus parked`: what could not be processed, which queues call dead letters.
 
+mod timers;
+
 use nexus_protocol::Position;
 use nexus_protocol::group::{ParkedEntry, ParkedList, ParkedPick};
 use nexus_protocol::json::ParkedEntryJson;
@@ -29,8 +31,9 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   nexus --data ./data parked replay 17 --source group:mail
-  nexus --data ./data parked replay --all --source group:mail")]
-    Replay(PickArgs),
+  nexus --data ./data parked replay --all --source group:mail
+  nexus --data ./data parked replay --all --rate 10 --source group:mail")]
+    Replay(ReplayArgs),
     /// Gives up what is parked
     #[command(after_help = "Example:\n  nexus --data ./data parked skip 17 --source group:mail")]
     Skip(PickArgs),
@@ -49,16 +52,32 @@ Example:
 /// Where it is parked.
 #[derive(Debug, clap::Args)]
 struct Source {
-    /// Where it is parked, as in group:mail
-    #[arg(long, value_name = "group:NAME", value_parser = source)]
-    source: String,
+    /// Where it is parked, as in group:mail; or timers
+    #[arg(long, value_name = "group:NAME|timers", value_parser = source)]
+    source: Of,
 }
 
-fn source(text: &str) -> Result<String, String> {
+/// Where something is parked.
+#[derive(Clone, Debug)]
+enum Of {
+    /// In a group of this name.
+    Group(String),
+    /// It is a timer that failed.
+    Timers,
+}
+
+fn source(text: &str) -> Result<Of, String> {
     match text.strip_prefix(GROUP) {
-        Some(name) if !name.is_empty() => Ok(name.to_owned()),
-        _ => Err("write group:NAME, as in group:mail".to_owned()),
+        Some(name) if !name.is_empty() => Ok(Of::Group(name.to_owned())),
+        None if text == timers::SOURCE => Ok(Of::Timers),
+        _ => Err("write group:NAME, as in group:mail, or timers".to_owned()),
     }
+}
+
+/// The position that an entry of a group is named by.
+fn position(id: &str) -> Result<Position, Failure> {
+    let number = filter::number(id).map_err(|why| Failure::usage(format!("{id:?}: {why}")))?;
+    Ok(Position::new(number))
 }
 
 /// Which entries to list.
@@ -73,8 +92,8 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     waiting: bool,
     /// Only what stands after this one: what `next` said
-    #[arg(long, value_name = "ID", value_parser = filter::number)]
-    after: Option<u64>,
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", value_parser = filter::number, allow_negative_numbers = true)]
     limit: Option<u64>,
@@ -83,9 +102,9 @@ pub(crate) struct ListArgs {
 /// One entry.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EntryArgs {
-    /// The entry: its position
-    #[arg(value_name = "ID", value_parser = filter::number)]
-    id: u64,
+    /// The entry: its position; of a timer its id
+    #[arg(value_name = "ID")]
+    id: String,
     #[command(flatten)]
     source: Source,
 }
@@ -93,9 +112,9 @@ pub(crate) struct EntryArgs {
 /// One entry, and what it is to be.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EditArgs {
-    /// The entry: its position
-    #[arg(value_name = "ID", value_parser = filter::number)]
-    id: u64,
+    /// The entry: its position; of a timer its id
+    #[arg(value_name = "ID")]
+    id: String,
     #[command(flatten)]
     source: Source,
     /// The new data
@@ -112,13 +131,25 @@ pub(crate) struct PickArgs {
     source: Source,
 }
 
+/// Some entries, and how fast.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pick: Pick,
+    /// So many events a second, at most; all at once by default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    #[command(flatten)]
+    source: Source,
+}
+
 /// Which entries.
 #[derive(Debug, clap::Args)]
 #[group(id = "pick", required = true, multiple = false)]
 struct Pick {
-    /// These entries, by their positions
-    #[arg(value_name = "ID", value_parser = filter::number)]
-    ids: Vec<u64>,
+    /// These entries, by their positions; timers by their ids
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
     /// Those of a lane
     #[arg(long, value_name = "N")]
     lane: Option<u32>,
@@ -128,12 +159,14 @@ struct Pick {
 }
 
 impl Pick {
-    fn pick(&self) -> ParkedPick {
-        match self.lane {
+    fn pick(&self) -> Result<ParkedPick, Failure> {
+        Ok(match self.lane {
             Some(lane) => ParkedPick::Lane(lane),
             None if self.all => ParkedPick::All,
-            None => ParkedPick::Positions(self.ids.iter().copied().map(Position::new).collect()),
-        }
+            None => ParkedPick::Positions(
+                self.ids.iter().map(|id| position(id)).collect::<Result<_, _>>()?,
+            ),
+        })
     }
 }
 
@@ -149,32 +182,58 @@ struct Picked {
 /// When the store refuses it.
 pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let remote = connect(place)?;
-    let client = &remote.client;
-    let count = match command {
-        Command::List(args) => {
-            list(args, &remote, output)?;
-            return remote.close();
-        }
-        Command::Show(args) => {
-            show(args, &remote, output)?;
-            return remote.close();
-        }
-        Command::Edit(args) => {
-            edit(args, &remote, output)?;
-            return remote.close();
-        }
-        Command::Replay(args) => {
-            remote.wait(client.replay_parked(&args.source.source, args.pick.pick()))?
-        }
-        Command::Skip(args) | Command::Purge(args) => {
-            remote.wait(client.skip_parked(&args.source.source, args.pick.pick()))?
-        }
-    };
-    output.one(&Picked { count }, &Facts::new().with("entries", count))?;
+    match command.source() {
+        Of::Timers => timers::run(command, &remote, output)?,
+        Of::Group(group) => of_group(command, group, &remote, output)?,
+    }
     remote.close()
 }
 
-fn list(args: &ListArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+impl Command {
+    fn source(&self) -> &Of {
+        let source = match self {
+            Self::List(args) => &args.source,
+            Self::Show(args) => &args.source,
+            Self::Replay(args) => &args.source,
+            Self::Skip(args) | Self::Purge(args) => &args.source,
+            Self::Edit(args) => &args.source,
+        };
+        &source.source
+    }
+}
+
+fn of_group(
+    command: &Command,
+    group: &str,
+    remote: &Remote,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let client = &remote.client;
+    let count = match command {
+        Command::List(args) => return list(args, group, remote, output),
+        Command::Show(args) => return show(args, group, remote, output),
+        Command::Edit(args) => return edit(args, group, remote, output),
+        Command::Replay(args) => match (args.pick.pick()?, args.rate) {
+            (pick, None) => remote.wait(client.replay_parked(group, pick))?,
+            (pick, Some(rate)) => remote.wait(client.replay_parked_slowly(group, pick, rate))?,
+        },
+        Command::Skip(args) | Command::Purge(args) => {
+            remote.wait(client.skip_parked(group, args.pick.pick()?))?
+        }
+    };
+    picked(count, output)
+}
+
+fn picked(count: u64, output: &mut Output) -> Result<(), Failure> {
+    output.one(&Picked { count }, &Facts::new().with("entries", count))
+}
+
+fn list(
+    args: &ListArgs,
+    group: &str,
+    remote: &Remote,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let columns = [
         number("ID"),
         number("LANE"),
@@ -184,9 +243,9 @@ fn list(args: &ListArgs, remote: &Remote, output: &mut Output) -> Result<(), Fai
         number("BEHIND"),
         text("ERROR"),
     ];
-    let (group, source) = (&args.source.source, format!("{GROUP}{}", args.source.source));
+    let source = format!("{GROUP}{group}");
     let mut listing = output.list("parked", &columns);
-    let mut after = args.after.map(Position::new);
+    let mut after = args.after.as_deref().map(position).transpose()?;
     let mut left = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     while left > 0 {
         let limit = left.min(PAGE);
@@ -207,7 +266,10 @@ fn list(args: &ListArgs, remote: &Remote, output: &mut Output) -> Result<(), Fai
 fn cells(entry: &ParkedEntry) -> Vec<String> {
     let (stream, event_type) = entry.event.clone().unwrap_or_default();
     let error = match (&entry.failure, entry.released) {
-        (_, true) => "released, and waits for its turn".to_owned(),
+        (_, true) => match entry.not_before {
+            None => "released, and waits for its turn".to_owned(),
+            Some(at) => format!("released, not before {at}"),
+        },
         (Some(failure), false) => failure.message.clone(),
         (None, false) => "waits behind another".to_owned(),
     };
@@ -223,21 +285,25 @@ fn cells(entry: &ParkedEntry) -> Vec<String> {
 }
 
 /// The entry that is named.
-fn entry(remote: &Remote, group: &str, id: u64) -> Result<ParkedEntry, Failure> {
-    let after = id.checked_sub(1).map(Position::new);
+fn entry(remote: &Remote, group: &str, at: Position) -> Result<ParkedEntry, Failure> {
+    let after = at.get().checked_sub(1).map(Position::new);
     let list = ParkedList { lane: None, waiting: true, after, limit: 1 };
     let page = remote.wait(remote.client.parked(group, &list))?;
-    let found = page.entries.into_iter().find(|entry| entry.position.get() == id);
+    let found = page.entries.into_iter().find(|entry| entry.position == at);
     found.ok_or_else(|| {
         Failure::failed(format!(
-            "nothing is parked at {id}: `nexus parked list --source {GROUP}{group}` says what is"
+            "nothing is parked at {at}: `nexus parked list --source {GROUP}{group}` says what is"
         ))
     })
 }
 
-fn show(args: &EntryArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
-    let group = &args.source.source;
-    let entry = entry(remote, group, args.id)?;
+fn show(
+    args: &EntryArgs,
+    group: &str,
+    remote: &Remote,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let entry = entry(remote, group, position(&args.id)?)?;
     let failure = entry.failure.clone().unwrap_or_default();
     let facts = Facts::new()
         .with("id", entry.position)
@@ -250,6 +316,8 @@ fn show(args: &EntryArgs, remote: &Remote, output: &mut Output) -> Result<(), Fa
         .with("caused by", failure.chain.join("; "))
         .with_some("first failed", entry.first_failed)
         .with_some("last failed", entry.last_failed)
+        .with_some("tried again by a rule", Some(entry.rounds).filter(|rounds| *rounds > 0))
+        .with_some("not before", entry.not_before)
         .with("waiting behind", entry.waiting_behind);
     output.one(&ParkedEntryJson::new(&format!("{GROUP}{group}"), &entry), &facts)
 }
@@ -260,13 +328,28 @@ struct Edited {
     position: u64,
 }
 
-fn edit(args: &EditArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
-    if let Err(why) = serde_json::from_str::<serde::de::IgnoredAny>(&args.json) {
+/// Refuses data that are none.
+fn check_json(json: &str) -> Result<(), Failure> {
+    if let Err(why) = serde_json::from_str::<serde::de::IgnoredAny>(json) {
         return Err(Failure::usage(format!("--json is not JSON: {why}")));
     }
+    Ok(())
+}
+
+fn edit(
+    args: &EditArgs,
+    group: &str,
+    remote: &Remote,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    check_json(&args.json)?;
     let data = args.json.clone().into_bytes();
-    let (group, at) = (&args.source.source, Position::new(args.id));
-    let position = remote.wait(remote.client.edit_parked(group, at, data.into()))?;
-    let facts = Facts::new().with("id", args.id).with("delivered instead", position);
-    output.one(&Edited { position: position.get() }, &facts)
+    let at = position(&args.id)?;
+    let by = remote.wait(remote.client.edit_parked(group, at, data.into()))?;
+    edited(&args.id, by, output)
+}
+
+fn edited(id: &str, by: Position, output: &mut Output) -> Result<(), Failure> {
+    let facts = Facts::new().with("id", id).with("delivered instead", by);
+    output.one(&Edited { position: by.get() }, &facts)
 }

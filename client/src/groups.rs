@@ -109,14 +109,39 @@ impl Client {
         self.asked("parked", async { reach!(self, there => there.parked(group, list).await) }).await
     }
 
-    /// Lets what is parked be delivered again, each with as many tries as at first; gives how many entries there were.
-    /// At most [`DELIVERIES_MAX`] are named at a time.
+    /// Lets what is parked be delivered again, each with as many tries as at first, and at once what waits for its time;
+    /// gives how many entries there were. At most [`DELIVERIES_MAX`] are named at a time.
     ///
     /// # Errors
     /// As [`Client::delete_group`]; `TooLarge` where too many are named.
     pub async fn replay_parked(&self, group: &str, pick: ParkedPick) -> Result<u64, AppendError> {
+        self.replay(group, pick, None).await
+    }
+
+    /// The same, so many events a second at most, from 1 to
+    /// [`PARKED_RATE_MAX`](nexus_protocol::limits::PARKED_RATE_MAX): for consumers behind which something
+    /// slow stands. When each is delivered is durable; what merely waits behind a failed one comes right after it.
+    ///
+    /// # Errors
+    /// As [`Client::replay_parked`]; `Invalid` where it is no rate.
+    pub async fn replay_parked_slowly(
+        &self,
+        group: &str,
+        pick: ParkedPick,
+        rate_per_s: u32,
+    ) -> Result<u64, AppendError> {
+        self.replay(group, pick, Some(rate_per_s)).await
+    }
+
+    async fn replay(
+        &self,
+        group: &str,
+        pick: ParkedPick,
+        rate: Option<u32>,
+    ) -> Result<u64, AppendError> {
         check_pick(&pick)?;
-        let replayed = async { reach!(self, there => there.replay_parked(group, pick).await) };
+        let replayed =
+            async { reach!(self, there => there.replay_parked(group, pick, rate).await) };
         self.asked("replay parked", replayed).await
     }
 

@@ -121,8 +121,9 @@ impl Remote {
         &self,
         group: &str,
         pick: ParkedPick,
+        rate_per_s: Option<u32>,
     ) -> Result<u64, AppendError> {
-        self.decide(group, GroupAsk::Replay((&pick).into())).await
+        self.decide(group, GroupAsk::Replay { pick: (&pick).into(), rate_per_s }).await
     }
 
     pub(crate) async fn skip_parked(

@@ -55,6 +55,8 @@ pub struct Entry {
     pub last_failed: Timestamp,
     /// The position of an event that is delivered in its place.
     pub edited: Option<u64>,
+    /// How many tries again a rule has given it since somebody released it last.
+    pub rounds: u32,
 }
 
 /// What is set aside at a position.
@@ -93,8 +95,8 @@ pub struct Parked {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Chain {
     all: BTreeSet<u64>,
-    /// Those that hold up what is behind them.
-    held: BTreeSet<u64>,
+    /// Those of them that failed.
+    failed: BTreeSet<u64>,
 }
 
 impl Aside<'_> {
@@ -237,12 +239,15 @@ impl Parked {
         Some((first, self.get(first)?))
     }
 
-    /// Those that are to be released so that this one is delivered: all of its key that are held, up to it. None
-    /// where it is not there, or nothing is held.
-    pub(crate) fn held_up_to(&self, position: u64) -> Vec<u64> {
+    /// Those that are to be released so that this one is delivered: all of its key, up to it, that are held, or wait
+    /// for a time that has not come. None where it is not there.
+    pub(crate) fn waiting_up_to(&self, position: u64, now: Timestamp) -> Vec<u64> {
         let Some(aside) = self.get(position) else { return Vec::new() };
         let chain = self.chains.get(&aside.key());
-        chain.into_iter().flat_map(|chain| chain.held.range(..=position)).copied().collect()
+        let up_to = chain.into_iter().flat_map(|chain| chain.failed.range(..=position)).copied();
+        let waits =
+            |entry: &Entry| !entry.released || entry.not_before.is_some_and(|until| until > now);
+        up_to.filter(|at| self.entry(*at).is_some_and(waits)).collect()
     }
 
     /// A failure, as much of it as is kept of one more.
@@ -264,9 +269,7 @@ impl Parked {
         self.remove(position);
         let chain = self.chains.entry(entry.key).or_default();
         chain.all.insert(position);
-        if !entry.released {
-            chain.held.insert(position);
-        }
+        chain.failed.insert(position);
         self.text_bytes += text_bytes(&entry.failure);
         self.entries.insert(position, entry);
     }
@@ -289,7 +292,7 @@ impl Parked {
             },
         };
         let Some(chain) = self.chains.get_mut(&key) else { return };
-        chain.held.remove(&position);
+        chain.failed.remove(&position);
         chain.all.remove(&position);
         if chain.all.is_empty() {
             self.chains.remove(&key);
@@ -324,6 +327,7 @@ mod tests {
             first_failed: at,
             last_failed: at,
             edited: None,
+            rounds: 0,
         }
     }
 
@@ -336,9 +340,15 @@ mod tests {
         }
         parked.put_behind(9, 1);
         assert_eq!(parked.first_of(1).unwrap().0, 2);
-        assert_eq!(parked.held_up_to(9), [2, 7]);
-        assert_eq!(parked.held_up_to(4), [2]);
-        assert_eq!(parked.held_up_to(5), [] as [u64; 0]);
+        let now = Timestamp::from_micros(10);
+        assert_eq!(parked.waiting_up_to(9, now), [2, 7]);
+        assert_eq!(parked.waiting_up_to(4, now), [2]);
+        assert_eq!(parked.waiting_up_to(5, now), [] as [u64; 0]);
+        let until = |micros| Some(Timestamp::from_micros(micros));
+        parked.set(7, Entry { released: true, not_before: until(10), ..entry(1, "") });
+        assert_eq!(parked.waiting_up_to(9, now), [2], "its time has come");
+        parked.set(7, Entry { released: true, not_before: until(11), ..entry(1, "") });
+        assert_eq!(parked.waiting_up_to(9, now), [2, 7]);
         assert_eq!((parked.len(), parked.failed(), parked.waiting()), (5, 3, 2));
         let behind = [2, 3, 4, 5, 7, 9].map(|position| parked.waiting_behind(position));
         assert_eq!(behind, [3, 0, 2, 0, 1, 0]);
@@ -352,7 +362,7 @@ mod tests {
         // Bytes from outside may say that an entry is another key's now.
         parked.set(4, entry(2, ""));
         assert_eq!((parked.first_of(2).unwrap().0, parked.first_of(1).unwrap().0), (4, 7));
-        assert_eq!(parked.held_up_to(4), [4]);
+        assert_eq!(parked.waiting_up_to(4, now), [4]);
         parked.put_behind(7, 3);
         assert_eq!((parked.len(), parked.failed(), parked.waiting()), (3, 1, 2));
         parked.forget_behind(8);

@@ -57,5 +57,5 @@ pub use stream::{
     StreamChange, StreamInfo, StreamLimits, StreamList,
 };
 pub use subscription::{SubscriptionEvents, SubscriptionStream};
-pub use time::{Timestamp, TimestampError};
+pub use time::{Timestamp, TimestampError, duration_from_text, duration_text};
 pub use trace::{NoTraceContext, TraceContext};

@@ -138,6 +138,14 @@ pub const PARKED_MAX: usize = 100_000;
 pub const ERROR_BYTES_MAX: usize = 4_096;
 /// Entries of one answer that lists what is parked.
 pub const PARKED_PAGE_MAX: usize = 1_000;
+/// Rules of a group for what is parked.
+pub const PARKED_RULES_MAX: usize = 16;
+/// Times that such a rule tries an event again.
+pub const RULE_RETRIES_MAX: usize = 16;
+/// The longest time that such a rule lets an event wait, in milliseconds: 30 days.
+pub const RULE_RETRY_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+/// Events a second that are released at most, where a rate is given: beyond that it is no bound.
+pub const PARKED_RATE_MAX: u32 = 1_000_000;
 /// Routes of a namespace, to streams and to groups together.
 pub const ROUTES_MAX: usize = 1_000;
 /// Bytes of a route's name.

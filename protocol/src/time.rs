@@ -68,6 +68,32 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Units of a time that passes, in milliseconds.
+const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// A time that passes, from text: a whole number with `ms`, `s`, `m`, or `h` behind it, as in `500ms`.
+///
+/// # Errors
+/// When it is none, or beyond what 64 bits of milliseconds hold. Says how one is written.
+pub fn duration_from_text(text: &str) -> Result<Duration, String> {
+    let what = || {
+        format!("{text:?} is no time: write a number with ms, s, m, or h behind it, as in 500ms or 30s")
+    };
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit = text.get(digits.len()..).unwrap_or_default();
+    let (_, millis) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(what)?;
+    let count: u64 = digits.parse().map_err(|_| what())?;
+    count.checked_mul(millis).map(Duration::from_millis).ok_or_else(what)
+}
+
+/// The same as text, in the largest unit of which it is a whole number; to the millisecond.
+pub fn duration_text(time: Duration) -> String {
+    let all = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let fits = |(_, millis): &(&str, u64)| all > 0 && all.is_multiple_of(*millis);
+    let (name, millis) = UNITS.into_iter().find(fits).unwrap_or(("ms", 1));
+    format!("{}{name}", all / millis)
+}
+
 /// Why a text is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -147,6 +173,19 @@ mod tests {
         let first = -377_705_116_800_000_000;
         check("-009999-01-01T00:00:00Z", first, "-009999-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp::from_micros(last + 1).to_string(), format!("unix-us:{}", last + 1));
+    }
+
+    #[test]
+    fn times_that_pass_have_units() {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("12h", 43_200_000)] {
+            assert_eq!(duration_from_text(text), Ok(Duration::from_millis(ms)), "{text}");
+            assert_eq!(duration_text(Duration::from_millis(ms)), text);
+        }
+        assert_eq!(duration_text(Duration::ZERO), "0ms");
+        assert_eq!(duration_text(Duration::from_millis(90_000)), "90s");
+        for bad in ["", "30", "s", "-1s", "1d", "1 s", "99999999999999999h"] {
+            assert!(duration_from_text(bad).unwrap_err().contains("as in 500ms"), "{bad}");
+        }
     }
 
     #[test]

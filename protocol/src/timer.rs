@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use uuid::{Uuid, uuid};
 
+use crate::append::Append;
 use crate::error::Invalid;
 use crate::event::{EventData, EventProblem};
 use crate::group::Failure;
@@ -114,6 +115,25 @@ pub struct TimerInfo {
     pub fired_at: Option<Timestamp>,
     /// Why that did not work.
     pub failure: Option<TimerFailure>,
+}
+
+impl TimerInfo {
+    /// What arms a timer anew that has failed: its time is past, so that it is due at once. It conflicts where something
+    /// was decided about it meanwhile.
+    pub fn armed_again(&self) -> Append {
+        self.behind_failure(self.timer.armed())
+    }
+
+    /// What gives up a timer that has failed. It conflicts where something was decided about it meanwhile.
+    pub fn given_up(&self) -> Append {
+        self.behind_failure(disarmed())
+    }
+
+    fn behind_failure(&self, event: EventData) -> Append {
+        // That it failed stands right behind what armed it.
+        let failed = Revision::new(self.generation.get().saturating_add(1));
+        Append::to(timer_stream(&self.id)).at(failed).event(event)
+    }
 }
 
 /// Timers that are asked for: the armed ones, or those that failed.

@@ -8,7 +8,6 @@ use nexus_client::Consumer;
 use nexus_protocol::group::{Delivery, DeliveryToken, Failure as Reason, Nack, NackAction};
 use nexus_protocol::json::DeliveryJson;
 
-use super::set::duration;
 use crate::exit::Failure;
 use crate::filter;
 use crate::output::{Format, Output, notice, reader_is_gone, text};
@@ -40,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = filter::number)]
     limit: Option<u64>,
     /// Ends when nothing came for so long
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = nexus_protocol::duration_from_text)]
     until_idle: Option<Duration>,
     /// So many deliveries at a time; 100, or 1 with --exec, unless it is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]

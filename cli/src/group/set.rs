@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use nexus_protocol::group::{Backoff, GroupConfig, GroupMode, GroupStart, LaneBy};
-use nexus_protocol::{Position, Timestamp};
+use nexus_protocol::group::{
+    Backoff, GroupConfig, GroupMode, GroupStart, LaneBy, ParkedRule,
+};
+use nexus_protocol::{Position, Timestamp, duration_from_text};
 
 use crate::exit::Failure;
 use crate::filter::{self, FilterArgs};
@@ -33,16 +35,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PLACE", default_value = "beginning", value_parser = start)]
     start: GroupStart,
     /// A delivery that is not answered in this time is made again, as in 30s or 10m
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_from_text)]
     ack_deadline: Duration,
     /// After so many attempts that failed an event is parked
     #[arg(long, value_name = "N", default_value_t = GroupConfig::default().max_attempts)]
     max_attempts: u32,
     /// The pause after the first attempt, doubled with each one
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration_from_text)]
     backoff: Duration,
     /// The longest pause between attempts
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration_from_text)]
     backoff_max: Duration,
     /// Deliveries that may be unanswered at a time
     #[arg(long, value_name = "N", default_value_t = GroupConfig::default().max_in_flight)]
@@ -50,6 +52,13 @@ pub(crate) struct Args {
     /// The same, of each lane
     #[arg(long, value_name = "N", default_value_t = GroupConfig::default().max_in_flight_per_lane)]
     max_in_flight_per_lane: u32,
+    /// What becomes by itself of what would be parked, by the class of its failure (* is any); the first that fits
+    /// counts, and none does by default
+    #[arg(long = "parked-rule", value_name = "CLASS: retry TIME, TIME, then leave|skip|alert")]
+    parked_rules: Vec<ParkedRule>,
+    /// Rules release at most so many events a second
+    #[arg(long, value_name = "N")]
+    parked_rate: Option<u32>,
 }
 
 /// Where something begins.
@@ -70,24 +79,6 @@ pub(crate) fn start(text: &str) -> Result<GroupStart, String> {
     }
 }
 
-/// A time that passes: a number with ms, s, m, or h behind it.
-///
-/// # Errors
-/// When it is none.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let what = || "write a number with ms, s, m, or h behind it, as in 500ms or 30s".to_owned();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let millis: u64 = match text.get(digits.len()..) {
-        Some("ms") => 1,
-        Some("s") => 1_000,
-        Some("m") => 60_000,
-        Some("h") => 3_600_000,
-        _ => return Err(what()),
-    };
-    let count: u64 = digits.parse().map_err(|_| what())?;
-    count.checked_mul(millis).map(Duration::from_millis).ok_or_else(what)
-}
-
 /// Makes the group, or changes it.
 pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     if args.filter.system {
@@ -106,6 +97,8 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
         backoff: Backoff { initial: args.backoff, max: args.backoff_max.max(args.backoff) },
         max_in_flight: args.max_in_flight,
         max_in_flight_per_lane: args.max_in_flight_per_lane,
+        parked_rules: args.parked_rules.clone(),
+        parked_rate: args.parked_rate,
     };
     config.check().map_err(|why| Failure::usage(why.to_string()))?;
     remote.wait(remote.client.set_group(&args.group, &config))?;
@@ -115,16 +108,6 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_have_units() {
-        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("12h", 43_200_000)] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for bad in ["", "30", "s", "-1s", "1d", "99999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_group_begins_somewhere() {

@@ -100,7 +100,11 @@ fn a_timer_that_fails_says_why_until_it_is_given_up() {
     let ask: Ask<'_> = &|args| finish(serving.command().args(args), b"");
     ask(&["append", "order-1", "--type", "OrderPlaced", "--data", "{}"]).done();
     ask(&["stream", "tombstone", "order-1"]).done();
-    set(ask, "order-1/payment", PAST);
+    let ids = ["order-1/payment", "b", "c", "d"];
+    // The first is set last: when it has failed, so have all of them, whose tries are as far apart.
+    for id in ids.iter().rev() {
+        set(ask, id, PAST);
+    }
     let stream = ["tail", "--follow", "$timer-order-1/payment", "--output", "ndjson"];
     let mut tail = serving
         .command()
@@ -113,8 +117,11 @@ fn a_timer_that_fails_says_why_until_it_is_given_up() {
     assert!(lines.any(|line| line.unwrap().contains("$TimerFailed")), "it is tried 5 times");
     tail.kill().unwrap();
     tail.wait().unwrap();
+    for id in ids {
+        once(ask, id, "failed");
+    }
     let failed = parsed(ask, &["timer", "list", "--state", "failed"]);
-    let timer = &failed["timers"][0];
+    let timer = &failed["timers"][3];
     assert_eq!((&timer["id"], &timer["state"]), (&json!("order-1/payment"), &json!("failed")));
     assert_eq!(timer["failure"]["attempts"], 5);
     assert!(timer["failure"]["error"]["message"].as_str().unwrap().contains("order-1"), "{timer}");
@@ -123,7 +130,38 @@ fn a_timer_that_fails_says_why_until_it_is_given_up() {
     assert!(shown.contains("deleted"), "{shown}");
     assert_eq!(parsed(ask, &["timer", "list"])["timers"], json!([]), "none is armed");
     ask(&["timer", "disarm", "order-1/payment"]).done();
+    failed_timers_are_parked(ask);
     assert_eq!(parsed(ask, &["timer", "list", "--state", "failed"])["timers"], json!([]));
+}
+
+/// About timers that are parked.
+fn parked<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [&["parked"], args, &["--source", "timers"]].concat()
+}
+
+/// `b`, `c`, and `d` have failed.
+fn failed_timers_are_parked(ask: Ask<'_>) {
+    let page = parsed(ask, &parked(&["list", "--limit", "2"]));
+    assert_eq!((&page["parked"][1]["id"], &page["next"]), (&json!("c"), &json!("c")));
+    let entry = &page["parked"][0];
+    assert_eq!((&entry["id"], &entry["source"]), (&json!("b"), &json!("timers")));
+    assert_eq!((&entry["stream"], &entry["attempts"]), (&json!("order-1"), &json!(5)));
+    assert!(ask(&parked(&["show", "d"])).done().contains("deleted"));
+    assert_eq!(parsed(ask, &parked(&["skip", "b"])), json!({ "count": 1 }));
+    ask(&["timer", "show", "b"]).fails(1, &["there is no timer \"b\""]);
+    // Each has as many tries as at first, and is not parked meanwhile.
+    let edited = parsed(ask, &parked(&["edit", "c", "--json", "{\"n\": 2}"]));
+    assert!(edited["position"].is_u64());
+    let shown = parsed(ask, &["timer", "show", "c"]);
+    assert_eq!((&shown["state"], &shown["event"]["data"]), (&json!("armed"), &json!({"n": 2})));
+    assert_eq!(parsed(ask, &parked(&["replay", "--all"])), json!({ "count": 1 }));
+    assert_eq!(parsed(ask, &["timer", "show", "d"])["state"], "armed");
+    assert_eq!(parsed(ask, &parked(&["purge", "--all"])), json!({ "count": 0 }));
+    ask(&parked(&["skip", "d"])).fails(1, &["timer \"d\" is armed, and not parked"]);
+    ask(&parked(&["show", "b"])).fails(1, &["there is no timer \"b\""]);
+    ask(&parked(&["replay", "--lane", "1"])).fails(2, &["no lanes"]);
+    ask(&parked(&["replay", "--all", "--rate", "5"])).fails(2, &["no rate"]);
+    ask(&["parked", "list", "--source", "saga:x"]).fails(2, &["group:NAME", "or timers"]);
 }
 
 #[test]

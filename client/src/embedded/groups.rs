@@ -102,8 +102,10 @@ impl Embedded {
         &self,
         group: &str,
         pick: ParkedPick,
+        rate_per_s: Option<u32>,
     ) -> Result<u64, AppendError> {
-        self.of_group(group, move |access, group| access.replay_parked(group, pick)).await
+        let replay = move |access: &Access, group: &str| access.replay_parked(group, pick, rate_per_s);
+        self.of_group(group, replay).await
     }
 
     pub(crate) async fn skip_parked(

@@ -1,12 +1,13 @@
 //! The stream of a group: what it is, what it has done.
 //!
-//! Events of five types, in any order, of which the newest configuration and the newest whole state count, and each
+//! Events of six types, in any order, of which the newest configuration and the newest whole state count, and each
 //! record after that state:
 //! - `$GroupConfigured`: what kind of group it is, as JSON;
 //! - `$GroupChanged`: a part of a record ([`Record`]);
 //! - `$GroupState`: a part of a state ([`State`]), which stands for all records before it;
 //! - `$GroupStalled`: for a minute nothing was done, although there was work for consumers that were there; for those
 //!   who watch;
+//! - `$GroupRuled`: what rules have done with events that would be parked; for those who ask later;
 //! - `$GroupDeleted`: there is no group any more; all before it is over.
 
 use std::pin::Pin;
@@ -21,17 +22,20 @@ use nexus_protocol::{
 };
 
 use super::unread;
-use crate::group::{Record, State, Stats};
+use crate::group::{Record, Ruled, RuledEvents, State, Stats};
 
 const CONFIGURED: &str = "$GroupConfigured";
 const CHANGED: &str = "$GroupChanged";
 const STATE: &str = "$GroupState";
 const STALLED: &str = "$GroupStalled";
+const RULED: &str = "$GroupRuled";
 const DELETED: &str = "$GroupDeleted";
 /// The media type of records and states.
 const MEDIA_TYPE: &str = "application/vnd.nexus.group";
 /// Bytes of a part of a record or a state, at most.
 const PART_BYTES_MAX: usize = 256 * 1024;
+/// Positions that one event names, at most: some 20 bytes each.
+const RULED_MAX: usize = 10_000;
 
 /// What the stream of a group says.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,7 +170,7 @@ impl Reading {
                     self.state = Some(State::decode(&parts).map_err(|why| why.to_string())?);
                 }
             }
-            STALLED => {}
+            STALLED | RULED => {}
             DELETED => *self = Self { revision: self.revision, ..Self::default() },
             other => return Err(format!("an event of type {other:?}: a newer Nexus wrote it")),
         }
@@ -194,6 +198,23 @@ pub(super) fn stalled(stats: &Stats) -> EventData {
         "in_flight": stats.in_flight,
     });
     EventData::json(STALLED, &json).expect("numbers have a JSON form")
+}
+
+/// The events that say what rules have done.
+pub(super) fn ruled(all: &[RuledEvents]) -> impl Iterator<Item = EventData> + use<'_> {
+    all.iter().flat_map(|RuledEvents { rule, what, positions }| {
+        positions.chunks(RULED_MAX).map(move |positions| {
+            let round = match what {
+                Ruled::Retry(round) => Some(round),
+                Ruled::Skip | Ruled::Alert => None,
+            };
+            let positions: Vec<_> = positions.iter().map(|position| position.get()).collect();
+            let json = serde_json::json!({
+                "rule": rule, "action": what.name(), "round": round, "positions": positions,
+            });
+            EventData::json(RULED, &json).expect("numbers and texts have a JSON form")
+        })
+    })
 }
 
 /// The event that ends a group.

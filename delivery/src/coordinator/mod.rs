@@ -32,7 +32,7 @@ pub use self::request::{
     Answers, Ask, Handed, Listed, MAX_DELIVERIES, PickDone, Reply, Request, Snapshot, What,
 };
 use self::writes::Writing;
-use crate::group::Group;
+use crate::group::{Group, Ruled, RuledEvents};
 
 /// Requests that may wait for a coordinator; whoever asks more has to wait itself.
 pub const REQUESTS_MAX: usize = 1024;
@@ -89,6 +89,30 @@ pub struct Counts {
     pub records: u64,
     /// Their bytes.
     pub record_bytes: u64,
+    /// What rules did with events that would be parked.
+    pub ruled: RuledCounts,
+}
+
+/// What rules did with events that would be parked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuledCounts {
+    /// They are tried again later.
+    pub retried: u64,
+    /// They are done with.
+    pub skipped: u64,
+    /// Somebody is to be told.
+    pub alerted: u64,
+}
+
+impl RuledCounts {
+    fn add(&mut self, ruled: &RuledEvents) {
+        let count = match ruled.what {
+            Ruled::Retry(_) => &mut self.retried,
+            Ruled::Skip => &mut self.skipped,
+            Ruled::Alert => &mut self.alerted,
+        };
+        *count += ruled.positions.len() as u64;
+    }
 }
 
 /// How a group is at one moment, for whoever watches it all the time.

@@ -135,8 +135,8 @@ pub enum Request {
     Delete(Ask<(), ()>),
     /// What is parked.
     Parked(Ask<ParkedList, Listed>),
-    /// To deliver what is parked again.
-    Replay(Ask<ParkedPick, PickDone>),
+    /// To deliver what is parked again, each so much later than the one before.
+    Replay(Ask<(ParkedPick, Duration), PickDone>),
     /// To be done with what is parked.
     Discard(Ask<ParkedPick, PickDone>),
     /// To deliver another event in place of one that is parked.
@@ -156,9 +156,8 @@ impl Request {
             Self::Seek(Ask { reply, .. }) => drop(reply.send(Err(error))),
             Self::Delete(Ask { reply, .. }) => drop(reply.send(Err(error))),
             Self::Parked(ask) => drop(ask.reply.send(Err(error))),
-            Self::Replay(Ask { reply, .. }) | Self::Discard(Ask { reply, .. }) => {
-                drop(reply.send(Err(error)));
-            }
+            Self::Replay(Ask { reply, .. }) => drop(reply.send(Err(error))),
+            Self::Discard(Ask { reply, .. }) => drop(reply.send(Err(error))),
             Self::Edit(ask) => drop(ask.reply.send(Err(error))),
             Self::Branch(ask) => drop(ask.reply.send(Err(error))),
             Self::Leave { .. } | Self::GiveBack { .. } => {}

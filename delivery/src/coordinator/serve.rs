@@ -69,9 +69,9 @@ impl<S: EventStore> Coordinator<S> {
                 self.deleting = Some(Some(reply));
             }
             Request::Parked(Ask { what, reply }) => drop(reply.send(Ok(self.parked(&what)))),
-            Request::Replay(Ask { what, reply }) => {
-                let picked = self.picked(&what);
-                let count = self.group.replay(picked) as u64;
+            Request::Replay(Ask { what: (pick, every), reply }) => {
+                let picked = self.picked(&pick);
+                let count = self.group.replay(picked, every, now) as u64;
                 self.durably(reply, PickDone { count });
             }
             Request::Discard(Ask { what, reply }) => {
@@ -80,7 +80,7 @@ impl<S: EventStore> Coordinator<S> {
                 self.durably(reply, PickDone { count });
             }
             Request::Edit(Ask { what: (position, by), reply }) => {
-                let edited = self.group.edit(position, by);
+                let edited = self.group.edit(position, by, now);
                 self.durably(reply, edited);
             }
         }
@@ -329,6 +329,8 @@ impl<S: EventStore> Coordinator<S> {
             attempts: entry.map_or(tried.map_or(0, |tried| tried.attempts), |it| it.attempts),
             failure: entry.map(|entry| entry.failure.clone()),
             released: aside.standing() == Standing::Released,
+            rounds: entry.map_or(0, |entry| entry.rounds),
+            not_before: entry.and_then(|entry| entry.not_before),
             first_failed: entry.map(|entry| entry.first_failed),
             last_failed: entry.map(|entry| entry.last_failed),
             waiting_behind: self.group.state().parked().waiting_behind(position),

@@ -193,6 +193,9 @@ impl<S: EventStore> Coordinator<S> {
         // What waits in the inbox was not looked at while there was something to write.
         let was_busy = std::mem::take(&mut self.answers) > 0 || !then.is_empty();
         if let Some(record) = self.group.record() {
+            let ruled = self.group.ruled();
+            ruled.iter().for_each(|it| self.counts.ruled.add(it));
+            events.extend(journal::ruled(&ruled));
             events.extend(journal::changes(&record));
             self.counts.records += 1;
         }

@@ -9,6 +9,10 @@ use super::key::{Head, Lease};
 use super::members::MemberId;
 use super::{Group, HEARTBEAT_MAX, TooManyConsumers, later};
 
+/// The class of a failure, and its message, of what was with a consumer that was lost.
+const LOST: &str = "lost";
+const GONE: &str = "its consumer was not heard of any more";
+
 impl Group {
     /// Takes in a consumer, or hears from one again. It stays a member while it is heard of every [`HEARTBEAT_MAX`], or
     /// has something to answer.
@@ -56,7 +60,7 @@ impl Group {
         let its: Vec<_> = self.timers.iter().map(|(_, key)| *key).filter(its).collect();
         for key in its {
             if counted {
-                let gone = Failure::new("its consumer was not heard of any more");
+                let gone = Failure { class: LOST.to_owned(), ..Failure::new(GONE) };
                 self.failed(key, gone, Some(Duration::ZERO), now);
             } else {
                 self.take_back(key);

@@ -9,6 +9,10 @@ use super::key::{Head, Lease};
 use super::members::Member;
 use super::{Delivery, Group, HEARTBEAT_MAX, READ_MORE, TooManyConsumers, later};
 
+/// The class of a failure, and its message, of what was not answered in time.
+const TIMEOUT: &str = "timeout";
+const LATE: &str = "no answer came in time";
+
 impl Group {
     /// Gives a consumer what there is for it, at most so much. That it asks tells that it is there.
     ///
@@ -71,7 +75,7 @@ impl Group {
         {
             match self.keys.get(&key).map(super::Key::head) {
                 Some(Head::InFlight(_)) => {
-                    let late = Failure::new("no answer came in time");
+                    let late = Failure { class: TIMEOUT.to_owned(), ..Failure::new(LATE) };
                     self.failed(key, late, Some(Duration::ZERO), now);
                 }
                 _ => {

@@ -25,6 +25,7 @@ mod ledger;
 mod members;
 mod park;
 mod pending;
+mod rules;
 mod run;
 mod state;
 mod view;
@@ -46,6 +47,8 @@ pub use self::ledger::Progress;
 use self::ledger::Unwritten;
 use self::members::{MemberId, Members};
 use self::pending::Pending;
+use self::rules::Rules;
+pub use self::rules::{Ruled, RuledEvents};
 pub use self::state::{Change, Record, State, Tried};
 pub use self::view::{LaneView, Stats};
 pub use nexus_protocol::limits::{MEMBERS_MAX, OPEN_MAX};
@@ -100,6 +103,7 @@ pub struct Group {
     state: State,
     unwritten: Unwritten,
     pending: Pending,
+    rules: Rules,
     /// Keys with something that is not done, or that was parked and is on its way.
     /// In one piece beside a table of indexes: a table of keys would be half empty, which a million of them feel.
     keys: IndexMap<u64, Key>,
@@ -137,6 +141,7 @@ impl Group {
             config,
             state,
             pending: Pending::opening(),
+            rules: Rules::default(),
             keys: IndexMap::new(),
             timers: BTreeSet::new(),
             not_before: HashMap::new(),
@@ -158,6 +163,7 @@ impl Group {
     /// When it is none, or changes what is fixed: nothing is changed then.
     pub fn reconfigure(&mut self, config: GroupConfig) -> Result<(), InvalidGroup> {
         self.config.check_update(&config)?;
+        self.rules.replaced(&self.config);
         self.config = config;
         // A lane that had as much as it might is not looked at until something of it is answered.
         self.members.list_all();
@@ -171,6 +177,12 @@ impl Group {
         let mut changes = self.pending.take(&self.state);
         changes.extend(progress.map(Change::Progress));
         (!changes.is_empty()).then_some(Record { changes })
+    }
+
+    /// What rules have done since this was asked last: to be written down together with [`Self::record`], after which
+    /// it is to be asked.
+    pub fn ruled(&mut self) -> Vec<RuledEvents> {
+        self.rules.take(&self.config)
     }
 
     /// Delivers nothing any more, until [`Self::resume`]. What is with consumers may be answered. Where it is paused

@@ -1,40 +1,53 @@
 //! What is set aside, and comes back.
 
+use std::time::Duration;
+
 use nexus_protocol::group::{Failure, PauseInfo};
 use nexus_protocol::{Position, Timestamp};
 
-use super::key::Key;
-use super::{BY_ITSELF, Group, Tried};
+use super::key::{Head, Key};
+use super::rules::{Rules, Verdict};
+use super::{BY_ITSELF, Group, Tried, later};
 use crate::parked::{Entry, PARKED_MAX, Standing};
 
 impl Group {
     /// Lets what is parked at these positions be delivered again, each with as many tries as at first. What failed
-    /// before it under the same key goes first. Gives how many entries were released.
-    pub fn replay(&mut self, positions: impl IntoIterator<Item = Position>) -> usize {
+    /// before it under the same key goes first, and what was released before and waits for its time does so no longer.
+    /// Each is delivered so much later than the one before. Gives how many entries there were.
+    pub fn replay(
+        &mut self,
+        positions: impl IntoIterator<Item = Position>,
+        every: Duration,
+        now: Timestamp,
+    ) -> usize {
         let mut count = 0;
+        let mut at = now;
         for position in positions {
             let Some(aside) = self.state.parked.get(position.get()) else { continue };
             let key = aside.key();
-            for at in self.state.parked.held_up_to(position.get()) {
-                self.set(at, |entry| {
-                    entry.released = true;
-                    entry.not_before = None;
-                    entry.tried_before = entry.attempts;
+            for waiting in self.state.parked.waiting_up_to(position.get(), now) {
+                self.set(waiting, |entry| {
+                    if !entry.released {
+                        (entry.released, entry.rounds) = (true, 0);
+                        entry.tried_before = entry.attempts;
+                    }
+                    entry.not_before = (at > now).then_some(at);
                 });
+                at = later(at, every);
                 count += 1;
             }
-            self.load_chain(key);
+            self.reload_chain(key);
         }
         count
     }
 
     /// Has another event delivered in place of the one that failed and is parked at a position, from its next
     /// delivery on, and releases that as [`Self::replay`] does. `false`: nothing that failed is parked there.
-    pub fn edit(&mut self, position: Position, by: Position) -> bool {
+    pub fn edit(&mut self, position: Position, by: Position, now: Timestamp) -> bool {
         let is_there = self.state.parked.entry(position.get()).is_some();
         if is_there {
             self.set(position.get(), |entry| entry.edited = Some(by.get()));
-            self.replay([position]);
+            self.replay([position], Duration::ZERO, now);
         }
         is_there
     }
@@ -60,21 +73,38 @@ impl Group {
         count
     }
 
-    /// Sets aside the first event of a key, and all that is behind it.
+    /// Sets aside the first event of a key, and all that is behind it; or does what a rule says.
     pub(super) fn park(&mut self, key: u64, failure: Failure, now: Timestamp) {
         self.take_back(key);
         let Some(position) = self.keys.get(&key).map(Key::first) else { return };
-        if self.is_full(position) {
+        let rounds = self.state.parked.entry(position).map_or(0, |entry| entry.rounds);
+        if self.is_full(position) && !Rules::skips(&self.config, &failure.class, rounds) {
             return self.stop_full(key, now);
         }
+        let tried = (position, &*failure.class, rounds);
+        let released = match self.rules.judge(&self.config, tried, now) {
+            Verdict::Skip => return self.done(key, now),
+            Verdict::Retry(at) => Some(at),
+            Verdict::Leave => None,
+        };
         let Some(of_key) = self.keys.swap_remove(&key) else { return };
         let attempts = self.attempts(position).saturating_add(1);
-        let entry = Entry { released: false, ..self.entry(position, key, attempts, failure, now) };
-        self.park_as(position, Entry { tried_before: attempts, ..entry });
+        let entry = self.entry(position, key, attempts, failure, now);
+        self.park_as(
+            position,
+            Entry {
+                released: released.is_some(),
+                tried_before: attempts,
+                not_before: released,
+                rounds: rounds + u32::from(released.is_some()),
+                ..entry
+            },
+        );
         self.close(position);
         for behind in of_key.into_rest() {
             self.park_behind(behind, key, now);
         }
+        self.load_chain(key);
         if self.state.parked.failed() >= PARKED_MAX {
             self.pause_full(now);
         }
@@ -102,6 +132,7 @@ impl Group {
             first_failed: first.or(tried.map(|tried| tried.first_failed)).unwrap_or(now),
             last_failed: now,
             edited: before.and_then(|entry| entry.edited),
+            rounds: before.map_or(0, |entry| entry.rounds),
         }
     }
 
@@ -211,6 +242,16 @@ impl Group {
             Some(until) => self.wait(key, until),
             None => self.make_ready(key),
         }
+    }
+
+    /// The same, where what is on its way may not have to wait any more, or for another time.
+    fn reload_chain(&mut self, key: u64) {
+        let waits = |it: &Key| it.parked && matches!(it.head(), Head::Waiting { .. });
+        if self.keys.get(&key).is_some_and(waits) {
+            self.take_back(key);
+            self.keys.swap_remove(&key);
+        }
+        self.load_chain(key);
     }
 
     /// The same under every key that has something parked in a range.

@@ -107,7 +107,7 @@ fn what_was_answered_holds_through_crashes() {
                     run = Run::open(&store);
                 }
                 16 => run.pass(Duration::from_secs(random.below(40))),
-                17 => drop(run.ask(ParkedPick::All, Request::Replay).unwrap()),
+                17 => drop(run.ask((ParkedPick::All, Duration::ZERO), Request::Replay).unwrap()),
                 _ => run.pass(Duration::from_millis(random.below(2000))),
             }
             assert_eq!(run.ended, None, "seed {seed}");

@@ -50,7 +50,7 @@ impl Model {
             self.feed(100);
             let parked: Vec<_> = self.group.state().parked().iter().map(|(at, _)| at).collect();
             for position in parked {
-                self.replay(position);
+                self.replay(position, Duration::ZERO);
             }
             for consumer in &CONSUMERS[..2] {
                 self.heard.insert((*consumer).to_owned(), self.now);
@@ -112,6 +112,7 @@ fn a_group_keeps_its_promises_through_random_steps() {
         all.held += counts.held;
         all.edited += counts.edited;
         all.refiltered += counts.refiltered;
+        all.ruled += counts.ruled;
         all.in_parts += counts.in_parts;
     }
     for (name, count) in [
@@ -124,11 +125,12 @@ fn a_group_keeps_its_promises_through_random_steps() {
         ("group_held", all.held),
         ("group_edited", all.edited),
         ("group_refiltered", all.refiltered),
+        ("group_ruled", all.ruled),
         ("group_in_parts", all.in_parts),
         ("group_crashes", all.crashes),
     ] {
         println!("count: {name} {count}");
     }
     assert!(all.acked > 0 && all.replayed > 0 && all.crashes > 0 && all.refused > 0, "{all:?}");
-    assert!(all.held > 0 && all.edited > 0 && all.refiltered > 0 && all.in_parts > 0, "{all:?}");
+    assert!(all.ruled > 0 && all.held > 0 && all.edited > 0 && all.refiltered > 0 && all.in_parts > 0, "{all:?}");
 }

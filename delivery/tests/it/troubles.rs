@@ -3,6 +3,7 @@
 mod bounds;
 mod held;
 mod memory;
+mod rules;
 
 use std::time::Duration;
 
@@ -204,7 +205,7 @@ fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
     bench.ack("a", &other[0]);
     assert_eq!((bench.floor(), bench.group.stats().parked), (4, 3));
     // It fails again as often as at first, and is one entry as before.
-    assert_eq!(bench.group.replay([Position::ZERO]), 1);
+    assert_eq!(bench.group.replay([Position::ZERO], Duration::ZERO, bench.now), 1);
     for attempt in 3..=4 {
         let poison = bench.receive("a");
         assert_eq!((poison[0].token.position.get(), poison[0].attempt), (0, attempt));
@@ -214,7 +215,7 @@ fn what_is_parked_holds_up_its_key_only_and_nothing_is_parked_twice() {
     assert_eq!((bench.floor(), bench.group.stats().parked), (4, 3));
     assert_eq!(bench.group.state().parked().entry(0).unwrap().attempts, 4);
     // It is processed at last, and what came behind it follows in order, without being asked for.
-    bench.group.replay([Position::ZERO]);
+    bench.group.replay([Position::ZERO], Duration::ZERO, bench.now);
     for position in [0, 1, 3] {
         let next = bench.receive("a");
         assert_eq!(next[0].token.position.get(), position);
@@ -234,7 +235,7 @@ fn what_was_replayed_after_a_group_was_sent_back_stays_done() {
     bench.write();
     bench.group.seek(Position::ZERO);
     bench.feed(&keys);
-    bench.group.replay([Position::new(1)]);
+    bench.group.replay([Position::new(1)], Duration::ZERO, bench.now);
     let replayed = bench.receive("a");
     let replayed = replayed.iter().find(|it| it.token.position.get() == 1).unwrap();
     bench.ack("a", replayed);

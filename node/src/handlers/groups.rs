@@ -1,12 +1,15 @@
 //! To make, see, and change groups.
 
+use std::time::Duration;
+
 use nexus_delivery::coordinator::{self, Ask, PickDone, Request, Snapshot};
 use nexus_engine::Namespace;
 use nexus_protocol::group::{
-    GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, LaneInfo, ParkedList, ParkedPage,
-    ParkedPick, PauseInfo, check_group, check_group_name,
+    GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, InvalidGroup, LaneInfo, ParkedList,
+    ParkedPage, ParkedPick, PauseInfo, check_group, check_group_name,
 };
 use nexus_protocol::json::GroupConfigJson;
+use nexus_protocol::limits::PARKED_RATE_MAX;
 pub use nexus_protocol::limits::PARKED_PAGE_MAX;
 use nexus_protocol::record::{PreparedRecord, Recipe, place};
 use nexus_protocol::{
@@ -175,13 +178,25 @@ impl Access {
         })
     }
 
-    /// Lets what is parked be delivered again, each with as many tries as at first. Gives how many entries there were.
-    /// Blocks until that is durable.
+    /// Lets what is parked be delivered again, each with as many tries as at first, and at once what waits for its time;
+    /// so many a second at most. Gives how many entries there were. Blocks until that is durable.
     ///
     /// # Errors
-    /// When the principal may not manage groups, or there is no such group; as an append's.
-    pub fn replay_parked(&self, group: &str, pick: ParkedPick) -> Result<u64, AppendError> {
-        self.decide(Operation::ReplayParked, group, pick, Request::Replay)
+    /// When the principal may not manage groups, or there is no such group, or the rate is not from 1 to
+    /// [`PARKED_RATE_MAX`]; as an append's.
+    pub fn replay_parked(
+        &self,
+        group: &str,
+        pick: ParkedPick,
+        rate_per_s: Option<u32>,
+    ) -> Result<u64, AppendError> {
+        let every = match rate_per_s {
+            None => Duration::ZERO,
+            Some(rate) if (1..=PARKED_RATE_MAX).contains(&rate) => Duration::from_secs(1) / rate,
+            Some(_) => return Err(Invalid::from(InvalidGroup::Rate).into()),
+        };
+        let request = |Ask { what, reply }| Request::Replay(Ask { what: (what, every), reply });
+        self.decide(Operation::ReplayParked, group, (pick, rate_per_s), request)
     }
 
     /// Gives up what is parked: it is done with. Gives how many entries there were. Blocks until that is durable.
@@ -189,17 +204,17 @@ impl Access {
     /// # Errors
     /// When the principal may not manage groups, or there is no such group; as an append's.
     pub fn skip_parked(&self, group: &str, pick: ParkedPick) -> Result<u64, AppendError> {
-        self.decide(Operation::SkipParked, group, pick, Request::Discard)
+        self.decide(Operation::SkipParked, group, (pick, None), Request::Discard)
     }
 
     fn decide(
         &self,
         operation: Operation,
         group: &str,
-        pick: ParkedPick,
+        (pick, rate_per_s): (ParkedPick, Option<u32>),
         request: impl FnOnce(Ask<ParkedPick, PickDone>) -> Request + Send,
     ) -> Result<u64, AppendError> {
-        let details = match &pick {
+        let mut details = match &pick {
             ParkedPick::All => json!({ "all": true }),
             ParkedPick::Lane(lane) => json!({ "lane": lane }),
             ParkedPick::Positions(positions) => {
@@ -207,6 +222,9 @@ impl Access {
                 json!({ "count": positions.len(), "ids": some })
             }
         };
+        if let Some(rate) = rate_per_s {
+            details["rate_per_s"] = rate.into();
+        }
         self.change_group(operation, group, Some(details), |_| {
             self.check_one_queue(group)?;
             self.ask_group(group, pick, request).map(|done| done.count)

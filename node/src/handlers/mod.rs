@@ -9,6 +9,7 @@ mod groups;
 mod metrics;
 mod namespaces;
 mod observe;
+mod parked_timers;
 mod read;
 mod routes;
 mod snapshots;

@@ -3,6 +3,7 @@
 use nexus_delivery::coordinator::Gauges;
 use nexus_protocol::limits::METRIC_NAMESPACES_MAX;
 
+use super::timers::TimerGauges;
 use super::family::{Descriptor, MetricFamily, MetricKind, MetricValue, Sample};
 
 /// Groups that metrics name, the first by namespace and name, so that a scrape stays bounded however many there are.
@@ -46,10 +47,22 @@ const METRICS: &[Metric] = &[
         |it| it.gauges.counts.redelivered,
     ),
     (counter("nexus_group_acked_total", "Acknowledgements"), |it| it.gauges.counts.acked),
+    (
+        counter("nexus_group_ruled_retries_total", "Events that a rule has tried again later"),
+        |it| it.gauges.counts.ruled.retried,
+    ),
+    (
+        counter("nexus_group_ruled_skips_total", "Events that a rule has given up"),
+        |it| it.gauges.counts.ruled.skipped,
+    ),
+    (
+        counter("nexus_group_ruled_alerts_total", "Parked events that a rule calls somebody for"),
+        |it| it.gauges.counts.ruled.alerted,
+    ),
 ];
 
-/// All of it.
-pub(super) fn families(groups: &[GroupGauges]) -> Vec<MetricFamily> {
+/// All of it; timers that failed are parked, too.
+pub(super) fn families(groups: &[GroupGauges], timers: &[TimerGauges]) -> Vec<MetricFamily> {
     let named = groups.iter().take(METRIC_GROUPS_MAX);
     let family =
         |descriptor, label: &'static str, prefix: &str, number: fn(&GroupGauges) -> u64| {
@@ -65,5 +78,10 @@ pub(super) fn families(groups: &[GroupGauges]) -> Vec<MetricFamily> {
     let of_groups =
         METRICS.iter().map(|(descriptor, number)| family(*descriptor, "group", "", *number));
     let parked = gauge("nexus_parked", "Events that could not be processed, and are set aside");
-    of_groups.chain([family(parked, "source", "group:", |it| it.gauges.parked)]).collect()
+    let mut parked = family(parked, "source", "group:", |it| it.gauges.parked);
+    parked.samples.extend(timers.iter().take(METRIC_NAMESPACES_MAX).map(|it| Sample {
+        labels: vec![("namespace", it.namespace.clone()), ("source", "timers".to_owned())],
+        value: MetricValue::Number(it.gauges.failed),
+    }));
+    of_groups.chain([parked]).collect()
 }

@@ -94,7 +94,7 @@ impl Telemetry {
         timers: &[TimerGauges],
     ) -> Vec<MetricFamily> {
         let mut families = self.metrics.families(engine, self.started.elapsed());
-        families.extend(groups::families(groups));
+        families.extend(groups::families(groups, timers));
         families.extend(routes::families(routes));
         families.extend(timers::families(timers));
         families

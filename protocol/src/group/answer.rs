@@ -10,7 +10,7 @@ use crate::limits::ERROR_BYTES_MAX;
 /// The most causes that are kept of an error.
 const CAUSES_MAX: usize = 16;
 /// What is kept of the name of a class of errors, in bytes.
-const CLASS_BYTES_MAX: usize = 128;
+pub(super) const CLASS_BYTES_MAX: usize = 128;
 
 /// Why an event could not be processed, as its consumer said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::LaneBy;
+use super::{LaneBy, ParkedRule};
 use crate::error::Invalid;
 use crate::filter::Filter;
 use crate::ids::Position;
 use crate::limits::{
     ACK_DEADLINE_MS_MAX, ACK_DEADLINE_MS_MIN, ATTEMPTS_MAX, BACKOFF_MS_MAX, BRANCHES_MAX,
-    FILTER_ALTERNATIVES_MAX, IN_FLIGHT_MAX, LANES_MAX,
+    FILTER_ALTERNATIVES_MAX, IN_FLIGHT_MAX, LANES_MAX, PARKED_RATE_MAX,
 };
 use crate::record::RecordedEvent;
 use crate::route::{Branch, check_conditions};
@@ -85,6 +85,12 @@ pub struct GroupConfig {
     pub max_in_flight: u32,
     /// The same, of each lane.
     pub max_in_flight_per_lane: u32,
+    /// What becomes by itself of events that would be parked: the first rule that fits counts. None by default: all of
+    /// it is left to somebody.
+    pub parked_rules: Vec<ParkedRule>,
+    /// How many events a second each step of a rule releases at most, from 1 to [`PARKED_RATE_MAX`]; what comes beyond
+    /// waits longer. `None`: as many as failed together. It is counted anew when the group is opened.
+    pub parked_rate: Option<u32>,
 }
 
 impl Default for GroupConfig {
@@ -102,6 +108,8 @@ impl Default for GroupConfig {
             backoff: Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(60) },
             max_in_flight: 10_000,
             max_in_flight_per_lane: 1_000,
+            parked_rules: Vec::new(),
+            parked_rate: None,
         }
     }
 }
@@ -149,6 +157,12 @@ pub enum InvalidGroup {
     /// The filter.
     #[error("its filter: {0}")]
     Filter(Box<Invalid>),
+    /// What becomes of what is parked.
+    #[error("{0}")]
+    Rules(Box<Invalid>),
+    /// How fast that is.
+    #[error("what is parked is released at a rate from 1 to {PARKED_RATE_MAX} events a second")]
+    Rate,
 }
 
 impl From<InvalidGroup> for Invalid {
@@ -181,7 +195,11 @@ impl GroupConfig {
             Err(InvalidGroup::OnlyRoutes)
         } else if self.branches.len() > BRANCHES_MAX {
             Err(InvalidGroup::Branches)
+        } else if self.parked_rate.is_some_and(|rate| !(1..=PARKED_RATE_MAX).contains(&rate)) {
+            Err(InvalidGroup::Rate)
         } else {
+            let of_rules = |invalid| InvalidGroup::Rules(Box::new(invalid));
+            ParkedRule::check_all(&self.parked_rules).map_err(of_rules)?;
             let invalid = |invalid| InvalidGroup::Filter(Box::new(invalid));
             self.filter.check().map_err(invalid)?;
             for branch in &self.branches {
@@ -312,6 +330,7 @@ mod tests {
                 GroupConfig { max_in_flight_per_lane: IN_FLIGHT_MAX + 1, ..good.clone() },
                 InvalidGroup::InFlight,
             ),
+            (GroupConfig { parked_rate: Some(0), ..good.clone() }, InvalidGroup::Rate),
         ] {
             assert_eq!(config.check(), Err(why), "{config:?}");
         }

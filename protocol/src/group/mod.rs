@@ -6,6 +6,7 @@ mod effect;
 mod info;
 mod lane_by;
 mod parked;
+mod rule;
 mod token;
 
 pub use answer::{Answered, Failure, Nack, NackAction, Refused, RefusedToken};
@@ -17,6 +18,7 @@ pub use effect::effect_id;
 pub use info::{GroupInfo, GroupState, LaneInfo, MemberInfo, PauseInfo};
 pub use lane_by::{InvalidLaneBy, LaneBy};
 pub use parked::{ParkedEntry, ParkedList, ParkedPage, ParkedPick};
+pub use rule::{ParkedRule, RULE_RETRY_MAX, RuleEnd};
 pub use token::{DeliveryToken, InvalidToken};
 
 pub use crate::limits::{

@@ -17,8 +17,12 @@ pub struct ParkedEntry {
     pub attempts: u32,
     /// Why it failed last; `None`: it did not, and waits behind one of its key that did.
     pub failure: Option<Failure>,
-    /// Whether it was released, and waits for its turn.
+    /// Whether it was released, by somebody or by a rule, and waits for its turn.
     pub released: bool,
+    /// How many tries again a rule has given it since somebody released it last.
+    pub rounds: u32,
+    /// It is not to be delivered before.
+    pub not_before: Option<Timestamp>,
     /// When it failed first; `None`: it did not.
     pub first_failed: Option<Timestamp>,
     /// When it failed last.

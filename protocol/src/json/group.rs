@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
 use crate::filter::Filter;
-use crate::group::{Backoff, GroupConfig, GroupInfo, GroupMode, GroupStart, LaneBy, LaneInfo};
+use crate::group::{
+    Backoff, GroupConfig, GroupInfo, GroupMode, GroupStart, LaneBy, LaneInfo, ParkedRule, RuleEnd,
+};
 use crate::ids::Position;
 use crate::json::BranchJson;
 use crate::time::Timestamp;
@@ -59,6 +61,41 @@ pub struct BackoffJson {
     pub max_ms: u64,
 }
 
+/// What becomes by itself of an event that would be parked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename = "ParkedRule")]
+pub struct ParkedRuleJson {
+    /// The class of its last failure; null: any, and none.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// It is tried again after so long, in milliseconds; when that fails, after the next of these.
+    #[serde(default)]
+    pub retry_after_ms: Vec<u64>,
+    /// What becomes of it after the last: `leave`, `skip`, or `alert`.
+    pub then: String,
+}
+
+impl From<&ParkedRule> for ParkedRuleJson {
+    fn from(rule: &ParkedRule) -> Self {
+        Self {
+            class: rule.class.clone(),
+            retry_after_ms: rule.retry_after.iter().copied().map(millis).collect(),
+            then: rule.then.to_string(),
+        }
+    }
+}
+
+impl TryFrom<ParkedRuleJson> for ParkedRule {
+    type Error = Invalid;
+
+    fn try_from(json: ParkedRuleJson) -> Result<Self, Invalid> {
+        let retry_after = json.retry_after_ms.into_iter().map(Duration::from_millis).collect();
+        let then = json.then.parse::<RuleEnd>()?;
+        Ok(Self { class: json.class, retry_after, then })
+    }
+}
+
 /// What kind of group it is. What is missing is as in a group of which nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
@@ -88,6 +125,10 @@ pub struct GroupConfigJson {
     pub max_in_flight: Option<u32>,
     /// The same, of each lane; 1,000 by default.
     pub max_in_flight_per_lane: Option<u32>,
+    /// What becomes by itself of events that would be parked: the first that fits counts; none by default.
+    pub parked_rules: Option<Vec<ParkedRuleJson>>,
+    /// How many events a second each step of a rule releases at most; by default as many as failed together.
+    pub parked_rate_per_s: Option<u32>,
 }
 
 fn millis(time: Duration) -> u64 {
@@ -112,6 +153,8 @@ impl From<&GroupConfig> for GroupConfigJson {
             }),
             max_in_flight: Some(config.max_in_flight),
             max_in_flight_per_lane: Some(config.max_in_flight_per_lane),
+            parked_rules: Some(config.parked_rules.iter().map(Into::into).collect()),
+            parked_rate_per_s: config.parked_rate,
         }
     }
 }
@@ -144,6 +187,9 @@ impl TryFrom<GroupConfigJson> for GroupConfig {
         config.max_in_flight = json.max_in_flight.unwrap_or(config.max_in_flight);
         config.max_in_flight_per_lane =
             json.max_in_flight_per_lane.unwrap_or(config.max_in_flight_per_lane);
+        let rules = json.parked_rules.unwrap_or_default().into_iter().map(TryInto::try_into);
+        config.parked_rules = rules.collect::<Result<_, _>>()?;
+        config.parked_rate = json.parked_rate_per_s;
         config.check()?;
         Ok(config)
     }

@@ -9,21 +9,22 @@ use crate::error::Invalid;
 use crate::group::{ParkedEntry, ParkedPick};
 use crate::ids::Position;
 use crate::time::Timestamp;
+use crate::timer::TimerInfo;
 
 /// An event that is parked.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(rename = "ParkedEntry")]
 pub struct ParkedEntryJson<'a> {
-    /// What it is named by: its position as text.
+    /// What it is named by: its position as text; of a timer its id.
     pub id: String,
-    /// Where it was parked: `group:NAME`.
+    /// Where it was parked: `group:NAME`, or `timers`.
     pub source: &'a str,
     /// Its lane.
     pub lane: u32,
-    /// Where it stands in the log.
+    /// Where it stands in the log; of a timer, what armed it.
     pub position: u64,
-    /// Its stream; null: the log has it no more.
+    /// Its stream; null: the log has it no more. Of a timer, the stream that its event is appended to.
     pub stream: Option<&'a str>,
     /// Its type.
     #[serde(rename = "type")]
@@ -32,8 +33,12 @@ pub struct ParkedEntryJson<'a> {
     pub attempts: u32,
     /// Why it failed last; null: it did not, and waits behind one of its key that did.
     pub error: Option<WholeFailureJson>,
-    /// Whether it was released, and waits for its turn.
+    /// Whether it was released, by somebody or by a rule, and waits for its turn.
     pub released: bool,
+    /// How many tries again a rule has given it since somebody released it last.
+    pub rounds: u32,
+    /// It is not to be delivered before; null: it is as soon as it is its turn.
+    pub not_before: Option<Timestamp>,
     /// When it failed first; null: it did not.
     pub first_failed_at: Option<Timestamp>,
     /// When it failed last.
@@ -56,10 +61,35 @@ impl<'a> ParkedEntryJson<'a> {
             attempts: entry.attempts,
             error: entry.failure.as_ref().map(Into::into),
             released: entry.released,
+            rounds: entry.rounds,
+            not_before: entry.not_before,
             first_failed_at: entry.first_failed,
             last_failed_at: entry.last_failed,
             waiting_behind: entry.waiting_behind,
         }
+    }
+}
+
+impl<'a> ParkedEntryJson<'a> {
+    /// A timer that failed; `None`: it has not.
+    pub fn of_timer(info: &'a TimerInfo) -> Option<Self> {
+        let failure = info.failure.as_ref()?;
+        Some(Self {
+            id: info.id.clone(),
+            source: "timers",
+            lane: 0,
+            position: info.position.get(),
+            stream: Some(&info.timer.stream),
+            event_type: Some(&info.timer.event.event_type),
+            attempts: failure.attempts,
+            error: Some((&failure.error).into()),
+            released: false,
+            rounds: 0,
+            not_before: None,
+            first_failed_at: Some(failure.first_failed),
+            last_failed_at: Some(failure.last_failed),
+            waiting_behind: 0,
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use super::request::{FilterItemHead, filter_head, filter_of};
 use super::route::BranchHead;
 use crate::group::{
     Backoff, GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, LaneInfo, MemberInfo,
-    PauseInfo,
+    ParkedRule, PauseInfo, RuleEnd,
 };
 use crate::ids::Position;
 use crate::time::Timestamp;
@@ -43,7 +43,12 @@ pub enum GroupAsk {
     /// What is parked.
     Parked(ParkedListHead),
     /// To deliver again what is parked.
-    Replay(ParkedPickHead),
+    Replay {
+        /// Which.
+        pick: ParkedPickHead,
+        /// So many a second, at most.
+        rate_per_s: Option<u32>,
+    },
     /// To be done with what is parked.
     Skip(ParkedPickHead),
     /// To let a consumer go that says good-bye.
@@ -117,6 +122,50 @@ pub struct GroupConfigHead {
     max_in_flight_per_lane: u32,
     only_routes: bool,
     branches: Vec<BranchHead>,
+    parked_rules: Vec<RuleHead>,
+    parked_rate: Option<u32>,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+enum EndHead {
+    Leave,
+    Skip,
+    Alert,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct RuleHead {
+    class: Option<String>,
+    retry_after_ms: Vec<u64>,
+    then: EndHead,
+}
+
+impl From<&ParkedRule> for RuleHead {
+    fn from(rule: &ParkedRule) -> Self {
+        Self {
+            class: rule.class.clone(),
+            retry_after_ms: rule.retry_after.iter().copied().map(ms_of).collect(),
+            then: match rule.then {
+                RuleEnd::Leave => EndHead::Leave,
+                RuleEnd::Skip => EndHead::Skip,
+                RuleEnd::Alert => EndHead::Alert,
+            },
+        }
+    }
+}
+
+impl From<RuleHead> for ParkedRule {
+    fn from(head: RuleHead) -> Self {
+        Self {
+            class: head.class,
+            retry_after: head.retry_after_ms.into_iter().map(Duration::from_millis).collect(),
+            then: match head.then {
+                EndHead::Leave => RuleEnd::Leave,
+                EndHead::Skip => RuleEnd::Skip,
+                EndHead::Alert => RuleEnd::Alert,
+            },
+        }
+    }
 }
 
 pub(super) fn ms_of(duration: Duration) -> u64 {
@@ -143,6 +192,8 @@ impl From<&GroupConfig> for GroupConfigHead {
             max_in_flight_per_lane: config.max_in_flight_per_lane,
             only_routes: config.only_routes,
             branches: config.branches.iter().map(Into::into).collect(),
+            parked_rules: config.parked_rules.iter().map(Into::into).collect(),
+            parked_rate: config.parked_rate,
         }
     }
 }
@@ -171,6 +222,8 @@ impl TryFrom<GroupConfigHead> for GroupConfig {
             max_in_flight_per_lane: head.max_in_flight_per_lane,
             only_routes: head.only_routes,
             branches: head.branches.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            parked_rules: head.parked_rules.into_iter().map(Into::into).collect(),
+            parked_rate: head.parked_rate,
         })
     }
 }

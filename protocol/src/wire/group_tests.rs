@@ -38,6 +38,10 @@ fn config() -> GroupConfig {
         max_in_flight_per_lane: 1_000,
         only_routes: false,
         branches: vec![branch()],
+        parked_rules: ["timeout: retry 1m, 1h, then skip", "a: alert", "*: leave"]
+            .map(|rule| rule.parse().unwrap())
+            .into(),
+        parked_rate: Some(10),
     }
 }
 
@@ -110,6 +114,8 @@ fn page() -> ParkedPage {
         attempts: 5,
         failure: Some(why()),
         released: true,
+        rounds: 1,
+        not_before: Some(TIME),
         first_failed: Some(TIME),
         last_failed: Some(Timestamp::from_micros(TIME.as_micros() + 1)),
         waiting_behind: 1,
@@ -118,6 +124,8 @@ fn page() -> ParkedPage {
         event: None,
         failure: None,
         released: false,
+        rounds: 0,
+        not_before: None,
         first_failed: None,
         last_failed: None,
         ..failed.clone()
@@ -230,7 +238,8 @@ fn questions(samples: &mut Samples) {
         samples.open(variant, ask(GroupAsk::Parked((&list).into())));
     }
     for (variant, pick) in picks() {
-        samples.open(variant, ask(GroupAsk::Replay((&pick).into())));
+        let rate_per_s = matches!(pick, ParkedPick::Lane(_)).then_some(10);
+        samples.open(variant, ask(GroupAsk::Replay { pick: (&pick).into(), rate_per_s }));
         samples.open(variant, ask(GroupAsk::Skip((&pick).into())));
     }
     samples.open("", ask(GroupAsk::Leave { consumer: "host-1".into() }));

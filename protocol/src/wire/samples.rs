@@ -170,7 +170,7 @@ fn name_of_ask(ask: &GroupAsk) -> &'static str {
         GroupAsk::Resume => "group_resume",
         GroupAsk::Seek(_) => "group_seek",
         GroupAsk::Parked(_) => "group_parked",
-        GroupAsk::Replay(_) => "group_replay",
+        GroupAsk::Replay { .. } => "group_replay",
         GroupAsk::Skip(_) => "group_skip",
         GroupAsk::Leave { .. } => "group_leave",
         GroupAsk::Edit { .. } => "group_edit",

@@ -1,4 +1,6 @@
-//! To see what is parked, and to decide about it.
+//! To see what is parked, and to decide about it: events of groups, and timers that failed.
+
+mod timers;
 
 use std::borrow::Cow;
 
@@ -7,7 +9,8 @@ use axum::response::Response;
 use nexus_node::{Access, PARKED_PAGE_MAX};
 use nexus_protocol::group::{ParkedList, ParkedPick};
 use nexus_protocol::json::{ParkedEntryJson, pick_of};
-use nexus_protocol::{AppendError, Position};
+use nexus_protocol::timer::{TimerList, TimerState};
+use nexus_protocol::{AppendError, Invalid, Position};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -34,7 +37,7 @@ pub(crate) struct Parked<'a> {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Pick")]
 pub(crate) struct Pick<'a> {
-    /// Where they are parked: `group:NAME`.
+    /// Where they are parked: `group:NAME`, or `timers`.
     #[serde(borrow)]
     source: Cow<'a, str>,
     /// These.
@@ -46,13 +49,16 @@ pub(crate) struct Pick<'a> {
     /// All of them.
     #[serde(default)]
     all: Option<bool>,
+    /// Of a replay: so many events a second, at most; all at once by default.
+    #[serde(default)]
+    rate_per_s: Option<u32>,
 }
 
 /// What an event is to be instead.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Edit")]
 pub(crate) struct Edit<'a> {
-    /// Where it is parked: `group:NAME`.
+    /// Where it is parked: `group:NAME`, or `timers`.
     #[serde(borrow)]
     source: Cow<'a, str>,
     /// Its data.
@@ -73,14 +79,15 @@ pub(crate) struct Picked {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 #[serde(rename = "Edited")]
 pub(crate) struct Edited {
-    /// The position of the event that is delivered in place of the other.
+    /// The position of the event that is delivered in place of the other; of a timer, of what armed it anew.
     position: u64,
 }
 
 /// The group that a source names.
 fn group_of(source: &str) -> Result<&str, Problem> {
     source.strip_prefix("group:").ok_or_else(|| {
-        Problem::invalid("`source` says where it is parked: `group:NAME`, as in group:mail")
+        let says = "`source` says where it is parked: `group:NAME`, as in group:mail, or `timers`";
+        Problem::invalid(says)
     })
 }
 
@@ -92,14 +99,26 @@ fn position(id: &str) -> Result<Position, Problem> {
 pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
     let Some(source) = call.text("source") else {
-        return Err(Problem::invalid("query parameter `source` is missing: `group:NAME`"));
+        let missing = "query parameter `source` is missing: `group:NAME`, or `timers`";
+        return Err(Problem::invalid(missing));
     };
+    let limit = call.limit(PAGE_DEFAULT, PARKED_PAGE_MAX)?;
+    if source == timers::SOURCE {
+        if call.text("lane").is_some() {
+            return Err(Problem::invalid("timers have no lanes"));
+        }
+        let after = call.text("after").map(str::to_owned);
+        let list = TimerList { state: TimerState::Failed, after, limit };
+        let page = blocking(move || access.timers(&list)).await?;
+        let parked = Parked { parked: timers::entries(&page), next: page.next.clone() };
+        return chunks::whole(JSON, &call, bytes_of(&parked));
+    }
     let (source, group) = (source.to_owned(), group_of(source)?.to_owned());
     let list = ParkedList {
         lane: call.parsed("lane")?,
         waiting: call.flag("waiting")?,
         after: call.text("after").map(position).transpose()?,
-        limit: call.limit(PAGE_DEFAULT, PARKED_PAGE_MAX)?,
+        limit,
     };
     let page = blocking(move || access.parked(&group, &list)).await?;
     let parked = page.entries.iter().map(|entry| ParkedEntryJson::new(&source, entry)).collect();
@@ -109,43 +128,65 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
 
 /// `POST /v1/parked/replay`
 pub(crate) async fn replay(call: Call) -> Result<Response, Problem> {
-    decide(call, Access::replay_parked).await
+    decide(call, Access::replay_parked, Access::replay_timers).await
 }
 
 /// `POST /v1/parked/skip`, `POST /v1/parked/purge`
 pub(crate) async fn skip(call: Call) -> Result<Response, Problem> {
-    decide(call, Access::skip_parked).await
+    let skip = |access: &Access, group: &str, pick, rate: Option<u32>| match rate {
+        None => access.skip_parked(group, pick),
+        Some(_) => Err(Invalid::Request("`rate_per_s` is for a replay".to_owned()).into()),
+    };
+    decide(call, skip, Access::skip_timers).await
 }
 
 async fn decide(
     mut call: Call,
-    decide: impl FnOnce(&Access, &str, ParkedPick) -> Result<u64, AppendError> + Send + 'static,
+    decide: impl FnOnce(&Access, &str, ParkedPick, Option<u32>) -> Result<u64, AppendError>
+    + Send
+    + 'static,
+    decide_timers: impl FnOnce(&Access, Option<&[String]>) -> Result<u64, AppendError>
+    + Send
+    + 'static,
 ) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_manage_groups()?;
     call.content_type(&[JSON])?;
+    // Whose rights count is known when the body is: one of the two has to be there before that is read.
+    access.may_manage_groups().or_else(|why| access.may_append().map_err(|_| why))?;
     let received = call.receive().await?;
-    let Pick { source, ids, lane, all } = received.json()?;
-    let group = group_of(&source)?.to_owned();
+    let Pick { source, ids, lane, all, rate_per_s } = received.json()?;
     if let Some(ids) = ids.as_ref().filter(|ids| ids.len() > IDS_MAX) {
         let detail = format!("`ids` has {}: at most {IDS_MAX} are allowed", ids.len());
         return Err(Problem::invalid(detail));
     }
+    if source == timers::SOURCE {
+        let ids = ids.map(|ids| ids.into_iter().map(Cow::into_owned).collect());
+        let ids = timers::pick(ids, lane, all, rate_per_s)?;
+        let count = blocking(move || decide_timers(&access, ids.as_deref())).await?;
+        return Ok(json(StatusCode::OK, &Picked { count }));
+    }
+    access.may_manage_groups()?;
+    let group = group_of(&source)?.to_owned();
     let pick = pick_of(ids.as_deref(), lane, all)?;
-    let count = blocking(move || decide(&access, &group, pick)).await?;
+    let count = blocking(move || decide(&access, &group, pick, rate_per_s)).await?;
     Ok(json(StatusCode::OK, &Picked { count }))
 }
 
 /// `POST /v1/parked/{id}/edit`
 pub(crate) async fn edit(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_manage_groups()?;
     call.content_type(&[JSON])?;
-    let at = position(call.path("id"))?;
+    access.may_manage_groups().or_else(|why| access.may_append().map_err(|_| why))?;
+    let id = call.path("id").to_owned();
     let received = call.receive().await?;
     let Edit { source, data } = received.json()?;
-    let group = group_of(&source)?.to_owned();
     let data = data.get().as_bytes().to_vec();
+    if source == timers::SOURCE {
+        let position = blocking(move || access.edit_timer(&id, data.into())).await?;
+        return Ok(json(StatusCode::OK, &Edited { position: position.get() }));
+    }
+    access.may_manage_groups()?;
+    let (at, group) = (position(&id)?, group_of(&source)?.to_owned());
     let position = blocking(move || access.edit_parked(&group, at, data.into())).await?;
     Ok(json(StatusCode::OK, &Edited { position: position.get() }))
 }

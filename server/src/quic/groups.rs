@@ -46,8 +46,9 @@ pub(super) fn answer(
         GroupAsk::Resume => access.resume_group(group).map(|()| Answer::Done)?,
         GroupAsk::Seek(to) => Answer::Position(access.seek_group(group, to.into())?.get()),
         GroupAsk::Parked(list) => Answer::Parked((&access.parked(group, &list.into())?).into()),
-        GroupAsk::Replay(pick) => {
-            Answer::Count(access.replay_parked(group, pick.try_into().map_err(invalid)?)?)
+        GroupAsk::Replay { pick, rate_per_s } => {
+            let pick = pick.try_into().map_err(invalid)?;
+            Answer::Count(access.replay_parked(group, pick, rate_per_s)?)
         }
         GroupAsk::Skip(pick) => {
             Answer::Count(access.skip_parked(group, pick.try_into().map_err(invalid)?)?)

@@ -368,7 +368,7 @@ fn operation_of_group(ask: &GroupAsk) -> telemetry::Operation {
         GroupAsk::Resume => Named::ResumeGroup,
         GroupAsk::Seek(_) => Named::SeekGroup,
         GroupAsk::Parked(_) => Named::Parked,
-        GroupAsk::Replay(_) => Named::ReplayParked,
+        GroupAsk::Replay { .. } => Named::ReplayParked,
         GroupAsk::Skip(_) => Named::SkipParked,
         GroupAsk::Leave { .. } => Named::Answer,
         GroupAsk::Edit { .. } => Named::EditParked,

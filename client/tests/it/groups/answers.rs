@@ -139,6 +139,49 @@ async fn what_is_parked_is_replayed_edited_or_skipped() {
 }
 
 #[tokio::test]
+async fn a_rule_tries_again_and_gives_up_by_itself() {
+    of_each(async |client: Client| {
+        let rules = ["smtp: retry 1h, then skip", "*: retry 1ms, then skip"];
+        let config = GroupConfig {
+            max_attempts: 1,
+            parked_rules: rules.map(|rule| rule.parse().unwrap()).into(),
+            parked_rate: Some(1_000),
+            ..config()
+        };
+        client.set_group("mail", &config).await.unwrap();
+        let shown = client.group("mail").await.unwrap().config;
+        let expected = (config.parked_rules.clone(), config.parked_rate);
+        assert_eq!((shown.parked_rules, shown.parked_rate), expected);
+        let last = append(&client, 0..2).await;
+        let consumer = client.consumer("mail", "a");
+        let failed = |class: &str| {
+            Nack::retry(Failure { class: class.to_owned(), ..Failure::new("refused") })
+        };
+        let taken = take(&consumer, 2).await;
+        consumer.nack(&[taken[0].token], failed("smtp")).await.unwrap();
+        consumer.nack(&[taken[1].token], failed("")).await.unwrap();
+        let again = take_one(&consumer).await;
+        assert_eq!((again.token.position, again.attempt), (taken[1].token.position, 2));
+        consumer.nack(&[again.token], failed("")).await.unwrap();
+        let list = ParkedList { limit: 10, ..ParkedList::default() };
+        let [entry] = &*client.parked("mail", &list).await.unwrap().entries else { panic!("the other one is given up") };
+        assert!(entry.released && entry.rounds == 1 && entry.not_before > entry.last_failed);
+        // Somebody cannot wait for an hour.
+        let replayed = client.replay_parked_slowly("mail", ParkedPick::All, 1).await.unwrap();
+        assert_eq!(replayed, 1);
+        let hastened = take_one(&consumer).await;
+        consumer.ack(&[hastened.token]).await.unwrap();
+        assert!(is_done(&client.group("mail").await.unwrap(), last));
+        let error = client.replay_parked_slowly("mail", ParkedPick::All, 0).await.unwrap_err();
+        assert!(matches!(error, AppendError::Invalid(_)), "{error}");
+        let twice = GroupConfig { parked_rules: vec![config.parked_rules[1].clone(); 2], ..config };
+        let error = client.set_group("mail", &twice).await.unwrap_err();
+        assert!(error.to_string().contains("is never used"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_group_is_paused_and_goes_on_elsewhere() {
     of_each(async |client: Client| {
         client.set_group("mail", &config()).await.unwrap();

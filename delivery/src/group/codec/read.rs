@@ -135,6 +135,7 @@ impl<'a> Reader<'a> {
             not_before: self.maybe(Self::time)?,
             failure: self.failure()?,
             edited: self.maybe(Self::position)?,
+            rounds: self.small()?,
         })
     }
 

@@ -27,6 +27,7 @@ fn entry(released: bool, message: &str) -> Entry {
         first_failed: Timestamp::from_micros(i64::MIN),
         last_failed: Timestamp::from_micros(i64::MAX),
         edited: released.then_some(u64::MAX),
+        rounds: if released { u32::MAX } else { 0 },
     }
 }
 
@@ -215,6 +216,7 @@ fn the_largest_record_is_below_30_mib() {
             failure: failure.clone(),
             first_failed: now(index),
             last_failed: now(index + 40_000),
+            rounds: 0,
             edited: None,
         };
         Change::Parked(parked::Change::Set(at(index) + 1, Box::new(entry)))

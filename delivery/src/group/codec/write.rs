@@ -94,6 +94,7 @@ impl Writer {
         self.maybe(entry.not_before, Self::time);
         self.failure(&entry.failure);
         self.maybe(entry.edited, Self::position);
+        self.number(entry.rounds.into());
     }
 
     fn tried(&mut self, tried: Tried) {

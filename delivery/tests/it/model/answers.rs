@@ -38,17 +38,18 @@ impl Model {
             }
             return;
         }
+        let failure = self.failure();
         let answered = match action {
             None => self.group.ack(consumer, token, now),
             Some(action) => {
-                let nack = Nack { action, failure: self.failure() };
+                let nack = Nack { action, failure: failure.clone() };
                 self.group.nack(consumer, token, nack, now)
             }
         };
         assert_eq!(answered.is_ok(), stands, "{token:?} of {owner} by {consumer}: {answered:?}");
         let Err(refused) = answered else {
             self.heard.insert(consumer.to_owned(), now);
-            return self.answered(token, action);
+            return self.answered(token, action.map(|action| (action, &*failure.class)));
         };
         self.counts.refused += 1;
         let is_other =
@@ -72,31 +73,34 @@ impl Model {
     fn failure(&mut self) -> Failure {
         let long = if self.random.one_in(4) { "x".repeat(700) } else { String::new() };
         let chain = vec![format!("worse{long}")];
-        Failure { class: "boom".to_owned(), message: "bad".to_owned(), chain }
+        let class = *self.random.pick(&["boom", "boom", "bad"]).unwrap();
+        Failure { class: class.to_owned(), message: "bad".to_owned(), chain }
     }
 
-    pub(crate) fn answered(&mut self, token: DeliveryToken, action: Option<NackAction>) {
+    pub(crate) fn answered(&mut self, token: DeliveryToken, action: Option<(NackAction, &str)>) {
         let Lent { owner, .. } = self.with.remove(&token).unwrap();
         self.past.push((token, owner.clone()));
         let position = token.position.get();
         match action {
-            None | Some(NackAction::Skip) => {
+            None | Some((NackAction::Skip, _)) => {
                 self.counts.acked += 1;
                 self.promises.done.insert(position);
                 self.forget(position);
             }
-            Some(NackAction::Retry(delay)) => {
-                self.tried(position);
+            Some((NackAction::Retry(delay), class)) => {
+                if self.tried(position) {
+                    return self.set_aside(position, class);
+                }
                 let tries = self.promises.tries[&position];
                 let Backoff { initial, max } = self.config.backoff;
                 let pause = delay.unwrap_or((initial * (1 << (tries - 1))).min(max) / 2);
                 self.promises.not_until.insert(position, later(self.now, pause));
             }
-            Some(NackAction::Park) => {
+            Some((NackAction::Park, class)) => {
                 self.tried(position);
-                self.promises.held.insert(position);
+                self.set_aside(position, class);
             }
-            Some(NackAction::Stop) => {
+            Some((NackAction::Stop, _)) => {
                 let reason = "bad".to_owned();
                 let position = Some(token.position);
                 let info = PauseInfo { by: owner, reason, position, at: self.now };

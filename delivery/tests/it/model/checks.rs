@@ -51,6 +51,8 @@ impl Model {
         let attempts = self.promises.attempts.get(&at).copied();
         let promised = attempts.map(|attempts| (attempts, self.promises.first_failed[&at]));
         assert_eq!(tried, promised, "{at}");
+        let rounds = entry.map_or(0, |entry| entry.rounds);
+        assert_eq!(rounds, self.promises.rounds.get(&at).copied().unwrap_or(0), "{at}");
         let edited = entry.and_then(|entry| entry.edited);
         assert_eq!(edited, self.promises.edited.get(&at).copied(), "{at}");
     }

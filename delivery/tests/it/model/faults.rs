@@ -1,17 +1,36 @@
 //! What befalls a group: crashes, operators, retention, and the checks that follow every step.
 
-use nexus_delivery::group::{Change, Group, PART_BYTES_MIN, Record, State};
+use std::time::Duration;
+
+use nexus_delivery::group::{Change, Group, PART_BYTES_MIN, Record, RuledEvents, State};
 use nexus_protocol::Position;
 
-use super::{Lent, Model, Promises};
+use super::{Lent, Model, Promises, later};
 
 impl Model {
     /// Writes down what there is to write, and makes some of it durable.
     pub(crate) fn write(&mut self) {
-        let record = self.group.record();
+        let record = self.record();
         self.unsynced.extend(record.map(|record| (record, self.promises.clone())));
         let synced = self.random.below(self.unsynced.len() as u64 + 1);
         self.sync(usize::try_from(synced).unwrap());
+    }
+
+    /// What there is to write down; what rules have done is told with it.
+    pub(crate) fn record(&mut self) -> Option<Record> {
+        let record = self.group.record();
+        let told = self.group.ruled();
+        let told = told.iter().flat_map(|RuledEvents { what, positions, .. }| {
+            positions.iter().map(|position| (what.name(), position.get()))
+        });
+        let mut told: Vec<_> = told.collect();
+        let mut expected = std::mem::take(&mut self.ruled);
+        assert!(record.is_some() || told.is_empty(), "what rules do is written down");
+        self.counts.ruled += told.len() as u64;
+        told.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+        record
     }
 
     /// Makes so many records durable.
@@ -32,7 +51,7 @@ impl Model {
 
     /// Makes all of it durable: what is written down says then what is.
     pub(crate) fn write_all(&mut self) {
-        let record = self.group.record();
+        let record = self.record();
         self.unsynced.extend(record.map(|record| (record, self.promises.clone())));
         self.sync(self.unsynced.len());
         let (live, durable) = (self.group.state(), &self.durable);
@@ -59,6 +78,7 @@ impl Model {
     pub(crate) fn crash(&mut self) {
         self.counts.crashes += 1;
         self.unsynced.clear();
+        self.ruled.clear();
         let parts = self.durable.encode(PART_BYTES_MIN);
         assert!(parts.iter().all(|part| part.len() <= PART_BYTES_MIN));
         self.counts.in_parts += u64::from(parts.len() > 1);
@@ -83,27 +103,32 @@ impl Model {
     }
 
     /// Releases all that is held under the key of a position, up to it.
-    pub(crate) fn replay(&mut self, position: u64) -> usize {
-        let released = self.released(position);
-        assert_eq!(self.group.replay([Position::new(position)]), released);
+    pub(crate) fn replay(&mut self, position: u64, every: Duration) -> usize {
+        let released = self.released(position, every);
+        assert_eq!(self.group.replay([Position::new(position)], every, self.now), released);
         released
     }
 
-    fn released(&mut self, position: u64) -> usize {
+    /// What was held goes on with all its tries; what waits for its time does so no longer.
+    fn released(&mut self, position: u64, every: Duration) -> usize {
         let key = self.key(position);
-        let held: Vec<_> = self
-            .promises
-            .held
-            .iter()
-            .filter(|at| **at <= position && self.key(**at) == key)
-            .copied()
-            .collect();
-        for at in &held {
-            self.promises.not_until.remove(at);
-            self.promises.held.remove(at);
-            self.promises.tries.remove(at);
+        let parked = self.group.state().parked();
+        let waits = |at: &u64| {
+            let until = parked.entry(*at).and_then(|entry| entry.not_before);
+            self.promises.held.contains(at) || until.is_some_and(|until| until > self.now)
+        };
+        let up_to = parked.iter().map(|(at, _)| at).filter(|at| *at <= position);
+        let its: Vec<_> = up_to.filter(|at| self.key(*at) == key).filter(waits).collect();
+        let mut until = self.now;
+        for at in &its {
+            self.promises.not_until.insert(*at, until);
+            if self.promises.held.remove(at) {
+                self.promises.tries.remove(at);
+                self.promises.rounds.remove(at);
+            }
+            until = later(until, every);
         }
-        held.len()
+        its.len()
     }
 
     /// Has something else delivered in place of what is parked.
@@ -112,12 +137,13 @@ impl Model {
         let Some(position) = self.random.pick(&parked).copied() else { return };
         let by = self.random.below(self.log.len() as u64);
         let failed = self.group.state().parked().entry(position).is_some();
-        assert_eq!(self.group.edit(Position::new(position), Position::new(by)), failed);
         if failed {
             self.counts.edited += 1;
             self.promises.edited.insert(position, by);
-            self.released(position);
+            self.released(position, Duration::ZERO);
         }
+        let (position, by) = (Position::new(position), Position::new(by));
+        assert_eq!(self.group.edit(position, by, self.now), failed);
     }
 
     pub(crate) fn replay_or_discard(&mut self) {
@@ -140,9 +166,12 @@ impl Model {
             }
             self.on_hold.retain(|token, _| token.position.get() != position);
         } else {
-            let released = self.replay(position);
+            let every = Duration::from_millis(self.random.below(3) * 7);
+            let released = self.replay(position, every);
             self.counts.replayed += released as u64;
-            assert_eq!(self.group.replay([Position::new(position)]), 0, "it is released once");
+            if every.is_zero() || released <= 1 {
+                assert_eq!(self.replay(position, every), 0, "it is released once");
+            }
         }
         assert!(self.group.stats().floor == floor, "the floor does not move for that");
     }
@@ -157,12 +186,14 @@ impl Model {
         self.promises.done.retain(|at| *at < to);
         // What stood before is given up, but for what is parked.
         self.promises.done.extend((0..to).filter(|at| parked.get(*at).is_none()));
-        let Promises { attempts, tries, first_failed, not_until, edited, .. } = &mut self.promises;
+        let Promises { attempts, tries, first_failed, not_until, rounds, edited, .. } =
+            &mut self.promises;
         let is_parked = |at: &u64| parked.get(*at).is_some();
         attempts.retain(|at, _| is_parked(at));
         tries.retain(|at, _| is_parked(at));
         first_failed.retain(|at, _| is_parked(at));
         not_until.retain(|at, _| is_parked(at));
+        rounds.retain(|at, _| is_parked(at));
         assert!(edited.keys().all(is_parked), "what failed stays parked");
         self.on_hold.retain(|token, _| is_parked(&token.position.get()));
         self.on_hold.values_mut().for_each(|lent| *lent = None);

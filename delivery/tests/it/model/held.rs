@@ -36,7 +36,7 @@ impl Model {
             self.on_hold.insert(*token, Some(lent));
         }
         self.check();
-        let record = self.group.record();
+        let record = self.record();
         self.unsynced.extend(record.map(|record| (record, self.promises.clone())));
         let record = self.group.record_of(&held);
         let mut promises = self.promises.clone();

@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_delivery::group::{Delivery, Group, HEARTBEAT_MAX, Offered, Record, State};
-use nexus_protocol::group::{Backoff, DeliveryToken, GroupConfig, GroupMode, PauseInfo};
+use nexus_protocol::group::{
+    Backoff, DeliveryToken, GroupConfig, GroupMode, PauseInfo, RuleEnd,
+};
 use nexus_protocol::{Position, Timestamp};
 
 /// Numbers as good as random, from a seed (SplitMix64 of Steele, Lea, and Flood, 2014).
@@ -61,6 +63,8 @@ pub(crate) struct Promises {
     pub(crate) first_failed: BTreeMap<u64, Timestamp>,
     /// What is not to be delivered before, for its back-off.
     pub(crate) not_until: BTreeMap<u64, Timestamp>,
+    /// How many tries again a rule gave it.
+    pub(crate) rounds: BTreeMap<u64, u32>,
     /// What is delivered in its place.
     pub(crate) edited: BTreeMap<u64, u64>,
     /// Failed too often, and not released.
@@ -100,6 +104,8 @@ pub(crate) struct Model {
     /// Positions whose acknowledgement stands in the log together with what a consumer appended.
     pub(crate) taken: BTreeSet<u64>,
     pub(crate) floor: u64,
+    /// What rules have done and the group has not told yet.
+    pub(crate) ruled: Vec<(&'static str, u64)>,
     pub(crate) heard: BTreeMap<String, Timestamp>,
     pub(crate) counts: Counts,
 }
@@ -116,6 +122,7 @@ pub(crate) struct Counts {
     pub(crate) held: u64,
     pub(crate) edited: u64,
     pub(crate) refiltered: u64,
+    pub(crate) ruled: u64,
     /// Records and states that were more than one part.
     pub(crate) in_parts: u64,
 }
@@ -160,6 +167,7 @@ impl Model {
             on_hold: BTreeMap::new(),
             past: Vec::new(),
             taken: BTreeSet::new(),
+            ruled: Vec::new(),
             floor: 0,
             heard: BTreeMap::new(),
             counts: Counts::default(),
@@ -333,13 +341,43 @@ impl Model {
         self.promises.pause = None;
     }
 
-    pub(crate) fn tried(&mut self, position: u64) {
+    /// An event failed once more; `true`: as often as it may.
+    pub(crate) fn tried(&mut self, position: u64) -> bool {
         *self.promises.attempts.entry(position).or_default() += 1;
         self.promises.first_failed.entry(position).or_insert(self.now);
         let tries = self.promises.tries.entry(position).or_default();
         *tries += 1;
-        if *tries >= self.config.max_attempts {
-            self.promises.held.insert(position);
+        *tries >= self.config.max_attempts
+    }
+
+    /// The same, without anybody having said so.
+    pub(crate) fn lost(&mut self, position: u64, class: &str) {
+        if self.tried(position) {
+            self.set_aside(position, class);
+        }
+    }
+
+    /// An event is parked, or a rule says what becomes of it.
+    pub(crate) fn set_aside(&mut self, position: u64, class: &str) {
+        let rounds = self.promises.rounds.get(&position).copied().unwrap_or(0);
+        let rule = self.config.parked_rules.iter().find(|rule| rule.is_for(class));
+        let after = rule.and_then(|rule| rule.retry_after.get(rounds as usize));
+        match (rule.map(|rule| rule.then), after) {
+            (_, Some(after)) => {
+                self.promises.rounds.insert(position, rounds + 1);
+                self.promises.tries.remove(&position);
+                self.promises.not_until.insert(position, later(self.now, *after));
+                self.ruled.push(("retry", position));
+            }
+            (Some(RuleEnd::Skip), None) => {
+                self.promises.done.insert(position);
+                self.forget(position);
+                self.ruled.push(("skip", position));
+            }
+            (end, None) => {
+                self.promises.held.insert(position);
+                self.ruled.extend((end == Some(RuleEnd::Alert)).then_some(("alert", position)));
+            }
         }
     }
 
@@ -361,7 +399,7 @@ impl Model {
         for token in ended.map(|(token, _)| *token).collect::<Vec<_>>() {
             let Lent { owner, .. } = self.with.remove(&token).unwrap();
             self.past.push((token, owner));
-            self.tried(token.position.get());
+            self.lost(token.position.get(), "timeout");
         }
         // Who is silent and has nothing to answer is gone.
         let busy: BTreeSet<_> = self.lent().map(|(_, lent)| lent.owner.clone()).collect();
@@ -390,7 +428,7 @@ impl Model {
             self.with.remove(&token);
             self.past.push((token, consumer.to_owned()));
             if lost {
-                self.tried(token.position.get());
+                self.lost(token.position.get(), "lost");
             }
         }
         // What it has answered in two steps is nobody's until that is settled.
@@ -435,14 +473,24 @@ impl Promises {
         self.tries.remove(&position);
         self.first_failed.remove(&position);
         self.not_until.remove(&position);
+        self.rounds.remove(&position);
         self.edited.remove(&position);
         self.held.remove(&position);
     }
 }
 
-/// With bounds as may be.
+/// With bounds and rules as may be.
 fn bounds(config: GroupConfig, random: &mut Random) -> GroupConfig {
+    let end = *random.pick(&["leave", "skip", "alert"]).unwrap();
+    let retry = format!("boom: retry 20ms, 60ms, then {end}");
+    let rules: &[&str] = match random.below(4) {
+        0 => &[&retry],
+        1 => &["timeout: skip", &retry, "*: retry 30ms"],
+        _ => &[],
+    };
     GroupConfig {
+        parked_rules: rules.iter().map(|rule| rule.parse().unwrap()).collect(),
+        parked_rate: random.one_in(2).then_some(100),
         max_attempts: 1 + u32::try_from(random.below(3)).unwrap(),
         max_in_flight: 1 + u32::try_from(random.below(12)).unwrap(),
         max_in_flight_per_lane: 1 + u32::try_from(random.below(4)).unwrap(),

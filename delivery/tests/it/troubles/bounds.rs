@@ -44,7 +44,7 @@ fn a_million_events_behind_one_that_is_parked_cost_a_few_bytes_each() {
     assert_eq!((parked.failed(), parked.waiting()), (1, BEHIND));
     assert_eq!(parked.waiting_behind(0), BEHIND as u64);
     // All of it follows the one that was stuck.
-    bench.group.replay([Position::ZERO]);
+    bench.group.replay([Position::ZERO], Duration::ZERO, bench.now);
     for position in (0..100).map(|number| number * 3) {
         let next = bench.receive("a");
         assert_eq!(

@@ -115,7 +115,7 @@ fn what_came_between_an_append_and_its_outcome_is_not_undone() {
     for taken in [false, true] {
         let (mut bench, three) = three();
         three.iter().for_each(|delivery| bench.nack("a", delivery, NackAction::Park));
-        bench.group.replay([0, 1].map(Position::new));
+        bench.group.replay([0, 1].map(Position::new), Duration::ZERO, bench.now);
         let replayed = bench.receive("a");
         assert_eq!(replayed.len(), 2);
         let held = bench.group.hold("a", &tokens(&replayed), bench.now).unwrap();
@@ -144,7 +144,7 @@ fn what_came_between_an_append_and_its_outcome_is_not_undone() {
 fn an_acknowledgement_that_is_written_down_twice_is_one() {
     let (mut bench, three) = three();
     bench.nack("a", &three[2], NackAction::Park);
-    bench.group.replay([Position::new(2)]);
+    bench.group.replay([Position::new(2)], Duration::ZERO, bench.now);
     let replayed = bench.receive("a");
     let all = tokens(&[three[0], three[1], replayed[0]]);
     let held = bench.group.hold("a", &all, bench.now).unwrap();
@@ -170,7 +170,7 @@ fn what_was_parked_before_a_group_was_sent_back_stays_done_with_what_was_appende
     bench.group.seek(Position::ZERO);
     bench.write();
     bench.feed(&keys);
-    bench.group.replay([Position::new(1)]);
+    bench.group.replay([Position::new(1)], Duration::ZERO, bench.now);
     let replayed = bench.receive("a");
     let replayed = replayed.iter().find(|it| it.token.key == 2).unwrap();
     let held = bench.group.hold("a", &[replayed.token], bench.now).unwrap();
@@ -187,7 +187,7 @@ fn what_was_parked_before_a_group_was_sent_back_stays_done_with_what_was_appende
 fn an_append_that_comes_out_late_does_not_take_away_what_failed_since() {
     let (mut bench, three) = three();
     bench.nack("a", &three[1], NackAction::Park);
-    bench.group.replay([Position::new(1)]);
+    bench.group.replay([Position::new(1)], Duration::ZERO, bench.now);
     let replayed = bench.receive("a");
     let held = bench.group.hold("a", &tokens(&replayed), bench.now).unwrap();
     bench.write();

@@ -35,7 +35,7 @@ fn a_crash_does_not_bring_the_retry_of_what_was_replayed_forward() {
     bench.feed(&[1, 1]);
     let first = bench.receive("a");
     bench.nack("a", &first[0], NackAction::Park);
-    bench.group.replay([Position::ZERO]);
+    bench.group.replay([Position::ZERO], Duration::ZERO, bench.now);
     let again = bench.receive("a");
     bench.nack("a", &again[0], NackAction::Retry(Some(Duration::from_secs(5))));
     bench.write();
@@ -72,7 +72,7 @@ fn an_event_for_later_is_not_early_because_it_came_behind_another() {
     bench.write();
     bench.crash();
     offer(&mut bench);
-    bench.group.replay([Position::ZERO]);
+    bench.group.replay([Position::ZERO], Duration::ZERO, bench.now);
     let again = bench.receive("a");
     bench.ack("a", &again[0]);
     assert_eq!(bench.positions("a"), [] as [u64; 0]);
@@ -150,9 +150,9 @@ fn what_was_edited_is_delivered_in_place_of_what_failed() {
     let first = bench.receive("a");
     bench.nack("a", &first[0], NackAction::Park);
     let by = Position::new(77);
-    assert!(!bench.group.edit(Position::new(1), by), "it never failed");
-    assert!(!bench.group.edit(Position::new(2), by), "it is not parked");
-    assert!(bench.group.edit(Position::ZERO, by));
+    assert!(!bench.group.edit(Position::new(1), by, bench.now), "it never failed");
+    assert!(!bench.group.edit(Position::new(2), by, bench.now), "it is not parked");
+    assert!(bench.group.edit(Position::ZERO, by, bench.now));
     let edited = bench.receive("a")[0];
     assert_eq!((edited.token.position, edited.event, edited.attempt), (Position::ZERO, by, 2));
     // It fails again, and is what it was edited to for as long as it is there.

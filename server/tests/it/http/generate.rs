@@ -143,6 +143,10 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         // Of the group that is kept it has all there is.
         "lane" => json!(1),
         "lane_by" => json!("stream"),
+        "class" => json!("timeout"),
+        "then" => json!("leave"),
+        "retry_after_ms" => json!([60_000]),
+        "rate_per_s" | "parked_rate_per_s" => json!(5),
         "lanes" | "max" | "max_attempts" | "max_in_flight" | "max_in_flight_per_lane" => json!(8),
         "ack_deadline_ms" => json!(30_000),
         "initial_ms" | "max_ms" | "wait_ms" => json!(1),

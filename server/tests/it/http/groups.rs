@@ -255,6 +255,43 @@ fn what_is_parked_is_delivered_with_other_data() {
 }
 
 #[test]
+fn rules_for_what_is_parked_are_set_and_replays_have_a_rate() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let http = running.http();
+        append(&http, "mail-1", 0..1).await;
+        append(&http, "mail-2", 1..2).await;
+        let rules = json!([{ "class": "smtp", "retry_after_ms": [3_600_000], "then": "skip" },
+            { "class": null, "retry_after_ms": [], "then": "alert" }]);
+        let config = json!({ "parked_rules": rules, "parked_rate_per_s": 10 });
+        put(&http, "/v1/groups/mail", &config).await;
+        let shown = get(&http, "/v1/groups/mail").await;
+        assert_eq!((&shown["parked_rules"], &shown["parked_rate_per_s"]), (&rules, &json!(10)));
+        let (tokens, _) = receive(&http, "a", 2).await;
+        let error = json!({ "class": "smtp", "message": "refused" });
+        let nack = json!({ "tokens": tokens, "action": "park", "error": error });
+        post(&http, "/v1/groups/mail/nack", &nack).await;
+        let parked = get(&http, "/v1/parked?source=group:mail").await;
+        let entry = &parked["parked"][0];
+        assert_eq!((&entry["released"], &entry["rounds"]), (&json!(true), &json!(1)));
+        assert!(entry["not_before"].is_string());
+        let replay = json!({ "source": "group:mail", "all": true, "rate_per_s": 1 });
+        assert_eq!(post(&http, "/v1/parked/replay", &replay).await, json!({ "count": 2 }));
+        assert_eq!(receive(&http, "a", 2).await.1.len(), 1, "the other in a second");
+        let metrics = http.get("/metrics").send().await.unwrap().body;
+        let metrics = String::from_utf8_lossy(&metrics);
+        let count = "nexus_group_ruled_retries_total{namespace=\"default\",group=\"mail\"} 2";
+        assert!(metrics.contains(count), "{metrics}");
+        let skip = json!({ "source": "group:mail", "all": true, "rate_per_s": 1 });
+        let refused = http.post("/v1/parked/skip", &skip).send().await.unwrap();
+        assert_eq!(refused.problem(), (400, "invalid".to_owned()));
+        let never = json!({ "parked_rules": [{ "then": "explode" }] });
+        let refused = put(&http, "/v1/groups/mail", &never).await;
+        assert_eq!(refused.problem(), (400, "invalid".to_owned()));
+    });
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_says_what_would_be_right() {
     let running = Running::in_memory();
     running.runtime.block_on(async {

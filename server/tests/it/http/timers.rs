@@ -120,3 +120,56 @@ fn a_client_arms_lists_and_disarms() {
         assert_eq!((page.timers.len(), page.next), (2, None));
     });
 }
+
+#[test]
+fn timers_that_failed_are_parked() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let http = running.http();
+        http.post("/v1/streams/gone/events", &json!([{ "type": "A" }])).send().await.unwrap();
+        http.ask(Method::DELETE, "/v1/streams/gone?tombstone=true").send().await.unwrap();
+        for id in ["a", "b", "c"] {
+            put(&http, id, &timer("2001-01-01T00:00:00Z", "gone")).await;
+        }
+        let source = "/v1/parked?source=timers";
+        let failed = "/v1/events?category=%24timer&type=%24TimerFailed&system=true&wait_ms=10000";
+        let mut parked = Value::Null;
+        // Each is tried 5 times, with pauses.
+        while parked["parked"].as_array().is_none_or(|all| all.len() < 3) {
+            let events = get(&http, failed).await.json();
+            let count = events["events"].as_array().unwrap().len();
+            if count > 0 {
+                parked = get(&http, source).await.json();
+            }
+        }
+        let entry = &parked["parked"][0];
+        assert_eq!((&entry["id"], &entry["attempts"]), (&json!("a"), &json!(5)));
+        assert_eq!((&entry["source"], &entry["stream"]), (&json!("timers"), &json!("gone")));
+        let metrics = get(&http, "/metrics").await;
+        let sample = "nexus_parked{namespace=\"default\",source=\"timers\"} 3";
+        assert!(String::from_utf8_lossy(&metrics.body).contains(sample));
+        let pick = |ids: Value| json!({ "source": "timers", "ids": ids });
+        let skipped = http.post("/v1/parked/skip", &pick(json!(["a", "none"]))).send().await;
+        assert_eq!(skipped.unwrap().json(), json!({ "count": 1 }));
+        let edit = json!({ "source": "timers", "data": { "n": 2 } });
+        let edited = http.post("/v1/parked/b/edit", &edit).send().await.unwrap().json();
+        assert!(edited["position"].is_u64(), "{edited}");
+        let shown = get(&http, "/v1/timers/b").await.json();
+        assert_eq!((&shown["state"], &shown["event"]["data"]["n"]), (&json!("armed"), &json!(2)));
+        let all = json!({ "source": "timers", "all": true });
+        let replayed = http.post("/v1/parked/replay", &all).send().await.unwrap();
+        assert_eq!(replayed.json(), json!({ "count": 1 }));
+        assert_eq!(get(&http, source).await.json()["parked"], json!([]));
+        let refused = http.post("/v1/parked/b/edit", &edit).send().await.unwrap();
+        assert_eq!(refused.problem(), (404, "not_found".to_owned()), "it is armed");
+        for bad in [
+            json!({ "source": "timers" }),
+            json!({ "source": "timers", "all": true, "rate_per_s": 1 }),
+            json!({ "source": "timers", "lane": 1 }),
+            json!({ "source": "timer", "all": true }),
+        ] {
+            let refused = http.post("/v1/parked/replay", &bad).send().await.unwrap();
+            assert_eq!(refused.problem(), (400, "invalid".to_owned()), "{bad}");
+        }
+    });
+}

@@ -1,0 +1,82 @@
+//! To decide about timers that failed: they are parked, as events of groups are.
+
+use bytes::Bytes;
+use nexus_protocol::limits::TIMERS_PAGE_MAX;
+use nexus_protocol::timer::{TimerInfo, TimerList, TimerState};
+use nexus_protocol::{Append, AppendError, Position, ReadError};
+
+use super::Access;
+
+impl Access {
+    /// Arms timers anew that failed, these or all: they are due at once. Gives how many there were; one that has not
+    /// failed, or about which somebody else has decided meanwhile, is not counted. Blocks until it is durable.
+    ///
+    /// # Errors
+    /// When the principal may not read and append; as an append's: those before it are armed then.
+    pub fn replay_timers(&self, ids: Option<&[String]>) -> Result<u64, AppendError> {
+        self.each_failed(ids, TimerInfo::armed_again)
+    }
+
+    /// Gives up timers that failed, these or all. Otherwise as [`Self::replay_timers`].
+    ///
+    /// # Errors
+    /// As [`Self::replay_timers`].
+    pub fn skip_timers(&self, ids: Option<&[String]>) -> Result<u64, AppendError> {
+        self.each_failed(ids, TimerInfo::given_up)
+    }
+
+    /// Arms a timer anew that failed, with other data of its event. Gives where the event stands that says so. Blocks
+    /// until it is durable.
+    ///
+    /// # Errors
+    /// When the principal may not read and append; `NotFound` where it has not failed; as an append's.
+    pub fn edit_timer(&self, id: &str, data: Bytes) -> Result<Position, AppendError> {
+        let mut info = self.failed_timer(id)?.ok_or_else(|| AppendError::NotFound {
+            what: format!("timer {id:?} that failed"),
+        })?;
+        info.timer.event.data = data;
+        let appended = self.append(info.armed_again())?.wait()?;
+        appended.first().ok_or(AppendError::Unknown)
+    }
+
+    fn each_failed(
+        &self,
+        ids: Option<&[String]>,
+        append: impl Fn(&TimerInfo) -> Append,
+    ) -> Result<u64, AppendError> {
+        let mut count = 0;
+        let mut decide = |info: &TimerInfo| match self.append(append(info))?.wait() {
+            Ok(_) => {
+                count += 1;
+                Ok(())
+            }
+            Err(AppendError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Some(ids) = ids {
+            for id in ids {
+                self.failed_timer(id)?.as_ref().map(&mut decide).transpose()?;
+            }
+            return Ok(count);
+        }
+        let mut after = None;
+        loop {
+            let limit = TIMERS_PAGE_MAX;
+            let page = self.timers(&TimerList { state: TimerState::Failed, after, limit })?;
+            page.timers.iter().try_for_each(&mut decide)?;
+            after = page.next;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// A timer that has failed; `None`: it has not, or is not there.
+    fn failed_timer(&self, id: &str) -> Result<Option<TimerInfo>, AppendError> {
+        match self.timer(id) {
+            Ok(info) => Ok(Some(info).filter(|info| info.state == TimerState::Failed)),
+            Err(ReadError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(nexus_delivery::coordinator::unread(error)),
+        }
+    }
+}
