@@ -228,12 +228,7 @@ fn picked(count: u64, output: &mut Output) -> Result<(), Failure> {
     output.one(&Picked { count }, &Facts::new().with("entries", count))
 }
 
-fn list(
-    args: &ListArgs,
-    group: &str,
-    remote: &Remote,
-    output: &mut Output,
-) -> Result<(), Failure> {
+fn list(args: &ListArgs, group: &str, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     let columns = [
         number("ID"),
         number("LANE"),
@@ -336,12 +331,7 @@ fn check_json(json: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn edit(
-    args: &EditArgs,
-    group: &str,
-    remote: &Remote,
-    output: &mut Output,
-) -> Result<(), Failure> {
+fn edit(args: &EditArgs, group: &str, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     check_json(&args.json)?;
     let data = args.json.clone().into_bytes();
     let at = position(&args.id)?;

@@ -77,7 +77,9 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 /// When it is none, or beyond what 64 bits of milliseconds hold. Says how one is written.
 pub fn duration_from_text(text: &str) -> Result<Duration, String> {
     let what = || {
-        format!("{text:?} is no time: write a number with ms, s, m, or h behind it, as in 500ms or 30s")
+        format!(
+            "{text:?} is no time: write a number with ms, s, m, or h behind it, as in 500ms or 30s"
+        )
     };
     let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
     let unit = text.get(digits.len()..).unwrap_or_default();

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_protocol::group::{
-    Backoff, GroupConfig, GroupMode, GroupStart, LaneBy, ParkedRule,
-};
+use nexus_protocol::group::{Backoff, GroupConfig, GroupMode, GroupStart, LaneBy, ParkedRule};
 use nexus_protocol::{Position, Timestamp, duration_from_text};
 
 use crate::exit::Failure;

@@ -25,9 +25,7 @@ pub(super) fn run(command: &Command, remote: &Remote, output: &mut Output) -> Re
         Command::Replay(args) if args.rate.is_some() => {
             Err(Failure::usage("timers have no rate: leave out --rate"))
         }
-        Command::Replay(args) => {
-            picked(each(remote, &args.pick, TimerInfo::armed_again)?, output)
-        }
+        Command::Replay(args) => picked(each(remote, &args.pick, TimerInfo::armed_again)?, output),
         Command::Skip(args) | Command::Purge(args) => {
             picked(each(remote, &args.pick, TimerInfo::given_up)?, output)
         }
@@ -43,8 +41,7 @@ fn list(args: &ListArgs, remote: &Remote, output: &mut Output) -> Result<(), Fai
     if args.lane.is_some() {
         return Err(Failure::usage("timers have no lanes: leave out --lane"));
     }
-    let columns =
-        [text("ID"), text("STREAM"), text("TYPE"), number("ATTEMPTS"), text("ERROR")];
+    let columns = [text("ID"), text("STREAM"), text("TYPE"), number("ATTEMPTS"), text("ERROR")];
     let mut listing = output.list("parked", &columns);
     let mut after = args.after.clone();
     let mut left = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);

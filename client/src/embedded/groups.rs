@@ -104,7 +104,8 @@ impl Embedded {
         pick: ParkedPick,
         rate_per_s: Option<u32>,
     ) -> Result<u64, AppendError> {
-        let replay = move |access: &Access, group: &str| access.replay_parked(group, pick, rate_per_s);
+        let replay =
+            move |access: &Access, group: &str| access.replay_parked(group, pick, rate_per_s);
         self.of_group(group, replay).await
     }
 

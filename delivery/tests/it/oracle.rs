@@ -132,5 +132,8 @@ fn a_group_keeps_its_promises_through_random_steps() {
         println!("count: {name} {count}");
     }
     assert!(all.acked > 0 && all.replayed > 0 && all.crashes > 0 && all.refused > 0, "{all:?}");
-    assert!(all.ruled > 0 && all.held > 0 && all.edited > 0 && all.refiltered > 0 && all.in_parts > 0, "{all:?}");
+    assert!(
+        all.ruled > 0 && all.held > 0 && all.edited > 0 && all.refiltered > 0 && all.in_parts > 0,
+        "{all:?}"
+    );
 }

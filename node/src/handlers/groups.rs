@@ -9,8 +9,8 @@ use nexus_protocol::group::{
     ParkedPage, ParkedPick, PauseInfo, check_group, check_group_name,
 };
 use nexus_protocol::json::GroupConfigJson;
-use nexus_protocol::limits::PARKED_RATE_MAX;
 pub use nexus_protocol::limits::PARKED_PAGE_MAX;
+use nexus_protocol::limits::PARKED_RATE_MAX;
 use nexus_protocol::record::{PreparedRecord, Recipe, place};
 use nexus_protocol::{
     Append, AppendError, CausationId, EventData, Invalid, Position, Read, ReadError, RecordedEvent,

@@ -31,9 +31,9 @@ impl Access {
     /// # Errors
     /// When the principal may not read and append; `NotFound` where it has not failed; as an append's.
     pub fn edit_timer(&self, id: &str, data: Bytes) -> Result<Position, AppendError> {
-        let mut info = self.failed_timer(id)?.ok_or_else(|| AppendError::NotFound {
-            what: format!("timer {id:?} that failed"),
-        })?;
+        let mut info = self
+            .failed_timer(id)?
+            .ok_or_else(|| AppendError::NotFound { what: format!("timer {id:?} that failed") })?;
         info.timer.event.data = data;
         let appended = self.append(info.armed_again())?.wait()?;
         appended.first().ok_or(AppendError::Unknown)

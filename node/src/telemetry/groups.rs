@@ -3,8 +3,8 @@
 use nexus_delivery::coordinator::Gauges;
 use nexus_protocol::limits::METRIC_NAMESPACES_MAX;
 
-use super::timers::TimerGauges;
 use super::family::{Descriptor, MetricFamily, MetricKind, MetricValue, Sample};
+use super::timers::TimerGauges;
 
 /// Groups that metrics name, the first by namespace and name, so that a scrape stays bounded however many there are.
 const METRIC_GROUPS_MAX: usize = METRIC_NAMESPACES_MAX;
@@ -51,10 +51,9 @@ const METRICS: &[Metric] = &[
         counter("nexus_group_ruled_retries_total", "Events that a rule has tried again later"),
         |it| it.gauges.counts.ruled.retried,
     ),
-    (
-        counter("nexus_group_ruled_skips_total", "Events that a rule has given up"),
-        |it| it.gauges.counts.ruled.skipped,
-    ),
+    (counter("nexus_group_ruled_skips_total", "Events that a rule has given up"), |it| {
+        it.gauges.counts.ruled.skipped
+    }),
     (
         counter("nexus_group_ruled_alerts_total", "Parked events that a rule calls somebody for"),
         |it| it.gauges.counts.ruled.alerted,

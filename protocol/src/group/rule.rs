@@ -159,7 +159,8 @@ impl FromStr for ParkedRule {
         while let Some(part) = parts.next() {
             match part.strip_prefix("then ") {
                 Some(end) if parts.peek().is_none() && !rule.retry_after.is_empty() => {
-                    rule.then = end.trim().parse().map_err(|why: Invalid| wrong(&why.to_string()))?;
+                    rule.then =
+                        end.trim().parse().map_err(|why: Invalid| wrong(&why.to_string()))?;
                 }
                 Some(_) => return Err(wrong("`then` comes last, behind the times")),
                 None => rule.retry_after.push(duration_from_text(part).map_err(|why| wrong(&why))?),
@@ -197,8 +198,17 @@ mod tests {
     #[test]
     fn what_is_no_rule_says_how_one_is_written() {
         for bad in [
-            "", "timeout", "a: never", "a: retry", "a: retry ,", "a: retry 1d", "a: retry 1m then skip",
-            "a: retry then skip", "a: retry 1m, then skip, 2m", "a: retry 1m, then", "a: then skip",
+            "",
+            "timeout",
+            "a: never",
+            "a: retry",
+            "a: retry ,",
+            "a: retry 1d",
+            "a: retry 1m then skip",
+            "a: retry then skip",
+            "a: retry 1m, then skip, 2m",
+            "a: retry 1m, then",
+            "a: then skip",
         ] {
             let why = bad.parse::<ParkedRule>().unwrap_err().to_string();
             assert!(why.contains("is no rule") && why.contains("1h, then leave"), "{bad}: {why}");
@@ -216,8 +226,15 @@ mod tests {
         let many: Vec<_> = (0..=PARKED_RULES_MAX).map(|at| format!("{at}: skip")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         for bad in [
-            &["*: skip", "a: skip"][..], &["a: skip", "a: alert"], &[": skip"], &["a\nb: skip"],
-            &["a: retry 0s"], &["a: retry 721h"], &[&*long], &[&*often], &many,
+            &["*: skip", "a: skip"][..],
+            &["a: skip", "a: alert"],
+            &[": skip"],
+            &["a\nb: skip"],
+            &["a: retry 0s"],
+            &["a: retry 721h"],
+            &[&*long],
+            &[&*often],
+            &many,
         ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }

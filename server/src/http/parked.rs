@@ -145,9 +145,7 @@ async fn decide(
     decide: impl FnOnce(&Access, &str, ParkedPick, Option<u32>) -> Result<u64, AppendError>
     + Send
     + 'static,
-    decide_timers: impl FnOnce(&Access, Option<&[String]>) -> Result<u64, AppendError>
-    + Send
-    + 'static,
+    decide_timers: impl FnOnce(&Access, Option<&[String]>) -> Result<u64, AppendError> + Send + 'static,
 ) -> Result<Response, Problem> {
     let access = call.access()?;
     call.content_type(&[JSON])?;

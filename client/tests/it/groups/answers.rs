@@ -164,7 +164,9 @@ async fn a_rule_tries_again_and_gives_up_by_itself() {
         assert_eq!((again.token.position, again.attempt), (taken[1].token.position, 2));
         consumer.nack(&[again.token], failed("")).await.unwrap();
         let list = ParkedList { limit: 10, ..ParkedList::default() };
-        let [entry] = &*client.parked("mail", &list).await.unwrap().entries else { panic!("the other one is given up") };
+        let [entry] = &*client.parked("mail", &list).await.unwrap().entries else {
+            panic!("the other one is given up")
+        };
         assert!(entry.released && entry.rounds == 1 && entry.not_before > entry.last_failed);
         // Somebody cannot wait for an hour.
         let replayed = client.replay_parked_slowly("mail", ParkedPick::All, 1).await.unwrap();

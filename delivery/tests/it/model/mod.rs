@@ -12,9 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_delivery::group::{Delivery, Group, HEARTBEAT_MAX, Offered, Record, State};
-use nexus_protocol::group::{
-    Backoff, DeliveryToken, GroupConfig, GroupMode, PauseInfo, RuleEnd,
-};
+use nexus_protocol::group::{Backoff, DeliveryToken, GroupConfig, GroupMode, PauseInfo, RuleEnd};
 use nexus_protocol::{Position, Timestamp};
 
 /// Numbers as good as random, from a seed (SplitMix64 of Steele, Lea, and Flood, 2014).

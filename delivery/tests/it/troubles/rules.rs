@@ -72,7 +72,8 @@ fn what_failed_is_tried_again_as_often_as_a_rule_says_and_then_left() {
 
 #[test]
 fn a_rule_gives_up_or_calls_somebody_and_says_so() {
-    let mut bench = Bench::new(with(&["duplicate: skip", "timeout: alert", "*: retry 1m, then skip"]));
+    let mut bench =
+        Bench::new(with(&["duplicate: skip", "timeout: alert", "*: retry 1m, then skip"]));
     bench.feed(&[1, 1, 1, 2]);
     assert_eq!(bench.fail("duplicate"), [0, 3]);
     assert_eq!(bench.ruled(), [(Ruled::Skip, vec![0, 3])]);

@@ -173,7 +173,11 @@ pub(super) const ROUTES: &[Route] = &[
         group: "parked",
         query: &[
             &[
-                Parameter::new("source", Kind::Text, "Where it is parked: `group:NAME`, or `timers`."),
+                Parameter::new(
+                    "source",
+                    Kind::Text,
+                    "Where it is parked: `group:NAME`, or `timers`.",
+                ),
                 Parameter::new("lane", Kind::Number, "Only this lane."),
                 Parameter::new("waiting", Kind::Flag, "What merely waits behind another, too."),
                 Parameter::new("after", Kind::Text, "Only what stands after this one."),
