@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use nexus_protocol::limits::{DATA_BYTES_DEFAULT, DATA_BYTES_MAX};
 use nexus_protocol::{
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::exit::Failure;
 use crate::filter;
+use crate::group::duration;
 use crate::output::{Facts, Output};
 use crate::store::{Place, Store};
 
@@ -23,6 +25,7 @@ Examples:
   nexus --data ./data append order-1 --type OrderPaid --expected 0 --tag customer:7 --data '{}'
   cat photo.png | nexus --data ./data append photo-1 --type PhotoTaken \\
       --content-type image/png --data -
+  nexus --data ./data append order-1 --type ReminderDue --not-before +10m --data '{}'
 
 The data directory is named before `append`, whose own --data are the facts, or by NEXUS_DATA.
 An append is repeated safely with the same --id. Exit code 3: the stream is not what was expected.";
@@ -55,6 +58,9 @@ pub(crate) struct Args {
     /// When it happened: RFC 3339 with an offset
     #[arg(long, value_name = "TIME")]
     occurred_at: Option<Timestamp>,
+    /// Groups do not deliver it before: RFC 3339 with an offset, or so long from now, as in +10m
+    #[arg(long, value_name = "TIME", value_parser = ahead)]
+    not_before: Option<Timestamp>,
     /// What the event belongs to, a UUID
     #[arg(long, value_name = "ID", value_parser = identity::<CorrelationId>)]
     correlation_id: Option<CorrelationId>,
@@ -79,6 +85,16 @@ fn identity<I: From<Uuid>>(text: &str) -> Result<I, String> {
     text.parse::<Uuid>()
         .map(I::from)
         .map_err(|_| "write a UUID, as in 0192d1f0-0000-7000-8000-000000000001".to_owned())
+}
+
+/// A time, or so long from now.
+fn ahead(text: &str) -> Result<Timestamp, String> {
+    let Some(wait) = text.strip_prefix('+') else {
+        return text.parse().map_err(|why| format!("{why}; or so long from now, as in +10m"));
+    };
+    let wait = duration(wait)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(Timestamp::from_micros(0).saturating_add(now).saturating_add(wait))
 }
 
 /// What the stream must be, as the command line writes it.
@@ -155,6 +171,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     let mut event = EventData::new(&args.event_type, &args.content_type, data.into()).id(id);
     event.tags.clone_from(&args.tags);
     event.occurred_at = args.occurred_at;
+    event.not_before = args.not_before;
     event.correlation_id = args.correlation_id;
     event.causation_id = args.causation_id;
     if let Some(metadata) = &args.metadata {
@@ -213,6 +230,8 @@ fn check_json(flag: &str, bytes: &[u8]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -223,6 +242,18 @@ mod tests {
         check("exists", ExpectedRevision::Exists);
         check("7", ExpectedRevision::Exact(Revision::new(7)));
         assert!("seven".parse::<Expected>().unwrap_err().contains("no_stream"));
+    }
+
+    #[test]
+    fn a_time_ahead_is_a_time_or_begins_with_a_plus() {
+        assert_eq!(ahead("1970-01-01T00:00:01Z"), Ok(Timestamp::from_micros(1_000_000)));
+        let (ten, twenty) = (ahead("+10m").unwrap(), ahead("+20m").unwrap());
+        assert!(twenty.since(ten) >= Duration::from_secs(600), "{ten} {twenty}");
+        assert!(ten > ahead("2026-01-01T00:00:00Z").unwrap());
+        assert!(ahead("10m").unwrap_err().contains("as in +10m"));
+        for bad in ["+10", "+2026-01-01T00:00:00Z"] {
+            assert!(ahead(bad).unwrap_err().contains("ms, s, m, or h"), "{bad}");
+        }
     }
 
     #[test]

@@ -5,19 +5,23 @@
 //! have. What was answered before any server got it is never sent: its caller may append it anew, with
 //! other ids.
 
-use std::collections::VecDeque;
+mod waiting;
+
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use nexus_protocol::wire::{AppendAnswer, Failure, Operation, PacketKind, encode_append};
+use nexus_protocol::wire::{
+    AppendAnswer, Failure, Operation, PacketKind, append_since, encode_append,
+};
 use nexus_protocol::{Append, AppendError, Appended, EventId, Unavailable};
 use quinn::SendStream;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::Span;
 
+use self::waiting::{Job, Waiting};
 use crate::ask::{of_read, open_stream};
 use crate::connection::{Deadline, Seat};
 use crate::packets::{Broken, PacketReader};
@@ -32,37 +36,6 @@ const TOGETHER: usize = 64;
 const TICK: std::time::Duration = std::time::Duration::from_millis(250);
 
 type Answer = Result<Appended, AppendError>;
-
-/// An append on its way.
-#[derive(Debug)]
-struct Job {
-    packet: Bytes,
-    answer: Option<oneshot::Sender<Answer>>,
-    until: Deadline,
-    /// Whether a server may have got it.
-    sent: bool,
-    /// Whether one may have got it on an earlier connection: what a refusal says of this sending says
-    /// nothing of that one.
-    sent_before: bool,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Job {
-    /// What it means for this append that the server does not take it: one that it may have taken before
-    /// may be stored. Two answers say that it is not, since both are given where the server has looked for
-    /// it; all others come before, as of a stream that was tombstoned meanwhile, or where it cannot look
-    /// any more. Of a poisoned log all appends may be stored, and are sent again with the same ids. It looks
-    /// for ids as far back as its window reaches, and nobody waits so long (`address::TIMEOUT_MS_MAX`).
-    fn refused(&self, error: &AppendError) -> AppendError {
-        let says_all = match error {
-            AppendError::Conflict(_)
-            | AppendError::IdReused { .. }
-            | AppendError::Poisoned { .. } => true,
-            _ => !self.sent_before,
-        };
-        if says_all { error.clone() } else { AppendError::Unknown }
-    }
-}
 
 /// Where appends are handed in.
 #[derive(Clone, Debug)]
@@ -159,9 +132,10 @@ impl Appender {
         let kib = u32::try_from(packet.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let kib = kib.clamp(1, WAITING_KIB_MAX);
         let until = Deadline::after(self.timeout);
+        let since = append_since(&append);
         match Arc::clone(&self.places).try_acquire_many_owned(kib) {
             Ok(place) => {
-                let answered = self.submit(packet, until, place);
+                let answered = self.submit(packet, since, until, place);
                 PendingAppend::session(async move { answered?.await.unwrap_or(Err(closed())) })
             }
             Err(_) => {
@@ -174,7 +148,7 @@ impl Appender {
                         return Err(AppendError::Overloaded { waited_ms, retry_after });
                     };
                     let place = place.expect("the semaphore is never closed");
-                    this.submit(packet, until, place)?.await.unwrap_or(Err(closed()))
+                    this.submit(packet, since, until, place)?.await.unwrap_or(Err(closed()))
                 })
             }
         }
@@ -183,6 +157,7 @@ impl Appender {
     fn submit(
         &self,
         packet: Bytes,
+        since: u16,
         until: Deadline,
         place: OwnedSemaphorePermit,
     ) -> Result<oneshot::Receiver<Answer>, AppendError> {
@@ -191,6 +166,7 @@ impl Appender {
             packet,
             answer: Some(answer),
             until,
+            since,
             sent: false,
             sent_before: false,
             _place: place,
@@ -212,63 +188,6 @@ pub(crate) fn give_ids(append: &mut Append) {
         for event in events.filter(|event| event.id.is_none()) {
             event.id = Some(EventId::from_uuid(uuid::Uuid::now_v7()));
         }
-    }
-}
-
-/// What waits for its answer, in the order it was submitted.
-#[derive(Debug, Default)]
-struct Waiting {
-    jobs: Mutex<VecDeque<Job>>,
-    /// Told when the last of them is answered.
-    empty: Notify,
-}
-
-impl Waiting {
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
-        self.jobs.lock().expect("no panic while it is held")
-    }
-
-    fn answer_all(&self, with: impl Fn(&Job) -> AppendError) {
-        for mut job in self.lock().drain(..) {
-            let error = with(&job);
-            if let Some(answer) = job.answer.take() {
-                let _ = answer.send(Err(error));
-            }
-        }
-    }
-
-    /// Takes in what was submitted and cannot be sent yet.
-    fn take_in(&self, jobs: &mut mpsc::UnboundedReceiver<Job>) {
-        while let Ok(job) = jobs.try_recv() {
-            self.lock().push_back(job);
-        }
-    }
-
-    /// The packets of all that waits, which counts as sent from now on.
-    fn to_send(&self) -> Vec<Bytes> {
-        let mut waiting = self.lock();
-        let marked = waiting.iter_mut().map(|job| {
-            assert!(job.sent || job.answer.is_some(), "it is not sent once it was answered");
-            job.sent_before = job.sent;
-            job.sent = true;
-            job.packet.clone()
-        });
-        marked.collect()
-    }
-
-    /// Tells those whose time is up. What a server may have got keeps its place: an answer may still come
-    /// for it. All else is forgotten with that, or it would be stored though its caller was told that it
-    /// is not.
-    fn tell_late(&self, unsent: &AppendError) {
-        self.lock().retain_mut(|job| {
-            if job.until.is_over()
-                && let Some(answer) = job.answer.take()
-            {
-                let error = if job.sent { AppendError::Unknown } else { unsent.clone() };
-                let _ = answer.send(Err(error));
-            }
-            job.sent || job.answer.is_some()
-        });
     }
 }
 
@@ -294,7 +213,8 @@ async fn run(seat: Seat, mut jobs: mpsc::UnboundedReceiver<Job>) {
                 let late = not_reachable(&Broken::NoStream);
                 match telling_late(opening, &waiting, &mut jobs, &late).await {
                     Ok((send, reader)) => {
-                        let ended = session(&waiting, &mut jobs, send, reader).await;
+                        let ended =
+                            session(&waiting, &mut jobs, seat.version(), send, reader).await;
                         match ended {
                             Ended::Idle => return,
                             Ended::Refused(error) => {
@@ -371,14 +291,15 @@ enum Ended {
 async fn session(
     waiting: &Waiting,
     jobs: &mut mpsc::UnboundedReceiver<Job>,
+    version: u16,
     send: SendStream,
     reader: PacketReader,
 ) -> Ended {
     let mut answered = false;
     // Marked before anything of the session is looked at: a refusal says what it says of all of them.
-    let packets = waiting.to_send();
+    let packets = waiting.to_send(version);
     tokio::select! {
-        sent = submit(waiting, jobs, packets, send) => match sent {
+        sent = submit(waiting, jobs, version, packets, send) => match sent {
             Ok(()) => Ended::Idle,
             Err(_) => Ended::Broken { answered },
         },
@@ -402,6 +323,7 @@ async fn tell_late(waiting: &Waiting) {
 async fn submit(
     waiting: &Waiting,
     jobs: &mut mpsc::UnboundedReceiver<Job>,
+    version: u16,
     mut packets: Vec<Bytes>,
     mut send: SendStream,
 ) -> Result<(), Broken> {
@@ -416,6 +338,9 @@ async fn submit(
         }
         let mut waiting = waiting.lock();
         for mut job in received.drain(..) {
+            if job.is_beyond(version) {
+                continue;
+            }
             job.sent = true;
             packets.push(job.packet.clone());
             waiting.push_back(job);

@@ -247,13 +247,8 @@ mod tests {
 
     fn event(revision: u64, position: u64) -> RecordedEvent {
         let event = EventData::json("A", &1).unwrap();
-        let recipe = Recipe {
-            stream: "a",
-            id: EventId::from_bytes([1; 16]),
-            event: &event,
-            tags: &[],
-            extensions: &[],
-        };
+        let recipe =
+            Recipe { stream: "a", id: EventId::from_bytes([1; 16]), event: &event, tags: &[] };
         let mut bytes = Vec::new();
         let prepared = PreparedRecord::encode(&recipe, &mut bytes);
         let time = Timestamp::from_micros(1);

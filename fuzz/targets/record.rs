@@ -52,13 +52,15 @@ fn event_data(event: &RecordedEvent) -> EventData {
         tags: event.tags().map(str::to_owned).collect(),
         schema: event.schema(),
         occurred_at: event.occurred_at(),
+        not_before: event.not_before(),
         correlation_id: event.correlation_id(),
         causation_id: event.causation_id(),
         trace: event.trace(),
     }
 }
 
-/// What decodes encodes to the same bytes, but for those that have no meaning.
+/// What decodes encodes to the same bytes, but for those that have no meaning; what it says in extensions that nobody
+/// knows is lost.
 fn check_encoding(bytes: &[u8], event: &RecordedEvent) {
     let data = event_data(event);
     let tags: Vec<&str> = event.tags().collect();
@@ -67,15 +69,17 @@ fn check_encoding(bytes: &[u8], event: &RecordedEvent) {
         id: event.id(),
         event: &data,
         tags: &tags,
-        extensions: event.extensions(),
     };
     let mut again = Vec::new();
     let prepared = PreparedRecord::encode(&recipe, &mut again);
     let (position, revision) = (event.position(), event.revision());
     place(&mut again, &prepared, position, revision, event.recorded_at());
-    assert_eq!(again.len(), bytes.len());
     let other = RecordedEvent::decode(Bytes::from(again.clone())).expect("it was just encoded");
     assert_eq!(event_data(&other), data);
+    if other.extensions() != event.extensions() {
+        return;
+    }
+    assert_eq!(again.len(), bytes.len());
     let padding = bytes.len() - PLACEMENT_BYTES - 8..bytes.len() - PLACEMENT_BYTES;
     let meaningless = event.trace().is_some() || bytes[padding.clone()] != again[padding];
     assert!(again == bytes || meaningless, "what decodes encodes to the same bytes");

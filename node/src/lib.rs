@@ -9,6 +9,7 @@
 
 mod audit;
 mod certificates;
+mod clock;
 pub mod config;
 mod groups;
 mod guard;

@@ -8,23 +8,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nexus_delivery::coordinator::Ask;
 use nexus_delivery::timers::{self, Ended, Gauges, Listed, Scheduler};
 use nexus_engine::{Engine, Namespace};
 use nexus_protocol::limits::TIMERS_MAX;
 use nexus_protocol::timer::{TIMER_ARMED, TIMER_PREFIX, TimerList};
-use nexus_protocol::{
-    Append, AppendError, LogId, ReadError, StreamList, Timestamp, TooLarge, Unavailable,
-};
+use nexus_protocol::{Append, AppendError, LogId, ReadError, StreamList, TooLarge, Unavailable};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::{LOOK_AT_CLOCK, wall_clock};
 use crate::parking::{Parking, block_on};
 use crate::telemetry::{self, Operation, Telemetry, TimerGauges};
-
-/// The wall clock is looked at so often at least: it may be set, and the machine may sleep.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
 /// What fires the timers of a node.
 #[derive(Debug)]
@@ -189,11 +185,6 @@ impl Drop for Timers {
 
 fn gauges_of(running: &Running) -> Gauges {
     *running.gauges.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// What runs a scheduler.

@@ -34,6 +34,8 @@ pub struct EventData {
     pub schema: SchemaId,
     /// When it happened, by the client's clock.
     pub occurred_at: Option<Timestamp>,
+    /// Consumer groups do not deliver it before; see [`EventData::not_before`].
+    pub not_before: Option<Timestamp>,
     /// What it belongs to.
     pub correlation_id: Option<CorrelationId>,
     /// What caused it.
@@ -86,6 +88,18 @@ impl EventData {
     #[must_use]
     pub fn occurred_at(mut self, at: Timestamp) -> Self {
         self.occurred_at = Some(at);
+        self
+    }
+
+    /// Delivered by consumer groups not before this time, in microseconds UTC, by the server's clock.
+    ///
+    /// Groups alone wait. The event stands in the log at once, at its place in the order, and whoever reads or
+    /// subscribes gets it at once. A time that is past says nothing. Any time ahead is taken, and costs each group that
+    /// takes the event: until then it is one of the events that the group has open, of which there are at most
+    /// [`OPEN_MAX`](crate::limits::OPEN_MAX); in ordered mode it holds up all that follows of its key.
+    #[must_use]
+    pub fn not_before(mut self, at: Timestamp) -> Self {
+        self.not_before = Some(at);
         self
     }
 

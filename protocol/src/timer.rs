@@ -351,6 +351,7 @@ mod tests {
     fn a_timer_comes_back_as_it_was() {
         let event = EventData::new("Sent", "image/png", Bytes::from_static(b"\xff\0"));
         let event = event.tag("a:b").metadata("{}").occurred_at(Timestamp::from_micros(-7));
+        let event = event.not_before(Timestamp::from_micros(8));
         for event in [event, EventData::json("Sent", &1).unwrap(), EventData::default()] {
             let timer = Timer::new(Timestamp::from_micros(5_000_000), "mail-1", event);
             assert_eq!(Timer::from_armed(&timer.armed().data).unwrap(), timer);

@@ -75,6 +75,7 @@ impl Standing {
             && stored.tags().eq(tags)
             && event.schema == stored.schema()
             && event.occurred_at == stored.occurred_at()
+            && event.not_before == stored.not_before()
             && event.metadata == stored.metadata()
             && event.data == stored.data();
         if same { Self::Same } else { Self::Other(stored.position()) }

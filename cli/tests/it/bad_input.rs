@@ -114,6 +114,9 @@ fn flags_that_cannot_be() {
     check(&["append", "a", "--type", "T", "--tag", "k", "--data", "{}"], &["`key:value`"]);
     check(&["append", "a", "--type", "T", "--data", "{a}"], &["--data is not JSON", "quote it"]);
     check(&["append", "a", "--type", "T", "--data", "1", "--occurred-at", "now"], &["RFC 3339"]);
+    let delayed = ["append", "a", "--type", "T", "--data", "1", "--not-before"];
+    check(&[&delayed[..], &["now"]].concat(), &["RFC 3339", "as in +10m"]);
+    check(&[&delayed[..], &["+10"]].concat(), &["ms, s, m, or h"]);
     check(&["append", "a", "--type", "T", "--data", "1", "--expected", "x"], &["no_stream"]);
     check(&["read", "a", "--as-of", "then"], &["write position:N, revision:N, or recorded:TIME"]);
     check(&["--namespace", "A", "stats"], &["is not made of a-z, 0-9"]);
@@ -264,6 +267,8 @@ fn ids_that_are_used_already_and_revisions_that_are_not_there_yet() {
     let args = [&append[..], &["2", "--id", &id]].concat();
     folder.refused(3, &args, &[&id, "position 0 with other content: make a new id", "NX2002"]);
     let args = [&append[..], &["1", "--id", &id, "--occurred-at", "2026-01-01T00:00:00Z"]].concat();
+    folder.refused(3, &args, &["with other content"]);
+    let args = [&append[..], &["1", "--id", &id, "--not-before", "2026-01-01T00:00:00Z"]].concat();
     folder.refused(3, &args, &["with other content"]);
     let args = [&append[..], &["1", "--expected", "7"]].concat();
     let parts = ["\"order-1\": expected revision 7, found revision 0", "decide again", "NX2001"];

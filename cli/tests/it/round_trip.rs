@@ -45,6 +45,8 @@ fn exported_events_come_back_as_they_were() {
         "[1,2]",
         "--occurred-at",
         "1969-12-31T23:59:59.999999Z",
+        "--not-before",
+        "2071-12-31T23:59:59.999999Z",
         "--correlation-id",
         "0192d1f0-0000-7000-8000-000000000001",
         "--causation-id",
@@ -65,6 +67,7 @@ fn exported_events_come_back_as_they_were() {
     let before: Vec<_> = lines(&first).into_iter().map(without_place).collect();
     let after: Vec<_> = lines(&exported(&folder, "copy")).into_iter().map(without_place).collect();
     assert_eq!(before, after);
+    assert_eq!(after.iter().filter(|it| it["not_before"].is_string()).count(), 1);
     // Byte for byte, not only value for value.
     assert!(exported(&folder, "copy").contains(r#""data":{"a":  1.50, "ü": "\u0000"}"#));
     let again = finish(

@@ -131,11 +131,16 @@ impl Seat {
     /// The same for what only servers from this version of the protocol on know.
     pub(crate) async fn connection_since(&self, version: u16) -> Result<Connection, ConnectError> {
         let connection = self.connection().await?;
-        let theirs = self.link.version.load(Ordering::Relaxed);
+        let theirs = self.version();
         if theirs < version {
             return Err(ConnectError::Version { oldest: theirs, newest: theirs, ours: version });
         }
         Ok(connection)
+    }
+
+    /// The version of the protocol that was agreed on for it.
+    pub(crate) fn version(&self) -> u16 {
+        self.link.version.load(Ordering::Relaxed)
     }
 
     /// What is said where there was no connection in time.

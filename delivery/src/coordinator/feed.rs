@@ -189,9 +189,11 @@ impl<S: EventStore> Coordinator<S> {
                         key_of(&self.config.lane_by, &event)
                     }
                 };
-                let offered = Offered { position: event.position(), key, not_before: None };
-                self.group.offer(offered, now);
-                if self.group.member_count() > 0 {
+                let not_before = event.not_before();
+                self.group.offer(Offered { position: event.position(), key, not_before }, now);
+                // What waits for its time would take the room of what does not: it is read again when it has come.
+                let waits = not_before.is_some_and(|at| at > now);
+                if self.group.member_count() > 0 && !waits {
                     self.feed.keep(&event);
                 }
             }

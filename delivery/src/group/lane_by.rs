@@ -41,7 +41,7 @@ mod tests {
         let mut event = EventData::json("A", &1).unwrap();
         event.correlation_id = correlation.map(CorrelationId::from_bytes);
         let id = EventId::from_bytes([1; 16]);
-        let recipe = Recipe { stream, id, event: &event, tags, extensions: &[] };
+        let recipe = Recipe { stream, id, event: &event, tags };
         let mut bytes = Vec::new();
         let prepared = PreparedRecord::encode(&recipe, &mut bytes);
         place(&mut bytes, &prepared, Position::ZERO, Revision::ZERO, Timestamp::from_micros(1));

@@ -174,12 +174,13 @@ fn each_event_is_linked_once_and_in_order_through_crashes_and_beside_another() {
 fn a_link_leads_to_its_event_and_has_its_tags_and_never_what_it_says() {
     let (_engine, store) = in_memory();
     let at = "2026-11-27T10:00:00Z".parse().unwrap();
-    let event = order(7).tag("customer:1").occurred_at(at);
+    let event = order(7).tag("customer:1").occurred_at(at).not_before(at);
     store.append(Append::to("order-1").event(event)).wait().unwrap();
     make(&store, "all", &to_stream(Filter::category("order"), "copy"));
     Run::open(&store, "all").unwrap().rest();
     let (event, link) = (&read(&store, "order-1")[0], &read(&store, "copy")[0]);
     assert_eq!((link.event_type(), link.tags().collect::<Vec<_>>()), (LINK, vec!["customer:1"]));
+    assert_eq!(link.not_before(), Some(at), "it waits in groups as the event does");
     assert_eq!((link.occurred_at(), hops_of(link)), (Some(at), vec!["all".to_owned()]));
     assert_eq!(link.causation_id().unwrap().as_bytes(), event.id().as_bytes());
     let leads = Link::of(link).unwrap();

@@ -11,7 +11,7 @@ fn batch(events: usize) -> (Vec<u8>, Vec<PreparedRecord>) {
     for n in 0..events {
         let event = EventData::new("Tested", "", vec![7; n * 3].into());
         let id = EventId::from_bytes([u8::try_from(n).unwrap(); 16]);
-        let recipe = Recipe { stream: "s-1", id, event: &event, tags: &["a:b"], extensions: &[] };
+        let recipe = Recipe { stream: "s-1", id, event: &event, tags: &["a:b"] };
         records.push(PreparedRecord::encode(&recipe, &mut buffer));
     }
     (buffer, records)

@@ -122,6 +122,7 @@ fn append(n: u64) -> Append {
 
 fn with_every_field(event: EventData) -> EventData {
     EventData {
+        not_before: Some(nexus_protocol::Timestamp::from_micros(1)),
         correlation_id: Some(CorrelationId::from_bytes([1; 16])),
         causation_id: Some(CausationId::from_bytes([2; 16])),
         trace: Some(TraceContext { trace_id: [3; 16], span_id: [4; 8], flags: 1 }),

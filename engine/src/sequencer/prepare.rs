@@ -120,7 +120,7 @@ impl PreparedAppend {
         tags.sort_unstable();
         tags.dedup();
         assert!(tags.len() <= TAGS_MAX, "the event was checked");
-        let recipe = Recipe { stream: stream.as_str(), id, event, tags: &tags, extensions: &[] };
+        let recipe = Recipe { stream: stream.as_str(), id, event, tags: &tags };
         self.records.push(PreparedRecord::encode(&recipe, &mut self.buffer));
         let keys = EventKeys::new(stream.as_str(), &event.event_type, tags.iter().copied(), id);
         let effect = if names::is_system(stream.as_str()) {
@@ -194,8 +194,8 @@ fn encoded_bytes(append: &Append) -> Result<usize, AppendError> {
         for event in &stream.events {
             let tags: usize = event.tags.iter().map(|tag| tag.len() + 2).sum();
             let names = stream.stream.len() + event.event_type.len() + event.content_type.len();
-            // Fixed fields, optional fields, and padding at their largest.
-            size += 160 + names + tags + event.metadata.len() + event.data.len();
+            // Fixed fields, optional fields, extensions, and padding at their largest.
+            size += 172 + names + tags + event.metadata.len() + event.data.len();
         }
     }
     if size > APPEND_BYTES_MAX {

@@ -168,6 +168,7 @@ fn same_content(
         && given.tags().eq(stored.tags())
         && given.schema() == stored.schema()
         && given.occurred_at() == stored.occurred_at()
+        && given.not_before() == stored.not_before()
         && given.metadata() == stored.metadata()
         && given.data() == stored.data();
     if same {

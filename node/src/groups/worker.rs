@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
 
 use nexus_delivery::coordinator::{Coordinator, Ended, Gauges, Request, read_journal, refuse_all};
 use nexus_engine::Namespace;
-use nexus_protocol::{AppendError, Timestamp};
+use nexus_protocol::AppendError;
 use tokio::sync::mpsc;
 
 use super::no_group;
+use crate::clock::{Clock, LOOK_AT_CLOCK};
 use crate::parking::{Parking, block_on};
 use crate::telemetry::{self, Operation, Telemetry};
 
@@ -23,28 +23,10 @@ pub(super) struct Worker {
     pub(super) telemetry: Arc<Telemetry>,
 }
 
-/// Time that never goes back, whatever becomes of the wall clock.
-struct Clock {
-    began: Instant,
-    at: Timestamp,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-        Self { began: Instant::now(), at: Timestamp::from_micros(micros) }
-    }
-
-    fn now(&self) -> Timestamp {
-        self.at.saturating_add(self.began.elapsed())
-    }
-}
-
 impl Worker {
     pub(super) fn run(self) {
         let Self { namespace, name, mut inbox, gauges, telemetry } = self;
-        let clock = Clock::new();
+        let mut clock = Clock::new();
         let journal = match block_on(read_journal(&namespace, &name)) {
             Ok(Some(journal)) => journal,
             Ok(None) => return refuse_all(&mut inbox, &no_group(&name)),
@@ -69,7 +51,8 @@ impl Worker {
                 Poll::Pending => {}
             }
             *gauges.lock().unwrap_or_else(PoisonError::into_inner) = coordinator.gauges();
-            parking.park(coordinator.next_tick().map(|at| at.since(clock.now())));
+            parking
+                .park(coordinator.next_tick().map(|at| at.since(clock.now()).min(LOOK_AT_CLOCK)));
         }
     }
 }

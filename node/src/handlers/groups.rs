@@ -334,18 +334,13 @@ pub(super) fn with_data_of(event: &RecordedEvent, edited: &RecordedEvent) -> Rec
         tags: event.tags().map(str::to_owned).collect(),
         schema: event.schema(),
         occurred_at: event.occurred_at(),
+        not_before: event.not_before(),
         correlation_id: event.correlation_id(),
         causation_id: event.causation_id(),
         trace: event.trace(),
     };
     let tags: Vec<_> = event.tags().collect();
-    let recipe = Recipe {
-        stream: event.stream(),
-        id: event.id(),
-        event: &data,
-        tags: &tags,
-        extensions: event.extensions(),
-    };
+    let recipe = Recipe { stream: event.stream(), id: event.id(), event: &data, tags: &tags };
     let mut bytes = Vec::new();
     let prepared = PreparedRecord::encode(&recipe, &mut bytes);
     place(&mut bytes, &prepared, event.position(), event.revision(), event.recorded_at());

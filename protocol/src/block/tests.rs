@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 fn record(stream: &str, position: u64, data: &[u8]) -> Vec<u8> {
     let event = EventData::new("Happened", "text/plain", data.to_vec().into());
     let id = EventId::from_bytes([u8::try_from(position % 251).unwrap(); 16]);
-    let recipe = Recipe { stream, id, event: &event, tags: &[], extensions: &[] };
+    let recipe = Recipe { stream, id, event: &event, tags: &[] };
     let mut bytes = Vec::new();
     let prepared = PreparedRecord::encode(&recipe, &mut bytes);
     let time = Timestamp::from_micros(7);

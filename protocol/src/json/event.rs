@@ -44,6 +44,9 @@ pub struct EventJson<'a> {
     /// When it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
+    /// Consumer groups do not deliver it before; where it is missing, they do at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// Its schema.
     #[serde(default, skip_serializing_if = "no_schema")]
     pub schema: SchemaId,
@@ -111,6 +114,9 @@ pub struct NewEventJson<'a> {
     /// When it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<Timestamp>,
+    /// Consumer groups do not deliver it before; where it is missing, they do at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// The schema that the data follows; 0 for none.
     #[serde(default, skip_serializing_if = "no_schema")]
     pub schema: SchemaId,
@@ -183,6 +189,7 @@ impl<'a> From<&'a RecordedEvent> for EventJson<'a> {
             tags: event.tags().map(Cow::from).collect(),
             recorded_at: Some(event.recorded_at()),
             occurred_at: event.occurred_at(),
+            not_before: event.not_before(),
             schema: event.schema(),
             content_type: Some(event.content_type().into()),
             correlation_id: event.correlation_id(),
@@ -212,6 +219,7 @@ impl EventJson<'_> {
             metadata_base64: self.metadata_base64.as_deref().map(Cow::Borrowed),
             tags: self.tags.iter().map(|tag| Cow::Borrowed(&**tag)).collect(),
             occurred_at: self.occurred_at,
+            not_before: self.not_before,
             schema: self.schema,
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
@@ -235,6 +243,7 @@ impl<'a> From<&'a EventData> for NewEventJson<'a> {
             metadata_base64,
             tags: event.tags.iter().map(|tag| Cow::Borrowed(&**tag)).collect(),
             occurred_at: event.occurred_at,
+            not_before: event.not_before,
             schema: event.schema,
             correlation_id: event.correlation_id,
             causation_id: event.causation_id,
@@ -265,6 +274,7 @@ impl NewEventJson<'_> {
             tags: self.tags.into_iter().map(Cow::into_owned).collect(),
             schema: self.schema,
             occurred_at: self.occurred_at,
+            not_before: self.not_before,
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
             trace: self.traceparent.as_deref().map(parse_trace).transpose()?,
@@ -301,6 +311,24 @@ mod tests {
         let twice = r#"{"stream":"a","type":"T","data":1,"data_base64":"AA=="}"#;
         let twice: EventJson = serde_json::from_str(twice).unwrap();
         assert_eq!(twice.to_event_data(), Err(EventJsonError::Twice("data")));
+    }
+
+    #[test]
+    fn the_time_to_deliver_at_comes_back() {
+        let check = |text: &str, expected: Option<&str>| {
+            let new: NewEventJson = serde_json::from_str(text).unwrap();
+            let event = new.into_event_data().unwrap();
+            assert_eq!(event.not_before, expected.map(|at| at.parse().unwrap()), "{text}");
+            let again = serde_json::to_value(NewEventJson::from(&event)).unwrap();
+            assert_eq!(again.get("not_before").and_then(|at| at.as_str()), expected);
+        };
+        let at = "2026-01-02T03:04:05.000006Z";
+        check(&format!(r#"{{"type":"T","not_before":"{at}"}}"#), Some(at));
+        check(r#"{"type":"T","not_before":null}"#, None);
+        check(r#"{"type":"T"}"#, None);
+        assert!(
+            serde_json::from_str::<NewEventJson>(r#"{"type":"T","not_before":"+10m"}"#).is_err()
+        );
     }
 
     #[test]

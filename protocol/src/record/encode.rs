@@ -4,7 +4,7 @@ use crc32fast::Hasher;
 
 use super::{
     CAUSATION_ID, CORRELATION_ID, FIXED_BYTES, OCCURRED_AT, PLACEMENT_BYTES, TRACE, TRACE_BYTES,
-    VERSION,
+    VERSION, extensions,
 };
 use crate::event::EventData;
 use crate::ids::{EventId, Position, Revision};
@@ -25,8 +25,6 @@ pub struct Recipe<'a> {
     pub event: &'a EventData,
     /// Its tags.
     pub tags: &'a [&'a str],
-    /// Encoded extensions; empty for none.
-    pub extensions: &'a [u8],
 }
 
 /// A record but for its placement: where it stands in the buffer it was encoded into.
@@ -73,7 +71,7 @@ pub fn encode_draft(recipe: &Recipe<'_>, out: &mut Vec<u8>) -> (usize, u32) {
     out.extend_from_slice(recipe.event.event_type.as_bytes());
     out.extend_from_slice(recipe.event.content_type.as_bytes());
     recipe.tags.iter().for_each(|tag| out.extend_from_slice(tag.as_bytes()));
-    out.extend_from_slice(recipe.extensions);
+    extensions::put(recipe.event, out);
     out.extend_from_slice(&recipe.event.metadata);
     out.extend_from_slice(&recipe.event.data);
     out.resize(out.len().next_multiple_of(8), 0);
@@ -136,7 +134,7 @@ fn put_fixed(recipe: &Recipe<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&u16_of(event.content_type.len()).to_le_bytes());
     out.push(u8::try_from(recipe.tags.len()).expect("a checked event has at most 32 tags"));
     out.push(VERSION);
-    out.extend_from_slice(&u16_of(recipe.extensions.len()).to_le_bytes());
+    out.extend_from_slice(&u16_of(extensions::bytes_of(event)).to_le_bytes());
     out.extend_from_slice(&u32_of(event.metadata.len()).to_le_bytes());
     out.extend_from_slice(&u32_of(event.data.len()).to_le_bytes());
     out.extend_from_slice(&event.schema.get().to_le_bytes());

@@ -10,9 +10,11 @@
 //! before the checksum held (I5).
 
 mod encode;
+mod extensions;
 mod view;
 
 pub use encode::{ContentDigest, PreparedRecord, Recipe, encode_draft, place};
+pub use extensions::{REFUSE_IF_UNKNOWN, check_extensions};
 pub use view::{RecordError, RecordedEvent, Tags, record_length};
 
 /// Bytes before the optional fields: length, checksum, id, flags, sizes.
@@ -30,27 +32,6 @@ const CAUSATION_ID: u16 = 1 << 2;
 const TRACE: u16 = 1 << 3;
 const FLAGS_KNOWN: u16 = OCCURRED_AT | CORRELATION_ID | CAUSATION_ID | TRACE;
 const TRACE_BYTES: usize = 32;
-
-/// In the type of an extension: a reader that does not know it must refuse the record or batch.
-pub const REFUSE_IF_UNKNOWN: u16 = 1 << 15;
-
-/// Checks a run of typed extensions, `type u16 ‖ length u16 ‖ bytes`, against the types a reader
-/// knows.
-///
-/// # Errors
-/// A length that does not fit, or an unknown type whose refuse bit is set.
-pub fn check_extensions(mut bytes: &[u8], known: &[u16]) -> Result<(), RecordError> {
-    while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
-        let [t0, t1, l0, l1] = *head;
-        let kind = u16::from_le_bytes([t0, t1]);
-        let length = usize::from(u16::from_le_bytes([l0, l1]));
-        if kind & REFUSE_IF_UNKNOWN != 0 && !known.contains(&(kind & !REFUSE_IF_UNKNOWN)) {
-            return Err(RecordError::UnknownExtension(kind));
-        }
-        bytes = rest.get(length..).ok_or(RecordError::Malformed("extension length"))?;
-    }
-    if bytes.is_empty() { Ok(()) } else { Err(RecordError::Malformed("extension header")) }
-}
 
 #[cfg(test)]
 mod tests;

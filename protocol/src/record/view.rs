@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     CAUSATION_ID, CORRELATION_ID, FIXED_BYTES, FLAGS_KNOWN, OCCURRED_AT, PLACEMENT_BYTES,
-    RECORD_BYTES_MIN, TRACE, TRACE_BYTES, VERSION, check_extensions,
+    RECORD_BYTES_MIN, TRACE, TRACE_BYTES, VERSION, extensions as typed,
 };
 use crate::ids::{CausationId, CorrelationId, EventId, Position, Revision, SchemaId};
 use crate::limits::RECORD_BYTES_MAX;
@@ -158,7 +158,9 @@ impl RecordedEvent {
             return Err(RecordError::Malformed("sum of its sizes"));
         }
         check_text(&bytes, stream, extensions)?;
-        check_extensions(bytes.get(extensions..metadata).unwrap_or_default(), &[])?;
+        if extensions < metadata {
+            typed::check_of_record(bytes.get(extensions..metadata).unwrap_or_default())?;
+        }
         let placement = bytes.len() - PLACEMENT_BYTES;
         let offset = |at: usize| u32::try_from(at).map_err(|_| RecordError::Malformed("length"));
         Ok(Self {
@@ -256,6 +258,11 @@ impl RecordedEvent {
     /// When it happened, by the client's clock.
     pub fn occurred_at(&self) -> Option<Timestamp> {
         self.optional::<8>(OCCURRED_AT).map(|b| Timestamp::from_micros(i64::from_le_bytes(b)))
+    }
+
+    /// Consumer groups do not deliver it before this time; `None`: at once.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        typed::not_before(self.extensions())
     }
 
     /// What it belongs to.

@@ -18,7 +18,7 @@ use crate::limits::{CONDITION_PATH_BYTES_MAX, CONDITION_VALUE_BYTES_MAX, CONDITI
 use crate::record::RecordedEvent;
 
 /// The fields that an event has in its JSON form, and that a path may begin with.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "stream",
     "revision",
     "position",
@@ -27,6 +27,7 @@ const FIELDS: [&str; 15] = [
     "tags",
     "recorded_at",
     "occurred_at",
+    "not_before",
     "schema",
     "content_type",
     "correlation_id",
@@ -282,6 +283,7 @@ impl Looked<'_> {
             "tags" => event.tags().collect(),
             "recorded_at" => text(&event.recorded_at()),
             "occurred_at" => text(&event.occurred_at()?),
+            "not_before" => text(&event.not_before()?),
             "schema" => serde_json::to_value(event.schema()).ok().filter(|it| it != 0)?,
             "correlation_id" => text(&event.correlation_id()?),
             "causation_id" => text(&event.causation_id()?),

@@ -1,7 +1,7 @@
 //! [`Link`]: an event that stands for another.
 //!
 //! It names where the other stands, never what it says. It has the other's tags, business time, and correlation id, so
-//! that a filter by tag takes it too; the other is its cause. Its metadata name the routes that it came by.
+//! that a filter by tag takes it too, and waits in groups as long as the other does; the other is its cause. Its metadata name the routes that it came by.
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,7 @@ impl Link {
         data.metadata = metadata.into();
         data.tags = event.tags().map(str::to_owned).collect();
         data.occurred_at = event.occurred_at();
+        data.not_before = event.not_before();
         data.correlation_id = event.correlation_id();
         data.causation_id = Some(CausationId::from_bytes(*link.id.as_bytes()));
         data.trace = event.trace();

@@ -9,7 +9,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::packet::{PacketKind, encode_packet};
 use super::request::{ExpectedHead, QueryHead};
-use super::{AppendFailure, WireError, packet};
+use super::{AppendFailure, PROTOCOL_NOT_BEFORE, PROTOCOL_OLDEST, WireError, packet};
 use crate::append::{Absence, Append, Appended, Boundary, StreamAppend, StreamAppended};
 use crate::error::{AppendError, TooLarge};
 use crate::event::EventData;
@@ -102,6 +102,16 @@ impl TryFrom<AppendAnswer> for Result<Appended, AppendError> {
     }
 }
 
+/// The first version of the protocol whose servers keep all that an append says. Earlier ones would take it, and drop
+/// when its events may be delivered.
+pub fn append_since(append: &Append) -> u16 {
+    let mut events = append.streams.iter().flat_map(|stream| &stream.events);
+    match events.any(|event| event.not_before.is_some()) {
+        true => PROTOCOL_NOT_BEFORE,
+        false => PROTOCOL_OLDEST,
+    }
+}
+
 /// Encodes an append as a packet. Events without an id get none: their place in the record is zero,
 /// and the server makes one.
 ///
@@ -125,7 +135,7 @@ pub(super) fn parts_of(append: &Append) -> Result<(AppendHead, Vec<u8>), AppendE
             tags.sort_unstable();
             tags.dedup();
             let id = event.id.unwrap_or(EventId::from_bytes([0; 16]));
-            let recipe = Recipe { stream: &stream.stream, id, event, tags: &tags, extensions: &[] };
+            let recipe = Recipe { stream: &stream.stream, id, event, tags: &tags };
             encode_draft(&recipe, &mut records);
             if records.len() > APPEND_BYTES_MAX {
                 let what = "an append, in bytes of its records".into();
@@ -268,6 +278,7 @@ fn event_of(record: &RecordedEvent) -> EventData {
         tags: record.tags().map(str::to_owned).collect(),
         schema: record.schema(),
         occurred_at: record.occurred_at(),
+        not_before: record.not_before(),
         correlation_id: record.correlation_id(),
         causation_id: record.causation_id(),
         trace: record.trace(),

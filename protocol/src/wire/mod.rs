@@ -24,7 +24,9 @@ mod request;
 mod route;
 mod stream;
 
-pub use append::{AppendAnswer, AppendHead, AppendedHead, decode_append, encode_append};
+pub use append::{
+    AppendAnswer, AppendHead, AppendedHead, append_since, decode_append, encode_append,
+};
 pub use consume::{
     AckWith, AnsweredHead, Answers, DeliveriesBuilder, Said, decode_ack_with, decode_answered,
     decode_answers, decode_deliveries, encode_ack_with, encode_answers,
@@ -54,9 +56,12 @@ pub const PROTOCOL_OLDEST: u16 = 1;
 pub const PROTOCOL_BLOCKS: u16 = 2;
 /// The first version that has groups.
 pub const PROTOCOL_GROUPS: u16 = 3;
+/// The first version whose servers keep the time before which an event is not delivered.
+pub const PROTOCOL_NOT_BEFORE: u16 = 3;
 
 const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL);
 const _: () = assert!(PROTOCOL_BLOCKS <= PROTOCOL && PROTOCOL_GROUPS <= PROTOCOL);
+const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL);
 
 /// The version that two sides speak: the newest that both know.
 pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {

@@ -66,7 +66,6 @@ pub(super) fn recorded(position: u64) -> RecordedEvent {
         id: EventId::from_bytes([1; 16]),
         event: &event,
         tags: &["a:b"],
-        extensions: &[],
     };
     let mut bytes = Vec::new();
     let prepared = PreparedRecord::encode(&recipe, &mut bytes);
@@ -82,6 +81,12 @@ fn appends_come_back_as_they_were() {
     let empty = Append::to("a").exists();
     let (head, payload) = opened(&encode_append(&empty).unwrap(), PacketKind::Append);
     assert_eq!(decode_append(&head, &payload).unwrap(), empty);
+    let delayed = Append::to("a").event(event("a")).event(event("b").not_before(Timestamp::MAX));
+    let (head, payload) = opened(&encode_append(&delayed).unwrap(), PacketKind::Append);
+    let arrived = decode_append(&head, &payload).unwrap();
+    let times: Vec<_> = arrived.streams[0].events.iter().map(|event| event.not_before).collect();
+    assert_eq!(times, [None, Some(Timestamp::MAX)]);
+    assert_eq!((append_since(&delayed), append_since(&append())), (3, 1));
 }
 
 #[test]

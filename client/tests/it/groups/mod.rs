@@ -3,6 +3,7 @@
 
 mod answers;
 mod broadcast;
+mod delayed;
 mod effects;
 mod routes;
 mod run;

@@ -20,7 +20,7 @@ use crate::watermark::Watermark;
 fn frame(position: u64, what: u8) -> Bytes {
     let event = EventData::new("Tested", "", vec![what; 100].into());
     let (mut buffer, id) = (Vec::new(), EventId::from_bytes([what; 16]));
-    let recipe = Recipe { stream: "s", id, event: &event, tags: &[], extensions: &[] };
+    let recipe = Recipe { stream: "s", id, event: &event, tags: &[] };
     let records = [PreparedRecord::encode(&recipe, &mut buffer)];
     let parts = BatchParts { buffer: &buffer, records: &records, extensions: &[] };
     let mut builder = FrameBuilder::new(1000, position, Timestamp::from_micros(5));

@@ -87,6 +87,9 @@ impl Generator {
             let at = self.below(1 << 40).cast_signed() - (1 << 39);
             event = event.occurred_at(Timestamp::from_micros(at));
         }
+        if self.one_in(8) {
+            event = event.not_before(Timestamp::from_micros(self.below(1 << 40).cast_signed()));
+        }
         if self.one_in(6) {
             event.correlation_id = Some(CorrelationId::from_uuid(Uuid::from_u128(number.into())));
             event.trace = Some(TraceContext { trace_id: [7; 16], span_id: [3; 8], flags: 1 });

@@ -237,8 +237,14 @@ impl Run {
             }
         }
         same_answer(&last.wait(), &wanted);
+        let mut done = Vec::new();
         for (append, wanted) in answered {
             same_answer(&append.wait(), &wanted);
+            done.push(wanted);
+        }
+        // Only now: a later one may hide what an earlier one wrote, and the last one, where it was refused at once, has
+        // waited for none of them.
+        for wanted in done {
             self.read_back(&wanted);
         }
     }

@@ -15,14 +15,10 @@ fn recorded(data: &[u8], metadata: &str) -> RecordedEvent {
     event.data = bytes::Bytes::copy_from_slice(data);
     event.metadata = bytes::Bytes::copy_from_slice(metadata.as_bytes());
     event.occurred_at = Some("2026-11-27T10:00:00Z".parse().unwrap());
+    event.not_before = Some("2026-11-28T10:00:00Z".parse().unwrap());
     let tags = ["a:b", "order:1"];
-    let recipe = Recipe {
-        stream: "order-1",
-        id: EventId::from_bytes([7; 16]),
-        event: &event,
-        tags: &tags,
-        extensions: &[],
-    };
+    let recipe =
+        Recipe { stream: "order-1", id: EventId::from_bytes([7; 16]), event: &event, tags: &tags };
     let mut out = Vec::new();
     let prepared = PreparedRecord::encode(&recipe, &mut out);
     place(&mut out, &prepared, Position::new(41), Revision::new(3), Timestamp::from_micros(5));
@@ -104,6 +100,7 @@ fn path() -> impl Strategy<Value = &'static str> {
         "/position",
         "/revision",
         "/occurred_at",
+        "/not_before",
         "/recorded_at",
         "/causation_id",
         "/schema",

@@ -157,7 +157,7 @@ fn what_cannot_be_right_is_refused_and_nothing_is_stored() {
     running.runtime.block_on(async {
         let http = running.http();
         let events = "/v1/streams/a/events";
-        let table: [(&str, &[u8], &str); 19] = [
+        let table: [(&str, &[u8], &str); 20] = [
             (events, b"", "EOF"),
             (events, b"[", "EOF"),
             (events, b"[] []", "trailing"),
@@ -170,6 +170,7 @@ fn what_cannot_be_right_is_refused_and_nothing_is_stored() {
             (events, b"[{\"type\":\"T\",\"data_base64\":\"*\"}]", "not base64"),
             (events, b"[{\"type\":\"T\",\"id\":\"x\"}]", "id"),
             (events, b"[{\"type\":\"T\",\"occurred_at\":\"soon\"}]", "RFC 3339"),
+            (events, b"[{\"type\":\"T\",\"not_before\":\"soon\"}]", "RFC 3339"),
             (events, b"[{\"type\":\"T\",\"traceparent\":\"00\"}]", "trace context"),
             (events, b"[{\"type\":\"\"}]", "is empty"),
             (events, b"[{\"type\":\"T\",\"tags\":[\"k\"]}]", "key:value"),

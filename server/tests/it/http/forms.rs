@@ -46,6 +46,7 @@ pub(crate) fn new_event(event: &EventData) -> Value {
     let options = [
         ("id", event.id.map(|it| json!(it))),
         ("occurred_at", event.occurred_at.map(|it| json!(it))),
+        ("not_before", event.not_before.map(|it| json!(it))),
         ("correlation_id", event.correlation_id.map(|it| json!(it))),
         ("causation_id", event.causation_id.map(|it| json!(it))),
         ("traceparent", event.trace.map(|it| json!(it.to_string()))),
@@ -115,13 +116,7 @@ pub(crate) fn recorded(line: &[u8]) -> Result<RecordedEvent, serde_json::Error> 
     let json: EventJson<'_> = serde_json::from_slice(line)?;
     let event = json.to_event_data().unwrap();
     let tags: Vec<&str> = json.tags.iter().map(|tag| &**tag).collect();
-    let recipe = Recipe {
-        stream: &json.stream,
-        id: json.id.unwrap(),
-        event: &event,
-        tags: &tags,
-        extensions: &[],
-    };
+    let recipe = Recipe { stream: &json.stream, id: json.id.unwrap(), event: &event, tags: &tags };
     let mut bytes = Vec::new();
     let prepared = PreparedRecord::encode(&recipe, &mut bytes);
     let (position, revision) = (Position::new(json.position), Revision::new(json.revision));

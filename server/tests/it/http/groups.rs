@@ -1,8 +1,11 @@
 //! Groups over HTTP: as curl would use them.
 
+use std::time::Duration;
+
 use hyper::{Method, StatusCode};
 use nexus_engine::Engine;
 use nexus_node::{Node, Principal};
+use nexus_protocol::Timestamp;
 use nexus_protocol::group::GroupConfig;
 use serde_json::{Value, json};
 
@@ -41,6 +44,44 @@ fn given(answer: &Value) -> (Vec<String>, Vec<u64>) {
 async fn receive(http: &Http, consumer: &str, max: usize) -> (Vec<String>, Vec<u64>) {
     let body = json!({ "consumer": consumer, "max": max });
     given(&post(http, "/v1/groups/mail/receive", &body).await)
+}
+
+#[test]
+fn a_delayed_event_is_read_at_once_and_received_in_its_time() {
+    let running = Running::in_memory();
+    running.runtime.block_on(async {
+        let http = running.http();
+        let config = json!({ "filter": { "categories": ["mail"] }, "ack_deadline_ms": 30_000 });
+        put(&http, "/v1/groups/mail", &config).await;
+        append(&http, "other-1", 0..1).await;
+        let read = get(&http, "/v1/streams/other-1/events").await;
+        let now: Timestamp = read["events"][0]["recorded_at"].as_str().unwrap().parse().unwrap();
+        let near = now.saturating_add(Duration::from_millis(300)).to_string();
+        let far = "9999-12-31T23:59:59.000000Z".to_owned();
+        for (number, stream, at) in [(8, "mail-8", &near), (9, "mail-9", &far)] {
+            let event = json!({ "type": "Sent", "data": { "n": number }, "not_before": at });
+            post(&http, &format!("/v1/streams/{stream}/events"), &json!([event])).await;
+            let read = get(&http, &format!("/v1/streams/{stream}/events")).await;
+            assert_eq!(read["events"][0]["not_before"], json!(at), "it is read at once");
+        }
+        append(&http, "mail-1", 0..1).await;
+        let mut numbers = Vec::new();
+        while numbers.len() < 2 {
+            let body = json!({ "consumer": "a", "max": 10, "wait_ms": 20_000 });
+            let answer = post(&http, "/v1/groups/mail/receive", &body).await;
+            for delivery in answer["deliveries"].as_array().unwrap() {
+                let number = delivery["event"]["data"]["n"].as_u64().unwrap();
+                let deadline: Timestamp = delivery["deadline"].as_str().unwrap().parse().unwrap();
+                let at = deadline.saturating_sub(Duration::from_secs(30)).to_string();
+                assert!(number != 8 || at >= near, "{delivery}");
+                assert_eq!(delivery["event"].get("not_before").is_some(), number == 8);
+                numbers.push(number);
+            }
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, [0, 8]);
+        assert_eq!(get(&http, "/v1/groups/mail").await["lag_events"], 3);
+    });
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn assert_same(stored: &RecordedEvent, given: &EventData) {
     assert_eq!(stored.tags().collect::<Vec<_>>(), given.tags);
     assert_eq!(stored.schema(), given.schema);
     assert_eq!(stored.occurred_at(), given.occurred_at);
+    assert_eq!(stored.not_before(), given.not_before);
     assert_eq!(stored.correlation_id(), given.correlation_id);
     assert_eq!(stored.causation_id(), given.causation_id);
     assert_eq!(stored.trace(), given.trace);
@@ -36,6 +37,7 @@ pub(super) async fn every_field_comes_back<S: EventStore>(store: S) {
         tags: vec!["a:b:c".to_owned(), "größe:ß".to_owned()],
         schema: SchemaId::new(u32::MAX),
         occurred_at: Some(Timestamp::MIN),
+        not_before: Some(Timestamp::MAX),
         correlation_id: Some(CorrelationId::from_uuid(Uuid::new_v4())),
         causation_id: Some(CausationId::from_uuid(Uuid::nil())),
         trace: Some(TraceContext { trace_id: [7; 16], span_id: [9; 8], flags: 255 }),

@@ -103,13 +103,13 @@ pub(super) async fn a_partial_repeat_conflicts<S: EventStore>(store: S) {
 fn full() -> EventData {
     let mut full = event(5).tag("k:1").tag("k:2").metadata(&b"about"[..]);
     full.schema = SchemaId::new(3);
-    full.occurred_at(Timestamp::from_micros(-7))
+    full.occurred_at(Timestamp::from_micros(-7)).not_before(Timestamp::from_micros(9))
 }
 
 pub(super) async fn an_id_with_other_content_is_refused<S: EventStore>(store: S) {
     let full = full();
     append(&store, Append::to("a-1").no_stream().event(full.clone())).await;
-    let changes: [fn(&mut EventData); 10] = [
+    let changes: [fn(&mut EventData); 12] = [
         |event| event.event_type = "Other".to_owned(),
         |event| event.content_type = "text/plain".to_owned(),
         |event| event.tags.clear(),
@@ -118,6 +118,8 @@ pub(super) async fn an_id_with_other_content_is_refused<S: EventStore>(store: S)
         |event| event.schema = SchemaId::NONE,
         |event| event.occurred_at = None,
         |event| event.occurred_at = Some(Timestamp::from_micros(-6)),
+        |event| event.not_before = None,
+        |event| event.not_before = Some(Timestamp::from_micros(8)),
         |event| event.metadata = "abouT".into(),
         |event| event.data = "6".into(),
     ];

@@ -58,6 +58,7 @@ impl Stored {
         assert!(found.tags().eq(event.tags.iter().map(String::as_str)));
         assert_eq!(found.schema(), event.schema);
         assert_eq!(found.occurred_at(), event.occurred_at);
+        assert_eq!(found.not_before(), event.not_before);
         assert_eq!(found.correlation_id(), event.correlation_id);
         assert_eq!(found.causation_id(), event.causation_id);
         assert_eq!(found.trace(), event.trace);
@@ -118,6 +119,7 @@ fn same_content(one: &EventData, other: &EventData) -> bool {
         && one.tags == other.tags
         && one.schema == other.schema
         && one.occurred_at == other.occurred_at
+        && one.not_before == other.not_before
         && one.metadata == other.metadata
         && one.data == other.data
 }
