@@ -15,7 +15,6 @@ use uuid::Uuid;
 
 use crate::exit::Failure;
 use crate::filter;
-use crate::group::duration;
 use crate::output::{Facts, Output};
 use crate::store::{Place, Store};
 
@@ -92,7 +91,7 @@ fn ahead(text: &str) -> Result<Timestamp, String> {
     let Some(wait) = text.strip_prefix('+') else {
         return text.parse().map_err(|why| format!("{why}; or so long from now, as in +10m"));
     };
-    let wait = duration(wait)?;
+    let wait = nexus_protocol::duration_from_text(wait)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok(Timestamp::from_micros(0).saturating_add(now).saturating_add(wait))
 }

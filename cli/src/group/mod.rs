@@ -3,7 +3,7 @@
 mod consume;
 mod set;
 
-pub(crate) use self::set::{duration, start};
+pub(crate) use self::set::start;
 
 use nexus_client::Address;
 use nexus_protocol::group::{GroupInfo, GroupStart, LaneInfo};
