@@ -123,9 +123,9 @@ fn each(
         Ok(())
     };
     if !pick.all {
-        for id in &pick.ids {
-            decide(&failed(remote, id)?)?;
-        }
+        // All of them, or none.
+        let all: Result<Vec<_>, _> = pick.ids.iter().map(|id| failed(remote, id)).collect();
+        all?.iter().try_for_each(&mut decide)?;
         return Ok(count);
     }
     let mut after = None;

@@ -1,20 +1,22 @@
 //! The stream of a group: what it is, what it has done.
 //!
-//! Events of six types, in any order, of which the newest configuration and the newest whole state count, and each
+//! Events of five types, in any order, of which the newest configuration and the newest whole state count, and each
 //! record after that state:
 //! - `$GroupConfigured`: what kind of group it is, as JSON;
 //! - `$GroupChanged`: a part of a record ([`Record`]);
 //! - `$GroupState`: a part of a state ([`State`]), which stands for all records before it;
 //! - `$GroupStalled`: for a minute nothing was done, although there was work for consumers that were there; for those
 //!   who watch;
-//! - `$GroupRuled`: what rules have done with events that would be parked; for those who ask later;
 //! - `$GroupDeleted`: there is no group any more; all before it is over.
+//!
+//! What rules have done with events that would be parked is `$ParkedRuled` of the stream `$parked-NAME`, in the same append as
+//! the record: a whole state does away with what stands before it here, and that is to stay.
 
 use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use nexus_protocol::group::{GROUP_PREFIX, GroupConfig};
+use nexus_protocol::group::{GROUP_PREFIX, GroupConfig, PARKED_PREFIX};
 use nexus_protocol::json::GroupConfigJson;
 use nexus_protocol::{
     Append, AppendError, Corruption, CorruptionKind, EventData, EventStore, ExpectedRevision,
@@ -28,7 +30,7 @@ const CONFIGURED: &str = "$GroupConfigured";
 const CHANGED: &str = "$GroupChanged";
 const STATE: &str = "$GroupState";
 const STALLED: &str = "$GroupStalled";
-const RULED: &str = "$GroupRuled";
+const RULED: &str = "$ParkedRuled";
 const DELETED: &str = "$GroupDeleted";
 /// The media type of records and states.
 const MEDIA_TYPE: &str = "application/vnd.nexus.group";
@@ -48,6 +50,11 @@ pub struct Journal {
     pub revision: Revision,
     /// Bytes of records since the newest whole state, and of that.
     pub(super) bytes: (u64, u64),
+}
+
+/// The stream of what rules have done with what a group would park.
+pub(super) fn parked_stream_of(name: &str) -> String {
+    format!("{PARKED_PREFIX}{name}")
 }
 
 /// The stream of a group.
@@ -170,7 +177,7 @@ impl Reading {
                     self.state = Some(State::decode(&parts).map_err(|why| why.to_string())?);
                 }
             }
-            STALLED | RULED => {}
+            STALLED => {}
             DELETED => *self = Self { revision: self.revision, ..Self::default() },
             other => return Err(format!("an event of type {other:?}: a newer Nexus wrote it")),
         }

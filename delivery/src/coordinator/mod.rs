@@ -57,6 +57,8 @@ pub enum Ended {
 pub struct Coordinator<S: EventStore> {
     store: S,
     stream: String,
+    /// Where it is on record what rules have done.
+    parked_stream: String,
     config: GroupConfig,
     group: Group,
     inbox: mpsc::Receiver<Request>,
@@ -151,6 +153,7 @@ impl<S: EventStore> Coordinator<S> {
             .map_err(|why| AppendError::from(nexus_protocol::Invalid::from(why)))?;
         Ok(Self {
             stream: journal::stream_of(name),
+            parked_stream: journal::parked_stream_of(name),
             feed: Feed::default(),
             waiting: VecDeque::new(),
             writing: Writing::after(revision, bytes),

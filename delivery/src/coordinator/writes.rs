@@ -192,13 +192,18 @@ impl<S: EventStore> Coordinator<S> {
         let mut events = std::mem::take(&mut self.writing.before);
         // What waits in the inbox was not looked at while there was something to write.
         let was_busy = std::mem::take(&mut self.answers) > 0 || !then.is_empty();
+        let mut on_record = Vec::new();
         if let Some(record) = self.group.record() {
             let ruled = self.group.ruled();
             ruled.iter().for_each(|it| self.counts.ruled.add(it));
-            events.extend(journal::ruled(&ruled));
+            on_record = journal::ruled(&ruled).collect();
             events.extend(journal::changes(&record));
             self.counts.records += 1;
         }
+        let append = match on_record.is_empty() {
+            true => Append::new(),
+            false => Append::to(&*self.parked_stream).events(on_record),
+        };
         let bytes: usize = events.iter().map(|event| event.data.len()).sum();
         self.writing.since_state += (bytes + events.len() * RECORD_BYTES) as u64;
         self.counts.record_bytes += bytes as u64;
@@ -207,7 +212,7 @@ impl<S: EventStore> Coordinator<S> {
             if self.writing.since_state >= STATE_AFTER_BYTES.max(4 * self.writing.state_bytes) {
                 self.begin_state(events.len());
             }
-            return self.submit((Append::new(), events), (then, None), false, context);
+            return self.submit((append, events), (then, None), false, context);
         }
         // All of it was durable before.
         then.into_iter().for_each(|then| then(Ok(())));

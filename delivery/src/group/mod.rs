@@ -163,7 +163,7 @@ impl Group {
     /// When it is none, or changes what is fixed: nothing is changed then.
     pub fn reconfigure(&mut self, config: GroupConfig) -> Result<(), InvalidGroup> {
         self.config.check_update(&config)?;
-        self.rules.replaced(&self.config);
+        self.rules.replaced(&self.config, &config);
         self.config = config;
         // A lane that had as much as it might is not looked at until something of it is answered.
         self.members.list_all();

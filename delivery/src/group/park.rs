@@ -1,5 +1,6 @@
 //! What is set aside, and comes back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nexus_protocol::group::{Failure, PauseInfo};
@@ -20,25 +21,23 @@ impl Group {
         every: Duration,
         now: Timestamp,
     ) -> usize {
-        let mut count = 0;
+        let parked = &self.state.parked;
+        let picked: BTreeSet<_> = positions.into_iter().map(Position::get).collect();
+        let picked = picked.into_iter().filter_map(|at| Some((at, parked.get(at)?.key())));
+        let picked: Vec<_> = picked.collect();
+        let waiting = picked.iter().flat_map(|(at, _)| parked.waiting_up_to(*at, now));
+        let waiting: BTreeSet<_> = waiting.collect();
         let mut at = now;
-        for position in positions {
-            let Some(aside) = self.state.parked.get(position.get()) else { continue };
-            let key = aside.key();
-            for waiting in self.state.parked.waiting_up_to(position.get(), now) {
-                self.set(waiting, |entry| {
-                    if !entry.released {
-                        (entry.released, entry.rounds) = (true, 0);
-                        entry.tried_before = entry.attempts;
-                    }
-                    entry.not_before = (at > now).then_some(at);
-                });
-                at = later(at, every);
-                count += 1;
-            }
-            self.reload_chain(key);
+        for position in &waiting {
+            self.set(*position, |entry| {
+                (entry.released, entry.rounds) = (true, 0);
+                entry.tried_before = entry.attempts;
+                entry.not_before = (at > now).then_some(at);
+            });
+            at = later(at, every);
         }
-        count
+        picked.into_iter().for_each(|(_, key)| self.reload_chain(key));
+        waiting.len()
     }
 
     /// Has another event delivered in place of the one that failed and is parked at a position, from its next
@@ -89,6 +88,7 @@ impl Group {
         };
         let Some(of_key) = self.keys.swap_remove(&key) else { return };
         let attempts = self.attempts(position).saturating_add(1);
+        let is_new = self.state.parked.entry(position).is_none();
         let entry = self.entry(position, key, attempts, failure, now);
         self.park_as(
             position,
@@ -105,7 +105,7 @@ impl Group {
             self.park_behind(behind, key, now);
         }
         self.load_chain(key);
-        if self.state.parked.failed() >= PARKED_MAX {
+        if is_new && self.state.parked.failed() >= PARKED_MAX {
             self.pause_full(now);
         }
     }

@@ -87,8 +87,11 @@ impl Rules {
         verdict
     }
 
-    /// Other rules hold from now on: what those of before have done stays on record.
-    pub(super) fn replaced(&mut self, before: &GroupConfig) {
+    /// Other rules may hold from now on: what those of before have done stays on record.
+    pub(super) fn replaced(&mut self, before: &GroupConfig, by: &GroupConfig) {
+        if (&before.parked_rules, before.parked_rate) == (&by.parked_rules, by.parked_rate) {
+            return;
+        }
         self.next.clear();
         let done = self.named(before);
         self.done_before.extend(done);

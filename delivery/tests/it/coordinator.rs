@@ -374,9 +374,11 @@ fn what_a_rule_does_is_on_record() {
     run.answer(tokens(&again), nack("db"));
     let ruled = run.look().counts.ruled;
     assert_eq!((ruled.retried, ruled.skipped, ruled.alerted), (2, 1, 2));
-    let events = store.read(Read::stream("$group-mail")).into_iter().map(Result::unwrap);
-    let events = events.filter(|event| event.event_type() == "$GroupRuled");
-    let said: Vec<serde_json::Value> = events.map(|event| event.json().unwrap()).collect();
+    let events = store.read(Read::stream("$parked-mail")).into_iter().map(Result::unwrap);
+    let said: Vec<serde_json::Value> = events
+        .inspect(|event| assert_eq!(event.event_type(), "$ParkedRuled"))
+        .map(|event| event.json().unwrap())
+        .collect();
     let rule = "db: retry 1m, then alert";
     let at = |range: std::ops::Range<usize>| positions(&given[range]);
     let expected = [

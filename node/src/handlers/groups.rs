@@ -5,8 +5,8 @@ use std::time::Duration;
 use nexus_delivery::coordinator::{self, Ask, PickDone, Request, Snapshot};
 use nexus_engine::Namespace;
 use nexus_protocol::group::{
-    GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, InvalidGroup, LaneInfo, ParkedList,
-    ParkedPage, ParkedPick, PauseInfo, check_group, check_group_name,
+    GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, InvalidGroup, LaneInfo,
+    PARKED_PREFIX, ParkedList, ParkedPage, ParkedPick, PauseInfo, check_group, check_group_name,
 };
 use nexus_protocol::json::GroupConfigJson;
 pub use nexus_protocol::limits::PARKED_PAGE_MAX;
@@ -25,9 +25,8 @@ use crate::guard::Action;
 use crate::parking::block_on;
 use crate::telemetry::{Coded, Operation};
 
-/// The type of events that hold the data of edited ones, and how their streams are called.
+/// The type of events that hold the data of edited ones.
 const EDITED: &str = "$ParkedEdited";
-const EDITED_PREFIX: &str = "$parked-";
 const BRANCHES_ARE_ROUTES: &str =
     "the routes that lead to a group are set as routes: leave `branches` out";
 /// Events that are looked at to say how far behind a group is.
@@ -266,7 +265,7 @@ impl Access {
                     ..edited.clone()
                 }),
             )?;
-            let append = Append::to(format!("{EDITED_PREFIX}{group}")).event(edited);
+            let append = Append::to(format!("{PARKED_PREFIX}{group}")).event(edited);
             let appended = namespace.for_system().append(append).wait()?;
             let by = appended.first().ok_or(AppendError::Unknown)?;
             match self.ask_group(group, (position, by), Request::Edit)? {

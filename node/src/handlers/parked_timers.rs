@@ -45,17 +45,10 @@ impl Access {
         append: impl Fn(&TimerInfo) -> Append,
     ) -> Result<u64, AppendError> {
         let mut count = 0;
-        let mut decide = |info: &TimerInfo| match self.append(append(info))?.wait() {
-            Ok(_) => {
-                count += 1;
-                Ok(())
-            }
-            Err(AppendError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error),
-        };
         if let Some(ids) = ids {
-            for id in ids {
-                self.failed_timer(id)?.as_ref().map(&mut decide).transpose()?;
+            for ids in ids.chunks(TIMERS_PAGE_MAX) {
+                let infos = ids.iter().filter_map(|id| self.failed_timer(id).transpose());
+                count += self.decide_timers(&infos.collect::<Result<Vec<_>, _>>()?, &append)?;
             }
             return Ok(count);
         }
@@ -63,12 +56,31 @@ impl Access {
         loop {
             let limit = TIMERS_PAGE_MAX;
             let page = self.timers(&TimerList { state: TimerState::Failed, after, limit })?;
-            page.timers.iter().try_for_each(&mut decide)?;
+            count += self.decide_timers(&page.timers, &append)?;
             after = page.next;
             if after.is_none() {
                 return Ok(count);
             }
         }
+    }
+
+    /// Some of them: their appends share syncs.
+    fn decide_timers(
+        &self,
+        infos: &[TimerInfo],
+        append: impl Fn(&TimerInfo) -> Append,
+    ) -> Result<u64, AppendError> {
+        let appends = infos.iter().map(|info| self.append(append(info)));
+        let appends: Vec<_> = appends.collect();
+        let mut count = 0;
+        for append in appends {
+            match append?.wait() {
+                Ok(_) => count += 1,
+                Err(AppendError::Conflict(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(count)
     }
 
     /// A timer that has failed; `None`: it has not, or is not there.

@@ -31,6 +31,9 @@ use crate::time::Timestamp;
 /// How the streams are called in which groups keep what they have done: this, and the name of the group.
 pub const GROUP_PREFIX: &str = "$group-";
 
+/// How the streams are called that hold what was decided about parked events: this, and the name of the group.
+pub const PARKED_PREFIX: &str = "$parked-";
+
 /// An event for a consumer, as it is to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delivery {

@@ -14,9 +14,6 @@ use crate::time::{duration_from_text, duration_text};
 
 /// The longest time that a rule lets an event wait.
 pub const RULE_RETRY_MAX: Duration = Duration::from_millis(RULE_RETRY_MS_MAX);
-/// What stands for every class.
-const ANY: &str = "*";
-
 /// What becomes by itself of an event that failed as often as it may, or whose consumer had it parked.
 ///
 /// As text: `timeout: retry 1m, 10m, 1h, then leave`, `duplicate: skip`, `*: alert`.
@@ -43,6 +40,9 @@ pub enum RuleEnd {
 }
 
 impl ParkedRule {
+    /// What stands for every class.
+    pub const ANY: &str = "*";
+
     /// Whether it is for failures of a class.
     pub fn is_for(&self, class: &str) -> bool {
         self.class.as_ref().is_none_or(|its| its == class)
@@ -72,7 +72,7 @@ impl ParkedRule {
 
     fn check(&self) -> Result<(), Invalid> {
         let problem = match &self.class {
-            Some(class) if class.is_empty() || class == ANY || class.trim() != class => {
+            Some(class) if class.is_empty() || class == Self::ANY || class.trim() != class => {
                 "has no class: write `*` for every one".to_owned()
             }
             Some(class) if class.len() > CLASS_BYTES_MAX => {
@@ -125,7 +125,7 @@ impl FromStr for RuleEnd {
 
 impl fmt::Display for ParkedRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.class.as_deref().unwrap_or(ANY))?;
+        write!(f, "{}: ", self.class.as_deref().unwrap_or(Self::ANY))?;
         for (index, after) in self.retry_after.iter().enumerate() {
             let before = if index == 0 { "retry " } else { ", " };
             write!(f, "{before}{}", duration_text(*after))?;
@@ -148,7 +148,7 @@ impl FromStr for ParkedRule {
         // A class may have a colon in it; what is done has none.
         let (class, what) = text.rsplit_once(':').ok_or_else(|| wrong("it has no class"))?;
         let class = class.trim();
-        let class = (class != ANY).then(|| class.to_owned());
+        let class = (class != Self::ANY).then(|| class.to_owned());
         let mut rule = Self { class, retry_after: Vec::new(), then: RuleEnd::Leave };
         let what = what.trim();
         let Some(retries) = what.strip_prefix("retry ") else {

@@ -66,7 +66,7 @@ pub struct BackoffJson {
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename = "ParkedRule")]
 pub struct ParkedRuleJson {
-    /// The class of its last failure; null: any, and none.
+    /// The class of its last failure; null, or `*`: any, and none.
     #[serde(default)]
     pub class: Option<String>,
     /// It is tried again after so long, in milliseconds; when that fails, after the next of these.
@@ -92,7 +92,8 @@ impl TryFrom<ParkedRuleJson> for ParkedRule {
     fn try_from(json: ParkedRuleJson) -> Result<Self, Invalid> {
         let retry_after = json.retry_after_ms.into_iter().map(Duration::from_millis).collect();
         let then = json.then.parse::<RuleEnd>()?;
-        Ok(Self { class: json.class, retry_after, then })
+        let class = json.class.filter(|class| class != ParkedRule::ANY);
+        Ok(Self { class, retry_after, then })
     }
 }
 

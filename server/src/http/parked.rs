@@ -150,7 +150,7 @@ async fn decide(
     let access = call.access()?;
     call.content_type(&[JSON])?;
     // Whose rights count is known when the body is: one of the two has to be there before that is read.
-    access.may_manage_groups().or_else(|why| access.may_append().map_err(|_| why))?;
+    access.may_append().or_else(|why| access.may_manage_groups().map_err(|_| why))?;
     let received = call.receive().await?;
     let Pick { source, ids, lane, all, rate_per_s } = received.json()?;
     if let Some(ids) = ids.as_ref().filter(|ids| ids.len() > IDS_MAX) {
@@ -174,7 +174,7 @@ async fn decide(
 pub(crate) async fn edit(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
     call.content_type(&[JSON])?;
-    access.may_manage_groups().or_else(|why| access.may_append().map_err(|_| why))?;
+    access.may_append().or_else(|why| access.may_manage_groups().map_err(|_| why))?;
     let id = call.path("id").to_owned();
     let received = call.receive().await?;
     let Edit { source, data } = received.json()?;

@@ -122,10 +122,9 @@ impl Model {
         let mut until = self.now;
         for at in &its {
             self.promises.not_until.insert(*at, until);
-            if self.promises.held.remove(at) {
-                self.promises.tries.remove(at);
-                self.promises.rounds.remove(at);
-            }
+            self.promises.held.remove(at);
+            self.promises.tries.remove(at);
+            self.promises.rounds.remove(at);
             until = later(until, every);
         }
         its.len()
