@@ -1,5 +1,7 @@
 //! What a server tells about itself, and the trace that a request is part of.
 
+use std::time::{Duration, Instant};
+
 use nexus_node::{Engine, Principal};
 use nexus_protocol::wire::{
     AppendAnswer, Open, Operation, PacketKind, encode_append, encode_packet,
@@ -20,6 +22,19 @@ pub(crate) fn metric(running: &Running, name: &str) -> f64 {
     let text = running.node().metrics_text(&Principal::local()).unwrap();
     let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|it| it.0 == name));
     line.unwrap_or_else(|| panic!("no {name}")).rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+/// The same once it has come so far: what a read gave is counted when the server is done with it, and its client may have
+/// all of it before.
+pub(crate) fn metric_of_at_least(running: &Running, name: &str, least: f64) -> f64 {
+    let late = Instant::now() + Duration::from_secs(30);
+    loop {
+        let value = metric(running, name);
+        if value >= least || Instant::now() > late {
+            return value;
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn open(namespace: &str, operation: Operation, traceparent: Option<&str>) -> Vec<u8> {
