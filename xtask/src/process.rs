@@ -38,6 +38,13 @@ impl fmt::Display for Failure {
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.stdin(Stdio::null());
+    // What the outer cargo said of this tool's package. Build scripts look at such names (that of `ring` does), and whatever
+    // is behind them would be built anew by each change between this tool and a cargo that somebody starts.
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
