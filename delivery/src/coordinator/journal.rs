@@ -242,3 +242,26 @@ pub(super) fn changes(record: &Record) -> impl Iterator<Item = EventData> + use<
 pub(super) fn states(state: &State) -> impl Iterator<Item = EventData> + use<> {
     state.encode(PART_BYTES_MAX).into_iter().map(part(STATE))
 }
+
+#[cfg(test)]
+mod tests {
+    use nexus_protocol::limits::DELIVERIES_MAX;
+
+    use super::*;
+
+    /// A record is below 29 MiB (`group/codec/tests.rs`), an append has at most 32 MiB.
+    #[test]
+    fn what_rules_have_done_has_room_beside_the_largest_record() {
+        let most = super::super::ANSWERS_MAX + crate::group::LATE_MAX + DELIVERIES_MAX;
+        let positions = |n: usize| (0..n as u64).map(|at| Position::new((1 << 35) + at * 100));
+        let all = [Ruled::Skip, Ruled::Alert].map(|what| RuledEvents {
+            rule: "r".repeat(1_000),
+            what,
+            positions: positions(most / 2).collect(),
+        });
+        let bytes: usize = ruled(&all).map(|event| event.data.len()).sum();
+        println!("{most} events: {bytes} bytes");
+        assert!(bytes < 5 << 19, "{bytes}");
+        assert!(ruled(&all).all(|event| event.data.len() < 256 * 1024));
+    }
+}

@@ -36,7 +36,8 @@ use crate::group::{Group, Ruled, RuledEvents};
 
 /// Requests that may wait for a coordinator; whoever asks more has to wait itself.
 pub const REQUESTS_MAX: usize = 1024;
-/// Answers that one record has, at most: a record has to be taken before it becomes larger than an append.
+/// Answers and late deliveries that one record has, about, at most: a record has to be taken before it becomes larger
+/// than an append.
 const ANSWERS_MAX: usize = 200_000;
 /// A group that has work for consumers that are there, and of which nothing was done for so long, is stalled.
 pub const STALL_AFTER: Duration = Duration::from_secs(60);
@@ -74,7 +75,7 @@ pub struct Coordinator<S: EventStore> {
     is_stalled: bool,
     /// It is to be deleted, and who is told, until that is under way.
     deleting: Option<Option<Reply<()>>>,
-    /// Answers since the last record.
+    /// Answers and late deliveries since the last record.
     answers: usize,
 }
 
@@ -189,7 +190,9 @@ impl<S: EventStore> Coordinator<S> {
             self.write(context);
             return Ok(());
         }
-        self.group.tick(now);
+        if !self.is_full() {
+            self.answers += self.group.tick(now);
+        }
         self.take_requests(context, now)?;
         self.feed(context, now)?;
         self.hear_those_who_wait(now);
@@ -214,7 +217,9 @@ impl<S: EventStore> Coordinator<S> {
         let waiting = self.waiting.iter().map(|it| it.until).min();
         let heard = (!self.waiting.is_empty()).then_some(self.heard_at);
         let stalls = (self.has_work() && !self.is_stalled).then(|| self.stalls_at());
-        [self.group.next_tick(), waiting, heard, stalls].into_iter().flatten().min()
+        // Of one that is full the record that is written next wakes it.
+        let of_group = self.group.next_tick().filter(|_| !self.is_full());
+        [of_group, waiting, heard, stalls].into_iter().flatten().min()
     }
 
     /// How it is.
@@ -236,11 +241,9 @@ impl<S: EventStore> Coordinator<S> {
 
     /// Takes in what is asked.
     fn take_requests(&mut self, context: &mut Context<'_>, now: Timestamp) -> Result<(), Ended> {
-        // While an append with answers is under way, nothing else may be written, and nothing is taken in; nor while the
-        // next record would become too large.
+        // While an append with answers is under way, nothing else may be written, and nothing is taken in.
         for _ in 0..REQUESTS_MAX {
-            let is_full = self.answers >= ANSWERS_MAX;
-            if self.writing.is_held() || is_full || self.deleting.is_some() {
+            if self.writing.is_held() || self.is_full() || self.deleting.is_some() {
                 return Ok(());
             }
             match self.inbox.poll_recv(context) {
@@ -251,6 +254,11 @@ impl<S: EventStore> Coordinator<S> {
         }
         context.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Whether the next record would become too large with more answers, or deliveries that are late.
+    fn is_full(&self) -> bool {
+        self.answers >= ANSWERS_MAX
     }
 
     /// Whether there is work for consumers that are there.

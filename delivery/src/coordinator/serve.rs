@@ -38,7 +38,9 @@ impl<S: EventStore> Coordinator<S> {
                 self.ack_with(ask, now);
                 self.write(context);
             }
-            Request::Leave { consumer, lost: true } => self.group.lose(&consumer, now),
+            Request::Leave { consumer, lost: true } => {
+                self.answers += self.group.lose(&consumer, now);
+            }
             Request::Leave { consumer, lost: false } => self.group.leave(&consumer, now),
             Request::GiveBack { consumer, tokens } => {
                 for token in tokens {

@@ -36,11 +36,9 @@ impl Group {
     }
 
     /// Lets a consumer go whose connection is lost. What it has not answered counts as tried: it may be what has
-    /// ended the consumer.
-    pub fn lose(&mut self, consumer: &str, now: Timestamp) {
-        if let Some(id) = self.members.by_name(consumer) {
-            self.part_with(id, true, now);
-        }
+    /// ended the consumer. Gives how many that are.
+    pub fn lose(&mut self, consumer: &str, now: Timestamp) -> usize {
+        self.members.by_name(consumer).map_or(0, |id| self.part_with(id, true, now))
     }
 
     /// The consumers, with how many lanes each has, and how many deliveries it has not answered.
@@ -52,12 +50,13 @@ impl Group {
 
     /// Lets a member go, whose unanswered deliveries count as tried or not. What it has answered in two steps counts
     /// as it comes out, and is delivered again if it does not.
-    fn part_with(&mut self, id: MemberId, counted: bool, now: Timestamp) {
+    fn part_with(&mut self, id: MemberId, counted: bool, now: Timestamp) -> usize {
         let its = |key: &u64| {
             let head = self.keys.get(key).map(super::Key::head);
             matches!(head, Some(Head::InFlight(lease)) if lease.member == id)
         };
         let its: Vec<_> = self.timers.iter().map(|(_, key)| *key).filter(its).collect();
+        let count = if counted { its.len() } else { 0 };
         for key in its {
             if counted {
                 let gone = Failure { class: LOST.to_owned(), ..Failure::new(GONE) };
@@ -79,5 +78,6 @@ impl Group {
             }
         }
         self.members.leave(id);
+        count
     }
 }

@@ -7,11 +7,13 @@ use nexus_protocol::{Position, Timestamp};
 
 use super::key::{Head, Lease};
 use super::members::Member;
-use super::{Delivery, Group, HEARTBEAT_MAX, READ_MORE, TooManyConsumers, later};
+use super::{Delivery, Group, HEARTBEAT_MAX, TooManyConsumers, later};
 
 /// The class of a failure, and its message, of what was not answered in time.
 const TIMEOUT: &str = "timeout";
 const LATE: &str = "no answer came in time";
+/// Deliveries that are late at one look, and events whose time has come, at most.
+pub(crate) const LATE_MAX: usize = 10_000;
 
 impl Group {
     /// Gives a consumer what there is for it, at most so much. That it asks tells that it is there.
@@ -35,7 +37,7 @@ impl Group {
             && self.members.in_flight_of(id) < share
         {
             let Some(key) = self.members.next_for(id, self.config.max_in_flight_per_lane) else {
-                self.asked_for = READ_MORE;
+                self.ask_for_more(id, max - out.len(), now);
                 break;
             };
             let lane = self.lane_of(key);
@@ -65,16 +67,23 @@ impl Group {
     pub fn next_tick(&self) -> Option<Timestamp> {
         let idle = self.members.iter().filter(|(_, member)| member.in_flight == 0);
         let expires = idle.map(|(_, member)| member.expires);
-        expires.chain(self.timers.first().map(|(at, _)| *at)).min()
+        let timer = self.timers.first().map(|(at, _)| *at);
+        expires.chain(timer).chain(self.ahead.next_tick()).min()
     }
 
-    /// Learns the time: deliveries that are late are made again, and who was not heard of is let go.
-    pub fn tick(&mut self, now: Timestamp) {
-        while let Some((at, key)) = self.timers.first().copied()
-            && at <= now
-        {
+    /// Learns the time: deliveries that are late are made again, and who was not heard of is let go. Gives how many
+    /// were late. Where it is so many that more may be, [`Self::next_tick`] names a time that is over: a record has room
+    /// for some of them.
+    pub fn tick(&mut self, now: Timestamp) -> usize {
+        self.ahead.tick(now);
+        let mut count = 0;
+        for _ in 0..LATE_MAX {
+            let Some((_, key)) = self.timers.first().copied().filter(|(at, _)| *at <= now) else {
+                break;
+            };
             match self.keys.get(&key).map(super::Key::head) {
                 Some(Head::InFlight(_)) => {
+                    count += 1;
                     let late = Failure { class: TIMEOUT.to_owned(), ..Failure::new(LATE) };
                     self.failed(key, late, Some(Duration::ZERO), now);
                 }
@@ -89,5 +98,6 @@ impl Group {
         let gone = self.members.iter().filter(|(_, member)| is_gone(member));
         let gone: Vec<_> = gone.map(|(id, _)| id).collect();
         gone.into_iter().for_each(|id| self.members.leave(id));
+        count
     }
 }

@@ -3,7 +3,8 @@
 use nexus_protocol::group::GroupMode;
 use nexus_protocol::{Position, Timestamp};
 
-use super::{Group, Key, OPEN_MAX, Offered, READ_AHEAD, READY_MAX};
+use super::key::Head;
+use super::{Group, Key, OPEN_MAX, Offered, READ_AHEAD};
 use crate::parked::PARKED_MAX;
 
 impl Group {
@@ -39,8 +40,8 @@ impl Group {
         let is_parked_ahead = parked.last_failed().is_some_and(|last| last >= self.fed);
         let is_full = open + parked.waiting() >= OPEN_MAX
             || parked.failed() >= PARKED_MAX && !is_parked_ahead;
-        let is_little = self.ready < READY_MAX && open < READ_AHEAD + self.in_flight;
-        let is_wanted = is_little || self.asked_for > 0;
+        let is_little = self.ready < READ_AHEAD && open < READ_AHEAD + self.in_flight;
+        let is_wanted = is_little || self.ahead.is_asked_for();
         self.state.pause.is_none() && (is_read_again || (is_wanted && !is_full))
     }
 
@@ -52,7 +53,7 @@ impl Group {
             return;
         }
         self.pass(offered.position);
-        self.asked_for = self.asked_for.saturating_sub(1);
+        self.ahead.offered();
         let key = match self.config.mode {
             GroupMode::Ordered | GroupMode::Broadcast => offered.key,
             GroupMode::Unordered => position,
@@ -83,6 +84,9 @@ impl Group {
         }
         self.keys.insert(key, Key::new(position, false));
         self.arm(key, now);
+        if self.keys.get(&key).is_some_and(|it| it.head() == Head::Ready) {
+            self.ahead.found();
+        }
     }
 
     /// Learns that no event below this position is still to be offered. What was to be done there and was not

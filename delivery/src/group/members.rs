@@ -20,6 +20,8 @@ pub(crate) struct Member {
     pub(crate) expires: Timestamp,
     /// Deliveries it has not answered.
     pub(crate) in_flight: u32,
+    /// How many lanes are its own.
+    lanes: u32,
     /// Lanes that may have something for it: looked at in turn.
     pub(crate) ready: VecDeque<u32>,
 }
@@ -123,7 +125,7 @@ impl Members {
         let id = free.expect("there are fewer consumers than numbers");
         let name = name.to_owned();
         self.by_name.insert(name.clone(), id);
-        let member = Member { name, expires, in_flight: 0, ready: VecDeque::new() };
+        let member = Member { name, expires, in_flight: 0, lanes: 0, ready: VecDeque::new() };
         self.members.insert(id, member);
         self.share_out();
         Some(id)
@@ -148,17 +150,39 @@ impl Members {
         self.members.get(&id).map_or(0, |member| member.in_flight)
     }
 
+    /// Whether a lane of this consumer has fewer than so many deliveries.
+    pub(crate) fn has_room(&self, id: MemberId, lane_max: u32) -> bool {
+        if !self.owned {
+            return true;
+        }
+        let Some(member) = self.members.get(&id) else { return false };
+        // Mostly that is enough. Where it is not, one may have more than it should: the bound was another one.
+        u64::from(member.in_flight) < u64::from(member.lanes) * u64::from(lane_max)
+            || self.lanes.iter().any(|it| it.giver() == Some(id) && it.in_flight < lane_max)
+    }
+
+    /// A lane has another owner, or none.
+    fn own(&mut self, index: usize, owner: Option<MemberId>) {
+        let before = std::mem::replace(&mut self.lanes[index].owner, owner);
+        if let Some(member) = before.and_then(|id| self.members.get_mut(&id)) {
+            member.lanes -= 1;
+        }
+        if let Some(member) = owner.and_then(|id| self.members.get_mut(&id)) {
+            member.lanes += 1;
+        }
+    }
+
     /// Lets a consumer go: nothing of it may be in flight any more.
     pub(crate) fn leave(&mut self, id: MemberId) {
         let Some(member) = self.members.remove(&id) else { return };
         self.by_name.remove(&member.name);
-        for lane in &mut self.lanes {
+        for index in 0..self.lanes.len() {
+            let lane = &mut self.lanes[index];
+            lane.next_owner.take_if(|next| *next == id);
             if lane.owner == Some(id) {
-                lane.owner = lane.next_owner.take();
                 lane.listed = false;
-            }
-            if lane.next_owner == Some(id) {
-                lane.next_owner = None;
+                let heir = lane.next_owner.take();
+                self.own(index, heir);
             }
         }
         self.share_out();
@@ -215,8 +239,8 @@ impl Members {
             return;
         }
         if let Some(owner) = lane.next_owner.take() {
-            lane.owner = Some(owner);
             lane.listed = false;
+            self.own(index as usize, Some(owner));
             self.list(index);
         }
     }
@@ -305,11 +329,12 @@ impl Members {
 
     /// Nothing is ready, and nothing in flight.
     pub(crate) fn clear(&mut self) {
-        for lane in &mut self.lanes {
+        for index in 0..self.lanes.len() {
+            let lane = &mut self.lanes[index];
             (lane.in_flight, lane.listed) = (0, false);
             lane.ready.clear();
             if let Some(owner) = lane.next_owner.take() {
-                lane.owner = Some(owner);
+                self.own(index, Some(owner));
             }
         }
         for member in self.members.values_mut() {

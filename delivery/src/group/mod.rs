@@ -13,6 +13,7 @@
 //! - an answer counts only while its delivery stands: not when it is late, nor from another consumer, nor twice, nor
 //!   from before the group was opened last.
 
+mod ahead;
 mod answers;
 mod codec;
 mod consumers;
@@ -39,7 +40,10 @@ use nexus_protocol::group::{
 };
 use nexus_protocol::{Position, Timestamp};
 
+use self::ahead::Ahead;
 pub use self::codec::{DecodeError, PART_BYTES_MIN, POSITIONS_MAX};
+#[cfg(test)]
+pub(crate) use self::deliver::LATE_MAX;
 pub use self::held::Held;
 use self::key::{Head, IDLE, Key};
 pub use self::lane_by::key_of;
@@ -55,12 +59,8 @@ pub use nexus_protocol::limits::{MEMBERS_MAX, OPEN_MAX};
 
 /// A consumer that was not heard of for so long is no member any more.
 pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
-/// So many keys that have something to deliver are enough: no more is read until some of it is delivered.
-const READY_MAX: usize = 16_384;
-/// So many events are read ahead in any case,
-const READ_AHEAD: usize = 65_536;
-/// and so many more each time that somebody asks for more than there is for them, as where a lane is stuck.
-const READ_MORE: u32 = 4_096;
+/// So many events are read ahead in any case: of 400 bytes each, as many as are kept until they are delivered.
+const READ_AHEAD: usize = 16_384;
 /// Who has paused a group that has parked as much as it may.
 const BY_ITSELF: &str = "nexus";
 
@@ -117,8 +117,7 @@ pub struct Group {
     ready: usize,
     in_flight: usize,
     deliveries: u64,
-    /// Events that are still to be offered since a consumer asked for more than there was for it.
-    asked_for: u32,
+    ahead: Ahead,
     /// All positions below were offered or passed since the group was opened or sought.
     fed: u64,
 }
@@ -149,7 +148,7 @@ impl Group {
             ready: 0,
             in_flight: 0,
             deliveries: 0,
-            asked_for: 0,
+            ahead: Ahead::nothing(),
         };
         let fed = group.fed;
         group.load_chains_within(0..fed);
@@ -171,7 +170,7 @@ impl Group {
     }
 
     /// What has to be written down now, before anybody is told of it; `None`: nothing. To be asked for after 250,000
-    /// answers at the latest: then its parts come to less than 30 MiB.
+    /// answers at the latest: then its parts come to less than 29 MiB.
     pub fn record(&mut self) -> Option<Record> {
         let progress = self.unwritten.take(&self.state.ledger);
         let mut changes = self.pending.take(&self.state);
@@ -217,6 +216,7 @@ impl Group {
         self.pending.sought(position.get());
         self.unwritten = Unwritten::nothing_of(&self.state.ledger);
         self.fed = position.get();
+        self.ahead = Ahead::nothing();
         // Of what was held, what is read again is read again whatever its answer comes to.
         let parked = &self.state.parked;
         self.held.retain(|position, _| parked.get(*position).is_some());

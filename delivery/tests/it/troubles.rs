@@ -1,5 +1,6 @@
 //! The troubles that users of other stores had with their consumer groups, each once.
 
+mod ahead;
 mod bounds;
 mod held;
 mod memory;

@@ -9,7 +9,7 @@
 //!
 //! # How large a record is
 //!
-//! Below 30 MiB, which is 31.4 MB, if one is taken in time. What it is made of is bounded, and however much was done, each
+//! Below 29 MiB, which is 30.4 MB, if one is taken in time. What it is made of is bounded, and however much was done, each
 //! position is named once in each of these ([`Pending`]):
 //! - what was opened, or came behind what is parked: at most [`OPEN_MAX`](super::OPEN_MAX) together, in runs of 2 to
 //!   4 bytes, however few match: 6 MB, and 10 bytes more for each key that something came behind;

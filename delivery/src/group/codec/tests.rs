@@ -197,7 +197,7 @@ fn what_is_not_quite_a_record_is_refused_or_is_another() {
 /// The largest that there is: as much open as may be, of a log of which a hundredth matches; as much parked as may be,
 /// with all text that is kept, all of it new.
 #[test]
-fn the_largest_record_is_below_30_mib() {
+fn the_largest_record_is_below_29_mib() {
     let open = OPEN_MAX as u64;
     assert!(open < POSITIONS_MAX);
     let start = 1_u64 << 35;
@@ -212,12 +212,12 @@ fn the_largest_record_is_below_30_mib() {
             released: false,
             attempts: 5,
             tried_before: 5,
-            not_before: None,
+            not_before: Some(now(index + 90_000)),
             failure: failure.clone(),
             first_failed: now(index),
             last_failed: now(index + 40_000),
-            rounds: 0,
-            edited: None,
+            rounds: 3,
+            edited: Some(at(index) + 50),
         };
         Change::Parked(parked::Change::Set(at(index) + 1, Box::new(entry)))
     };
@@ -236,7 +236,7 @@ fn the_largest_record_is_below_30_mib() {
     let parts = record.encode(PART);
     let bytes: usize = parts.iter().map(Vec::len).sum();
     println!("what was read and parked: {bytes} bytes");
-    assert!(bytes < 30 << 20, "{bytes}");
+    assert!(bytes < 29 << 20, "{bytes}");
     assert_eq!(Record::decode(&parts).as_ref(), Ok(&record));
     // All of it open, and half of that tried and waiting for a retry.
     let opened: Vec<_> = (0..open).map(at).collect();
@@ -250,6 +250,6 @@ fn the_largest_record_is_below_30_mib() {
     let parts = record.encode(PART);
     let bytes: usize = parts.iter().map(Vec::len).sum();
     println!("what was read and tried: {bytes} bytes");
-    assert!(bytes < 30 << 20, "{bytes}");
+    assert!(bytes < 29 << 20, "{bytes}");
     assert_eq!(Record::decode(&parts).as_ref(), Ok(&record));
 }

@@ -417,7 +417,7 @@ impl Model {
         self.heard.remove(consumer);
         let lost = self.random.one_in(2);
         match lost {
-            true => self.group.lose(consumer, self.now),
+            true => drop(self.group.lose(consumer, self.now)),
             false => self.group.leave(consumer, self.now),
         }
         let its: Vec<_> =

@@ -96,7 +96,9 @@ fn a_consumer_that_is_gone_before_its_append_came_out_holds_up_nobody() {
         let (mut bench, three) = three();
         let held = bench.group.hold("a", &tokens(&three[..1]), bench.now).unwrap();
         match lost {
-            true => bench.group.lose("a", bench.now),
+            true => {
+                assert_eq!(bench.group.lose("a", bench.now), 2, "what it had and did not answer")
+            }
             false => bench.group.leave("a", bench.now),
         }
         assert_eq!(bench.group.stats().in_flight, 0);
