@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_protocol::limits::DATA_BYTES_MAX;
-use nexus_protocol::timer::{TIMER_ARMED, TIMER_DISARMED, TIMER_PREFIX};
+use nexus_protocol::timer::TIMER_PREFIX;
 use nexus_protocol::{
     Append, AppendError, Appended, Corruption, EventData, EventId, EventStore, ExpectedRevision,
     FoldIdentity, Head, Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent,
-    SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange,
-    StreamInfo, StreamList, Subscribe, Timestamp, names, timer,
+    Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo, StreamList, Subscribe,
+    Timestamp, names, timer,
 };
 use uuid::Uuid;
 
@@ -150,6 +150,21 @@ impl Namespace {
         Ok(None)
     }
 
+    /// The event at a position, if the log shows it still. Reads that one record, whatever stands around it.
+    ///
+    /// # Errors
+    /// When it is damaged, or the namespace was deleted.
+    pub fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        self.committer.log.refuse_ended()?;
+        let bound = self.committer.log.committed.get();
+        if position.get() >= bound {
+            return Ok(None);
+        }
+        let mut cursor = read::Cursor::new(Arc::clone(&self.committer.log));
+        let event = cursor.event(position.get(), Want::One)?;
+        Ok(Some(event).filter(|event| self.committer.index.shows(event, bound)))
+    }
+
     /// Whether an event with this id is in the log.
     ///
     /// # Errors
@@ -281,17 +296,6 @@ pub(crate) fn new_id(now: Timestamp) -> EventId {
     EventId::from_uuid(uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid())
 }
 
-/// The types of events that a client may append to a stream of the system; none to most.
-fn fixed_types(stream: &str) -> &'static [&'static str] {
-    if stream.starts_with(SNAPSHOT_PREFIX) {
-        &[SNAPSHOT_TAKEN]
-    } else if stream.starts_with(TIMER_PREFIX) {
-        &[TIMER_ARMED, TIMER_DISARMED]
-    } else {
-        &[]
-    }
-}
-
 impl Namespace {
     /// What a client may append: users' streams, and in the reserved streams of the system the types
     /// that the protocol fixes for them.
@@ -300,7 +304,7 @@ impl Namespace {
             // Before anything repeats the name.
             names::check_stream_name(&stream.stream)?;
             let is_system = names::is_system(&stream.stream);
-            let fixed = fixed_types(&stream.stream);
+            let fixed = names::client_types(&stream.stream);
             if is_system && fixed.is_empty() {
                 return Err(AppendError::Denied {
                     reason: format!(

@@ -12,6 +12,8 @@ use crate::limits::{
     CONTENT_TYPE_BYTES_MAX, EVENT_TYPE_BYTES_MAX, NAMESPACE_NAME_BYTES_MAX, STREAM_NAME_BYTES_MAX,
     SYSTEM_STREAM_NAME_BYTES_MAX, TAG_BYTES_MAX,
 };
+use crate::snapshot::{SNAPSHOT_PREFIX, SNAPSHOT_TAKEN};
+use crate::timer::{TIMER_ARMED, TIMER_DISARMED, TIMER_PREFIX};
 
 /// Characters of a name that an error shows.
 const NAME_CHARACTERS_SHOWN: usize = 64;
@@ -133,6 +135,17 @@ pub fn check_tag(tag: &str) -> Result<(), InvalidName> {
 /// Whether a stream is the system's.
 pub fn is_system(stream: &str) -> bool {
     stream.starts_with('$')
+}
+
+/// The types of events that a client may append to a stream of the system: none to most.
+pub fn client_types(stream: &str) -> &'static [&'static str] {
+    if stream.starts_with(SNAPSHOT_PREFIX) {
+        &[SNAPSHOT_TAKEN]
+    } else if stream.starts_with(TIMER_PREFIX) {
+        &[TIMER_ARMED, TIMER_DISARMED]
+    } else {
+        &[]
+    }
 }
 
 /// The category of a stream: the part before the first `-`, the whole name where there is none.

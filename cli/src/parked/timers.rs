@@ -100,8 +100,14 @@ fn edit(args: &EditArgs, remote: &Remote, output: &mut Output) -> Result<(), Fai
     edited(&args.id, appended.first().unwrap_or(Position::ZERO), output)
 }
 
+/// Whether an append was refused for what it is: that keeps no other timer from being decided about.
+fn is_of_one(error: &AppendError) -> bool {
+    use AppendError::{Deleted, IdReused, Invalid, TooLarge};
+    matches!(error, Invalid(_) | TooLarge(_) | Deleted { .. } | IdReused { .. })
+}
+
 /// Does something with each of those that are meant, and gives with how many. Whatever somebody else has decided about
-/// meanwhile does not count.
+/// meanwhile does not count. One that can never be decided so keeps no other from it, and is the failure in the end.
 fn each(
     remote: &Remote,
     pick: &Pick,
@@ -110,23 +116,26 @@ fn each(
     if pick.lane.is_some() {
         return Err(Failure::usage("timers have no lanes: name them, or write --all"));
     }
-    let mut count = 0;
+    let (mut count, mut refused) = (0, None);
     let mut decide = |info: &TimerInfo| -> Result<(), Failure> {
         let decided = async {
             match remote.client.append(append(info)).await {
-                Ok(_) => Ok(1),
-                Err(AppendError::Conflict(_)) => Ok(0),
-                Err(error) => Err(error),
+                Ok(_) => count += 1,
+                Err(AppendError::Conflict(_)) => {}
+                Err(error) if is_of_one(&error) => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
+            Ok(())
         };
-        count += remote.wait(decided)?;
-        Ok(())
+        Ok(remote.wait(decided)?)
     };
     if !pick.all {
         // All of them, or none.
         let all: Result<Vec<_>, _> = pick.ids.iter().map(|id| failed(remote, id)).collect();
         all?.iter().try_for_each(&mut decide)?;
-        return Ok(count);
+        return refused.map_or(Ok(count), |error| Err(error.into()));
     }
     let mut after = None;
     loop {
@@ -134,7 +143,7 @@ fn each(
         page.timers.iter().try_for_each(&mut decide)?;
         after = page.next;
         if after.is_none() {
-            return Ok(count);
+            return refused.map_or(Ok(count), |error| Err(error.into()));
         }
     }
 }

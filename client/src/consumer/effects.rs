@@ -5,7 +5,7 @@
 //! and not appended anew. What a handler does elsewhere happens at least once.
 
 use nexus_protocol::group::{Answered, Delivery, DeliveryToken, Failure, Nack, Refused, effect_id};
-use nexus_protocol::{Append, AppendError, Clause, Retry};
+use nexus_protocol::{Append, AppendError, Clause, EventId, Retry, names};
 
 use super::Consumer;
 use super::run::{Handled, Running};
@@ -25,7 +25,8 @@ impl Consumer {
     /// cut off or the group was sought back, counts as done: the store recognises it as every repeat, among the events of the
     /// last 10 minutes or the newest 1,000,000, and without an end where the stream is expected to be missing. A conflict
     /// with what others have appended meanwhile is a try that failed: the handler is asked again, and looks again. What
-    /// can never be appended is parked.
+    /// can never be appended is parked. Where this client may not append what anybody may who appends at all, that is no
+    /// fault of an event: the consumer ends with that error, and leaves what it has to others.
     ///
     /// The ids are the group's, and not a consumer's: in a group that broadcasts, where each consumer does the same work
     /// for itself, a handler gives its events ids of its own.
@@ -74,11 +75,11 @@ impl Consumer {
     {
         let consumer = &self;
         let stored = |delivery: Delivery| {
-            let (token, event) = (delivery.token, delivery.event.clone());
+            let (token, of) = (delivery.token, delivery.event.id());
             let handled = handler(delivery);
             async move {
                 let append = handled.await.map_err(Into::into)?;
-                consumer.store(token, consumer.with_ids(event.id(), append)).await
+                consumer.store(token, consumer.with_ids(of, append)).await
             }
         };
         let ended = Running::new(consumer).until(stored, shutdown).await;
@@ -95,7 +96,7 @@ impl Consumer {
         self.with_ids(delivery.event.id(), append)
     }
 
-    fn with_ids(&self, of: nexus_protocol::EventId, mut append: Append) -> Append {
+    fn with_ids(&self, of: EventId, mut append: Append) -> Append {
         if append.idempotency_key.is_none() {
             let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
             for (ordinal, event) in (0..).zip(events) {
@@ -121,13 +122,18 @@ impl Consumer {
             };
             if is_there(&error) {
                 // The acknowledgement is not, so that the two together conflict for ever. Alone the append is a replay.
-                let appended = self.client.append(append).await.map_err(|error| nack(&error))?;
-                tracing::debug!(appended.replayed, "what follows from an event was there already");
-                return Ok(Handled::Done);
+                return match self.client.append(append.clone()).await {
+                    Ok(appended) => {
+                        let replayed = appended.replayed;
+                        tracing::debug!(replayed, "what follows from an event was there already");
+                        Ok(Handled::Done)
+                    }
+                    Err(error) => refused(error, &append),
+                };
             }
             let may_pass = matches!(error.retry(), Retry::SameIds | Retry::After(_));
             if !may_pass || backoff.attempt() >= TRIES {
-                return Err(nack(&error));
+                return refused(error, &append);
             }
             let wait = Deadline::after(backoff.next());
             wait.limit_on(self.client.runtime(), std::future::pending::<()>()).await;
@@ -138,6 +144,27 @@ impl Consumer {
 /// Whether some of the events are stored already. The group's own record, which comes with them, never is.
 fn is_there(error: &AppendError) -> bool {
     matches!(error, AppendError::Conflict(conflict) if matches!(conflict.clause, Clause::Ids { .. }))
+}
+
+/// What becomes of an event whose effects are refused.
+fn refused(error: AppendError, append: &Append) -> Result<Handled, Nack> {
+    // Where it is no fault of the event, each would be parked.
+    if matches!(error, AppendError::Denied { .. }) && !is_for_nobody(append) {
+        return Ok(Handled::Ended(error));
+    }
+    Err(nack(&error))
+}
+
+/// Whether an append has what no client may append.
+fn is_for_nobody(append: &Append) -> bool {
+    append.streams.iter().any(|stream| {
+        let fixed = names::client_types(&stream.stream);
+        let is_system = names::is_system(&stream.stream);
+        let is_refused = |kind: &str| {
+            if is_system { !fixed.contains(&kind) } else { kind.starts_with('$') }
+        };
+        is_system && fixed.is_empty() || stream.events.iter().any(|it| is_refused(&it.event_type))
+    })
 }
 
 /// What becomes of an event whose effects cannot be stored.

@@ -104,6 +104,8 @@ pub(super) enum Handled {
     Done,
     /// It was answered already.
     Answered,
+    /// It is not done, and this consumer can do none: another one is to have it.
+    Ended(AppendError),
 }
 
 /// What a consumer has under way.
@@ -205,6 +207,7 @@ impl<'a, Fut> Running<'a, Fut> {
                 match handled {
                     Ok(Handled::Done) => self.done.push(token),
                     Ok(Handled::Answered) => {}
+                    Ok(Handled::Ended(error)) => self.end(error),
                     Err(error) => {
                         let nack = error.into();
                         let say = async move { consumer.nack(&[token], nack).await };
@@ -250,9 +253,13 @@ impl<'a, Fut> Running<'a, Fut> {
         tracing::debug!(%error, "a consumer goes on, since that may pass");
         let is_final = error.retry() == Retry::Never && !matches!(error, AppendError::TooLarge(_));
         if is_final || self.consumer.has_ended() {
-            self.failed.get_or_insert(error);
-            self.stop();
+            self.end(error);
         }
+    }
+
+    fn end(&mut self, error: AppendError) {
+        self.failed.get_or_insert(error);
+        self.stop();
     }
 
     /// Begins what is to be done now.

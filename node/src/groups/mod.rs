@@ -25,13 +25,16 @@ use crate::telemetry::{GroupGauges, Telemetry};
 /// How often a group is opened for one request.
 const TRIES: usize = 3;
 
+type Locks = HashMap<(LogId, String), Arc<tokio::sync::Mutex<()>>>;
+
 /// The groups of a node.
 #[derive(Debug)]
 pub(crate) struct Groups {
     running: Mutex<HashMap<(LogId, String), Running>>,
-    known: Mutex<HashMap<(LogId, String), Known>>,
-    /// Held while something changes that a group shares with those of its consumers, or one of these is made.
-    changing: tokio::sync::Mutex<()>,
+    known: Mutex<Knowledge>,
+    /// By group, held while something changes that it shares with those of its consumers, or one of these is made; by the
+    /// empty name while a group of the namespace is made.
+    changing: Mutex<Locks>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -42,6 +45,14 @@ pub(crate) enum Known {
     Shared,
     /// Each consumer has a group of its own.
     Broadcast,
+}
+
+/// What is known of groups.
+#[derive(Debug, Default)]
+struct Knowledge {
+    of: HashMap<(LogId, String), Known>,
+    /// How often something turned out to hold no more, of any group.
+    changes: u64,
 }
 
 /// A group that is open.
@@ -66,7 +77,7 @@ impl Groups {
         Self {
             running: Mutex::default(),
             known: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
+            changing: Mutex::default(),
             telemetry,
         }
     }
@@ -119,13 +130,25 @@ impl Groups {
         }
     }
 
-    fn all_known(&self) -> MutexGuard<'_, HashMap<(LogId, String), Known>> {
+    fn all_known(&self) -> MutexGuard<'_, Knowledge> {
         self.known.lock().expect("nothing panics while it is held")
     }
 
-    /// Waits until nothing else changes groups that broadcast.
-    pub(crate) async fn changing(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.changing.lock().await
+    /// Waits until nothing else changes a group and those of its consumers, whichever of them is named; of the empty name,
+    /// until no other group is made in the namespace. Whoever needs both takes that one second.
+    pub(crate) async fn changing(
+        &self,
+        namespace: &Namespace,
+        group: &str,
+    ) -> tokio::sync::OwnedMutexGuard<()> {
+        let group = own_group_parts(group).map_or(group, |(shared, _)| shared);
+        let key = (namespace.log_id(), group.to_owned());
+        let of_group = {
+            let mut all = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, it| Arc::strong_count(it) > 1);
+            Arc::clone(all.entry(key).or_default())
+        };
+        of_group.lock_owned().await
     }
 
     /// How many groups of a namespace are open whose names begin so. All that are there are opened with the node.
@@ -137,18 +160,29 @@ impl Groups {
 
     /// What is known of a group.
     pub(crate) fn known(&self, namespace: &Namespace, name: &str) -> Option<Known> {
-        self.all_known().get(&(namespace.log_id(), name.to_owned())).copied()
+        self.all_known().of.get(&(namespace.log_id(), name.to_owned())).copied()
     }
 
-    /// Remembers it.
-    pub(crate) fn know(&self, namespace: &Namespace, name: &str, known: Known) {
-        self.all_known().insert((namespace.log_id(), name.to_owned()), known);
+    /// To be asked before a group is, for [`Self::know`].
+    pub(crate) fn changes(&self) -> u64 {
+        self.all_known().changes
+    }
+
+    /// Remembers it, if nothing has turned out to hold no more since that many changes: the group that was asked could be
+    /// another one by now.
+    pub(crate) fn know(&self, namespace: &Namespace, name: &str, known: Known, since: u64) {
+        let mut all = self.all_known();
+        if all.changes == since {
+            all.of.insert((namespace.log_id(), name.to_owned()), known);
+        }
     }
 
     /// A group is deleted, or may be: nothing is known of it, nor of those of its consumers.
     pub(crate) fn unknow(&self, namespace: &Namespace, name: &str) {
         let (log, own) = (namespace.log_id(), own_group(name, ""));
-        self.all_known().retain(|(of, it), _| *of != log || it != name && !it.starts_with(&own));
+        let mut all = self.all_known();
+        all.changes += 1;
+        all.of.retain(|(of, it), _| *of != log || it != name && !it.starts_with(&own));
     }
 
     /// Opens every group of a namespace.
@@ -244,7 +278,11 @@ impl Groups {
 
     /// Ends those of a namespace that is gone.
     pub(crate) fn forget(&self, log: LogId) {
-        self.all_known().retain(|(of, _), _| *of != log);
+        {
+            let mut all = self.all_known();
+            all.changes += 1;
+            all.of.retain(|(of, _), _| *of != log);
+        }
         let gone: Vec<_> = self.running().extract_if(|(of, _), _| *of == log).collect();
         for (_, running) in gone {
             let Running { requests, thread, .. } = running;

@@ -80,7 +80,8 @@ impl Access {
         if own == group || groups.known(&self.namespace, &own).is_some() {
             return Ok(own);
         }
-        let _changing = groups.changing().await;
+        let _changing = groups.changing(&self.namespace, group).await;
+        let since = groups.changes();
         let shared = self.groups_ask(group, false, Request::Look).await?;
         if shared.config.mode != GroupMode::Broadcast {
             // It is another one of this name.
@@ -89,7 +90,10 @@ impl Access {
         }
         let config = own_config(&shared.config);
         let store = self.namespace.for_system();
+        // Until it is open, and counts.
+        let mut making = None;
         if !coordinator::is_there(&store, &own).await? {
+            making = Some(groups.changing(&self.namespace, "").await);
             self.check_consumers(group)?;
             let begins = match config.start {
                 GroupStart::End => first_position(&self.namespace, GroupStart::End)?,
@@ -99,6 +103,7 @@ impl Access {
         }
         // Where a change of what they have in common was broken off, it did not come to this one.
         let look = self.groups_ask(&own, false, Request::Look).await?;
+        drop(making);
         if look.config != config {
             self.groups_ask(&own, config, Request::Configure).await?;
         }
@@ -106,7 +111,7 @@ impl Access {
         if shared.pause.is_some() && look.pause.is_none() {
             self.groups_ask(&own, shared.pause, Request::Pause).await?;
         }
-        groups.know(&self.namespace, &own, Known::Shared);
+        groups.know(&self.namespace, &own, Known::Shared, since);
         Ok(own)
     }
 
@@ -136,11 +141,10 @@ impl Access {
         if let Some(known) = groups.known(&self.namespace, group) {
             return Ok(known == Known::Broadcast);
         }
-        // So that it is not made anew, of another kind, before that is remembered.
-        let _changing = groups.changing().await;
+        let since = groups.changes();
         let broadcasts = self.asked_whether(group).await?;
         let known = if broadcasts { Known::Broadcast } else { Known::Shared };
-        groups.know(&self.namespace, group, known);
+        groups.know(&self.namespace, group, known, since);
         Ok(broadcasts)
     }
 
@@ -183,7 +187,8 @@ impl Access {
         what: &Q,
         request: fn(Ask<Q, T>) -> Request,
     ) -> Result<T, AppendError> {
-        let _changing = block_on(self.node.running_groups().changing());
+        let groups = self.node.running_groups();
+        let _changing = block_on(groups.changing(&self.namespace, group));
         if !is_own(group) && block_on(self.asked_whether(group))? {
             self.ask_own(group, what, request)?;
         }

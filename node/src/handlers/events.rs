@@ -3,7 +3,7 @@
 use nexus_engine::Namespace;
 use nexus_protocol::limits::LINKS_RESOLVED_MAX;
 use nexus_protocol::route::Link;
-use nexus_protocol::{EventId, Head, Invalid, Position, Read, ReadError, RecordedEvent};
+use nexus_protocol::{EventId, Head, Invalid, Position, ReadError, RecordedEvent};
 
 use super::Access;
 use crate::guard::Action;
@@ -46,7 +46,7 @@ impl Access {
             }
             let (mut at, mut bytes) = (EventsAt::default(), 0);
             for position in positions {
-                if let Some(event) = event_at(namespace, *position)? {
+                if let Some(event) = namespace.event_at(*position)? {
                     bytes += event.as_bytes().len();
                     at.events.push(event);
                 }
@@ -65,6 +65,9 @@ impl Access {
     /// # Errors
     /// When the principal may not read, or what has to be looked at is damaged.
     pub fn resolved(&self, event: RecordedEvent) -> Result<RecordedEvent, ReadError> {
+        if Link::of(&event).is_none() {
+            return Ok(event);
+        }
         let namespace = self.guard::<ReadError>(Operation::Read, Action::Read, self.origin)?;
         resolved(namespace, event)
     }
@@ -78,22 +81,12 @@ impl Access {
     }
 }
 
-/// The event at a position, if the log has it still.
-pub(super) fn event_at(
-    namespace: &Namespace,
-    position: Position,
-) -> Result<Option<RecordedEvent>, ReadError> {
-    let read = Read::all().system().from_position(position).limit(1);
-    let found = namespace.read(read).into_iter().next().transpose()?;
-    Ok(found.filter(|event| event.position() == position))
-}
-
 /// What [`Access::resolved`] gives.
 pub(super) fn resolved(
     namespace: &Namespace,
     event: RecordedEvent,
 ) -> Result<RecordedEvent, ReadError> {
     let Some(link) = Link::of(&event) else { return Ok(event) };
-    let original = event_at(namespace, link.position)?;
+    let original = namespace.event_at(link.position)?;
     Ok(original.filter(|original| link.leads_to(original)).unwrap_or(event))
 }

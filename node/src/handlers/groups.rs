@@ -46,7 +46,8 @@ impl Access {
             config.check().map_err(Invalid::from)?;
             check_group_name(name)?;
             broadcast::check(config)?;
-            let _changing = block_on(self.node.running_groups().changing());
+            let groups = self.node.running_groups();
+            let _changing = block_on(groups.changing(namespace, name));
             let store = namespace.for_system();
             if block_on(coordinator::is_there(&store, name))? {
                 return self.configure_all(name, config).map(|()| false);
@@ -54,6 +55,7 @@ impl Access {
             if !config.branches.is_empty() {
                 return Err(Invalid::Request(BRANCHES_ARE_ROUTES.to_owned()).into());
             }
+            let _making = block_on(groups.changing(namespace, ""));
             if Groups::all(namespace)?.len() >= GROUPS_MAX {
                 let why = format!(
                     "there are {GROUPS_MAX} groups already, those of consumers of groups that broadcast included: \
@@ -63,7 +65,7 @@ impl Access {
             }
             let begins = first_position(namespace, config.start)?;
             let made = block_on(coordinator::create(&store, name, config, begins));
-            self.node.running_groups().unknow(namespace, name);
+            groups.unknow(namespace, name);
             made
         })
     }
@@ -275,6 +277,12 @@ impl Access {
         })
     }
 
+    /// Whether the principal may do something. Only to decide what is asked for next: a refusal of that is logged, this is
+    /// not.
+    pub fn may(&self, action: Action) -> bool {
+        self.node.guard(&self.scope.principal, action, self.namespace()).is_ok()
+    }
+
     /// Whether the principal may manage groups: asked before anything of a request is looked at.
     ///
     /// # Errors
@@ -381,7 +389,7 @@ pub(super) fn event_at(
     namespace: &Namespace,
     position: Position,
 ) -> Result<Option<RecordedEvent>, AppendError> {
-    super::events::event_at(namespace, position).map_err(from_read)
+    namespace.event_at(position).map_err(from_read)
 }
 
 /// How many events there are for a group beyond what it has looked at: counted, up to a bound; beyond that positions

@@ -5,14 +5,15 @@ use nexus_protocol::limits::TIMERS_PAGE_MAX;
 use nexus_protocol::timer::{TimerInfo, TimerList, TimerState};
 use nexus_protocol::{Append, AppendError, Position, ReadError};
 
-use super::Access;
+use super::{Access, PendingAppend};
 
 impl Access {
     /// Arms timers anew that failed, these or all: they are due at once. Gives how many there were; one that has not
     /// failed, or about which somebody else has decided meanwhile, is not counted. Blocks until it is durable.
     ///
     /// # Errors
-    /// When the principal may not read and append; as an append's: those before it are armed then.
+    /// When the principal may not read and append; as an append's. One that is refused for what it is is the error in
+    /// the end, and the other timers are armed all the same; any other ends it.
     pub fn replay_timers(&self, ids: Option<&[String]>) -> Result<u64, AppendError> {
         self.each_failed(ids, TimerInfo::armed_again)
     }
@@ -44,22 +45,25 @@ impl Access {
         ids: Option<&[String]>,
         append: impl Fn(&TimerInfo) -> Append,
     ) -> Result<u64, AppendError> {
-        let mut count = 0;
+        // Also where there is none.
+        self.may_append()?;
+        let mut decided = Decided::default();
         if let Some(ids) = ids {
             for ids in ids.chunks(TIMERS_PAGE_MAX) {
                 let infos = ids.iter().filter_map(|id| self.failed_timer(id).transpose());
-                count += self.decide_timers(&infos.collect::<Result<Vec<_>, _>>()?, &append)?;
+                let infos = infos.collect::<Result<Vec<_>, _>>()?;
+                self.decide_timers(&infos, &append, &mut decided)?;
             }
-            return Ok(count);
+            return decided.result();
         }
         let mut after = None;
         loop {
             let limit = TIMERS_PAGE_MAX;
             let page = self.timers(&TimerList { state: TimerState::Failed, after, limit })?;
-            count += self.decide_timers(&page.timers, &append)?;
+            self.decide_timers(&page.timers, &append, &mut decided)?;
             after = page.next;
             if after.is_none() {
-                return Ok(count);
+                return decided.result();
             }
         }
     }
@@ -69,18 +73,20 @@ impl Access {
         &self,
         infos: &[TimerInfo],
         append: impl Fn(&TimerInfo) -> Append,
-    ) -> Result<u64, AppendError> {
-        let appends = infos.iter().map(|info| self.append(append(info)));
-        let appends: Vec<_> = appends.collect();
-        let mut count = 0;
+        decided: &mut Decided,
+    ) -> Result<(), AppendError> {
+        let appends: Vec<_> = infos.iter().map(|info| self.append(append(info))).collect();
         for append in appends {
-            match append?.wait() {
-                Ok(_) => count += 1,
+            match append.and_then(PendingAppend::wait) {
+                Ok(_) => decided.count += 1,
+                // Somebody else has decided.
                 Err(AppendError::Conflict(_)) => {}
-                Err(error) => return Err(error),
+                Err(error) if is_of_one(&error) => drop(decided.refused.get_or_insert(error)),
+                // The others would fail for the same reason. What was submitted is waited for all the same.
+                Err(error) => drop(decided.ended.get_or_insert(error)),
             }
         }
-        Ok(count)
+        decided.ended.take().map_or(Ok(()), Err)
     }
 
     /// A timer that has failed; `None`: it has not, or is not there.
@@ -90,5 +96,32 @@ impl Access {
             Err(ReadError::NotFound { .. }) => Ok(None),
             Err(error) => Err(nexus_delivery::coordinator::unread(error)),
         }
+    }
+}
+
+/// Whether an append was refused for what it is: that keeps no other timer from being decided about.
+fn is_of_one(error: &AppendError) -> bool {
+    matches!(
+        error,
+        AppendError::Invalid(_)
+            | AppendError::TooLarge(_)
+            | AppendError::Deleted { .. }
+            | AppendError::IdReused { .. }
+    )
+}
+
+/// What became of some timers.
+#[derive(Debug, Default)]
+struct Decided {
+    count: u64,
+    /// Why the first was not decided about that could not be.
+    refused: Option<AppendError>,
+    /// Why nothing more is.
+    ended: Option<AppendError>,
+}
+
+impl Decided {
+    fn result(self) -> Result<u64, AppendError> {
+        self.refused.map_or(Ok(self.count), Err)
     }
 }

@@ -1,12 +1,17 @@
 //! What follows from events is appended once for each, whatever is cut off.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use nexus_client::Client;
+use nexus_client::{Address, Client};
+use nexus_node::config::Certificate;
+use nexus_node::{Engine, Node, Principal, Role};
 use nexus_protocol::group::{
     Delivery, Failure, GroupConfig, GroupStart, Nack, ParkedList, effect_id,
 };
-use nexus_protocol::{Append, AppendError, EventData, Filter, Read, RecordedEvent};
+use nexus_protocol::timer::Timer;
+use nexus_protocol::{Append, AppendError, EventData, Filter, Read, RecordedEvent, Timestamp};
+use nexus_server::{Options, Server};
 use nexus_testing::executor::next;
 use tokio::sync::watch;
 
@@ -169,4 +174,43 @@ async fn effects_have_the_ids_they_are_given() {
         assert_eq!(consumer.ack(&[delivery.token]).await.unwrap().done, 1);
     })
     .await;
+}
+
+/// It may consume, and may not append: no event is at fault.
+#[tokio::test]
+async fn who_may_append_nothing_ends_and_parks_nothing() {
+    let node = Node::over(Engine::in_memory()).unwrap();
+    let mut tokens = [Role::Admin, Role::Operator].into_iter().map(|role| {
+        node.create_token(&Principal::local(), role.as_str(), role, None).unwrap().token
+    });
+    let (admin, operator) = (tokens.next().unwrap(), tokens.next().unwrap());
+    drop(tokens);
+    let server = Server::start(node, Options::new(Certificate::temporary().unwrap())).unwrap();
+    let url = format!("nexus://{}?fingerprint={}", server.quic_address(), server.fingerprint());
+    let address = url.parse::<Address>().unwrap();
+    let client = Client::connect(address.clone().token(admin)).await.unwrap();
+    client.set_group("mail", &of_counted()).await.unwrap();
+    let last = append(&client, 0..3).await;
+    let consumes = Client::connect(address.token(operator)).await.unwrap();
+    let handler = async |delivery: Delivery| Ok::<_, Nack>(follows(&delivery));
+    let error = consumes.consumer("mail", "a").run_with(handler).await.unwrap_err();
+    assert!(matches!(error, AppendError::Denied { .. }), "{error}");
+    // To arm a timer is no fault either.
+    let due = Timestamp::from_micros(4_000_000_000_000_000);
+    let arms = async |delivery: Delivery| {
+        let event = EventData::json("Due", &1).unwrap();
+        let timer = Timer { due_at: due, stream: "mails".to_owned(), event };
+        Ok::<_, Nack>(follows(&delivery).stream("$timer-reminder").event(timer.armed()))
+    };
+    let error = consumes.consumer("mail", "a").run_with(arms).await.unwrap_err();
+    assert!(matches!(error, AppendError::Denied { .. }), "{error}");
+    let info = until(&client, "mail", |info| info.members.is_empty()).await;
+    assert_eq!((info.parked, info.lag_events), (0, 3), "{info:?}");
+    // Whoever may goes on with all of it.
+    run_to_the_end(&client, handler).await;
+    let info = client.group("mail").await.unwrap();
+    assert!(is_done(&info, last) && info.parked == 0, "{info:?}");
+    consumes.close().await.unwrap();
+    client.close().await.unwrap();
+    server.shut_down(Duration::from_secs(5)).await.unwrap();
 }

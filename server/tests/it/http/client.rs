@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::BoxBody;
@@ -224,6 +225,22 @@ impl Http {
 
     pub(crate) fn get(&self, path: impl Into<String>) -> Ask {
         self.ask(Method::GET, path)
+    }
+
+    /// Asks until the answer is as is wanted, which it is soon.
+    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let asked = async {
+            loop {
+                last = self.get(path).send().await.unwrap().json();
+                if wanted(&last) {
+                    return;
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), asked).await;
+        assert!(in_time.is_ok(), "{path}: {last}");
+        last
     }
 
     pub(crate) fn post(&self, path: impl Into<String>, json: &Value) -> Ask {

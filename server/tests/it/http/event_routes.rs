@@ -102,7 +102,7 @@ fn a_read_of_links_gives_what_they_lead_to_and_goes_on_behind_the_links() {
         body["start"] = json!("beginning");
         put(&http, "large", &body).await;
         let links = "/v1/events?category=big&wait_ms=30000";
-        while get(&http, links).await["events"].as_array().unwrap().len() < 3 {}
+        http.until(links, |page| page["events"].as_array().unwrap().len() == 3).await;
         let of_links = "/v1/streams/big/events";
         let totals = |page: &Value| -> Vec<Value> {
             let events = page["events"].as_array().unwrap();

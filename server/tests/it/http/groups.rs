@@ -458,7 +458,8 @@ fn what_cannot_be_is_refused_and_says_what_would_be_right() {
             let body = json!({ "consumer": "b", "wait_ms": 20_000 });
             waiting.post("/v1/groups/mail/receive", &body).send().await.unwrap()
         });
-        while get(&http, "/v1/groups/mail").await["members"].as_array().unwrap().len() < 2 {}
+        let has_two = |group: &Value| group["members"].as_array().unwrap().len() == 2;
+        http.until("/v1/groups/mail", has_two).await;
         http.ask(Method::DELETE, "/v1/groups/mail").send().await.unwrap();
         assert_eq!(waiting.await.unwrap().problem(), (404, "not_found".to_owned()));
     });
@@ -503,6 +504,8 @@ fn groups_go_on_after_a_restart_and_roles_say_who_may() {
     let running = Running::of_node(node, |options| options);
     running.runtime.block_on(async {
         let receive = json!({ "consumer": "a" });
+        let of_group = json!({ "source": "group:mail", "all": true });
+        let of_timers = json!({ "source": "timers", "all": true });
         for (role, path, body, status) in [
             ("writer", "/v1/groups/mail/receive", &receive, 200),
             ("writer", "/v1/groups/mail/pause", &json!({}), 403),
@@ -510,6 +513,13 @@ fn groups_go_on_after_a_restart_and_roles_say_who_may() {
             ("operator", "/v1/groups/mail/receive", &receive, 200),
             ("operator", "/v1/groups/mail/pause", &json!({}), 200),
             ("monitor", "/v1/groups/mail/receive", &receive, 403),
+            // What is decided about a timer is an append.
+            ("writer", "/v1/parked/replay", &of_timers, 200),
+            ("writer", "/v1/parked/replay", &of_group, 403),
+            ("operator", "/v1/parked/skip", &of_timers, 403),
+            ("operator", "/v1/parked/skip", &of_group, 200),
+            ("reader", "/v1/parked/replay", &of_timers, 403),
+            ("reader", "/v1/parked/skip", &of_group, 403),
         ] {
             let http = running.http().tls(running.certificate()).token(&tokens[role]);
             let answer = http.post(path, body).send().await.unwrap();
