@@ -9,6 +9,7 @@
 
 mod address;
 pub mod executor;
+pub mod golden;
 mod issuer;
 mod random;
 #[cfg(feature = "server")]

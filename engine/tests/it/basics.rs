@@ -5,8 +5,8 @@ use std::sync::Arc;
 use nexus_engine::io::SimDisk;
 use nexus_engine::{Engine, Stop};
 use nexus_protocol::{
-    Append, AppendError, EventData, Filter, Position, QueryItem, Read, Revision, StreamState,
-    Subscribe, SubscriptionItem,
+    Append, AppendError, EventData, ExpectedRevision, Filter, Position, QueryItem, Read, Revision,
+    StreamState, Subscribe, SubscriptionItem,
 };
 
 fn event(n: u64) -> EventData {
@@ -58,6 +58,24 @@ fn segments_roll_and_are_sealed_on_the_simulated_disk() {
     assert_eq!(numbers(&engine, Read::stream("s-1")).len(), 100);
     let found = engine.append(Append::to("s-1").at(Revision::new(3)).event(event(0))).wait();
     assert!(matches!(found, Err(AppendError::Conflict(_))), "{found:?}");
+}
+
+#[test]
+fn an_event_is_looked_up_by_its_position_where_it_is_shown() {
+    let engine = Engine::in_memory();
+    for n in 0..4 {
+        engine.append(Append::to(format!("s-{}", n % 2)).event(event(n))).wait().unwrap();
+    }
+    let log = engine.namespace("default").unwrap();
+    let found = |at: u64| log.event_at(Position::new(at)).unwrap().map(|it| it.position().get());
+    assert_eq!(
+        [0, 1, 2, 3, 4, u64::MAX].map(found),
+        [Some(0), Some(1), Some(2), Some(3), None, None]
+    );
+    engine.delete_stream("s-1", ExpectedRevision::Any).unwrap();
+    assert_eq!([0, 1, 2, 3].map(found), [Some(0), None, Some(2), None], "never one behind it");
+    let head = log.head().position.unwrap().get();
+    assert_eq!(found(head), Some(head), "those of the system, too");
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Data directories of released versions: every later version opens them, shows what they hold, and
 //! goes on with them.
 //!
-//! A directory is kept as `golden/v<version>.zst`: its files one after the other (length of the name,
-//! name, length, bytes; lengths as u32 LE), compressed. Beside it `v<version>.txt` says what is in it.
+//! A directory is kept in `golden/` by [`nexus_testing::golden`]; what of a node is in one is tested by the node's.
 //! With `NEXUS_GOLDEN_WRITE=1` the test writes both for the version at hand, once, at its release.
 
 use std::fmt::Write as _;
@@ -15,9 +14,8 @@ use nexus_protocol::{
     FoldIdentity, Read, RecordedEvent, Revision, SchemaId, Snapshot, StreamChange, StreamName,
     Timestamp,
 };
+use nexus_testing::golden;
 use uuid::Uuid;
-
-const BYTES_MAX: u64 = 200 * 1024;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -44,6 +42,10 @@ fn event(number: u64) -> EventData {
         event = event.occurred_at(Timestamp::from_micros(-1_000_000 * number as i64));
         event.metadata = b"{\"by\":\"golden\"}".to_vec().into();
         event.schema = SchemaId::new(7);
+    }
+    // Not of the event that is appended anew in older directories, too.
+    if number.is_multiple_of(11) {
+        event.not_before = Some(Timestamp::from_micros(4_000_000_000_000_000 + number as i64));
     }
     if number.is_multiple_of(5) {
         event.correlation_id = Some(CorrelationId::from_uuid(id(number + 1_000_000).as_uuid()));
@@ -89,8 +91,9 @@ fn fill(engine: &Engine) {
 
 fn line_of(event: &RecordedEvent) -> String {
     let tags: Vec<&str> = event.tags().collect();
+    let not_before = event.not_before().map(|at| format!(" not before {}", at.as_micros()));
     format!(
-        "{} {} {} {} {} {} {tags:?} {} {:?} {:?} {:?} {:?} {:?} {} {}",
+        "{} {} {} {} {} {} {tags:?} {} {:?} {:?} {:?} {:?} {:?} {} {}{}",
         event.position(),
         event.stream(),
         event.revision(),
@@ -105,6 +108,7 @@ fn line_of(event: &RecordedEvent) -> String {
         event.schema(),
         String::from_utf8_lossy(event.metadata()),
         String::from_utf8_lossy(event.data()),
+        not_before.unwrap_or_default(),
     )
 }
 
@@ -143,37 +147,6 @@ fn contents(engine: &Engine) -> String {
     out
 }
 
-fn pack(dir: &Path, below: &Path, out: &mut Vec<u8>) {
-    let mut entries: Vec<_> = std::fs::read_dir(dir).unwrap().map(Result::unwrap).collect();
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if path.is_dir() {
-            pack(&path, below, out);
-            continue;
-        }
-        let name = path.strip_prefix(below).unwrap().to_str().unwrap().to_owned();
-        for bytes in [name.into_bytes(), std::fs::read(&path).unwrap()] {
-            out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-            out.extend_from_slice(&bytes);
-        }
-    }
-}
-
-fn unpack(mut packed: &[u8], dir: &Path) {
-    let mut next = || {
-        let (length, rest) = packed.split_first_chunk::<4>()?;
-        let (bytes, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
-        packed = rest;
-        Some(bytes)
-    };
-    while let (Some(name), Some(bytes)) = (next(), next()) {
-        let path = dir.join(std::str::from_utf8(name).unwrap());
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-}
-
 /// Makes the directory of this version, with frames, blocks, an open segment, and index files.
 fn write(name: &str) {
     let dir = tempfile::tempdir().unwrap();
@@ -186,12 +159,7 @@ fn write(name: &str) {
     assert!(stats.compressed_segments > 0 && stats.segments > stats.compressed_segments + 1);
     let text = contents(&engine);
     engine.close().unwrap();
-    let mut packed = Vec::new();
-    pack(dir.path(), dir.path(), &mut packed);
-    let packed = zstd::bulk::compress(&packed, 19).unwrap();
-    assert!(packed.len() as u64 <= BYTES_MAX, "{} bytes", packed.len());
-    std::fs::write(folder().join(format!("{name}.zst")), packed).unwrap();
-    std::fs::write(folder().join(format!("{name}.txt")), text).unwrap();
+    golden::keep(&folder(), name, dir.path(), &text);
 }
 
 #[test]
@@ -199,25 +167,14 @@ fn directories_of_released_versions_are_opened_and_gone_on_with() {
     if std::env::var_os("NEXUS_GOLDEN_WRITE").is_some() {
         write(concat!("v", env!("CARGO_PKG_VERSION")));
     }
-    let mut opened = 0;
-    for entry in std::fs::read_dir(folder()).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "zst") {
-            continue;
-        }
-        let packed = std::fs::read(&path).unwrap();
-        assert!(packed.len() as u64 <= BYTES_MAX);
-        let want = std::fs::read_to_string(path.with_extension("txt")).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        unpack(&zstd::bulk::decompress(&packed, 64 << 20).unwrap(), dir.path());
-
-        let report = verify(dir.path(), |_| ()).unwrap();
-        assert!(report.errors.is_empty(), "{}: {:?}", path.display(), report.errors);
-        let reader = options().read_only(true).open(dir.path()).unwrap();
-        assert_eq!(contents(&reader), want, "{}", path.display());
+    golden::each(&folder(), |name, dir, want| {
+        let report = verify(dir, |_| ()).unwrap();
+        assert!(report.errors.is_empty(), "{name}: {:?}", report.errors);
+        let reader = options().read_only(true).open(dir).unwrap();
+        assert_eq!(contents(&reader), want, "{name}");
         drop(reader);
-        let engine = options().open(dir.path()).unwrap();
-        assert_eq!(contents(&engine), want, "{}", path.display());
+        let engine = options().open(dir).unwrap();
+        assert_eq!(contents(&engine), want, "{name}");
         // It goes on: a known event is known, and a new one follows.
         let known = engine.append(Append::to("order-8").event(event(8))).wait();
         assert!(known.is_ok(), "{known:?}");
@@ -227,10 +184,7 @@ fn directories_of_released_versions_are_opened_and_gone_on_with() {
         assert_eq!(appended.positions.unwrap().0.get(), end.position.unwrap().get() + 1);
         engine.maintain().unwrap();
         engine.close().unwrap();
-        let engine = options().open(dir.path()).unwrap();
+        let engine = options().open(dir).unwrap();
         assert_eq!(engine.read(Read::stream("later")).into_iter().count(), 1);
-        opened += 1;
-    }
-    assert!(opened > 0, "there is no directory of a released version");
-    println!("count: golden_directories {opened}");
+    });
 }

@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod audit;
+mod golden;
 mod jwt;
 mod logs;
 mod metrics;
