@@ -1,5 +1,6 @@
 //! A coordinator over a store in memory, driven by hand.
 
+mod ahead;
 mod rules;
 
 use std::sync::Arc;
