@@ -3,10 +3,17 @@
 //! A client that lost its connection is back before its server knows that the old one is gone. Then the new session ends
 //! the old one, and begins once that one's deliveries were given back: nothing of the old is mistaken for the new.
 
+mod consuming;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, watch};
+
+pub(crate) use self::consuming::{
+    Answering, Consuming, DELIVERIES_BYTES, LAST_ANSWERS_TIME, Outcome, Taker, Unsent, away,
+    closing,
+};
 
 /// Namespace, group, and consumer.
 type Name = (String, String, String);

@@ -167,10 +167,10 @@ impl Consumer {
         }
     }
 
-    /// Asks for more time, from now, to answer deliveries.
+    /// Asks for more time, from now, to answer deliveries: at most 12 hours, and again before these are over.
     ///
     /// # Errors
-    /// As [`Consumer::ack`].
+    /// As [`Consumer::ack`]; `Invalid` of more.
     pub async fn extend(
         &self,
         tokens: &[DeliveryToken],

@@ -7,7 +7,8 @@ use nexus_delivery::coordinator::{Answers, Handed, Request, What};
 use nexus_delivery::group::Delivery as GroupDelivery;
 use nexus_engine::Namespace;
 use nexus_protocol::group::{
-    Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_group,
+    ACK_DEADLINE_MAX, Answered, BACKOFF_MAX, Delivery, DeliveryToken, Failure, Nack, NackAction,
+    check_group,
 };
 use nexus_protocol::route::LINK;
 use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
@@ -125,6 +126,25 @@ impl Received {
     }
 }
 
+/// Refuses times that no delivery has: cut short without a word, it would come earlier than its consumer thinks.
+fn check_times(what: &What) -> Result<(), AppendError> {
+    let hours = |time: Duration| time.as_secs() / 3600;
+    let why = match what {
+        What::Extend(by) if *by > ACK_DEADLINE_MAX => format!(
+            "a delivery is extended by at most {} h from now: ask again before these are over",
+            hours(ACK_DEADLINE_MAX)
+        ),
+        What::Nack(Nack { action: NackAction::Retry(Some(delay)), .. }) if *delay > BACKOFF_MAX => {
+            format!(
+                "an event is delivered again after at most {} h: park it, and replay it when its time has come",
+                hours(BACKOFF_MAX)
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Invalid::Request(why).into())
+}
+
 /// The event of a delivery; of one that was edited with its new data.
 fn event_of(
     namespace: &Namespace,
@@ -185,7 +205,7 @@ impl Access {
     /// Says that deliveries are not done, and what is to become of them. It is durable when it is answered.
     ///
     /// # Errors
-    /// As [`Self::ack`].
+    /// As [`Self::ack`]; `Invalid` of a delay beyond [`BACKOFF_MAX`].
     pub async fn nack(
         &self,
         group: &str,
@@ -199,7 +219,7 @@ impl Access {
     /// Asks for more time, from now, to answer deliveries.
     ///
     /// # Errors
-    /// As [`Self::ack`].
+    /// As [`Self::ack`]; `Invalid` of a time beyond [`ACK_DEADLINE_MAX`].
     pub async fn extend(
         &self,
         group: &str,
@@ -219,6 +239,7 @@ impl Access {
     ) -> Result<Answered, AppendError> {
         let answers = Answers { consumer: consumer.map(str::to_owned), tokens, what };
         let ask = async {
+            check_times(&answers.what)?;
             let group = self.group_of(group, consumer).await?;
             self.groups_ask(&group, answers, Request::Answer).await
         };

@@ -309,7 +309,8 @@ async fn give_back(access: &Access, group: &str, consumer: &str, deliveries: &[D
     access.give_back(group, consumer, tokens).await;
 }
 
-fn tokens(texts: &[Cow<'_, str>]) -> Result<Vec<DeliveryToken>, Problem> {
+/// Tokens as they came, at most as many as one answer may have.
+pub(super) fn tokens(texts: &[Cow<'_, str>]) -> Result<Vec<DeliveryToken>, Problem> {
     if texts.len() > DELIVERIES_MAX {
         let detail = format!("`tokens` has {}: at most {DELIVERIES_MAX} are allowed", texts.len());
         return Err(Problem::invalid(detail));

@@ -239,8 +239,8 @@ const ROUTES: &[Route] = &[
     Route {
         path: "/v1/ws",
         id: "watch",
-        about: "A WebSocket, subprotocol `nexus.v1`: any number of channels with events as they come. Who \
-                asks is known by the header, or by a first frame within 5 s.",
+        about: "A WebSocket, subprotocol `nexus.v1`: any number of channels with events as they come, \
+                and of consumers of groups. Who asks is known by the header, or by a first frame within 5 s.",
         group: "read",
         open: true,
         answers: &[answer(101, "Frames follow.", &[])],

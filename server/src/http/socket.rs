@@ -3,11 +3,14 @@
 //! A client opens channels, each under an id of its own, and gives each credit for events; the server
 //! sends frames with that id. Each frame has a token: a channel that is opened again with the last one
 //! in `resume` goes on after it without a gap or a repeat. A channel without credit waits at its place
-//! in the log and holds no event in memory.
+//! in the log and holds no event in memory. A channel of a group is a consumer of it: there the token is
+//! what a delivery is answered with, and the group knows where it is.
 //!
-//! Is not: a door to change anything. Events are appended by requests.
+//! Is not: a door to append by itself. That is done by requests, or together with an acknowledgement.
 
 mod delivery;
+mod group;
+mod said;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,21 +21,25 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
-use nexus_node::Principal;
 use nexus_node::telemetry::{Context, Operation};
-use nexus_protocol::{ErrorCode, Filter, NamespaceName, ReadError, Start, Subscribe};
-use serde::{Deserialize, Serialize};
+use nexus_node::{Access, Principal};
+use nexus_protocol::json::nack_of;
+use nexus_protocol::wire::Said as Decision;
+use nexus_protocol::{ErrorCode, NamespaceName, ReadError, Subscribe};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use self::delivery::Delivery;
-use super::body::read_json;
-use super::call::Call;
+use self::group::Heard;
+use self::said::{Id, Opened, Said, about};
+use super::call::{Call, UnderWay};
 use super::events::resumed;
+use super::groups::tokens;
 use super::listener::Place;
 use super::problem::Problem;
 use super::{Http, principal};
+use crate::consumers::{Answering, Consuming, LAST_ANSWERS_TIME};
 use crate::feed::Feed;
 
 /// The subprotocol, which names this version of the frames.
@@ -43,6 +50,8 @@ const CHANNELS_MAX: usize = 256;
 const FRAME_BYTES_MAX: usize = 128 * 1024;
 /// Longest id of a channel, in bytes.
 const ID_BYTES_MAX: usize = 64;
+/// Answers of one socket that may be under way (I8).
+const ANSWERS_MAX: usize = 32;
 /// Credit of a channel that is opened without any.
 const CREDIT_DEFAULT: u64 = 256;
 /// Who has not said who they are after so long is let go.
@@ -57,87 +66,6 @@ const TAKE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Codes that a socket is closed with (RFC 6455, 7.4).
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
-
-/// What a client says.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-enum Said {
-    /// Who it is, where no header said so.
-    Auth { token: String },
-    /// It wants to see something as it comes.
-    Open {
-        id: Id,
-        channel: Channel,
-        #[serde(default)]
-        resume: Option<String>,
-        #[serde(default)]
-        credit: Option<u64>,
-    },
-    /// It takes so many more events.
-    Credit { id: Id, events: u64 },
-    /// It wants no more of a channel.
-    Close { id: Id },
-}
-
-/// A client's name of a channel.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Number(u64),
-    Text(String),
-}
-
-/// What is watched.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum Channel {
-    Stream {
-        stream: String,
-        #[serde(default)]
-        start: At,
-    },
-    Category {
-        category: String,
-        #[serde(default)]
-        start: At,
-    },
-    Filter {
-        #[serde(default)]
-        filter: Filter,
-        #[serde(default)]
-        system: bool,
-        #[serde(default)]
-        start: At,
-    },
-}
-
-/// Where a channel begins that is not resumed.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum At {
-    #[default]
-    Beginning,
-    End,
-}
-
-impl Channel {
-    fn subscribe(self) -> Result<Subscribe, Problem> {
-        let (subscribe, start) = match self {
-            Self::Stream { stream, start } => (Subscribe::stream(stream), start),
-            Self::Category { category, start } => {
-                (Subscribe::all().filter(Filter::category(category)), start)
-            }
-            Self::Filter { filter, system, start } => {
-                filter.check()?;
-                (Subscribe { system, ..Subscribe::all().filter(filter) }, start)
-            }
-        };
-        Ok(subscribe.start(match start {
-            At::Beginning => Start::Beginning,
-            At::End => Start::End,
-        }))
-    }
-}
 
 /// `GET /v1/ws`
 pub(crate) async fn upgrade(mut call: Call) -> Result<Response, Problem> {
@@ -169,8 +97,8 @@ pub(crate) async fn upgrade(mut call: Call) -> Result<Response, Problem> {
     let place = call.parts.extensions.get::<Place>().cloned();
     let under_way = Arc::clone(&call.under_way);
     Ok(upgrade.on_upgrade(async move |socket| {
-        let _held = (place, under_way);
-        Session::run(socket, http, namespace, principal).await;
+        let _held = place;
+        Session::run(socket, http, (namespace, principal), under_way).await;
     }))
 }
 
@@ -183,6 +111,8 @@ struct Open {
     /// All credit that was ever given.
     credit: watch::Sender<u64>,
     task: AbortHandle,
+    /// What is said to a consumer's. When it goes without a word, so is the client.
+    consumer: Option<mpsc::UnboundedSender<Heard>>,
 }
 
 /// One socket.
@@ -195,14 +125,19 @@ struct Session {
     /// The tasks of channels: each ends with the channel's id.
     tasks: JoinSet<Id>,
     out: Out,
+    /// Places of answers that may be under way: without one, nothing is received.
+    answers: Arc<Semaphore>,
+    /// The next answer's.
+    place: Option<OwnedSemaphorePermit>,
+    under_way: UnderWay,
 }
 
 impl Session {
     async fn run(
         mut socket: WebSocket,
         http: Arc<Http>,
-        namespace: String,
-        principal: Option<Arc<Principal>>,
+        (namespace, principal): (String, Option<Arc<Principal>>),
+        under_way: UnderWay,
     ) {
         let principal = match principal {
             Some(principal) => principal,
@@ -220,6 +155,9 @@ impl Session {
             channels: HashMap::new(),
             tasks: JoinSet::new(),
             out,
+            answers: Arc::new(Semaphore::new(ANSWERS_MAX)),
+            place: None,
+            under_way,
         };
         session.serve(socket, frames).await;
     }
@@ -230,8 +168,9 @@ impl Session {
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut pings_unanswered = 0;
         loop {
+            self.place = self.place.or_else(|| Arc::clone(&self.answers).try_acquire_owned().ok());
             let frame = tokio::select! {
-                message = socket.recv() => {
+                message = socket.recv(), if self.place.is_some() => {
                     pings_unanswered = 0;
                     match message {
                         Some(Ok(Message::Text(text))) => self.hear(&text).map(Message::Text),
@@ -239,90 +178,149 @@ impl Session {
                             return close(socket, POLICY, "frames are text").await;
                         }
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                        Some(Ok(Message::Close(_))) => return self.say_to_consumers(|| Heard::Close),
+                        Some(Err(_)) | None => return,
                     }
+                }
+                place = Arc::clone(&self.answers).acquire_owned(), if self.place.is_none() => {
+                    self.place = place.ok();
+                    None
                 }
                 Some(frame) = frames.recv() => Some(Message::Text(frame)),
                 Some(ended) = self.tasks.join_next() => {
-                    // One that was told to end has no place any more, or another has it.
-                    if let Ok(id) = ended
-                        && self.channels.get(&id).is_some_and(|it| it.task.is_finished())
-                    {
-                        self.channels.remove(&id);
-                    }
+                    self.forget(ended);
                     None
                 }
                 _ = ping.tick() => {
                     if pings_unanswered == PINGS_UNANSWERED_MAX {
                         return tracing::debug!("a socket is silent, and was let go");
                     }
-                    pings_unanswered += 1;
+                    // What is not received cannot be missed.
+                    pings_unanswered += u32::from(self.place.is_some());
                     Some(Message::Ping(bytes::Bytes::new()))
                 }
-                () = &mut closing => {
-                    return close(socket, GOING_AWAY, "the server is shutting down").await;
-                }
+                () = &mut closing => return self.go_away(socket, frames).await,
             };
-            if let Some(frame) = frame {
-                let sent = tokio::time::timeout(TAKE_TIME_MAX, socket.send(frame)).await;
-                if !matches!(sent, Ok(Ok(()))) {
-                    return;
-                }
+            if let Some(frame) = frame
+                && !sent(&mut socket, frame).await
+            {
+                return;
             }
         }
     }
 
+    /// The channel of a task that has ended is so, too.
+    fn forget(&mut self, ended: Result<Id, JoinError>) {
+        // One that was told to end has no place any more, or another has it.
+        if let Ok(id) = ended
+            && self.channels.get(&id).is_some_and(|it| it.task.is_finished())
+        {
+            self.channels.remove(&id);
+        }
+    }
+
+    fn say_to_consumers(&self, heard: impl Fn() -> Heard) {
+        for consumer in self.channels.values().filter_map(|open| open.consumer.as_ref()) {
+            let _ = consumer.send(heard());
+        }
+    }
+
+    /// The server goes: who consumes is told what became of the last answers.
+    async fn go_away(mut self, mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
+        self.say_to_consumers(|| Heard::Closing);
+        let feeds = self.channels.values().filter(|open| open.consumer.is_none());
+        feeds.for_each(|open| open.task.abort());
+        let last = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(frame) = frames.recv() => {
+                        if !sent(&mut socket, Message::Text(frame)).await {
+                            return;
+                        }
+                    }
+                    ended = self.tasks.join_next() => match ended {
+                        Some(ended) => self.forget(ended),
+                        None => return,
+                    },
+                }
+            }
+        };
+        // A little more than what a consumer takes for them.
+        let _ = tokio::time::timeout(LAST_ANSWERS_TIME + AUTH_TIME_MAX, last).await;
+        close(socket, GOING_AWAY, "the server is shutting down").await;
+    }
+
     /// Does what a client says; answers with a frame where that says something at once.
     fn hear(&mut self, text: &str) -> Option<Utf8Bytes> {
-        // What it is about is told even where the rest is not understood.
-        let id = |text: &str| {
-            let said: Option<Value> = serde_json::from_str(text).ok();
-            let id = said.and_then(|said| said.get("id").cloned());
-            id.filter(|id| id.is_u64() || id.as_str().is_some_and(|it| it.len() <= ID_BYTES_MAX))
-        };
-        let done = match read_json(text.as_bytes(), "the frame is not understood") {
-            Ok(said) => self.obey(said),
-            Err(problem) => Err(problem),
-        };
-        match done {
+        match Said::read(text).and_then(|said| self.obey(said)) {
             Ok(frame) => frame,
             Err(problem) => {
                 let context =
                     Context::new(Operation::Subscribe, &self.namespace, &self.principal.id);
                 let problem = problem.logged(self.http.door.node.telemetry(), &context);
-                Some(frame(&json!({
-                    "id": id(text), "frame": "error", "problem": problem.json(),
-                })))
+                // What it is about is told even where the rest is not understood.
+                let (id, seq) = about(text);
+                let mut refused = json!({"id": id, "frame": "error", "problem": problem.json()});
+                if let Some(seq) = seq {
+                    refused["seq"] = seq.into();
+                }
+                Some(frame(&refused))
             }
         }
     }
 
-    fn obey(&mut self, said: Said) -> Result<Option<Utf8Bytes>, Problem> {
+    fn obey(&mut self, said: Said<'_>) -> Result<Option<Utf8Bytes>, Problem> {
         match said {
-            Said::Auth { .. } => Err(Problem::invalid("it is known already who speaks")),
-            Said::Open { id, channel, resume, credit } => {
-                self.open(id, channel, resume.as_deref(), credit)?;
-                Ok(None)
-            }
-            Said::Credit { id, events } => {
+            Said::Auth(_) => return Err(Problem::invalid("it is known already who speaks")),
+            Said::Open(open) => self.open(open)?,
+            Said::Credit(said::Credit { id, events, .. }) => {
                 let open = self.channels.get(&id).ok_or_else(not_open)?;
                 open.credit.send_modify(|total| *total = total.saturating_add(events));
-                Ok(None)
             }
-            Said::Close { id } => {
-                self.channels.remove(&id).ok_or_else(not_open)?.task.abort();
-                Ok(Some(frame(&json!({"id": id, "frame": "closed"}))))
+            Said::Close(said::Close { id, .. }) => {
+                let Open { task, consumer, .. } = self.channels.remove(&id).ok_or_else(not_open)?;
+                match consumer {
+                    // It says itself that it is closed, after all else.
+                    Some(consumer) => drop(consumer.send(Heard::Close)),
+                    None => {
+                        task.abort();
+                        return Ok(Some(frame(&json!({"id": id, "frame": "closed"}))));
+                    }
+                }
+            }
+            Said::Ack(said::Ack { id, seq, tokens: texts, append, .. }) => {
+                let tokens = tokens(&texts)?;
+                let answering = match append {
+                    None => Answering::Plain(tokens, Decision::Ack),
+                    Some(append) => Answering::With(tokens, append.into_append()?),
+                };
+                self.answer(&id, seq, answering)?;
+            }
+            Said::Nack(said::Nack { id, seq, tokens: texts, action, delay_ms, error, .. }) => {
+                let nack = Decision::Nack(nack_of(&action, delay_ms, error)?);
+                self.answer(&id, seq, Answering::Plain(tokens(&texts)?, nack))?;
+            }
+            Said::Extend(said::Extend { id, seq, tokens: texts, by_ms, .. }) => {
+                let extend = Decision::Extend(Duration::from_millis(by_ms));
+                self.answer(&id, seq, Answering::Plain(tokens(&texts)?, extend))?;
             }
         }
+        Ok(None)
     }
 
-    fn open(
-        &mut self,
-        id: Id,
-        channel: Channel,
-        resume: Option<&str>,
-        credit: Option<u64>,
-    ) -> Result<(), Problem> {
+    /// Hands answers to the channel that they are of.
+    fn answer(&mut self, id: &Id, seq: Option<u64>, answering: Answering) -> Result<(), Problem> {
+        let open = self.channels.get(id).ok_or_else(not_open)?;
+        let Some(consumer) = &open.consumer else {
+            return Err(Problem::invalid("the channel is none of a group: nothing is answered"));
+        };
+        let place = self.place.take().expect("a frame is received where there is a place");
+        consumer.send(Heard::Answers(seq, answering, place)).map_err(|_| not_open())
+    }
+
+    fn open(&mut self, open: said::Open) -> Result<(), Problem> {
+        let said::Open { id, channel, resume, credit, .. } = open;
         if matches!(&id, Id::Text(text) if text.len() > ID_BYTES_MAX) {
             return Err(Problem::invalid(format!("an id has at most {ID_BYTES_MAX} bytes")));
         }
@@ -331,25 +329,71 @@ impl Session {
                 "a channel of this id is open: close it, or take another",
             ));
         }
-        if self.channels.len() >= CHANNELS_MAX {
+        // Those of consumers that say good-bye are there still.
+        if self.channels.len() >= CHANNELS_MAX || self.tasks.len() >= 2 * CHANNELS_MAX {
             return Err(Problem::new(
                 ErrorCode::TOO_LARGE,
                 format!("{CHANNELS_MAX} channels are open, the most of a socket: close one"),
             ));
         }
         let access = self.http.door.node.access(Arc::clone(&self.principal), &self.namespace)?;
+        let (credit, credits) = watch::channel(credit.unwrap_or(CREDIT_DEFAULT));
+        let (task, consumer) = match channel.opened()? {
+            Opened::Feed(subscribe) => {
+                (self.open_feed(&id, access, subscribe, resume.as_deref(), credits)?, None)
+            }
+            Opened::Consumer { .. } if resume.is_some() => {
+                let why = "a group knows itself where it goes on: leave `resume` out";
+                return Err(Problem::invalid(why));
+            }
+            Opened::Consumer { group, consumer } => {
+                let consuming = Consuming::new(access, group, consumer)?;
+                let (task, consumer) = self.open_consumer(&id, consuming, credits);
+                (task, Some(consumer))
+            }
+        };
+        self.channels.insert(id, Open { credit, task, consumer });
+        Ok(())
+    }
+
+    fn open_feed(
+        &mut self,
+        id: &Id,
+        access: Access,
+        mut subscribe: Subscribe,
+        resume: Option<&str>,
+        credits: watch::Receiver<u64>,
+    ) -> Result<AbortHandle, Problem> {
         let lineage = access.head()?.lineage;
         let access = access.admitted();
-        let mut subscribe = channel.subscribe()?;
         if let Some(resume) = resume {
             subscribe.start = resumed("`resume`", resume, lineage)?;
         }
         let feed = Feed::open(access.clone(), subscribe)?;
-        let (credit, credits) = watch::channel(credit.unwrap_or(CREDIT_DEFAULT));
         let channel = Delivery { id: id.clone(), access, lineage, out: self.out.clone() };
-        let task = self.tasks.spawn(channel.run(feed, credits));
-        self.channels.insert(id, Open { credit, task });
-        Ok(())
+        Ok(self.tasks.spawn(channel.run(feed, credits)))
+    }
+
+    fn open_consumer(
+        &mut self,
+        id: &Id,
+        consuming: Consuming,
+        credits: watch::Receiver<u64>,
+    ) -> (AbortHandle, mpsc::UnboundedSender<Heard>) {
+        // As many as there are places for answers, and an end.
+        let (say, heard) = mpsc::unbounded_channel();
+        let channel = group::Channel { id: id.clone(), consuming, out: self.out.clone() };
+        let (http, under_way) = (Arc::clone(&self.http), Arc::clone(&self.under_way));
+        // It outlives its socket: what was said is decided, and the consumer says good-bye.
+        let channel = tokio::spawn(async move {
+            channel.run(&http.door, credits, heard, under_way).await;
+        });
+        let id = id.clone();
+        let task = self.tasks.spawn(async move {
+            let _ = channel.await;
+            id
+        });
+        (task, say)
     }
 }
 
@@ -367,8 +411,8 @@ async fn auth(socket: &mut WebSocket, http: &Http) -> Result<Principal, String> 
     loop {
         match socket.recv().await {
             Some(Ok(Message::Text(text))) => {
-                return match serde_json::from_str(&text) {
-                    Ok(Said::Auth { token }) => {
+                return match Said::read(&text) {
+                    Ok(Said::Auth(said::Auth { token, .. })) => {
                         http.door.identify(Some(&token), None).map_err(|refused| {
                             let error = ReadError::Unauthenticated { reason: refused.why };
                             let context = Context::new(Operation::Connect, "", "");
@@ -385,40 +429,15 @@ async fn auth(socket: &mut WebSocket, http: &Http) -> Result<Principal, String> 
     }
 }
 
+/// Sends a frame; `false`: the client is gone, or does not take it.
+async fn sent(socket: &mut WebSocket, frame: Message) -> bool {
+    let sent = tokio::time::timeout(TAKE_TIME_MAX, socket.send(frame)).await;
+    matches!(sent, Ok(Ok(())))
+}
+
 async fn close(mut socket: WebSocket, code: u16, reason: &str) {
     // A reason is part of a control frame, which is short.
     let reason: String = reason.chars().take(100).collect();
     let message = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
     let _ = tokio::time::timeout(AUTH_TIME_MAX, socket.send(message)).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_of_a_client_are_understood_or_refused() {
-        let good = [
-            r#"{"op":"auth","token":"t"}"#,
-            r#"{"op":"open","id":1,"channel":{"kind":"stream","stream":"a"},"credit":5}"#,
-            r#"{"op":"open","id":"x","channel":{"kind":"category","category":"a","start":"end"}}"#,
-            r#"{"op":"open","id":"x","channel":{"kind":"filter","filter":{"types":["T"]}}}"#,
-            r#"{"op":"open","id":"x","channel":{"kind":"filter"},"resume":"1-7"}"#,
-            r#"{"op":"credit","id":1,"events":10}"#,
-            r#"{"op":"close","id":1}"#,
-        ];
-        for text in good {
-            assert!(serde_json::from_str::<Said>(text).is_ok(), "{text}");
-        }
-        let bad = [
-            r#"{"op":"ack","id":1}"#,
-            r#"{"op":"open","id":1,"channel":{"kind":"saga"}}"#,
-            r#"{"op":"open","id":1,"channel":{"kind":"stream","stream":"a","x":1}}"#,
-            r#"{"op":"credit","id":-1,"events":10}"#,
-            r#"{"op":"close"}"#,
-        ];
-        for text in bad {
-            assert!(serde_json::from_str::<Said>(text).is_err(), "{text}");
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod pool;
 mod raw;
 mod relay;
 mod resume;
+mod socket_groups;
 mod sockets;
 mod stores;
 mod telemetry;

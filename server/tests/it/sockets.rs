@@ -23,10 +23,13 @@ trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<P: AsyncRead + AsyncWrite + Send + Unpin> Pipe for P {}
 
-struct Socket(WebSocketStream<Box<dyn Pipe>>);
+pub(crate) struct Socket(WebSocketStream<Box<dyn Pipe>>);
 
 impl Socket {
-    async fn try_open(running: &Running, headers: &[(&str, &str)]) -> Result<Self, Error> {
+    pub(crate) async fn try_open(
+        running: &Running,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         let address = running.http_address();
         let mut request = format!("ws://{address}/v1/ws").into_client_request().unwrap();
         for (name, value) in headers {
@@ -46,16 +49,22 @@ impl Socket {
         Ok(Self(socket))
     }
 
-    async fn open(running: &Running) -> Self {
+    pub(crate) async fn open(running: &Running) -> Self {
         Self::try_open(running, &[("sec-websocket-protocol", "nexus.v1")]).await.unwrap()
     }
 
-    async fn say(&mut self, frame: Value) {
+    pub(crate) async fn say(&mut self, frame: Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
+    /// Says good-bye as it should be said, and waits for the server's.
+    pub(crate) async fn close(mut self) {
+        self.0.close(None).await.unwrap();
+        while self.hear().await.is_some() {}
+    }
+
     /// The next frame; `None`: the server closed.
-    async fn hear(&mut self) -> Option<Value> {
+    pub(crate) async fn hear(&mut self) -> Option<Value> {
         loop {
             let message = tokio::time::timeout(LIMIT, self.0.next()).await.expect("in time");
             match message? {
@@ -67,7 +76,7 @@ impl Socket {
     }
 
     /// The next frame of this kind; markers before it are passed over.
-    async fn hear_of(&mut self, kind: &str) -> Value {
+    pub(crate) async fn hear_of(&mut self, kind: &str) -> Value {
         loop {
             let frame = self.hear().await.expect("the socket is open");
             if frame["frame"] == kind {
@@ -135,7 +144,10 @@ fn what_cannot_be_done_is_said_and_the_socket_goes_on() {
             (json!({"op": "open", "id": 2, "channel": stream, "resume": "x"}), "not a position"),
             (json!({"op": "credit", "id": 2, "events": 1}), "no channel of this id"),
             (json!({"op": "close", "id": 2}), "no channel of this id"),
-            (json!({"op": "ack", "id": 2}), "unknown variant"),
+            (json!({"op": "shout", "id": 2}), "unknown variant"),
+            (json!({"op": "ack", "id": 2}), "missing field `tokens`"),
+            (json!({"op": "ack", "id": 2, "tokens": []}), "no channel of this id"),
+            (json!({"op": "ack", "id": 1, "tokens": []}), "none of a group"),
             (json!({"op": "auth", "token": "t"}), "known already"),
         ];
         for (frame, why) in wrong {

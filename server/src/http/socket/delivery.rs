@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::super::events::{token, token_or_none};
 use super::super::problem::Problem;
-use super::{Id, Out, PING_EVERY, frame};
+use super::said::Id;
+use super::{Out, PING_EVERY, frame};
 use crate::feed::{Feed, Items, credit_left};
 
 /// What a channel's task needs.

@@ -1,0 +1,295 @@
+//! What a client says, each a frame of JSON with an `op`.
+
+use std::borrow::Cow;
+
+use nexus_protocol::json::{AppendJson, FailureJson};
+use nexus_protocol::{Filter, Start, Subscribe};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::body::read_json;
+use super::super::problem::Problem;
+use super::ID_BYTES_MAX;
+
+/// A client's name of a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Id {
+    Number(u64),
+    Text(String),
+}
+
+/// What a client says.
+#[derive(Debug)]
+pub(super) enum Said<'a> {
+    Auth(Auth),
+    Open(Open),
+    Credit(Credit),
+    Close(Close),
+    Ack(Ack<'a>),
+    Nack(Nack<'a>),
+    Extend(Extend<'a>),
+}
+
+/// Says which of them it is.
+#[derive(Debug, Deserialize)]
+struct Begun {
+    op: Op,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Op {
+    Auth,
+    Open,
+    Credit,
+    Close,
+    Ack,
+    Nack,
+    Extend,
+}
+
+/// Who it is, where no header said so.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    pub(super) token: String,
+}
+
+/// It wants to see something as it comes, or to consume.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Open {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    pub(super) id: Id,
+    pub(super) channel: Channel,
+    #[serde(default)]
+    pub(super) resume: Option<String>,
+    #[serde(default)]
+    pub(super) credit: Option<u64>,
+}
+
+/// It takes so many more events.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credit {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    pub(super) id: Id,
+    pub(super) events: u64,
+}
+
+/// It wants no more of a channel.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Close {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    pub(super) id: Id,
+}
+
+/// Deliveries are done.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ack<'a> {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    pub(super) id: Id,
+    #[serde(default)]
+    pub(super) seq: Option<u64>,
+    #[serde(borrow)]
+    pub(super) tokens: Vec<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    pub(super) append: Option<AppendJson<'a>>,
+}
+
+/// Deliveries are not done.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nack<'a> {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    pub(super) id: Id,
+    #[serde(default)]
+    pub(super) seq: Option<u64>,
+    #[serde(borrow)]
+    pub(super) tokens: Vec<Cow<'a, str>>,
+    pub(super) action: String,
+    #[serde(default)]
+    pub(super) delay_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) error: Option<FailureJson>,
+}
+
+/// Deliveries take longer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Extend<'a> {
+    #[serde(rename = "op")]
+    _op: IgnoredAny,
+    pub(super) id: Id,
+    #[serde(default)]
+    pub(super) seq: Option<u64>,
+    #[serde(borrow)]
+    pub(super) tokens: Vec<Cow<'a, str>>,
+    pub(super) by_ms: u64,
+}
+
+impl<'a> Said<'a> {
+    pub(super) fn read(text: &'a str) -> Result<Self, Problem> {
+        fn of<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
+            read_json(text.as_bytes(), "the frame is not understood")
+        }
+        Ok(match of::<Begun>(text)?.op {
+            Op::Auth => Self::Auth(of(text)?),
+            Op::Open => Self::Open(of(text)?),
+            Op::Credit => Self::Credit(of(text)?),
+            Op::Close => Self::Close(of(text)?),
+            Op::Ack => Self::Ack(of(text)?),
+            Op::Nack => Self::Nack(of(text)?),
+            Op::Extend => Self::Extend(of(text)?),
+        })
+    }
+}
+
+/// What a frame is about that is not understood: the id of a channel, and the number of an answer, as far as they are
+/// such.
+pub(super) fn about(text: &str) -> (Option<Value>, Option<u64>) {
+    let said: Option<Value> = serde_json::from_str(text).ok();
+    let field = |name: &str| said.as_ref().and_then(|said| said.get(name).cloned());
+    let is_id = |id: &Value| id.is_u64() || id.as_str().is_some_and(|it| it.len() <= ID_BYTES_MAX);
+    (field("id").filter(is_id), field("seq").and_then(|seq| seq.as_u64()))
+}
+
+/// What is watched, or consumed.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Channel {
+    Stream {
+        stream: String,
+        #[serde(default)]
+        start: At,
+    },
+    Category {
+        category: String,
+        #[serde(default)]
+        start: At,
+    },
+    Filter {
+        #[serde(default)]
+        filter: Filter,
+        #[serde(default)]
+        system: bool,
+        #[serde(default)]
+        start: At,
+    },
+    Group {
+        group: String,
+        consumer: String,
+    },
+}
+
+/// Where a channel begins that is not resumed.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum At {
+    #[default]
+    Beginning,
+    End,
+}
+
+/// What is opened.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// A subscription.
+    Feed(Subscribe),
+    /// A consumer of a group.
+    Consumer { group: String, consumer: String },
+}
+
+impl Channel {
+    pub(super) fn opened(self) -> Result<Opened, Problem> {
+        let (subscribe, start) = match self {
+            Self::Stream { stream, start } => (Subscribe::stream(stream), start),
+            Self::Category { category, start } => {
+                (Subscribe::all().filter(Filter::category(category)), start)
+            }
+            Self::Filter { filter, system, start } => {
+                filter.check()?;
+                (Subscribe { system, ..Subscribe::all().filter(filter) }, start)
+            }
+            Self::Group { group, consumer } => return Ok(Opened::Consumer { group, consumer }),
+        };
+        Ok(Opened::Feed(subscribe.start(match start {
+            At::Beginning => Start::Beginning,
+            At::End => Start::End,
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_a_client_are_understood_or_refused() {
+        let good = [
+            r#"{"op":"auth","token":"t"}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"stream","stream":"a"},"credit":5}"#,
+            r#"{"op":"open","id":"x","channel":{"kind":"category","category":"a","start":"end"}}"#,
+            r#"{"op":"open","id":"x","channel":{"kind":"filter","filter":{"types":["T"]}}}"#,
+            r#"{"op":"open","id":"x","channel":{"kind":"filter"},"resume":"1-7"}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"group","group":"g","consumer":"c"}}"#,
+            r#"{"op":"credit","id":1,"events":10}"#,
+            r#"{"op":"close","id":1}"#,
+            r#"{"op":"ack","id":1,"tokens":["a"]}"#,
+            r#"{"id":1,"seq":3,"tokens":[],"append":{"appends":[{"stream":"s","events":[
+                {"type":"T","data":{"a":12345678901234567890123}}]}]},"op":"ack"}"#,
+            r#"{"op":"nack","id":1,"tokens":["a"],"action":"retry","delay_ms":5,"error":"no"}"#,
+            r#"{"op":"extend","id":1,"seq":0,"tokens":["a"],"by_ms":5}"#,
+        ];
+        for text in good {
+            assert!(Said::read(text).is_ok(), "{text}");
+        }
+        let bad = [
+            r#"{"id":1}"#,
+            r#"["op"]"#,
+            r#"{"op":"ack","id":1}"#,
+            r#"{"op":"ack","id":1,"tokens":[1]}"#,
+            r#"{"op":"ack","id":1,"tokens":[],"consumer":"c"}"#,
+            r#"{"op":"nack","id":1,"tokens":[]}"#,
+            r#"{"op":"extend","id":1,"tokens":[],"by_ms":-1}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"saga"}}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"stream","stream":"a","x":1}}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"group","group":"g"}}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"group","group":"g","consumer":"c","start":"end"}}"#,
+            r#"{"op":"credit","id":-1,"events":10}"#,
+            r#"{"op":"close"}"#,
+        ];
+        for text in bad {
+            assert!(Said::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_an_append_says_reaches_the_log_as_it_was_said() {
+        let text = r#"{"op":"ack","id":1,"tokens":[],"append":{"appends":[{"stream":"s","events":[
+            {"type":"T","data":{"a":12345678901234567890123, "b":1.10}}]}]}}"#;
+        let Ok(Said::Ack(ack)) = Said::read(text) else { panic!("it is understood") };
+        let append = ack.append.unwrap().into_append().unwrap();
+        let data = &append.streams[0].events[0].data;
+        assert_eq!(&data[..], br#"{"a":12345678901234567890123, "b":1.10}"#);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_still_about_something() {
+        assert_eq!(about(r#"{"id":"a","seq":7}"#), (Some("a".into()), Some(7)));
+        assert_eq!(about(r#"{"id":-1,"seq":"x"}"#), (None, None));
+        assert_eq!(about(&format!(r#"{{"id":"{}"}}"#, "x".repeat(65))), (None, None));
+        assert_eq!(about("{"), (None, None));
+    }
+}
