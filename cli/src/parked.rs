@@ -32,6 +32,7 @@ pub(crate) enum Command {
 Examples:
   nexus --data ./data parked replay 17 --source group:mail
   nexus --data ./data parked replay --all --source group:mail
+  nexus --data ./data parked replay --key order-17 --source group:mail
   nexus --data ./data parked replay --all --rate 10 --source group:mail")]
     Replay(ReplayArgs),
     /// Gives up what is parked
@@ -88,6 +89,9 @@ pub(crate) struct ListArgs {
     /// Only this lane
     #[arg(long, value_name = "N")]
     lane: Option<u32>,
+    /// Only this key: of the stream of this name, or of this value of what the group keeps order by
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// What merely waits behind another, too
     #[arg(long)]
     waiting: bool,
@@ -153,6 +157,9 @@ struct Pick {
     /// Those of a lane
     #[arg(long, value_name = "N")]
     lane: Option<u32>,
+    /// Those of a key: of the stream of this name, or of this value of what the group keeps order by
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// All of them
     #[arg(long)]
     all: bool,
@@ -160,10 +167,11 @@ struct Pick {
 
 impl Pick {
     fn pick(&self) -> Result<ParkedPick, Failure> {
-        Ok(match self.lane {
-            Some(lane) => ParkedPick::Lane(lane),
-            None if self.all => ParkedPick::All,
-            None => ParkedPick::Positions(
+        Ok(match (self.lane, &self.key) {
+            (Some(lane), _) => ParkedPick::Lane(lane),
+            (None, Some(key)) => ParkedPick::Key(key.clone()),
+            (None, None) if self.all => ParkedPick::All,
+            (None, None) => ParkedPick::Positions(
                 self.ids.iter().map(|id| position(id)).collect::<Result<_, _>>()?,
             ),
         })
@@ -244,7 +252,8 @@ fn list(args: &ListArgs, group: &str, remote: &Remote, output: &mut Output) -> R
     let mut left = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     while left > 0 {
         let limit = left.min(PAGE);
-        let list = ParkedList { lane: args.lane, waiting: args.waiting, after, limit };
+        let (lane, key) = (args.lane, args.key.clone());
+        let list = ParkedList { lane, key, waiting: args.waiting, after, limit };
         let page = remote.wait(remote.client.parked(group, &list))?;
         left -= page.entries.len().min(left);
         for entry in &page.entries {
@@ -282,7 +291,7 @@ fn cells(entry: &ParkedEntry) -> Vec<String> {
 /// The entry that is named.
 fn entry(remote: &Remote, group: &str, at: Position) -> Result<ParkedEntry, Failure> {
     let after = at.get().checked_sub(1).map(Position::new);
-    let list = ParkedList { lane: None, waiting: true, after, limit: 1 };
+    let list = ParkedList { waiting: true, after, limit: 1, ..ParkedList::default() };
     let page = remote.wait(remote.client.parked(group, &list))?;
     let found = page.entries.into_iter().find(|entry| entry.position == at);
     found.ok_or_else(|| {

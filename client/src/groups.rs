@@ -113,7 +113,8 @@ impl Client {
     /// gives how many entries there were. At most [`DELIVERIES_MAX`] are named at a time.
     ///
     /// # Errors
-    /// As [`Client::delete_group`]; `TooLarge` where too many are named.
+    /// As [`Client::delete_group`]; `TooLarge` where too many are named; `Invalid` of a key in a group whose events are
+    /// unordered.
     pub async fn replay_parked(&self, group: &str, pick: ParkedPick) -> Result<u64, AppendError> {
         self.replay(group, pick, None).await
     }
@@ -203,6 +204,7 @@ impl Client {
 }
 
 fn check_pick(pick: &ParkedPick) -> Result<(), AppendError> {
+    pick.check()?;
     match pick {
         ParkedPick::Positions(positions) if positions.len() > DELIVERIES_MAX => {
             Err(AppendError::TooLarge(TooLarge {

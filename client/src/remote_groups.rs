@@ -111,7 +111,7 @@ impl Remote {
         group: &str,
         list: &ParkedList,
     ) -> Result<ParkedPage, AppendError> {
-        match self.ask_group(group, GroupAsk::Parked(list.into())).await? {
+        match self.ask_group(group, GroupAsk::parked(list)).await? {
             Answer::Parked(page) => Ok(page.into()),
             _ => Err(another()),
         }

@@ -304,8 +304,7 @@ impl Namespace {
             // Before anything repeats the name.
             names::check_stream_name(&stream.stream)?;
             let is_system = names::is_system(&stream.stream);
-            let fixed = names::client_types(&stream.stream);
-            if is_system && fixed.is_empty() {
+            if is_system && names::client_types(&stream.stream).is_empty() {
                 return Err(AppendError::Denied {
                     reason: format!(
                         "stream {:?} is the system's: names that start with `$` are reserved",
@@ -314,10 +313,7 @@ impl Namespace {
                 });
             }
             for event in &stream.events {
-                let reserved = event.event_type.starts_with('$');
-                if is_system != reserved
-                    || (is_system && !fixed.contains(&event.event_type.as_str()))
-                {
+                if !names::client_may_append(&stream.stream, &event.event_type) {
                     return Err(AppendError::Denied {
                         reason: format!(
                             "event type {:?} may not stand in stream {:?}",

@@ -277,6 +277,14 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// Whether it was refused for what it says, whatever the store is like: others beside it may go through.
+    pub fn is_of_this_append(&self) -> bool {
+        matches!(
+            self,
+            Self::Invalid(_) | Self::TooLarge(_) | Self::Deleted { .. } | Self::IdReused { .. }
+        )
+    }
+
     /// Whether and how the append may be tried again.
     pub fn retry(&self) -> Retry {
         match self {

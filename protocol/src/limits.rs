@@ -138,6 +138,8 @@ pub const PARKED_MAX: usize = 100_000;
 pub const ERROR_BYTES_MAX: usize = 4_096;
 /// Entries of one answer that lists what is parked.
 pub const PARKED_PAGE_MAX: usize = 1_000;
+/// Longest key that what is parked is named by, in bytes: a stream's name is one.
+pub const PARKED_KEY_BYTES_MAX: usize = SYSTEM_STREAM_NAME_BYTES_MAX;
 /// Rules of a group for what is parked.
 pub const PARKED_RULES_MAX: usize = 16;
 /// Times that such a rule tries an event again.

@@ -148,6 +148,16 @@ pub fn client_types(stream: &str) -> &'static [&'static str] {
     }
 }
 
+/// Whether a client may append an event of this type to this stream, where it may append at all: any but those that begin
+/// with `$` to a stream of users, and what [`client_types`] names to one of the system.
+pub fn client_may_append(stream: &str, event_type: &str) -> bool {
+    if is_system(stream) {
+        client_types(stream).contains(&event_type)
+    } else {
+        !event_type.starts_with('$')
+    }
+}
+
 /// The category of a stream: the part before the first `-`, the whole name where there is none.
 pub fn category(stream: &str) -> &str {
     stream.split_once('-').map_or(stream, |(category, _)| category)

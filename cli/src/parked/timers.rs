@@ -38,8 +38,8 @@ fn page(remote: &Remote, after: Option<String>, limit: usize) -> Result<TimerPag
 }
 
 fn list(args: &ListArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
-    if args.lane.is_some() {
-        return Err(Failure::usage("timers have no lanes: leave out --lane"));
+    if args.lane.is_some() || args.key.is_some() {
+        return Err(Failure::usage("timers have neither lanes nor keys: leave out --lane, --key"));
     }
     let columns = [text("ID"), text("STREAM"), text("TYPE"), number("ATTEMPTS"), text("ERROR")];
     let mut listing = output.list("parked", &columns);
@@ -100,12 +100,6 @@ fn edit(args: &EditArgs, remote: &Remote, output: &mut Output) -> Result<(), Fai
     edited(&args.id, appended.first().unwrap_or(Position::ZERO), output)
 }
 
-/// Whether an append was refused for what it is: that keeps no other timer from being decided about.
-fn is_of_one(error: &AppendError) -> bool {
-    use AppendError::{Deleted, IdReused, Invalid, TooLarge};
-    matches!(error, Invalid(_) | TooLarge(_) | Deleted { .. } | IdReused { .. })
-}
-
 /// Does something with each of those that are meant, and gives with how many. Whatever somebody else has decided about
 /// meanwhile does not count. One that can never be decided so keeps no other from it, and is the failure in the end.
 fn each(
@@ -113,8 +107,10 @@ fn each(
     pick: &Pick,
     append: impl Fn(&TimerInfo) -> Append,
 ) -> Result<u64, Failure> {
-    if pick.lane.is_some() {
-        return Err(Failure::usage("timers have no lanes: name them, or write --all"));
+    if pick.lane.is_some() || pick.key.is_some() {
+        return Err(Failure::usage(
+            "timers have neither lanes nor keys: name them, or write --all",
+        ));
     }
     let (mut count, mut refused) = (0, None);
     let mut decide = |info: &TimerInfo| -> Result<(), Failure> {
@@ -122,7 +118,7 @@ fn each(
             match remote.client.append(append(info)).await {
                 Ok(_) => count += 1,
                 Err(AppendError::Conflict(_)) => {}
-                Err(error) if is_of_one(&error) => {
+                Err(error) if error.is_of_this_append() => {
                     refused.get_or_insert(error);
                 }
                 Err(error) => return Err(error),

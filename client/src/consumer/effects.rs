@@ -5,7 +5,7 @@
 //! and not appended anew. What a handler does elsewhere happens at least once.
 
 use nexus_protocol::group::{Answered, Delivery, DeliveryToken, Failure, Nack, Refused, effect_id};
-use nexus_protocol::{Append, AppendError, Clause, EventId, Retry, names};
+use nexus_protocol::{Append, AppendError, Clause, EventData, EventId, Retry, names};
 
 use super::Consumer;
 use super::run::{Handled, Running};
@@ -158,23 +158,18 @@ fn refused(error: AppendError, append: &Append) -> Result<Handled, Nack> {
 /// Whether an append has what no client may append.
 fn is_for_nobody(append: &Append) -> bool {
     append.streams.iter().any(|stream| {
-        let fixed = names::client_types(&stream.stream);
-        let is_system = names::is_system(&stream.stream);
-        let is_refused = |kind: &str| {
-            if is_system { !fixed.contains(&kind) } else { kind.starts_with('$') }
-        };
-        is_system && fixed.is_empty() || stream.events.iter().any(|it| is_refused(&it.event_type))
+        let name = &stream.stream;
+        let takes_nothing = names::is_system(name) && names::client_types(name).is_empty();
+        let may = |event: &EventData| names::client_may_append(name, &event.event_type);
+        takes_nothing || !stream.events.iter().all(may)
     })
 }
 
 /// What becomes of an event whose effects cannot be stored.
 fn nack(error: &AppendError) -> Nack {
     match error {
-        AppendError::Invalid(_)
-        | AppendError::TooLarge(_)
-        | AppendError::IdReused { .. }
-        | AppendError::Deleted { .. }
-        | AppendError::Denied { .. } => Nack::park(Failure::of(error)),
+        AppendError::Denied { .. } => Nack::park(Failure::of(error)),
+        error if error.is_of_this_append() => Nack::park(Failure::of(error)),
         // Where the group or the store is gone, this cannot be said either, and ends the consumer.
         error => Nack::retry(Failure::of(error)),
     }

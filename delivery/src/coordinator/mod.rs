@@ -75,6 +75,8 @@ pub struct Coordinator<S: EventStore> {
     is_stalled: bool,
     /// It is to be deleted, and who is told, until that is under way.
     deleting: Option<Option<Reply<()>>>,
+    /// A consumer that is lost and had more than one record has room for: nothing is taken in before it is gone.
+    losing: Option<String>,
     /// Answers and late deliveries since the last record.
     answers: usize,
 }
@@ -163,6 +165,7 @@ impl<S: EventStore> Coordinator<S> {
             heard_at: now,
             is_stalled: false,
             deleting: None,
+            losing: None,
             answers: 0,
             store,
             config,
@@ -244,6 +247,10 @@ impl<S: EventStore> Coordinator<S> {
         // While an append with answers is under way, nothing else may be written, and nothing is taken in.
         for _ in 0..REQUESTS_MAX {
             if self.writing.is_held() || self.is_full() || self.deleting.is_some() {
+                return Ok(());
+            }
+            self.lose(now);
+            if self.losing.is_some() {
                 return Ok(());
             }
             match self.inbox.poll_recv(context) {

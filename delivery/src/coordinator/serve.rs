@@ -12,10 +12,10 @@ use nexus_protocol::{AppendError, EventStore, Invalid, Position, Timestamp};
 use super::request::Waiting;
 use super::writes::Joint;
 use super::{
-    Answers, Ask, Coordinator, Ended, Handed, Listed, MAX_DELIVERIES, PickDone, Reply, Request,
-    Snapshot, What, journal,
+    ANSWERS_MAX, Answers, Ask, Coordinator, Ended, Handed, Listed, MAX_DELIVERIES, PickDone, Reply,
+    Request, Snapshot, What, journal,
 };
-use crate::group::{HEARTBEAT_MAX, TooManyConsumers};
+use crate::group::{HEARTBEAT_MAX, TooManyConsumers, keys_named};
 use crate::parked::{Aside, Standing};
 
 /// The longest time that a request waits for deliveries, in milliseconds.
@@ -39,7 +39,8 @@ impl<S: EventStore> Coordinator<S> {
                 self.write(context);
             }
             Request::Leave { consumer, lost: true } => {
-                self.answers += self.group.lose(&consumer, now);
+                self.losing = Some(consumer);
+                self.lose(now);
             }
             Request::Leave { consumer, lost: false } => self.group.leave(&consumer, now),
             Request::GiveBack { consumer, tokens } => {
@@ -70,23 +71,37 @@ impl<S: EventStore> Coordinator<S> {
             Request::Delete(Ask { reply, .. }) => {
                 self.deleting = Some(Some(reply));
             }
-            Request::Parked(Ask { what, reply }) => drop(reply.send(Ok(self.parked(&what)))),
-            Request::Replay(Ask { what: (pick, every), reply }) => {
-                let picked = self.picked(&pick);
-                let count = self.group.replay(picked, every, now) as u64;
-                self.durably(reply, PickDone { count });
-            }
-            Request::Discard(Ask { what, reply }) => {
-                let picked = self.picked(&what);
-                let count = self.group.discard(picked) as u64;
-                self.durably(reply, PickDone { count });
-            }
+            Request::Parked(Ask { what, reply }) => drop(reply.send(self.parked(&what))),
+            Request::Replay(Ask { what: (pick, every), reply }) => match self.picked(&pick) {
+                Ok(picked) => {
+                    let count = self.group.replay(picked, every, now) as u64;
+                    self.durably(reply, PickDone { count });
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Request::Discard(Ask { what, reply }) => match self.picked(&what) {
+                Ok(picked) => {
+                    let count = self.group.discard(picked) as u64;
+                    self.durably(reply, PickDone { count });
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Request::Edit(Ask { what: (position, by), reply }) => {
                 let edited = self.group.edit(position, by, now);
                 self.durably(reply, edited);
             }
         }
         Ok(())
+    }
+
+    /// Goes on to let a consumer go that is lost, as far as a record has room for what it had.
+    pub(super) fn lose(&mut self, now: Timestamp) {
+        let room = ANSWERS_MAX.saturating_sub(self.answers);
+        if let Some(consumer) = self.losing.take_if(|_| room > 0) {
+            let count = self.group.lose(&consumer, room, now);
+            self.answers += count;
+            self.losing = Some(consumer).filter(|_| count == room);
+        }
     }
 
     /// Routes are set one by one: whoever sets the rest leaves them as they are.
@@ -305,11 +320,13 @@ impl<S: EventStore> Coordinator<S> {
         }
     }
 
-    fn parked(&self, list: &ParkedList) -> Listed {
+    fn parked(&self, list: &ParkedList) -> Result<Listed, AppendError> {
         let parked = self.group.state().parked();
+        let keys = list.key.as_deref().map(|key| self.keys_named(key)).transpose()?;
         let after = list.after.map(Position::get);
         let entries = parked.after(after).filter(|(_, aside)| {
-            let wanted = list.lane.is_none_or(|lane| self.lane_of(aside.key()) == lane);
+            let wanted = list.lane.is_none_or(|lane| self.lane_of(aside.key()) == lane)
+                && keys.as_ref().is_none_or(|keys| keys.contains(&aside.key()));
             wanted && (list.waiting || aside.entry().is_some())
         });
         let mut entries: Vec<_> = entries
@@ -318,7 +335,7 @@ impl<S: EventStore> Coordinator<S> {
             .collect();
         let more = entries.len() > list.limit;
         entries.truncate(list.limit);
-        Listed { entries, more }
+        Ok(Listed { entries, more })
     }
 
     fn entry(&self, position: u64, aside: Aside<'_>) -> ParkedEntry {
@@ -339,20 +356,30 @@ impl<S: EventStore> Coordinator<S> {
         }
     }
 
-    /// The positions that are meant, of what failed.
-    fn picked(&self, pick: &ParkedPick) -> Vec<Position> {
-        let parked = self.group.state().parked();
-        let of_lane = |wanted: Option<u32>| {
-            let all = parked.after(None).filter(|(_, aside)| {
-                let is_wanted = wanted.is_none_or(|lane| self.lane_of(aside.key()) == lane);
-                is_wanted && aside.entry().is_some()
-            });
-            all.map(|(position, _)| Position::new(position)).collect()
-        };
-        match pick {
-            ParkedPick::All => of_lane(None),
-            ParkedPick::Lane(lane) => of_lane(Some(*lane)),
-            ParkedPick::Positions(positions) => positions.clone(),
+    /// The keys that a text names.
+    fn keys_named(&self, key: &str) -> Result<Vec<u64>, AppendError> {
+        if self.config.mode == GroupMode::Unordered {
+            let why = "events of this group are unordered and have no keys: name them by position";
+            return Err(Invalid::Request(why.to_owned()).into());
         }
+        Ok(keys_named(&self.config.lane_by, key))
+    }
+
+    /// The positions that are meant, of what failed.
+    fn picked(&self, pick: &ParkedPick) -> Result<Vec<Position>, AppendError> {
+        let parked = self.group.state().parked();
+        let of_keys = |is_wanted: &dyn Fn(u64) -> bool| {
+            let failed = parked.entries().filter(|(_, entry)| is_wanted(entry.key));
+            failed.map(|(position, _)| Position::new(position)).collect()
+        };
+        Ok(match pick {
+            ParkedPick::All => of_keys(&|_| true),
+            ParkedPick::Lane(lane) => of_keys(&|key| self.lane_of(key) == *lane),
+            ParkedPick::Key(key) => {
+                let keys = self.keys_named(key)?;
+                of_keys(&|key| keys.contains(&key))
+            }
+            ParkedPick::Positions(positions) => positions.clone(),
+        })
     }
 }

@@ -3,6 +3,7 @@
 use nexus_protocol::group::GroupMode;
 use nexus_protocol::{Position, Timestamp};
 
+use super::ahead::Ahead;
 use super::key::Head;
 use super::{Group, Key, OPEN_MAX, Offered, READ_AHEAD};
 use crate::parked::PARKED_MAX;
@@ -18,6 +19,7 @@ impl Group {
     /// to be written down, is looked at anew.
     pub fn refilter(&mut self) {
         self.state.refiltered = self.state.ledger.next();
+        self.ahead = Ahead::nothing();
         self.pending.refiltered = true;
         self.unwritten.all();
     }

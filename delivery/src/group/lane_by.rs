@@ -1,7 +1,7 @@
 //! What the order of an event is kept by, as a number.
 
-use nexus_protocol::RecordedEvent;
 use nexus_protocol::group::LaneBy;
+use nexus_protocol::{CorrelationId, RecordedEvent};
 
 /// The key of an event: the first 8 bytes of the BLAKE3 of what it is kept by, behind a byte for its kind. It stands
 /// in what is written down, so it never changes.
@@ -20,6 +20,20 @@ pub fn key_of(by: &LaneBy, event: &RecordedEvent) -> u64 {
             event.tags().find_map(value).unwrap_or_else(by_stream)
         }
     }
+}
+
+/// The keys that a text names: that of the tag's value or of the correlation id, and that of the stream, which is the
+/// key of whatever has no such.
+pub fn keys_named(by: &LaneBy, text: &str) -> Vec<u64> {
+    let stream = digest(b's', text.as_bytes());
+    let other = match by {
+        LaneBy::Stream => None,
+        LaneBy::Correlation => {
+            text.parse().ok().map(|id: CorrelationId| digest(b'c', id.as_bytes()))
+        }
+        LaneBy::Tag(_) => Some(digest(b't', text.as_bytes())),
+    };
+    other.into_iter().chain([stream]).collect()
 }
 
 fn digest(kind: u8, text: &[u8]) -> u64 {
@@ -68,5 +82,23 @@ mod tests {
         assert_eq!(customer, key_of(&tag("region"), &rich), "a group keeps to one key of tags");
         assert!(stream != correlation && correlation != customer && stream != customer);
         assert_eq!(key_of(&tag("custom"), &rich), stream, "no part of a key is the key");
+    }
+
+    #[test]
+    fn a_key_is_named_by_what_order_is_kept_by_or_by_the_stream() {
+        let plain = event("order-1", &[], None);
+        let rich = event("order-1", &["customer:7"], Some([3; 16]));
+        let id = CorrelationId::from_bytes([3; 16]).to_string();
+        for (by, text) in [
+            (LaneBy::Stream, "order-1"),
+            (LaneBy::Correlation, &*id),
+            (LaneBy::Tag("customer".to_owned()), "7"),
+        ] {
+            assert!(keys_named(&by, text).contains(&key_of(&by, &rich)), "{by:?}");
+            assert!(keys_named(&by, "order-1").contains(&key_of(&by, &plain)), "{by:?}");
+            assert!(!keys_named(&by, "order-2").contains(&key_of(&by, &plain)), "{by:?}");
+        }
+        let tag = LaneBy::Tag("customer".to_owned());
+        assert!(!keys_named(&tag, "order-1").contains(&key_of(&tag, &rich)), "its tag is its key");
     }
 }

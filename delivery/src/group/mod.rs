@@ -46,7 +46,7 @@ pub use self::codec::{DecodeError, PART_BYTES_MIN, POSITIONS_MAX};
 pub(crate) use self::deliver::LATE_MAX;
 pub use self::held::Held;
 use self::key::{Head, IDLE, Key};
-pub use self::lane_by::key_of;
+pub use self::lane_by::{key_of, keys_named};
 pub use self::ledger::Progress;
 use self::ledger::Unwritten;
 use self::members::{MemberId, Members};
@@ -59,7 +59,7 @@ pub use nexus_protocol::limits::{MEMBERS_MAX, OPEN_MAX};
 
 /// A consumer that was not heard of for so long is no member any more.
 pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
-/// So many events are read ahead in any case: of 400 bytes each, as many as are kept until they are delivered.
+/// So many events are read ahead in any case: of up to 512 bytes each, as many as are kept until they are delivered.
 const READ_AHEAD: usize = 16_384;
 /// Who has paused a group that has parked as much as it may.
 const BY_ITSELF: &str = "nexus";
@@ -166,6 +166,8 @@ impl Group {
         self.config = config;
         // A lane that had as much as it might is not looked at until something of it is answered.
         self.members.list_all();
+        // What was not found may be by new bounds.
+        self.ahead = Ahead::nothing();
         Ok(())
     }
 

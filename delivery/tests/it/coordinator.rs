@@ -1,6 +1,7 @@
 //! A coordinator over a store in memory, driven by hand.
 
 mod ahead;
+mod lost;
 mod rules;
 
 use std::sync::Arc;

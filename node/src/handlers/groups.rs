@@ -166,6 +166,7 @@ impl Access {
     pub fn parked(&self, group: &str, list: &ParkedList) -> Result<ParkedPage, AppendError> {
         self.observe(Operation::Parked, Action::Inspect, None, |namespace| {
             self.check_one_queue(group)?;
+            list.check()?;
             let limit = list.limit.min(PARKED_PAGE_MAX);
             let list = ParkedList { limit, ..list.clone() };
             let listed = self.ask_group(group, list, Request::Parked)?;
@@ -218,6 +219,9 @@ impl Access {
         let mut details = match &pick {
             ParkedPick::All => json!({ "all": true }),
             ParkedPick::Lane(lane) => json!({ "lane": lane }),
+            // What no key can be is refused below, and not kept.
+            ParkedPick::Key(_) if pick.check().is_err() => json!({ "key": null }),
+            ParkedPick::Key(key) => json!({ "key": key }),
             ParkedPick::Positions(positions) => {
                 let some: Vec<_> = positions.iter().take(16).map(|it| it.get()).collect();
                 json!({ "count": positions.len(), "ids": some })
@@ -227,6 +231,7 @@ impl Access {
             details["rate_per_s"] = rate.into();
         }
         self.change_group(operation, group, Some(details), |_| {
+            pick.check()?;
             self.check_one_queue(group)?;
             self.ask_group(group, pick, request).map(|done| done.count)
         })

@@ -81,7 +81,10 @@ impl Access {
                 Ok(_) => decided.count += 1,
                 // Somebody else has decided.
                 Err(AppendError::Conflict(_)) => {}
-                Err(error) if is_of_one(&error) => drop(decided.refused.get_or_insert(error)),
+                // That keeps no other timer from being decided about.
+                Err(error) if error.is_of_this_append() => {
+                    decided.refused.get_or_insert(error);
+                }
                 // The others would fail for the same reason. What was submitted is waited for all the same.
                 Err(error) => drop(decided.ended.get_or_insert(error)),
             }
@@ -97,17 +100,6 @@ impl Access {
             Err(error) => Err(nexus_delivery::coordinator::unread(error)),
         }
     }
-}
-
-/// Whether an append was refused for what it is: that keeps no other timer from being decided about.
-fn is_of_one(error: &AppendError) -> bool {
-    matches!(
-        error,
-        AppendError::Invalid(_)
-            | AppendError::TooLarge(_)
-            | AppendError::Deleted { .. }
-            | AppendError::IdReused { .. }
-    )
 }
 
 /// What became of some timers.

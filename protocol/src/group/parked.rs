@@ -1,7 +1,9 @@
 //! What could not be processed, and is set aside: what queues call dead letters.
 
 use super::Failure;
+use crate::error::Invalid;
 use crate::ids::Position;
+use crate::limits::PARKED_KEY_BYTES_MAX;
 use crate::time::Timestamp;
 
 /// An event that is set aside.
@@ -36,6 +38,8 @@ pub struct ParkedEntry {
 pub struct ParkedList {
     /// Of this lane only.
     pub lane: Option<u32>,
+    /// Of this key only: as in [`ParkedPick::Key`].
+    pub key: Option<String>,
     /// Also those that merely wait behind another.
     pub waiting: bool,
     /// After this position.
@@ -60,6 +64,44 @@ pub enum ParkedPick {
     All,
     /// Those of a lane.
     Lane(u32),
+    /// Those of a key, of 1 to [`PARKED_KEY_BYTES_MAX`] bytes: of the stream of this name, or, where the group keeps order
+    /// by a tag or a correlation id, of this value of it. Whatever has none there is kept by its stream, and named by
+    /// that. Unordered events have no keys.
+    Key(String),
     /// These. Of a key, what failed before one of these goes with it when it is replayed.
     Positions(Vec<Position>),
+}
+
+impl ParkedPick {
+    /// Refuses what names nothing.
+    ///
+    /// # Errors
+    /// When it is a key that none can have.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match self {
+            Self::Key(key) => check_key(key),
+            Self::All | Self::Lane(_) | Self::Positions(_) => Ok(()),
+        }
+    }
+}
+
+impl ParkedList {
+    /// Refuses what names nothing.
+    ///
+    /// # Errors
+    /// When it is a key that none can have.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.key.as_deref().map_or(Ok(()), check_key)
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Invalid> {
+    if (1..=PARKED_KEY_BYTES_MAX).contains(&key.len()) {
+        return Ok(());
+    }
+    let why = format!(
+        "a key has from 1 to {PARKED_KEY_BYTES_MAX} bytes: name a stream, or a value of the tag or the correlation id that \
+         the group keeps order by"
+    );
+    Err(Invalid::Request(why))
 }

@@ -93,27 +93,30 @@ impl<'a> ParkedEntryJson<'a> {
     }
 }
 
-/// Which entries are meant: by `ids`, by `lane`, or `all`.
+/// Which entries are meant: by `ids`, by `lane`, by `key`, or `all`.
 ///
 /// # Errors
 /// When none of them is said, or several are, or an id is none.
 pub fn pick_of(
     ids: Option<&[Cow<'_, str>]>,
     lane: Option<u32>,
+    key: Option<&str>,
     all: Option<bool>,
 ) -> Result<ParkedPick, Invalid> {
-    match (ids, lane, all.unwrap_or(false)) {
-        (Some(ids), None, false) => {
+    match (ids, lane, key, all.unwrap_or(false)) {
+        (Some(ids), None, None, false) => {
             let position = |text: &Cow<'_, str>| {
                 let number = text.parse::<u64>().map(Position::new);
                 number.map_err(|_| Invalid::Request(format!("{text:?} is no id of what is parked")))
             };
             ids.iter().map(position).collect::<Result<_, _>>().map(ParkedPick::Positions)
         }
-        (None, Some(lane), false) => Ok(ParkedPick::Lane(lane)),
-        (None, None, true) => Ok(ParkedPick::All),
+        (None, Some(lane), None, false) => Ok(ParkedPick::Lane(lane)),
+        (None, None, Some(key), false) => Ok(ParkedPick::Key(key.to_owned())),
+        (None, None, None, true) => Ok(ParkedPick::All),
         _ => Err(Invalid::Request(
-            "say which entries: `ids`, `lane`, or `\"all\": true`, and one of them only".to_owned(),
+            "say which entries: `ids`, `lane`, `key`, or `\"all\": true`, and one of them only"
+                .to_owned(),
         )),
     }
 }
@@ -126,14 +129,16 @@ mod tests {
     fn what_is_meant_is_said_once() {
         let ids = ["7".into(), "9".into()];
         let positions = vec![Position::new(7), Position::new(9)];
-        assert_eq!(pick_of(Some(&ids), None, None), Ok(ParkedPick::Positions(positions)));
-        assert_eq!(pick_of(None, Some(3), None), Ok(ParkedPick::Lane(3)));
-        assert_eq!(pick_of(None, None, Some(true)), Ok(ParkedPick::All));
+        assert_eq!(pick_of(Some(&ids), None, None, None), Ok(ParkedPick::Positions(positions)));
+        assert_eq!(pick_of(None, Some(3), None, None), Ok(ParkedPick::Lane(3)));
+        assert_eq!(pick_of(None, None, Some("a"), None), Ok(ParkedPick::Key("a".to_owned())));
+        assert_eq!(pick_of(None, None, None, Some(true)), Ok(ParkedPick::All));
         for wrong in [
-            pick_of(None, None, None),
-            pick_of(Some(&ids), Some(1), None),
-            pick_of(None, Some(1), Some(true)),
-            pick_of(Some(&["x".into()]), None, None),
+            pick_of(None, None, None, None),
+            pick_of(Some(&ids), Some(1), None, None),
+            pick_of(None, Some(1), Some("a"), None),
+            pick_of(None, Some(1), None, Some(true)),
+            pick_of(Some(&["x".into()]), None, None, None),
         ] {
             assert!(wrong.is_err());
         }

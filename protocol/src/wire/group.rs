@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::WireError;
 use super::parked::{ParkedListHead, ParkedPickHead};
 use super::request::{FilterItemHead, filter_head, filter_of};
 use super::route::BranchHead;
+use super::{PROTOCOL_GROUPS, PROTOCOL_PARKED_KEYS, WireError};
 use crate::group::{
     Backoff, GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, LaneInfo, MemberInfo,
-    ParkedRule, PauseInfo, RuleEnd,
+    ParkedList, ParkedRule, PauseInfo, RuleEnd,
 };
 use crate::ids::Position;
 use crate::time::Timestamp;
@@ -61,6 +61,33 @@ pub enum GroupAsk {
         /// Where it stands in the log.
         position: u64,
     },
+    /// What is parked of a key. From [`PROTOCOL_PARKED_KEYS`] on.
+    ParkedOfKey {
+        /// The key.
+        key: String,
+        /// Which of it.
+        list: ParkedListHead,
+    },
+}
+
+impl GroupAsk {
+    /// To list what is parked.
+    pub fn parked(list: &ParkedList) -> Self {
+        match list.key.clone() {
+            Some(key) => Self::ParkedOfKey { key, list: list.into() },
+            None => Self::Parked(list.into()),
+        }
+    }
+
+    /// The first version of the protocol that has it.
+    pub fn since(&self) -> u16 {
+        match self {
+            Self::ParkedOfKey { .. }
+            | Self::Replay { pick: ParkedPickHead::Key(_), .. }
+            | Self::Skip(ParkedPickHead::Key(_)) => PROTOCOL_PARKED_KEYS,
+            _ => PROTOCOL_GROUPS,
+        }
+    }
 }
 
 /// Where a group begins: [`GroupStart`].

@@ -145,7 +145,7 @@ fn picks() -> [(&'static str, ParkedPick); 3] {
 fn lists() -> [ParkedList; 2] {
     let after = Some(Position::new(9));
     [
-        ParkedList { lane: Some(3), waiting: true, after, limit: 100 },
+        ParkedList { lane: Some(3), key: None, waiting: true, after, limit: 100 },
         ParkedList { limit: 7, ..ParkedList::default() },
     ]
 }

@@ -283,8 +283,8 @@ impl Operation {
     /// The first version of the protocol that has it.
     pub fn since(&self) -> u16 {
         match self {
-            Self::Group { .. }
-            | Self::Consume { .. }
+            Self::Group { ask, .. } => ask.since(),
+            Self::Consume { .. }
             | Self::Route { .. }
             | Self::Timers { .. }
             | Self::EventsAt { .. } => PROTOCOL_GROUPS,

@@ -49,7 +49,7 @@ pub use stream::{StatsHead, StreamHead};
 /// The name that both sides give when TLS begins (ALPN).
 pub const ALPN: &[u8] = b"nexus/1";
 /// The version of the messages that this build speaks best.
-pub const PROTOCOL: u16 = 3;
+pub const PROTOCOL: u16 = 4;
 /// The oldest version that it still speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The first version in which items may be blocks.
@@ -58,10 +58,12 @@ pub const PROTOCOL_BLOCKS: u16 = 2;
 pub const PROTOCOL_GROUPS: u16 = 3;
 /// The first version whose servers keep the time before which an event is not delivered.
 pub const PROTOCOL_NOT_BEFORE: u16 = 3;
+/// The first version in which what is parked is named by its key.
+pub const PROTOCOL_PARKED_KEYS: u16 = 4;
 
 const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL);
 const _: () = assert!(PROTOCOL_BLOCKS <= PROTOCOL && PROTOCOL_GROUPS <= PROTOCOL);
-const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL);
+const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL && PROTOCOL_PARKED_KEYS <= PROTOCOL);
 
 /// The version that two sides speak: the newest that both know.
 pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
@@ -71,6 +73,8 @@ pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
 
 #[cfg(test)]
 mod group_tests;
+#[cfg(test)]
+mod parked_tests;
 #[cfg(test)]
 mod route_tests;
 #[cfg(test)]

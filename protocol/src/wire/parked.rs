@@ -8,7 +8,7 @@ use crate::ids::Position;
 use crate::limits::DELIVERIES_MAX;
 use crate::time::Timestamp;
 
-/// Which entries to list: [`ParkedList`].
+/// Which entries to list: [`ParkedList`], but for its key, which travels beside it.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct ParkedListHead {
     lane: Option<u32>,
@@ -32,6 +32,7 @@ impl From<ParkedListHead> for ParkedList {
     fn from(head: ParkedListHead) -> Self {
         Self {
             lane: head.lane,
+            key: None,
             waiting: head.waiting,
             after: head.after.map(Position::new),
             limit: head.limit as usize,
@@ -48,6 +49,8 @@ pub enum ParkedPickHead {
     Lane(u32),
     /// Those at these positions, at most [`DELIVERIES_MAX`].
     Positions(Vec<u64>),
+    /// Those of a key. From [`PROTOCOL_PARKED_KEYS`](super::PROTOCOL_PARKED_KEYS) on.
+    Key(String),
 }
 
 impl From<&ParkedPick> for ParkedPickHead {
@@ -58,6 +61,7 @@ impl From<&ParkedPick> for ParkedPickHead {
             ParkedPick::Positions(positions) => {
                 Self::Positions(positions.iter().map(|position| position.get()).collect())
             }
+            ParkedPick::Key(key) => Self::Key(key.clone()),
         }
     }
 }
@@ -78,6 +82,7 @@ impl TryFrom<ParkedPickHead> for ParkedPick {
             ParkedPickHead::Positions(positions) => {
                 Self::Positions(positions.into_iter().map(Position::new).collect())
             }
+            ParkedPickHead::Key(key) => Self::Key(key),
         })
     }
 }

@@ -174,6 +174,7 @@ fn name_of_ask(ask: &GroupAsk) -> &'static str {
         GroupAsk::Skip(_) => "group_skip",
         GroupAsk::Leave { .. } => "group_leave",
         GroupAsk::Edit { .. } => "group_edit",
+        GroupAsk::ParkedOfKey { .. } => "group_parked_of_key",
     }
 }
 

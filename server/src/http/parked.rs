@@ -46,6 +46,9 @@ pub(crate) struct Pick<'a> {
     /// Those of a lane.
     #[serde(default)]
     lane: Option<u32>,
+    /// Those of a key: of the stream of this name, or of this value of what the group keeps order by.
+    #[serde(default, borrow)]
+    key: Option<Cow<'a, str>>,
     /// All of them.
     #[serde(default)]
     all: Option<bool>,
@@ -104,8 +107,8 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     };
     let limit = call.limit(PAGE_DEFAULT, PARKED_PAGE_MAX)?;
     if source == timers::SOURCE {
-        if call.text("lane").is_some() {
-            return Err(Problem::invalid("timers have no lanes"));
+        if call.text("lane").or(call.text("key")).is_some() {
+            return Err(Problem::invalid("timers have neither lanes nor keys"));
         }
         let after = call.text("after").map(str::to_owned);
         let list = TimerList { state: TimerState::Failed, after, limit };
@@ -116,6 +119,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let (source, group) = (source.to_owned(), group_of(source)?.to_owned());
     let list = ParkedList {
         lane: call.parsed("lane")?,
+        key: call.text("key").map(str::to_owned),
         waiting: call.flag("waiting")?,
         after: call.text("after").map(position).transpose()?,
         limit,
@@ -156,20 +160,23 @@ async fn decide(
     call.content_type(&[JSON])?;
     may_decide(&access)?;
     let received = call.receive().await?;
-    let Pick { source, ids, lane, all, rate_per_s } = received.json()?;
+    let Pick { source, ids, lane, key, all, rate_per_s } = received.json()?;
     if let Some(ids) = ids.as_ref().filter(|ids| ids.len() > IDS_MAX) {
         let detail = format!("`ids` has {}: at most {IDS_MAX} are allowed", ids.len());
         return Err(Problem::invalid(detail));
     }
     if source == timers::SOURCE {
         let ids = ids.map(|ids| ids.into_iter().map(Cow::into_owned).collect());
-        let ids = timers::pick(ids, lane, all, rate_per_s)?;
+        if lane.is_some() || key.is_some() || rate_per_s.is_some() {
+            return Err(Problem::invalid("timers have no lanes, no keys, and no rate"));
+        }
+        let ids = timers::pick(ids, all)?;
         let count = blocking(move || decide_timers(&access, ids.as_deref())).await?;
         return Ok(json(StatusCode::OK, &Picked { count }));
     }
     access.may_manage_groups()?;
     let group = group_of(&source)?.to_owned();
-    let pick = pick_of(ids.as_deref(), lane, all)?;
+    let pick = pick_of(ids.as_deref(), lane, key.as_deref(), all)?;
     let count = blocking(move || decide(&access, &group, pick, rate_per_s)).await?;
     Ok(json(StatusCode::OK, &Picked { count }))
 }

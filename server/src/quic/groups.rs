@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use nexus_node::Access;
-use nexus_protocol::group::GroupConfig;
+use nexus_protocol::group::{GroupConfig, ParkedList};
 use nexus_protocol::limits::PACKET_HEAD_BYTES_MAX;
 use nexus_protocol::wire::{
     Answer, GroupAsk, GroupLanesHead, PacketKind, WireError, try_encode_packet,
@@ -46,6 +46,10 @@ pub(super) fn answer(
         GroupAsk::Resume => access.resume_group(group).map(|()| Answer::Done)?,
         GroupAsk::Seek(to) => Answer::Position(access.seek_group(group, to.into())?.get()),
         GroupAsk::Parked(list) => Answer::Parked((&access.parked(group, &list.into())?).into()),
+        GroupAsk::ParkedOfKey { key, list } => {
+            let list = ParkedList { key: Some(key), ..list.into() };
+            Answer::Parked((&access.parked(group, &list)?).into())
+        }
         GroupAsk::Replay { pick, rate_per_s } => {
             let pick = pick.try_into().map_err(invalid)?;
             Answer::Count(access.replay_parked(group, pick, rate_per_s)?)

@@ -367,7 +367,7 @@ fn operation_of_group(ask: &GroupAsk) -> telemetry::Operation {
         GroupAsk::Pause { .. } => Named::PauseGroup,
         GroupAsk::Resume => Named::ResumeGroup,
         GroupAsk::Seek(_) => Named::SeekGroup,
-        GroupAsk::Parked(_) => Named::Parked,
+        GroupAsk::Parked(_) | GroupAsk::ParkedOfKey { .. } => Named::Parked,
         GroupAsk::Replay { .. } => Named::ReplayParked,
         GroupAsk::Skip(_) => Named::SkipParked,
         GroupAsk::Leave { .. } => Named::Answer,

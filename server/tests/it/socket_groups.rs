@@ -238,7 +238,7 @@ fn what_no_consumer_may_say_is_refused_and_nothing_is_lost() {
             ),
             (
                 json!({"op": "nack", "id": 1, "seq": 3, "tokens": tokens, "action": "eat"}),
-                "eat",
+                "is `retry`",
             ),
             (
                 json!({"op": "ack", "id": 1, "seq": 3, "tokens": [],

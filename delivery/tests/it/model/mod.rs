@@ -417,7 +417,10 @@ impl Model {
         self.heard.remove(consumer);
         let lost = self.random.one_in(2);
         match lost {
-            true => drop(self.group.lose(consumer, self.now)),
+            true => {
+                let max = *self.random.pick(&[1, 2, usize::MAX]).unwrap();
+                while self.group.lose(consumer, max, self.now) == max {}
+            }
             false => self.group.leave(consumer, self.now),
         }
         let its: Vec<_> =

@@ -15,13 +15,8 @@ pub(super) fn entries(page: &TimerPage) -> Vec<ParkedEntryJson<'_>> {
 /// Which are meant: by `ids`, or `all`, which is `None`.
 pub(super) fn pick(
     ids: Option<Vec<String>>,
-    lane: Option<u32>,
     all: Option<bool>,
-    rate: Option<u32>,
 ) -> Result<Option<Vec<String>>, Invalid> {
-    if rate.is_some() || lane.is_some() {
-        return Err(Invalid::Request("timers have neither lanes nor a rate".to_owned()));
-    }
     match (ids, all.unwrap_or(false)) {
         (Some(ids), false) => Ok(Some(ids)),
         (None, true) => Ok(None),

@@ -179,6 +179,11 @@ pub(super) const ROUTES: &[Route] = &[
                     "Where it is parked: `group:NAME`, or `timers`.",
                 ),
                 Parameter::new("lane", Kind::Number, "Only this lane."),
+                Parameter::new(
+                    "key",
+                    Kind::Text,
+                    "Only this key: of the stream of this name, or of this value of what the group keeps order by.",
+                ),
                 Parameter::new("waiting", Kind::Flag, "What merely waits behind another, too."),
                 Parameter::new("after", Kind::Text, "Only what stands after this one."),
                 LIMIT,
