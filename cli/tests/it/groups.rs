@@ -121,6 +121,18 @@ fn a_group_is_worked_with_on_a_directory_by_commands_alone() {
     assert_eq!(entry["error"]["chain"], json!(["no such address"]));
     assert_eq!((&entry["error"]["class"], &entry["waiting_behind"]), (&json!("exec"), &json!(1)));
     let id = entry["id"].as_str().unwrap();
+    // By its key it is the same; of another there is nothing, and nothing is done with it.
+    let of_key = |key: &'static str| {
+        let list = ["parked", "list", "--source", "group:mail", "--key", key, "--output", "json"];
+        parsed(&ask(&list))
+    };
+    assert_eq!(of_key("mail-1")["parked"], parked["parked"]);
+    assert_eq!(of_key("mail-2")["parked"], json!([]));
+    let skip = ["parked", "skip", "--key", "mail-2", "--source", "group:mail", "--output", "json"];
+    assert_eq!(parsed(&ask(&skip)), json!({ "count": 0 }));
+    let replay = ["parked", "replay", "--key", "mail-1", "--source", "group:mail"];
+    assert!(ask(&replay).contains('1'));
+    ask(&consume);
     let table = ask(&["parked", "list", "--source", "group:mail"]);
     assert!(table.contains("the command ended with exit status: 7"), "{table}");
     ask(&["parked", "edit", id, "--json", "{\"n\": 10}", "--source", "group:mail"]);
@@ -145,6 +157,10 @@ fn a_group_is_worked_with_on_a_directory_by_commands_alone() {
         (&["group", "seek", "mail"], 2, "--position"),
         (&["parked", "list", "--source", "mail"], 2, "group:NAME"),
         (&["parked", "replay", "--source", "group:mail"], 2, "--all"),
+        (&["parked", "replay", "--all", "--key", "a", "--source", "group:mail"], 2, "--key"),
+        (&["parked", "skip", "--key", "", "--source", "group:mail"], 2, "from 1 to 576"),
+        (&["parked", "replay", "--key", "a", "--source", "timers"], 2, "neither lanes nor keys"),
+        (&["parked", "list", "--key", "a", "--source", "timers"], 2, "neither lanes nor keys"),
         (&["parked", "edit", "1", "--json", "{", "--source", "group:mail"], 2, "not JSON"),
     ] {
         folder.refused(code, args, &[says]);

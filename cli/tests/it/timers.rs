@@ -159,7 +159,7 @@ fn failed_timers_are_parked(ask: Ask<'_>) {
     assert_eq!(parsed(ask, &parked(&["purge", "--all"])), json!({ "count": 0 }));
     ask(&parked(&["skip", "d"])).fails(1, &["timer \"d\" is armed, and not parked"]);
     ask(&parked(&["show", "b"])).fails(1, &["there is no timer \"b\""]);
-    ask(&parked(&["replay", "--lane", "1"])).fails(2, &["no lanes"]);
+    ask(&parked(&["replay", "--lane", "1"])).fails(2, &["neither lanes nor keys"]);
     ask(&parked(&["replay", "--all", "--rate", "5"])).fails(2, &["no rate"]);
     ask(&["parked", "list", "--source", "saga:x"]).fails(2, &["group:NAME", "or timers"]);
 }

@@ -1,10 +1,8 @@
 //! Reading the log for the group.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_core::Stream;
 use nexus_protocol::group::GroupMode;
 use nexus_protocol::{
@@ -12,6 +10,7 @@ use nexus_protocol::{
     SubscriptionItem, Timestamp, Unavailable,
 };
 
+use super::cache::Cache;
 use super::{Coordinator, Ended, unread};
 use crate::group::{Offered, key_of};
 
@@ -27,8 +26,7 @@ pub(super) struct Feed<S: EventStore> {
     subscription: Option<S::Subscription>,
     /// It reads whatever there is, for what another filter took.
     reads_all: bool,
-    cache: HashMap<u64, RecordedEvent>,
-    bytes: usize,
+    cache: Cache,
     /// Whether all there is was looked at, when it was last tried.
     is_at_end: bool,
     /// Why the log cannot be read on: what was read before is delivered all the same.
@@ -40,8 +38,7 @@ impl<S: EventStore> Default for Feed<S> {
         Self {
             subscription: None,
             reads_all: false,
-            cache: HashMap::new(),
-            bytes: 0,
+            cache: Cache::new(CACHE_BYTES_MAX),
             is_at_end: false,
             broken: None,
         }
@@ -71,27 +68,12 @@ impl<S: EventStore> Feed<S> {
 
     /// Takes out the event at a position.
     pub(super) fn take(&mut self, position: Position) -> Option<RecordedEvent> {
-        let event = self.cache.remove(&position.get())?;
-        self.bytes -= event.as_bytes().len();
-        Some(event)
+        self.cache.take(position)
     }
 
     /// Gives up what it keeps: it is read again.
     pub(super) fn forget(&mut self) {
-        (self.cache, self.bytes) = (HashMap::new(), 0);
-    }
-
-    /// Keeps an event until it is delivered. A copy: what was read may be a small part of a large buffer, which it would
-    /// hold.
-    fn keep(&mut self, event: &RecordedEvent) {
-        let bytes = event.as_bytes();
-        if self.bytes + bytes.len() > CACHE_BYTES_MAX {
-            return;
-        }
-        if let Ok(copy) = RecordedEvent::decode_covered(Bytes::copy_from_slice(bytes)) {
-            self.bytes += bytes.len();
-            self.cache.insert(event.position().get(), copy);
-        }
+        self.cache = Cache::new(CACHE_BYTES_MAX);
     }
 }
 
@@ -194,7 +176,7 @@ impl<S: EventStore> Coordinator<S> {
                 // What waits for its time would take the room of what does not: it is read again when it has come.
                 let waits = not_before.is_some_and(|at| at > now);
                 if self.group.member_count() > 0 && !waits {
-                    self.feed.keep(&event);
+                    self.feed.cache.keep(&event);
                 }
             }
             SubscriptionItem::CaughtUp { position: None } => {}

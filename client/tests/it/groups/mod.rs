@@ -5,6 +5,7 @@ mod answers;
 mod broadcast;
 mod delayed;
 mod effects;
+mod keys;
 mod routes;
 mod run;
 mod sessions;
