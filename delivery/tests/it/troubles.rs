@@ -4,6 +4,7 @@ mod ahead;
 mod bounds;
 mod held;
 mod memory;
+mod pauses;
 mod rules;
 
 use std::time::Duration;
