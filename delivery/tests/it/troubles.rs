@@ -3,6 +3,7 @@
 mod ahead;
 mod bounds;
 mod held;
+mod lanes;
 mod memory;
 mod pauses;
 mod rules;
