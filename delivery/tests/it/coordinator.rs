@@ -2,6 +2,7 @@
 
 mod ahead;
 mod rules;
+mod stalls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
