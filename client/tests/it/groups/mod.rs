@@ -5,9 +5,11 @@ mod answers;
 mod broadcast;
 mod delayed;
 mod effects;
+mod parked;
 mod routes;
 mod run;
 mod sessions;
+mod starts;
 
 use std::path::Path;
 use std::time::Duration;
