@@ -11,6 +11,7 @@ mod forms;
 mod generate;
 mod groups;
 mod memory;
+mod parked;
 mod reads;
 mod restart;
 mod session;
