@@ -8,29 +8,31 @@ use nexus_protocol::{Position, RecordedEvent};
 /// Events that were read and are not delivered yet, up to a bound; what is beyond is read again by whoever gets it.
 ///
 /// What was read first is mostly delivered first, so that what is there stays, and what comes while it is full does not.
-/// But what is still there after as much as it holds was delivered past it belongs to a key that is stuck: that makes room,
-/// or a lane that is stuck would leave the others none.
+/// But what is still there after many were delivered that came later belongs to a key that is stuck: that makes room, or a
+/// lane that is stuck would leave the others none.
 #[derive(Debug)]
 pub(super) struct Cache {
-    /// By position, with how many bytes had been taken out before.
+    /// By position, with how many had been asked for before.
     events: BTreeMap<u64, (u64, RecordedEvent)>,
     bytes: usize,
     bytes_max: usize,
-    /// Bytes that were ever taken out.
-    taken: u64,
+    /// Events that were ever asked for, also those that were not there.
+    asked: u64,
+    /// What is there after so many more were asked for makes room.
+    patience: u64,
 }
 
 impl Cache {
-    /// Of so many bytes of events at most.
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self { events: BTreeMap::new(), bytes: 0, bytes_max, taken: 0 }
+    /// Of so many bytes of events at most, that make room after so many others were asked for: more than are read ahead.
+    pub(super) fn new(bytes_max: usize, patience: u64) -> Self {
+        Self { events: BTreeMap::new(), bytes: 0, bytes_max, asked: 0, patience }
     }
 
     /// Takes out the event at a position.
     pub(super) fn take(&mut self, position: Position) -> Option<RecordedEvent> {
+        self.asked += 1;
         let (_, event) = self.events.remove(&position.get())?;
         self.bytes -= event.as_bytes().len();
-        self.taken += event.as_bytes().len() as u64;
         Some(event)
     }
 
@@ -40,14 +42,14 @@ impl Cache {
         let bytes = event.as_bytes();
         while self.bytes + bytes.len() > self.bytes_max {
             let Some(oldest) = self.events.first_entry() else { return };
-            if self.taken - oldest.get().0 <= self.bytes_max as u64 {
+            if self.asked - oldest.get().0 <= self.patience {
                 return;
             }
             self.bytes -= oldest.remove().1.as_bytes().len();
         }
         if let Ok(copy) = RecordedEvent::decode_covered(Bytes::copy_from_slice(bytes)) {
             self.bytes += bytes.len();
-            self.events.insert(event.position().get(), (self.taken, copy));
+            self.events.insert(event.position().get(), (self.asked, copy));
         }
     }
 }
@@ -71,7 +73,7 @@ mod tests {
     }
 
     fn of_events(count: usize) -> Cache {
-        Cache::new(count * event(0).as_bytes().len())
+        Cache::new(count * event(0).as_bytes().len(), 10)
     }
 
     fn has(cache: &mut Cache, position: u64) -> bool {
@@ -96,14 +98,15 @@ mod tests {
 
     #[test]
     fn what_is_stuck_leaves_room_for_what_goes_on() {
-        let mut cache = of_events(8);
+        let mut cache = of_events(16);
         // Every second one is of a key that is stuck.
         let missed = (0..1_000).filter(|position| {
             cache.keep(&event(*position));
             assert!(cache.bytes <= cache.bytes_max);
             position % 2 == 0 && !has(&mut cache, *position)
         });
-        assert_eq!(missed.count(), 0);
+        let missed = missed.count();
+        assert!(missed <= 10, "{missed} until it is known to be stuck");
         assert!(!has(&mut cache, 1), "it is read again when its key goes on");
         assert!(has(&mut cache, 999));
     }
@@ -111,7 +114,7 @@ mod tests {
     #[test]
     fn an_event_that_is_larger_than_all_of_it_is_not_kept() {
         let mut cache = of_events(1);
-        let none = Cache::new(event(0).as_bytes().len() - 1);
+        let none = Cache::new(event(0).as_bytes().len() - 1, 10);
         for cache in [&mut cache, &mut { none }] {
             cache.keep(&event(0));
             cache.keep(&event(1));

@@ -12,7 +12,7 @@ use nexus_protocol::{
 
 use super::cache::Cache;
 use super::{Coordinator, Ended, unread};
-use crate::group::{Offered, key_of};
+use crate::group::{Offered, READ_AHEAD, key_of};
 
 /// Events that a group without consumers reads ahead, and no more: it may stay without for ever.
 const READ_FOR_NOBODY: usize = 256;
@@ -20,6 +20,8 @@ const READ_FOR_NOBODY: usize = 256;
 const EVENTS_A_STEP: usize = 1024;
 /// Bytes of events that are kept until they are delivered; what is beyond is read again.
 const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// An event that was read is stuck when more were delivered since than are read ahead in any case.
+const PATIENCE: u64 = READ_AHEAD as u64;
 
 /// Where the log is read.
 pub(super) struct Feed<S: EventStore> {
@@ -38,7 +40,7 @@ impl<S: EventStore> Default for Feed<S> {
         Self {
             subscription: None,
             reads_all: false,
-            cache: Cache::new(CACHE_BYTES_MAX),
+            cache: Cache::new(CACHE_BYTES_MAX, PATIENCE),
             is_at_end: false,
             broken: None,
         }
@@ -73,7 +75,7 @@ impl<S: EventStore> Feed<S> {
 
     /// Gives up what it keeps: it is read again.
     pub(super) fn forget(&mut self) {
-        self.cache = Cache::new(CACHE_BYTES_MAX);
+        self.cache = Cache::new(CACHE_BYTES_MAX, PATIENCE);
     }
 }
 

@@ -3,6 +3,7 @@
 mod ahead;
 mod lost;
 mod rules;
+mod stalls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,7 +3,9 @@
 mod ahead;
 mod bounds;
 mod held;
+mod lanes;
 mod memory;
+mod pauses;
 mod rules;
 
 use std::time::Duration;

@@ -84,3 +84,46 @@ pub(super) fn families(groups: &[GroupGauges], timers: &[TimerGauges]) -> Vec<Me
     }));
     of_groups.chain([parked]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::family;
+
+    fn group(name: &str, stalled: bool) -> GroupGauges {
+        let mut gauges =
+            Gauges { in_flight: 2, parked: 3, consumers: 4, stalled, ..Gauges::default() };
+        let counts = &mut gauges.counts;
+        (counts.delivered, counts.redelivered, counts.acked) = (5, 6, 7);
+        (counts.ruled.retried, counts.ruled.skipped, counts.ruled.alerted) = (8, 9, 10);
+        let (namespace, group) = ("default".to_owned(), name.to_owned());
+        GroupGauges { namespace, group, gauges, lag_events: 1 }
+    }
+
+    /// That a group stalls is seen after a minute of its clock: here it is told by hand.
+    #[test]
+    fn each_number_is_told_under_its_own_name() {
+        let text = family::text(families(&[group("idle", false), group("mail", true)], &[]));
+        let told = |name: &str, label: &str, of: &str| {
+            let sample = format!("nexus_{name}{{namespace=\"default\",{label}{of}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&sample));
+            line.unwrap_or_else(|| panic!("no {sample}in {text}")).to_owned()
+        };
+        for (name, expected) in [
+            ("group_lag_events", "1"),
+            ("group_in_flight", "2"),
+            ("group_consumers", "4"),
+            ("group_stalled", "1"),
+            ("group_delivered_total", "5"),
+            ("group_redelivered_total", "6"),
+            ("group_acked_total", "7"),
+            ("group_ruled_retries_total", "8"),
+            ("group_ruled_skips_total", "9"),
+            ("group_ruled_alerts_total", "10"),
+        ] {
+            assert_eq!(told(name, "group=\"", "mail"), expected, "{name}");
+        }
+        assert_eq!(told("parked", "source=\"group:", "mail"), "3");
+        assert_eq!(told("group_stalled", "group=\"", "idle"), "0");
+    }
+}

@@ -5,6 +5,7 @@
 
 mod audit;
 mod golden;
+mod group_metrics;
 mod jwt;
 mod logs;
 mod metrics;

@@ -9,7 +9,7 @@ use nexus_protocol::{
     Append, AppendError, EventData, EventId, Read, ReadError, Subscribe, SubscriptionItem,
 };
 
-fn node() -> Node {
+pub(crate) fn node() -> Node {
     Node::over(Engine::in_memory()).unwrap()
 }
 
@@ -19,7 +19,7 @@ fn event(number: u8) -> EventData {
 }
 
 /// Each sample by its name and labels, after it was checked that the text is well-formed.
-fn samples(node: &Node) -> BTreeMap<String, f64> {
+pub(crate) fn samples(node: &Node) -> BTreeMap<String, f64> {
     let text = node.metrics_text(&Principal::local()).unwrap();
     let (mut found, mut kinds) = (BTreeMap::new(), BTreeMap::new());
     for line in text.lines() {

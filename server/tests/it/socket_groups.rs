@@ -205,8 +205,11 @@ fn what_no_consumer_may_say_is_refused_and_nothing_is_lost() {
     let client = running.client();
     running.runtime.block_on(async {
         group_of(&client, 1).await;
-        let mut socket = consuming(&running, "a", 1).await;
+        let mut socket = consuming(&running, "a", 2).await;
         let (tokens, _) = deliveries(&mut socket, 1).await;
+        // This one has no credit, and asks for nothing.
+        let idle = json!({"op": "open", "id": 3, "channel": consumer("idle"), "credit": 0});
+        socket.say(idle).await;
         let open = |channel: Value| json!({"op": "open", "id": 2, "channel": channel});
         let of = |group: &str, consumer: &str| {
             json!({"kind": "group", "group": group, "consumer": consumer})
@@ -261,6 +264,8 @@ fn what_no_consumer_may_say_is_refused_and_nothing_is_lost() {
         let last = socket.hear().await.unwrap();
         assert_eq!((&last["frame"], &last["id"]), (&json!("error"), &json!(1)));
         assert_eq!(last["problem"]["name"], "not_found", "{last}");
+        socket.say(json!({"op": "close", "id": 3})).await;
+        assert_eq!(socket.hear().await.unwrap(), json!({"id": 3, "frame": "closed"}));
     });
 }
 
@@ -272,7 +277,8 @@ fn who_may_not_consume_is_no_consumer_and_who_may_no_more_is_told() {
     access.set_group("mail", &GroupConfig::default()).unwrap();
     let append = |number: u64| {
         let event = EventData::json("Counted", &number).unwrap();
-        access.append(Append::to("a").event(event)).unwrap().wait().unwrap();
+        let stream = format!("count-{number}");
+        access.append(Append::to(stream).event(event)).unwrap().wait().unwrap();
     };
     append(0);
     let reader = node.create_token(&local(), "reader", Role::Reader, None).unwrap();

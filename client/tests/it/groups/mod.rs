@@ -6,9 +6,11 @@ mod broadcast;
 mod delayed;
 mod effects;
 mod keys;
+mod parked;
 mod routes;
 mod run;
 mod sessions;
+mod starts;
 
 use std::path::Path;
 use std::time::Duration;

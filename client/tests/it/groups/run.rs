@@ -1,6 +1,6 @@
 //! A handler is handed each event, and what it does is answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use nexus_protocol::AppendError;
 use nexus_protocol::group::{Delivery, Failure, GroupConfig, Nack, ParkedList};
 use tokio::sync::watch;
 
-use super::{Running, append, config, is_done, number_of, of_each};
+use super::{Running, append, config, is_done, number_of, of_each, take};
 
 /// How often each number came, and who wants to know.
 #[derive(Clone)]
@@ -115,6 +115,50 @@ async fn the_time_of_a_delivery_is_extended_while_its_handler_works() {
         client.consumer("mail", "a").run_until(handler, seen.called(1)).await.unwrap();
         let info = client.group("mail").await.unwrap();
         assert!(is_done(&info, last) && info.delivered == 1, "{info:?}");
+    })
+    .await;
+}
+
+/// What is under way when it is to end is done before it ends; all else it gives back, what it has fetched ahead too.
+#[tokio::test]
+async fn who_is_told_to_end_finishes_what_it_has_and_others_get_the_rest_untried() {
+    const EVENTS: u64 = 20;
+    const BUSY: u64 = 4;
+    const LEFT: u64 = EVENTS - BUSY;
+    of_each(async |client: Client| {
+        client.set_group("mail", &config()).await.unwrap();
+        let last = append(&client, 0..EVENTS).await;
+        let seen = Seen::new();
+        let (go_on, may_end) = watch::channel(false);
+        let finished = AtomicUsize::new(0);
+        let handler = async |delivery: Delivery| {
+            seen.see(number_of(&delivery));
+            may_end.clone().wait_for(|may| *may).await.unwrap();
+            finished.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Nack>(())
+        };
+        // All of them are busy until it was told to end.
+        let told = async {
+            seen.called(BUSY).await;
+            assert_eq!(client.group("mail").await.unwrap().lag_events, EVENTS, "none is done");
+            go_on.send_replace(true);
+        };
+        let consumer = client.consumer("mail", "a").concurrency(BUSY as usize).prefetch(8);
+        consumer.run_until(handler, told).await.unwrap();
+        let begun = seen.times.lock().unwrap().clone();
+        assert_eq!((begun.len() as u64, *seen.calls.borrow()), (BUSY, BUSY), "nothing new");
+        assert_eq!(finished.load(Ordering::SeqCst) as u64, BUSY);
+        let info = client.group("mail").await.unwrap();
+        assert_eq!((info.lag_events, info.in_flight, info.parked), (LEFT, 0, 0), "all is said");
+        assert!(info.members.is_empty(), "{info:?}");
+        let other = client.consumer("mail", "b");
+        let rest = take(&other, LEFT as usize).await;
+        assert!(rest.iter().all(|it| it.attempt == 1), "nobody has tried them: {rest:?}");
+        let numbers: BTreeSet<_> = rest.iter().map(number_of).collect();
+        assert!(numbers.iter().copied().eq((0..EVENTS).filter(|it| !begun.contains_key(it))));
+        let tokens: Vec<_> = rest.iter().map(|it| it.token).collect();
+        assert_eq!(other.ack(&tokens).await.unwrap().done, LEFT);
+        assert!(is_done(&client.group("mail").await.unwrap(), last));
     })
     .await;
 }

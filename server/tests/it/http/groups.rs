@@ -12,29 +12,29 @@ use serde_json::{Value, json};
 use super::client::{Answer, Http};
 use crate::stores::Running;
 
-async fn put(http: &Http, path: &str, body: &Value) -> Answer {
+pub(super) async fn put(http: &Http, path: &str, body: &Value) -> Answer {
     http.ask(Method::PUT, path).json(body).send().await.unwrap()
 }
 
-async fn post(http: &Http, path: &str, body: &Value) -> Value {
+pub(super) async fn post(http: &Http, path: &str, body: &Value) -> Value {
     let answer = http.post(path, body).send().await.unwrap();
     assert!(answer.status.is_success(), "{path} {body}: {answer:?}");
     if answer.body.is_empty() { Value::Null } else { answer.json() }
 }
 
-async fn get(http: &Http, path: &str) -> Value {
+pub(super) async fn get(http: &Http, path: &str) -> Value {
     let answer = http.get(path).send().await.unwrap();
     assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
     answer.json()
 }
 
-async fn append(http: &Http, stream: &str, numbers: std::ops::Range<u64>) {
+pub(super) async fn append(http: &Http, stream: &str, numbers: std::ops::Range<u64>) {
     let events: Vec<_> = numbers.map(|n| json!({ "type": "Sent", "data": { "n": n } })).collect();
     post(http, &format!("/v1/streams/{stream}/events"), &json!(events)).await;
 }
 
 /// Tokens and numbers of deliveries.
-fn given(answer: &Value) -> (Vec<String>, Vec<u64>) {
+pub(super) fn given(answer: &Value) -> (Vec<String>, Vec<u64>) {
     let all = answer["deliveries"].as_array().unwrap();
     let token = |it: &Value| it["token"].as_str().unwrap().to_owned();
     let number = |it: &Value| it["event"]["data"]["n"].as_u64().unwrap();

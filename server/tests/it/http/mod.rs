@@ -12,6 +12,7 @@ mod generate;
 mod groups;
 mod memory;
 mod parked;
+mod parked_keys;
 mod reads;
 mod restart;
 mod session;
