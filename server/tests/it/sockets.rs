@@ -65,14 +65,16 @@ impl Socket {
 
     /// The next frame; `None`: the server closed.
     pub(crate) async fn hear(&mut self) -> Option<Value> {
-        loop {
-            let message = tokio::time::timeout(LIMIT, self.0.next()).await.expect("in time");
-            match message? {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                Ok(_) | Err(_) => return None,
+        let heard = async {
+            loop {
+                match self.0.next().await? {
+                    Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                    Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                    Ok(_) | Err(_) => return None,
+                }
             }
-        }
+        };
+        tokio::time::timeout(LIMIT, heard).await.expect("in time")
     }
 
     /// The next frame of this kind; markers before it are passed over.
