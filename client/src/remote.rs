@@ -321,6 +321,11 @@ impl Remote {
         RemoteConsumer::start(seat, self.scope.trace, group, consumer, prefetch)
     }
 
+    /// The oldest version of the protocol that was agreed on last by any of its connections.
+    pub(crate) fn version(&self) -> u16 {
+        self.pool.version()
+    }
+
     /// Asks something that may be asked twice; with the payload of the answer.
     pub(crate) async fn ask_twice(
         &self,

@@ -5,7 +5,7 @@ use nexus_protocol::group::{
     GroupConfig, GroupInfo, GroupStart, LaneInfo, ParkedList, ParkedPage, ParkedPick,
 };
 use nexus_protocol::timer::{TimerList, TimerState};
-use nexus_protocol::wire::{Answer, GroupAsk, Operation, WireError};
+use nexus_protocol::wire::{Answer, GroupAsk, Operation, PROTOCOL_LANES_LAG, WireError};
 use nexus_protocol::{AppendError, Invalid, Position};
 
 use crate::ask::{protocol, unread};
@@ -77,7 +77,15 @@ impl Remote {
         &self,
         name: &str,
     ) -> Result<(GroupInfo, Vec<LaneInfo>), AppendError> {
-        match self.ask_group(name, GroupAsk::Lanes).await? {
+        let asked = match self.ask_group(name, GroupAsk::LanesAndLag).await {
+            // An older server knows less of them.
+            Err(_) if self.version() < PROTOCOL_LANES_LAG => {
+                self.ask_group(name, GroupAsk::Lanes).await
+            }
+            asked => asked,
+        };
+        match asked? {
+            Answer::GroupLag(head) => (*head).try_into().map_err(malformed),
             Answer::GroupLanes(head) => (*head).try_into().map_err(malformed),
             _ => Err(another()),
         }

@@ -18,7 +18,7 @@ pub(crate) use self::consuming::{
 /// Namespace, group, and consumer.
 type Name = (String, String, String);
 
-/// The sessions of consumers that a server has. As many as it has requests (I8).
+/// The sessions of consumers that a server has: as many as it has requests over QUIC, and channels of sockets (I8).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Consumers {
     seats: Arc<Mutex<HashMap<Name, Arc<Seat>>>>,

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_protocol::wire::{ALPN, Open, Operation, PacketKind, try_encode_packet};
+use nexus_protocol::wire::{ALPN, Open, Operation, PROTOCOL, PacketKind, try_encode_packet};
 use nexus_protocol::{Invalid, TraceContext};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection};
@@ -79,6 +79,12 @@ impl Pool {
         let link = Arc::clone(fewest.expect("a pool has a connection for everything"));
         link.under_way.fetch_add(1, Ordering::Relaxed);
         Seat { link, scope: scope.clone(), runtime: self.runtime.clone() }
+    }
+
+    /// The oldest version of the protocol that was agreed on last by any connection.
+    pub(crate) fn version(&self) -> u16 {
+        let versions = self.links.iter().map(|link| link.version.load(Ordering::Relaxed));
+        versions.min().unwrap_or(PROTOCOL)
     }
 
     /// Connections that were made since the beginning.

@@ -153,13 +153,14 @@ impl Consumer {
     /// Says that deliveries are not done, and what is to become of them.
     ///
     /// # Errors
-    /// As [`Consumer::ack`].
+    /// As [`Consumer::ack`]; `Invalid` of a delay beyond a day.
     pub async fn nack(
         &self,
         tokens: &[DeliveryToken],
         nack: Nack,
     ) -> Result<Answered, AppendError> {
         bounded(tokens)?;
+        nack.check()?;
         match self.session() {
             Session::Remote(there) => there.answer(tokens, &Said::Nack(nack)).await,
             #[cfg(feature = "embedded")]

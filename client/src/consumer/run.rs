@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use nexus_protocol::group::{Answered, Delivery, DeliveryToken, Nack};
+use nexus_protocol::group::{Answered, Delivery, DeliveryToken, Failure, Nack};
 use nexus_protocol::limits::DELIVERIES_MAX;
 use nexus_protocol::{AppendError, Retry};
 
@@ -209,7 +209,7 @@ impl<'a, Fut> Running<'a, Fut> {
                     Ok(Handled::Answered) => {}
                     Ok(Handled::Ended(error)) => self.end(error),
                     Err(error) => {
-                        let nack = error.into();
+                        let nack = sayable(error.into());
                         let say = async move { consumer.nack(&[token], nack).await };
                         self.answers.push(Box::pin(say));
                     }
@@ -323,5 +323,18 @@ impl<'a, Fut> Running<'a, Fut> {
             return Poll::Ready(Happened::Received(received));
         }
         Poll::Pending
+    }
+}
+
+/// What a handler says, or, where that cannot be, that its event is parked with why: said as it is, it would end the
+/// consumer, and the next that gets the event.
+fn sayable(nack: Nack) -> Nack {
+    match nack.check() {
+        Ok(()) => nack,
+        Err(invalid) => {
+            let Failure { class, message, mut chain } = nack.failure;
+            chain.insert(0, message);
+            Nack::park(Failure { class, message: invalid.to_string(), chain })
+        }
     }
 }

@@ -40,6 +40,9 @@ impl Cache {
     /// hold.
     pub(super) fn keep(&mut self, event: &RecordedEvent) {
         let bytes = event.as_bytes();
+        if bytes.len() > self.bytes_max {
+            return;
+        }
         while self.bytes + bytes.len() > self.bytes_max {
             let Some(oldest) = self.events.first_entry() else { return };
             if self.asked - oldest.get().0 <= self.patience {
@@ -49,7 +52,11 @@ impl Cache {
         }
         if let Ok(copy) = RecordedEvent::decode_covered(Bytes::copy_from_slice(bytes)) {
             self.bytes += bytes.len();
-            self.events.insert(event.position().get(), (self.asked, copy));
+            // What was read before may be read again.
+            if let Some((_, twice)) = self.events.insert(event.position().get(), (self.asked, copy))
+            {
+                self.bytes -= twice.as_bytes().len();
+            }
         }
     }
 }
@@ -120,6 +127,7 @@ mod tests {
             cache.keep(&event(1));
             assert!(cache.bytes <= cache.bytes_max && !has(cache, 1));
         }
-        assert!(has(&mut cache, 0));
+        cache.keep(&event(0));
+        assert!(has(&mut cache, 0) && cache.bytes == 0, "twice is once");
     }
 }

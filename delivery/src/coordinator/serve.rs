@@ -15,7 +15,7 @@ use super::{
     ANSWERS_MAX, Answers, Ask, Coordinator, Ended, Handed, Listed, MAX_DELIVERIES, PickDone, Reply,
     Request, Snapshot, What, journal,
 };
-use crate::group::{HEARTBEAT_MAX, TooManyConsumers, keys_named};
+use crate::group::{Group, HEARTBEAT_MAX, TooManyConsumers, keys_named};
 use crate::parked::{Aside, Standing};
 
 /// The longest time that a request waits for deliveries, in milliseconds.
@@ -72,26 +72,35 @@ impl<S: EventStore> Coordinator<S> {
                 self.deleting = Some(Some(reply));
             }
             Request::Parked(Ask { what, reply }) => drop(reply.send(self.parked(&what))),
-            Request::Replay(Ask { what: (pick, every), reply }) => match self.picked(&pick) {
-                Ok(picked) => {
-                    let count = self.group.replay(picked, every, now) as u64;
-                    self.durably(reply, PickDone { count });
-                }
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Request::Discard(Ask { what, reply }) => match self.picked(&what) {
-                Ok(picked) => {
-                    let count = self.group.discard(picked) as u64;
-                    self.durably(reply, PickDone { count });
-                }
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            Request::Replay(Ask { what: (pick, every), reply }) => {
+                let replay = |group: &mut Group, picked| group.replay(picked, every, now);
+                self.decide(&pick, reply, replay);
+            }
+            Request::Discard(Ask { what, reply }) => {
+                self.decide(&what, reply, |group, picked| group.discard(picked));
+            }
             Request::Edit(Ask { what: (position, by), reply }) => {
                 let edited = self.group.edit(position, by, now);
                 self.durably(reply, edited);
             }
         }
         Ok(())
+    }
+
+    /// Does something with what is meant of what is parked.
+    fn decide(
+        &mut self,
+        pick: &ParkedPick,
+        reply: Reply<PickDone>,
+        with: impl FnOnce(&mut Group, Vec<Position>) -> usize,
+    ) {
+        match self.picked(pick) {
+            Ok(picked) => {
+                let count = with(&mut self.group, picked) as u64;
+                self.durably(reply, PickDone { count });
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
     }
 
     /// Goes on to let a consumer go that is lost, as far as a record has room for what it had.
@@ -169,6 +178,11 @@ impl<S: EventStore> Coordinator<S> {
             let Some(waiting) = self.waiting.pop_front() else { return };
             // Nobody would answer what is given to somebody who is gone.
             if waiting.reply.is_closed() {
+                continue;
+            }
+            // One of the name of a consumer that is being lost is another, once that is gone.
+            if self.losing.as_ref() == Some(&waiting.consumer) {
+                self.waiting.push_back(waiting);
                 continue;
             }
             let received = self.group.receive(&waiting.consumer, waiting.max, now);
@@ -298,6 +312,8 @@ impl<S: EventStore> Coordinator<S> {
             in_flight: lane.in_flight,
             first: lane.first,
             parked: lane.parked,
+            // Who has the log says that.
+            lag: None,
         });
         Snapshot {
             config: self.config.clone(),

@@ -7,8 +7,7 @@ use nexus_delivery::coordinator::{Answers, Handed, Request, What};
 use nexus_delivery::group::Delivery as GroupDelivery;
 use nexus_engine::Namespace;
 use nexus_protocol::group::{
-    ACK_DEADLINE_MAX, Answered, BACKOFF_MAX, Delivery, DeliveryToken, Failure, Nack, NackAction,
-    check_group,
+    ACK_DEADLINE_MAX, Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_group,
 };
 use nexus_protocol::route::LINK;
 use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
@@ -126,23 +125,18 @@ impl Received {
     }
 }
 
-/// Refuses times that no delivery has: cut short without a word, it would come earlier than its consumer thinks.
+/// Refuses times that no delivery has: cut short without a word, it would be another's earlier than its consumer thinks.
 fn check_times(what: &What) -> Result<(), AppendError> {
-    let hours = |time: Duration| time.as_secs() / 3600;
-    let why = match what {
-        What::Extend(by) if *by > ACK_DEADLINE_MAX => format!(
-            "a delivery is extended by at most {} h from now: ask again before these are over",
-            hours(ACK_DEADLINE_MAX)
-        ),
-        What::Nack(Nack { action: NackAction::Retry(Some(delay)), .. }) if *delay > BACKOFF_MAX => {
-            format!(
-                "an event is delivered again after at most {} h: park it, and replay it when its time has come",
-                hours(BACKOFF_MAX)
-            )
+    match what {
+        What::Extend(by) if *by > ACK_DEADLINE_MAX => {
+            let hours = ACK_DEADLINE_MAX.as_secs() / 3600;
+            let why = format!(
+                "a delivery is extended by at most {hours} h from now: ask again before these are over"
+            );
+            Err(Invalid::Request(why).into())
         }
-        _ => return Ok(()),
-    };
-    Err(Invalid::Request(why).into())
+        _ => Ok(()),
+    }
 }
 
 /// The event of a delivery; of one that was edited with its new data.
@@ -205,7 +199,7 @@ impl Access {
     /// Says that deliveries are not done, and what is to become of them. It is durable when it is answered.
     ///
     /// # Errors
-    /// As [`Self::ack`]; `Invalid` of a delay beyond [`BACKOFF_MAX`].
+    /// As [`Self::ack`].
     pub async fn nack(
         &self,
         group: &str,

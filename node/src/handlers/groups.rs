@@ -108,7 +108,11 @@ impl Access {
         if snapshot.config.mode == GroupMode::Broadcast {
             return self.look_at_all(namespace, name, snapshot, with_lanes);
         }
-        let lanes = std::mem::take(&mut snapshot.lanes);
+        let (mut lanes, now) = (std::mem::take(&mut snapshot.lanes), snapshot.now);
+        for lane in lanes.iter_mut().filter(|lane| lane.open > 0) {
+            let first = event_at(namespace, lane.first)?;
+            lane.lag = first.map(|event| now.since(event.recorded_at()));
+        }
         info(namespace, name, snapshot).map(|info| (info, lanes))
     }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::DeliveryToken;
+use super::{BACKOFF_MAX, DeliveryToken};
+use crate::error::Invalid;
 use crate::limits::ERROR_BYTES_MAX;
 
 /// The most causes that are kept of an error.
@@ -109,6 +110,23 @@ impl Failure {
 }
 
 impl Nack {
+    /// Refuses a delay that there is not. Where it is not asked, as by clients of before 0.4.1, it is cut to
+    /// [`BACKOFF_MAX`].
+    ///
+    /// # Errors
+    /// When it is beyond [`BACKOFF_MAX`].
+    pub fn check(&self) -> Result<(), Invalid> {
+        match self.action {
+            NackAction::Retry(Some(delay)) if delay > BACKOFF_MAX => {
+                let hours = BACKOFF_MAX.as_secs() / 3600;
+                Err(Invalid::Request(format!(
+                    "an event is delivered again after at most {hours} h: park it, and replay it when its time has come"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// It is delivered again, after the back-off of the group.
     pub fn retry(failure: Failure) -> Self {
         Self { action: NackAction::Retry(None), failure }

@@ -1,5 +1,7 @@
 //! How a group is.
 
+use std::time::Duration;
+
 use super::GroupConfig;
 use crate::ids::Position;
 use crate::time::Timestamp;
@@ -50,10 +52,13 @@ pub struct LaneInfo {
     pub open: u64,
     /// Deliveries that are not answered.
     pub in_flight: u64,
-    /// The first event of it that is not done.
+    /// The first event of it that is not done; where all are, the first that is parked.
     pub first: Position,
     /// Events of it that are parked.
     pub parked: u64,
+    /// How long ago the first event that is not done was recorded. `None`: all are done; or it comes from a server that does
+    /// not tell.
+    pub lag: Option<Duration>,
 }
 
 /// How a group is.

@@ -125,7 +125,7 @@ impl From<FailureJson> for Failure {
 /// What is to become of an event that was not processed, as it is asked.
 ///
 /// # Errors
-/// When there is no such action, or only `retry` may have a delay.
+/// When there is no such action, or only `retry` may have a delay, or that is beyond a day.
 pub fn nack_of(
     action: &str,
     delay_ms: Option<u64>,
@@ -140,7 +140,8 @@ pub fn nack_of(
             )));
         }
     };
-    Ok(Nack { action, failure: error.map(Failure::from).unwrap_or_default() })
+    let nack = Nack { action, failure: error.map(Failure::from).unwrap_or_default() };
+    nack.check().map(|()| nack)
 }
 
 #[cfg(test)]

@@ -307,9 +307,11 @@ pub struct LaneJson<'a> {
     pub owner: Option<&'a str>,
     /// Events of it that were looked at and are not done.
     pub lag_events: u64,
+    /// How long ago the first event of it that is not done was recorded; null: all are done.
+    pub lag_seconds: Option<f64>,
     /// Deliveries that are not answered.
     pub in_flight: u64,
-    /// The first event of it that is not done.
+    /// The first event of it that is not done; where all are, the first that is parked.
     pub first_position: u64,
     /// Events of it that are parked.
     pub parked: u64,
@@ -321,6 +323,7 @@ impl<'a> From<&'a LaneInfo> for LaneJson<'a> {
             lane: lane.lane,
             owner: lane.owner.as_deref(),
             lag_events: lane.open,
+            lag_seconds: lane.lag.map(|lag| lag.as_secs_f64()),
             in_flight: lane.in_flight,
             first_position: lane.first.get(),
             parked: lane.parked,

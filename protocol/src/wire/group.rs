@@ -10,7 +10,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use super::parked::{ParkedListHead, ParkedPickHead};
 use super::request::{FilterItemHead, filter_head, filter_of};
 use super::route::BranchHead;
-use super::{PROTOCOL_GROUPS, PROTOCOL_PARKED_KEYS, WireError};
+use super::{PROTOCOL_GROUPS, PROTOCOL_LANES_LAG, PROTOCOL_PARKED_KEYS, WireError};
 use crate::group::{
     Backoff, GroupConfig, GroupInfo, GroupMode, GroupStart, GroupState, LaneInfo, MemberInfo,
     ParkedList, ParkedRule, PauseInfo, RuleEnd,
@@ -61,6 +61,8 @@ pub enum GroupAsk {
         /// Where it stands in the log.
         position: u64,
     },
+    /// How it is, with the lanes that have something to do, and how long each is behind. From [`PROTOCOL_LANES_LAG`] on.
+    LanesAndLag,
     /// What is parked of a key. From [`PROTOCOL_PARKED_KEYS`] on.
     ParkedOfKey {
         /// The key.
@@ -82,6 +84,7 @@ impl GroupAsk {
     /// The first version of the protocol that has it.
     pub fn since(&self) -> u16 {
         match self {
+            Self::LanesAndLag => PROTOCOL_LANES_LAG,
             Self::ParkedOfKey { .. }
             | Self::Replay { pick: ParkedPickHead::Key(_), .. }
             | Self::Skip(ParkedPickHead::Key(_)) => PROTOCOL_PARKED_KEYS,
@@ -432,9 +435,44 @@ impl TryFrom<GroupLanesHead> for (GroupInfo, Vec<LaneInfo>) {
                 in_flight: lane.in_flight,
                 first: Position::new(lane.first),
                 parked: lane.parked,
+                lag: None,
             })
         };
         let lanes = lanes.into_iter().map(lane).collect::<Result<_, WireError>>()?;
         Ok((info.try_into()?, lanes))
+    }
+}
+
+/// [`GroupLanesHead`], with how long each lane is behind.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct GroupLagHead {
+    lanes: GroupLanesHead,
+    /// Of each lane, in their order, in milliseconds; [`NO_LAG`]: nothing of it is to be done.
+    lag_ms: Vec<u64>,
+}
+
+const NO_LAG: u64 = u64::MAX;
+
+impl GroupLagHead {
+    /// Of a group with these lanes.
+    pub fn new(info: &GroupInfo, lanes: &[LaneInfo]) -> Self {
+        let lag_ms = lanes.iter().map(|lane| lane.lag.map_or(NO_LAG, ms_of)).collect();
+        Self { lanes: GroupLanesHead::new(info, lanes), lag_ms }
+    }
+}
+
+impl TryFrom<GroupLagHead> for (GroupInfo, Vec<LaneInfo>) {
+    type Error = WireError;
+
+    fn try_from(head: GroupLagHead) -> Result<Self, WireError> {
+        let (info, mut lanes) = head.lanes.try_into()?;
+        if lanes.len() != head.lag_ms.len() {
+            let (lags, lanes) = (head.lag_ms.len(), lanes.len());
+            return Err(WireError::malformed(format!("{lags} times of {lanes} lanes")));
+        }
+        for (lane, ms) in lanes.iter_mut().zip(head.lag_ms) {
+            lane.lag = (ms != NO_LAG).then(|| Duration::from_millis(ms));
+        }
+        Ok((info, lanes))
     }
 }

@@ -64,7 +64,7 @@ fn configs() -> Vec<GroupConfig> {
     vec![config(), unordered, broadcast, later]
 }
 
-fn info(state: GroupState) -> GroupInfo {
+pub(super) fn info(state: GroupState) -> GroupInfo {
     let pause = PauseInfo {
         by: "ops".into(),
         reason: "a bad release".into(),
@@ -90,7 +90,7 @@ fn info(state: GroupState) -> GroupInfo {
     }
 }
 
-fn lanes() -> Vec<LaneInfo> {
+pub(super) fn lanes() -> Vec<LaneInfo> {
     let lane = |lane, owner: Option<&str>| LaneInfo {
         lane,
         owner: owner.map(str::to_owned),
@@ -98,6 +98,7 @@ fn lanes() -> Vec<LaneInfo> {
         in_flight: 1,
         first: Position::new(7),
         parked: 2,
+        lag: None,
     };
     vec![lane(0, Some("host-1")), lane(3, None), lane(5, Some("host-2")), lane(9, Some("host-1"))]
 }

@@ -2,7 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::group::{GroupAsk, GroupHead, GroupLanesHead};
+use super::group::{GroupAsk, GroupHead, GroupLagHead, GroupLanesHead};
 use super::parked::ParkedPageHead;
 use super::request::{ExpectedHead, ReadHead, SubscribeHead};
 use super::route::{DryRunHead, RouteAsk, RouteHead};
@@ -394,6 +394,8 @@ pub enum Answer {
         /// Whether there are more.
         more: bool,
     },
+    /// How a group is, with its lanes that have something to do, and how long each is behind.
+    GroupLag(Box<GroupLagHead>),
 }
 
 impl Answer {

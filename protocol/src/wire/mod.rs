@@ -33,7 +33,9 @@ pub use consume::{
 };
 pub use decoder::{Packet, PacketDecoder};
 pub use failure::{AppendFailure, Failure, ReadFailure};
-pub use group::{GroupAsk, GroupConfigHead, GroupHead, GroupLanesHead, GroupStartHead};
+pub use group::{
+    GroupAsk, GroupConfigHead, GroupHead, GroupLagHead, GroupLanesHead, GroupStartHead,
+};
 pub use items::{ItemsBuilder, decode_items};
 pub use message::{Answer, EndHead, Hello, Open, Operation, SnapshotHead, TokenHead, Welcome};
 pub use packet::{
@@ -58,12 +60,15 @@ pub const PROTOCOL_BLOCKS: u16 = 2;
 pub const PROTOCOL_GROUPS: u16 = 3;
 /// The first version whose servers keep the time before which an event is not delivered.
 pub const PROTOCOL_NOT_BEFORE: u16 = 3;
+/// The first version that says how long each lane is behind.
+pub const PROTOCOL_LANES_LAG: u16 = 4;
 /// The first version in which what is parked is named by its key.
 pub const PROTOCOL_PARKED_KEYS: u16 = 4;
 
 const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL);
 const _: () = assert!(PROTOCOL_BLOCKS <= PROTOCOL && PROTOCOL_GROUPS <= PROTOCOL);
-const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL && PROTOCOL_PARKED_KEYS <= PROTOCOL);
+const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL);
+const _: () = assert!(PROTOCOL_PARKED_KEYS <= PROTOCOL && PROTOCOL_LANES_LAG <= PROTOCOL);
 
 /// The version that two sides speak: the newest that both know.
 pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {

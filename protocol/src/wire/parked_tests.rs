@@ -1,11 +1,15 @@
-//! What is parked under a key, which version 4 has besides.
+//! What version 4 has besides: what is parked under a key, and how long lanes are behind.
 
+use std::time::Duration;
+
+use super::group_tests::{info, lanes};
 use super::samples::Samples;
+use super::tests::opened;
 use super::*;
 use crate::error::Invalid;
-use crate::group::{ParkedList, ParkedPick};
+use crate::group::{GroupInfo, GroupState, LaneInfo, ParkedList, ParkedPick};
 use crate::ids::Position;
-use crate::limits::PARKED_KEY_BYTES_MAX;
+use crate::limits::{LANES_MAX, PARKED_KEY_BYTES_MAX};
 
 const VERSION_4: &str = include_str!("samples/v4.txt");
 
@@ -26,7 +30,40 @@ fn version_4_names_what_is_parked_by_its_key_as_it_did() {
     samples.open("_of_key", ask(replay));
     samples.open("_of_key", ask(GroupAsk::Skip((&pick("order-17")).into())));
     samples.open("", ask(GroupAsk::parked(&list(Some("order-17")))));
+    samples.open("", ask(GroupAsk::LanesAndLag));
+    let head = GroupLagHead::new(&info(GroupState::Running), &lanes_that_lag());
+    samples.answer("", &Answer::GroupLag(Box::new(head)));
     samples.all_are_the_same(4);
+}
+
+/// Some lanes, the first of which is behind.
+fn lanes_that_lag() -> Vec<LaneInfo> {
+    let mut lanes = lanes();
+    lanes[0].lag = Some(Duration::from_millis(1_500));
+    lanes
+}
+
+#[test]
+fn how_long_lanes_are_behind_comes_back_as_it_was_for_as_many_as_there_may_be() {
+    let info = info(GroupState::Running);
+    let head = GroupLagHead::new(&info, &lanes_that_lag());
+    assert_eq!(head.try_into(), Ok((info.clone(), lanes_that_lag())));
+    let lane = |lane| LaneInfo { lane, lag: Some(Duration::MAX), ..lanes()[0].clone() };
+    let most: Vec<_> = (0..LANES_MAX).map(lane).collect();
+    let answer = Answer::GroupLag(Box::new(GroupLagHead::new(&info, &most)));
+    assert!(try_encode_packet(PacketKind::Answer, &answer, &[]).is_ok());
+    // Times of other lanes than there are.
+    let head = GroupLagHead::new(&info, &lanes_that_lag());
+    let archive = encode_packet(PacketKind::Answer, &head, &[]);
+    let (archive, _) = opened(&archive, PacketKind::Answer);
+    let refused = (0..archive.len()).filter(|at| {
+        let mut bytes = archive.to_vec();
+        bytes[*at] = bytes[*at].wrapping_sub(1);
+        let read = decode_head::<GroupLagHead>(&bytes);
+        let read = read.map(<(GroupInfo, Vec<LaneInfo>)>::try_from);
+        matches!(read, Ok(Err(why)) if why.to_string().contains("times of"))
+    });
+    assert!(refused.count() > 0, "how many there are is looked at");
 }
 
 #[test]

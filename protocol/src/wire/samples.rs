@@ -155,6 +155,7 @@ fn name_of_answer(answer: &Answer) -> &'static str {
         Answer::DryRun(_) => "dry_run",
         Answer::Count(_) => "count",
         Answer::Timers { .. } => "timers",
+        Answer::GroupLag(_) => "group_lag",
     }
 }
 
@@ -174,6 +175,7 @@ fn name_of_ask(ask: &GroupAsk) -> &'static str {
         GroupAsk::Skip(_) => "group_skip",
         GroupAsk::Leave { .. } => "group_leave",
         GroupAsk::Edit { .. } => "group_edit",
+        GroupAsk::LanesAndLag => "group_lanes_and_lag",
         GroupAsk::ParkedOfKey { .. } => "group_parked_of_key",
     }
 }

@@ -140,24 +140,20 @@ impl Consuming {
     }
 
     /// Waits until there is more credit than was used, and gives what is left of it; `None`: no more will come. A
-    /// consumer that gives none is told all the same when its time is over.
+    /// consumer that gives none is told all the same when it may be one no longer.
     async fn credit_left(
         &self,
         credits: &mut watch::Receiver<u64>,
         used: u64,
     ) -> Result<Option<u64>, AppendError> {
         loop {
-            let over = async {
-                match self.access.time_left() {
-                    Some(time) => tokio::time::sleep(time).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let time = self.access.time_left().map_or(ASK_TIME, |left| left.min(ASK_TIME));
+            let over = tokio::time::sleep(time);
             tokio::select! {
                 total = credits.wait_for(|total| *total > used) => {
                     return Ok(total.ok().map(|total| *total - used));
                 }
-                () = over => self.access.may_consume()?,
+                () = over => self.access.clone().admitted().may_consume()?,
             }
         }
     }

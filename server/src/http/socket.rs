@@ -48,6 +48,8 @@ pub(crate) const SUBPROTOCOL: &str = "nexus.v1";
 const CHANNELS_MAX: usize = 256;
 /// Longest frame of a client, in bytes.
 const FRAME_BYTES_MAX: usize = 128 * 1024;
+/// One that is longer, and not longer than this, is received and refused; beyond, it ends the socket.
+const FRAME_BYTES_REFUSED: usize = 1024 * 1024;
 /// Longest id of a channel, in bytes.
 const ID_BYTES_MAX: usize = 64;
 /// Answers of one socket that may be under way (I8).
@@ -56,7 +58,9 @@ const ANSWERS_MAX: usize = 32;
 const CREDIT_DEFAULT: u64 = 256;
 /// Who has not said who they are after so long is let go.
 const AUTH_TIME_MAX: Duration = Duration::from_secs(5);
-/// A socket is asked so often whether it is there, and channels whether they still may be read.
+/// When the server goes, its consumers have so much longer than for their last answers.
+const GO_TIME: Duration = Duration::from_secs(5);
+/// A socket is asked so often whether it is there, and what is watched whether it still may be read.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// A client that says nothing, not even that it got a ping, after so many is gone.
 const PINGS_UNANSWERED_MAX: u32 = 3;
@@ -86,8 +90,8 @@ pub(crate) async fn upgrade(mut call: Call) -> Result<Response, Problem> {
     })?;
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_message_size(FRAME_BYTES_MAX);
+        .max_frame_size(FRAME_BYTES_REFUSED)
+        .max_message_size(FRAME_BYTES_REFUSED);
     if upgrade.selected_protocol().is_none() {
         return Err(Problem::invalid(format!(
             "header `Sec-WebSocket-Protocol`: ask for {SUBPROTOCOL}"
@@ -111,9 +115,21 @@ struct Open {
     /// All credit that was ever given.
     credit: watch::Sender<u64>,
     task: AbortHandle,
-    /// What is said to a consumer's. When it goes without a word, so is the client.
-    consumer: Option<mpsc::UnboundedSender<Heard>>,
+    kind: Kind,
 }
+
+/// What a channel is.
+#[derive(Debug)]
+enum Kind {
+    Feed,
+    /// A consumer, and what it is told. When this goes without a word, so is the client.
+    Consumer(mpsc::UnboundedSender<Heard>),
+    /// A consumer that says good-bye: its channel is there until it has.
+    Closing,
+}
+
+/// A channel that has ended, and its last frame.
+type Last = (Id, Option<Utf8Bytes>);
 
 /// One socket.
 #[derive(Debug)]
@@ -122,8 +138,8 @@ struct Session {
     namespace: String,
     principal: Arc<Principal>,
     channels: HashMap<Id, Open>,
-    /// The tasks of channels: each ends with the channel's id.
-    tasks: JoinSet<Id>,
+    /// The tasks of channels.
+    tasks: JoinSet<Last>,
     out: Out,
     /// Places of answers that may be under way: without one, nothing is received.
     answers: Arc<Semaphore>,
@@ -175,6 +191,7 @@ impl Session {
                     match message {
                         Some(Ok(Message::Text(text))) => self.hear(&text).map(Message::Text),
                         Some(Ok(Message::Binary(_))) => {
+                            self.say_to_consumers(|| Heard::Close);
                             return close(socket, POLICY, "frames are text").await;
                         }
                         Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
@@ -188,8 +205,13 @@ impl Session {
                 }
                 Some(frame) = frames.recv() => Some(Message::Text(frame)),
                 Some(ended) = self.tasks.join_next() => {
-                    self.forget(ended);
-                    None
+                    // What it said before comes before its end.
+                    while let Ok(before) = frames.try_recv() {
+                        if !sent(&mut socket, Message::Text(before)).await {
+                            return;
+                        }
+                    }
+                    self.ended(ended).map(Message::Text)
                 }
                 _ = ping.tick() => {
                     if pings_unanswered == PINGS_UNANSWERED_MAX {
@@ -209,62 +231,72 @@ impl Session {
         }
     }
 
-    /// The channel of a task that has ended is so, too.
-    fn forget(&mut self, ended: Result<Id, JoinError>) {
+    /// The channel of a task that has ended is so, too, and its id is free: then its last frame may go.
+    fn ended(&mut self, ended: Result<Last, JoinError>) -> Option<Utf8Bytes> {
         // One that was told to end has no place any more, or another has it.
-        if let Ok(id) = ended
-            && self.channels.get(&id).is_some_and(|it| it.task.is_finished())
-        {
+        let (id, last) = ended.ok()?;
+        if self.channels.get(&id).is_some_and(|it| it.task.is_finished()) {
             self.channels.remove(&id);
         }
+        last
     }
 
     fn say_to_consumers(&self, heard: impl Fn() -> Heard) {
-        for consumer in self.channels.values().filter_map(|open| open.consumer.as_ref()) {
-            let _ = consumer.send(heard());
+        for open in self.channels.values() {
+            if let Kind::Consumer(consumer) = &open.kind {
+                let _ = consumer.send(heard());
+            }
         }
     }
 
     /// The server goes: who consumes is told what became of the last answers.
     async fn go_away(mut self, mut socket: WebSocket, mut frames: mpsc::Receiver<Utf8Bytes>) {
         self.say_to_consumers(|| Heard::Closing);
-        let feeds = self.channels.values().filter(|open| open.consumer.is_none());
+        let feeds = self.channels.values().filter(|open| matches!(open.kind, Kind::Feed));
         feeds.for_each(|open| open.task.abort());
         let last = async {
             loop {
-                tokio::select! {
+                let frame = tokio::select! {
                     biased;
-                    Some(frame) = frames.recv() => {
-                        if !sent(&mut socket, Message::Text(frame)).await {
-                            return;
-                        }
-                    }
+                    Some(frame) = frames.recv() => Some(frame),
                     ended = self.tasks.join_next() => match ended {
-                        Some(ended) => self.forget(ended),
+                        Some(ended) => self.ended(ended),
                         None => return,
                     },
+                };
+                if let Some(frame) = frame
+                    && !sent(&mut socket, Message::Text(frame)).await
+                {
+                    return;
                 }
             }
         };
-        // A little more than what a consumer takes for them.
-        let _ = tokio::time::timeout(LAST_ANSWERS_TIME + AUTH_TIME_MAX, last).await;
+        let _ = tokio::time::timeout(LAST_ANSWERS_TIME + GO_TIME, last).await;
         close(socket, GOING_AWAY, "the server is shutting down").await;
     }
 
     /// Does what a client says; answers with a frame where that says something at once.
     fn hear(&mut self, text: &str) -> Option<Utf8Bytes> {
-        match Said::read(text).and_then(|said| self.obey(said)) {
+        let said = match text.len() {
+            0..=FRAME_BYTES_MAX => Said::read(text),
+            _ => Err(Problem::new(
+                ErrorCode::TOO_LARGE,
+                format!(
+                    "a frame has at most {FRAME_BYTES_MAX} bytes: what is longer goes by request"
+                ),
+            )),
+        };
+        match said.and_then(|said| self.obey(said)) {
             Ok(frame) => frame,
             Err(problem) => {
                 let context =
                     Context::new(Operation::Subscribe, &self.namespace, &self.principal.id);
                 let problem = problem.logged(self.http.door.node.telemetry(), &context);
-                // What it is about is told even where the rest is not understood.
+                // What it is about is told even where the rest is not understood. With a `seq`, if only null, it is not the
+                // end of a channel.
                 let (id, seq) = about(text);
-                let mut refused = json!({"id": id, "frame": "error", "problem": problem.json()});
-                if let Some(seq) = seq {
-                    refused["seq"] = seq.into();
-                }
+                let problem = problem.json();
+                let refused = json!({"id": id, "frame": "error", "seq": seq, "problem": problem});
                 Some(frame(&refused))
             }
         }
@@ -279,12 +311,14 @@ impl Session {
                 open.credit.send_modify(|total| *total = total.saturating_add(events));
             }
             Said::Close(said::Close { id, .. }) => {
-                let Open { task, consumer, .. } = self.channels.remove(&id).ok_or_else(not_open)?;
-                match consumer {
+                let open = self.channels.get_mut(&id).ok_or_else(not_open)?;
+                match std::mem::replace(&mut open.kind, Kind::Closing) {
                     // It says itself that it is closed, after all else.
-                    Some(consumer) => drop(consumer.send(Heard::Close)),
-                    None => {
-                        task.abort();
+                    Kind::Consumer(consumer) => drop(consumer.send(Heard::Close)),
+                    Kind::Closing => return Err(not_open()),
+                    Kind::Feed => {
+                        open.task.abort();
+                        self.channels.remove(&id);
                         return Ok(Some(frame(&json!({"id": id, "frame": "closed"}))));
                     }
                 }
@@ -312,8 +346,13 @@ impl Session {
     /// Hands answers to the channel that they are of.
     fn answer(&mut self, id: &Id, seq: Option<u64>, answering: Answering) -> Result<(), Problem> {
         let open = self.channels.get(id).ok_or_else(not_open)?;
-        let Some(consumer) = &open.consumer else {
-            return Err(Problem::invalid("the channel is none of a group: nothing is answered"));
+        let consumer = match &open.kind {
+            Kind::Consumer(consumer) => consumer,
+            Kind::Closing => return Err(not_open()),
+            Kind::Feed => {
+                let why = "the channel is none of a group: nothing is answered";
+                return Err(Problem::invalid(why));
+            }
         };
         let place = self.place.take().expect("a frame is received where there is a place");
         consumer.send(Heard::Answers(seq, answering, place)).map_err(|_| not_open())
@@ -326,11 +365,10 @@ impl Session {
         }
         if self.channels.contains_key(&id) {
             return Err(Problem::invalid(
-                "a channel of this id is open: close it, or take another",
+                "a channel of this id is open: close it and wait for `closed`, or take another",
             ));
         }
-        // Those of consumers that say good-bye are there still.
-        if self.channels.len() >= CHANNELS_MAX || self.tasks.len() >= 2 * CHANNELS_MAX {
+        if self.channels.len() >= CHANNELS_MAX {
             return Err(Problem::new(
                 ErrorCode::TOO_LARGE,
                 format!("{CHANNELS_MAX} channels are open, the most of a socket: close one"),
@@ -338,9 +376,10 @@ impl Session {
         }
         let access = self.http.door.node.access(Arc::clone(&self.principal), &self.namespace)?;
         let (credit, credits) = watch::channel(credit.unwrap_or(CREDIT_DEFAULT));
-        let (task, consumer) = match channel.opened()? {
+        let (task, kind) = match channel.opened()? {
             Opened::Feed(subscribe) => {
-                (self.open_feed(&id, access, subscribe, resume.as_deref(), credits)?, None)
+                let task = self.open_feed(&id, access, subscribe, resume.as_deref(), credits)?;
+                (task, Kind::Feed)
             }
             Opened::Consumer { .. } if resume.is_some() => {
                 let why = "a group knows itself where it goes on: leave `resume` out";
@@ -349,10 +388,10 @@ impl Session {
             Opened::Consumer { group, consumer } => {
                 let consuming = Consuming::new(access, group, consumer)?;
                 let (task, consumer) = self.open_consumer(&id, consuming, credits);
-                (task, Some(consumer))
+                (task, Kind::Consumer(consumer))
             }
         };
-        self.channels.insert(id, Open { credit, task, consumer });
+        self.channels.insert(id, Open { credit, task, kind });
         Ok(())
     }
 
@@ -385,14 +424,10 @@ impl Session {
         let channel = group::Channel { id: id.clone(), consuming, out: self.out.clone() };
         let (http, under_way) = (Arc::clone(&self.http), Arc::clone(&self.under_way));
         // It outlives its socket: what was said is decided, and the consumer says good-bye.
-        let channel = tokio::spawn(async move {
-            channel.run(&http.door, credits, heard, under_way).await;
-        });
+        let channel =
+            tokio::spawn(async move { channel.run(&http.door, credits, heard, under_way).await });
         let id = id.clone();
-        let task = self.tasks.spawn(async move {
-            let _ = channel.await;
-            id
-        });
+        let task = self.tasks.spawn(async move { (id, channel.await.ok().flatten()) });
         (task, say)
     }
 }

@@ -5,7 +5,7 @@ use nexus_node::Access;
 use nexus_protocol::group::{GroupConfig, ParkedList};
 use nexus_protocol::limits::PACKET_HEAD_BYTES_MAX;
 use nexus_protocol::wire::{
-    Answer, GroupAsk, GroupLanesHead, PacketKind, WireError, try_encode_packet,
+    Answer, GroupAsk, GroupLagHead, GroupLanesHead, PacketKind, WireError, try_encode_packet,
 };
 use nexus_protocol::{AppendError, Invalid, Position, TooLarge};
 
@@ -40,6 +40,10 @@ pub(super) fn answer(
         GroupAsk::Lanes => {
             let (info, lanes) = access.group_lanes(group)?;
             Answer::GroupLanes(Box::new(GroupLanesHead::new(&info, &lanes)))
+        }
+        GroupAsk::LanesAndLag => {
+            let (info, lanes) = access.group_lanes(group)?;
+            Answer::GroupLag(Box::new(GroupLagHead::new(&info, &lanes)))
         }
         GroupAsk::Delete => access.delete_group(group).map(|()| Answer::Done)?,
         GroupAsk::Pause { reason } => access.pause_group(group, &reason).map(|()| Answer::Done)?,

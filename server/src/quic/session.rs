@@ -362,7 +362,7 @@ fn operation_of_group(ask: &GroupAsk) -> telemetry::Operation {
     match ask {
         GroupAsk::Set(_) => Named::SetGroup,
         GroupAsk::Names => Named::Groups,
-        GroupAsk::Info | GroupAsk::Lanes => Named::Group,
+        GroupAsk::Info | GroupAsk::Lanes | GroupAsk::LanesAndLag => Named::Group,
         GroupAsk::Delete => Named::DeleteGroup,
         GroupAsk::Pause { .. } => Named::PauseGroup,
         GroupAsk::Resume => Named::ResumeGroup,

@@ -2,6 +2,7 @@
 //! connections break, and it restarts.
 
 mod answers;
+mod bounds;
 mod broadcast;
 mod delayed;
 mod effects;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::super::events::{token, token_or_none};
 use super::super::problem::Problem;
 use super::said::Id;
-use super::{Out, PING_EVERY, frame};
+use super::{Last, Out, PING_EVERY, frame};
 use crate::feed::{Feed, Items, credit_left};
 
 /// What a channel's task needs.
@@ -24,16 +24,15 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// Delivers as long as there is credit, and somebody reads.
-    pub(super) async fn run(self, feed: Feed, credits: watch::Receiver<u64>) -> Id {
-        if let Err(error) = self.deliver(feed, credits).await {
+    pub(super) async fn run(self, feed: Feed, credits: watch::Receiver<u64>) -> Last {
+        let last = self.deliver(feed, credits).await.err().map(|error| {
             let revoked =
                 matches!(error, ReadError::Unauthenticated { .. } | ReadError::Denied { .. });
             let kind = if revoked { "revoked" } else { "error" };
             let problem = Problem::from(error).json();
-            let last = json!({"id": self.id, "frame": kind, "problem": problem});
-            let _ = self.out.send(frame(&last)).await;
-        }
-        self.id
+            frame(&json!({"id": self.id, "frame": kind, "problem": problem}))
+        });
+        (self.id, last)
     }
 
     async fn deliver(

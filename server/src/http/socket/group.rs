@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::ws::Utf8Bytes;
-use nexus_node::DELIVERIES_MAX;
 use nexus_protocol::group::Delivery;
 use nexus_protocol::json::{AnsweredJson, AppendedJson, DeliveryJson, EventJson, RefusedJson};
 use nexus_protocol::{AppendError, Timestamp};
@@ -20,6 +19,9 @@ use crate::consumers::{
     Answering, Consuming, LAST_ANSWERS_TIME, Outcome, Seated, Taker, Unsent, closing,
 };
 use crate::door::Door;
+
+/// Deliveries that are taken from the group at a time: a client that does not read holds so many in memory.
+const DELIVERIES_AT_A_TIME: u64 = 64;
 
 /// What the client says to a channel.
 #[derive(Debug)]
@@ -63,22 +65,24 @@ impl Taker for Channel {
 }
 
 impl Channel {
-    /// Serves the client until it wants no more. However that ends, what it said before is decided, and then the
-    /// consumer goes. The server waits for that, where it closes.
+    /// Serves the client until it wants no more; gives the last frame. However that ends, what it said before is decided,
+    /// and then the consumer goes. The server waits for that, where it closes.
     pub(super) async fn run(
         self,
         door: &Door,
         credits: watch::Receiver<u64>,
         mut heard: mpsc::UnboundedReceiver<Heard>,
         under_way: UnderWay,
-    ) {
+    ) -> Option<Utf8Bytes> {
         let this = Arc::new(self);
-        let mut seated = match this.consuming.seat(&door.consumers).await {
-            Ok(seated) => seated,
-            Err(error) => return this.told(error).await,
-        };
         let mut deciding = JoinSet::new();
-        let ended = this.serve(credits, &mut heard, &mut deciding, &mut seated).await;
+        let (seated, ended) = match this.consuming.seat(&door.consumers).await {
+            Ok(mut seated) => {
+                let ended = this.serve(credits, &mut heard, &mut deciding, &mut seated).await;
+                (Some(seated), ended)
+            }
+            Err(superseded) => (None, Ended::Told(superseded)),
+        };
         heard.close();
         while let Ok(last) = heard.try_recv() {
             if let Heard::Answers(seq, answering, place) = last {
@@ -89,15 +93,15 @@ impl Channel {
         if tokio::time::timeout(LAST_ANSWERS_TIME, decided).await.is_err() {
             deciding.detach_all();
         }
-        this.consuming.end(matches!(ended, Ended::Lost | Ended::Superseded)).await;
+        if seated.is_some() {
+            this.consuming.end(matches!(ended, Ended::Lost | Ended::Superseded)).await;
+        }
         drop((seated, under_way));
         match ended {
-            Ended::Lost => {}
-            Ended::Left => {
-                let _ = this.out.send(frame(&json!({"id": this.id, "frame": "closed"}))).await;
-            }
-            Ended::Told(error) => this.told(error).await,
-            Ended::Superseded => this.told(this.consuming.superseded()).await,
+            Ended::Lost => None,
+            Ended::Left => Some(frame(&json!({"id": this.id, "frame": "closed"}))),
+            Ended::Told(error) => Some(this.told(error)),
+            Ended::Superseded => Some(this.told(this.consuming.superseded())),
         }
     }
 
@@ -109,7 +113,7 @@ impl Channel {
         seated: &mut Seated,
     ) -> Ended {
         let mut delivering =
-            Box::pin(self.consuming.deliver(&mut credits, DELIVERIES_MAX as u64, &**self));
+            Box::pin(self.consuming.deliver(&mut credits, DELIVERIES_AT_A_TIME, &**self));
         let mut takes = true;
         loop {
             tokio::select! {
@@ -148,14 +152,13 @@ impl Channel {
         });
     }
 
-    /// Tells why the channel ends.
-    async fn told(&self, error: AppendError) {
+    /// Why the channel ends.
+    fn told(&self, error: AppendError) -> Utf8Bytes {
         let revoked =
             matches!(error, AppendError::Unauthenticated { .. } | AppendError::Denied { .. });
         let kind = if revoked { "revoked" } else { "error" };
         let problem = Problem::from(error).json();
-        let last = json!({"id": self.id, "frame": kind, "problem": problem});
-        let _ = self.out.send(frame(&last)).await;
+        frame(&json!({"id": self.id, "frame": kind, "problem": problem}))
     }
 
     fn event(&self, delivery: &Delivery) -> Utf8Bytes {
