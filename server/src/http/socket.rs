@@ -233,11 +233,10 @@ impl Session {
 
     /// The channel of a task that has ended is so, too, and its id is free: then its last frame may go.
     fn ended(&mut self, ended: Result<Last, JoinError>) -> Option<Utf8Bytes> {
-        // One that was told to end has no place any more, or another has it.
         let (id, last) = ended.ok()?;
-        if self.channels.get(&id).is_some_and(|it| it.task.is_finished()) {
-            self.channels.remove(&id);
-        }
+        // One that was told to end has no place any more, or another has it, whose end this is not.
+        self.channels.get(&id).filter(|open| open.task.is_finished())?;
+        self.channels.remove(&id);
         last
     }
 
