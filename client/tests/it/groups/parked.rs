@@ -31,7 +31,7 @@ async fn all_parked(client: &Client, consumer: &Consumer) -> BTreeMap<u32, Vec<P
     let config = GroupConfig { lanes: 2, filter: Filter::category("count"), ..config() };
     client.set_group("mail", &config).await.unwrap();
     append(client, 0..EVENTS).await;
-    let tokens = tokens(&take(consumer, EVENTS as usize).await);
+    let tokens = tokens(&take(consumer, usize::try_from(EVENTS).unwrap()).await);
     let park = Nack::park(Failure::new("nobody is there"));
     assert_eq!(consumer.nack(&tokens, park).await.unwrap().done, EVENTS);
     let mut lanes = BTreeMap::<_, Vec<_>>::new();

@@ -143,7 +143,8 @@ async fn who_is_told_to_end_finishes_what_it_has_and_others_get_the_rest_untried
             assert_eq!(client.group("mail").await.unwrap().lag_events, EVENTS, "none is done");
             go_on.send_replace(true);
         };
-        let consumer = client.consumer("mail", "a").concurrency(BUSY as usize).prefetch(8);
+        let consumer =
+            client.consumer("mail", "a").concurrency(usize::try_from(BUSY).unwrap()).prefetch(8);
         consumer.run_until(handler, told).await.unwrap();
         let begun = seen.times.lock().unwrap().clone();
         assert_eq!((begun.len() as u64, *seen.calls.borrow()), (BUSY, BUSY), "nothing new");
@@ -152,7 +153,7 @@ async fn who_is_told_to_end_finishes_what_it_has_and_others_get_the_rest_untried
         assert_eq!((info.lag_events, info.in_flight, info.parked), (LEFT, 0, 0), "all is said");
         assert!(info.members.is_empty(), "{info:?}");
         let other = client.consumer("mail", "b");
-        let rest = take(&other, LEFT as usize).await;
+        let rest = take(&other, usize::try_from(LEFT).unwrap()).await;
         assert!(rest.iter().all(|it| it.attempt == 1), "nobody has tried them: {rest:?}");
         let numbers: BTreeSet<_> = rest.iter().map(number_of).collect();
         assert!(numbers.iter().copied().eq((0..EVENTS).filter(|it| !begun.contains_key(it))));
