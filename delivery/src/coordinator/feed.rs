@@ -1,8 +1,10 @@
 //! Reading the log for the group.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_core::Stream;
 use nexus_protocol::group::GroupMode;
 use nexus_protocol::{
@@ -10,9 +12,8 @@ use nexus_protocol::{
     SubscriptionItem, Timestamp, Unavailable,
 };
 
-use super::cache::Cache;
 use super::{Coordinator, Ended, unread};
-use crate::group::{Offered, READ_AHEAD, key_of};
+use crate::group::{Offered, key_of};
 
 /// Events that a group without consumers reads ahead, and no more: it may stay without for ever.
 const READ_FOR_NOBODY: usize = 256;
@@ -20,15 +21,14 @@ const READ_FOR_NOBODY: usize = 256;
 const EVENTS_A_STEP: usize = 1024;
 /// Bytes of events that are kept until they are delivered; what is beyond is read again.
 const CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// An event that was read is stuck when more were delivered since than are read ahead in any case.
-const PATIENCE: u64 = READ_AHEAD as u64;
 
 /// Where the log is read.
 pub(super) struct Feed<S: EventStore> {
     subscription: Option<S::Subscription>,
     /// It reads whatever there is, for what another filter took.
     reads_all: bool,
-    cache: Cache,
+    cache: HashMap<u64, RecordedEvent>,
+    bytes: usize,
     /// Whether all there is was looked at, when it was last tried.
     is_at_end: bool,
     /// Why the log cannot be read on: what was read before is delivered all the same.
@@ -40,7 +40,8 @@ impl<S: EventStore> Default for Feed<S> {
         Self {
             subscription: None,
             reads_all: false,
-            cache: Cache::new(CACHE_BYTES_MAX, PATIENCE),
+            cache: HashMap::new(),
+            bytes: 0,
             is_at_end: false,
             broken: None,
         }
@@ -70,12 +71,27 @@ impl<S: EventStore> Feed<S> {
 
     /// Takes out the event at a position.
     pub(super) fn take(&mut self, position: Position) -> Option<RecordedEvent> {
-        self.cache.take(position)
+        let event = self.cache.remove(&position.get())?;
+        self.bytes -= event.as_bytes().len();
+        Some(event)
     }
 
     /// Gives up what it keeps: it is read again.
     pub(super) fn forget(&mut self) {
-        self.cache = Cache::new(CACHE_BYTES_MAX, PATIENCE);
+        (self.cache, self.bytes) = (HashMap::new(), 0);
+    }
+
+    /// Keeps an event until it is delivered. A copy: what was read may be a small part of a large buffer, which it would
+    /// hold.
+    fn keep(&mut self, event: &RecordedEvent) {
+        let bytes = event.as_bytes();
+        if self.bytes + bytes.len() > CACHE_BYTES_MAX {
+            return;
+        }
+        if let Ok(copy) = RecordedEvent::decode_covered(Bytes::copy_from_slice(bytes)) {
+            self.bytes += bytes.len();
+            self.cache.insert(event.position().get(), copy);
+        }
     }
 }
 
@@ -178,7 +194,7 @@ impl<S: EventStore> Coordinator<S> {
                 // What waits for its time would take the room of what does not: it is read again when it has come.
                 let waits = not_before.is_some_and(|at| at > now);
                 if self.group.member_count() > 0 && !waits {
-                    self.feed.cache.keep(&event);
+                    self.feed.keep(&event);
                 }
             }
             SubscriptionItem::CaughtUp { position: None } => {}

@@ -10,7 +10,6 @@
 //! has come that the last call named. When it ends, for whatever reason, nothing is lost: it is opened again from what
 //! is durable.
 
-mod cache;
 mod feed;
 mod journal;
 mod request;

@@ -60,7 +60,7 @@ pub use nexus_protocol::limits::{MEMBERS_MAX, OPEN_MAX};
 /// A consumer that was not heard of for so long is no member any more.
 pub const HEARTBEAT_MAX: Duration = Duration::from_secs(10);
 /// So many events are read ahead in any case: of up to 512 bytes each, as many as are kept until they are delivered.
-pub(crate) const READ_AHEAD: usize = 16_384;
+const READ_AHEAD: usize = 16_384;
 /// Who has paused a group that has parked as much as it may.
 const BY_ITSELF: &str = "nexus";
 
