@@ -32,7 +32,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use self::delivery::Delivery;
 use self::group::Heard;
-use self::said::{Id, Opened, Said, about};
+use self::said::{Channel, Id, Opened, Said, about};
 use super::call::{Call, UnderWay};
 use super::events::resumed;
 use super::groups::tokens;
@@ -303,13 +303,15 @@ impl Session {
 
     fn obey(&mut self, said: Said<'_>) -> Result<Option<Utf8Bytes>, Problem> {
         match said {
-            Said::Auth(_) => return Err(Problem::invalid("it is known already who speaks")),
-            Said::Open(open) => self.open(open)?,
-            Said::Credit(said::Credit { id, events, .. }) => {
+            Said::Auth { .. } => return Err(Problem::invalid("it is known already who speaks")),
+            Said::Open { id, channel, resume, credit } => {
+                self.open(id, channel, resume.as_deref(), credit)?;
+            }
+            Said::Credit { id, events } => {
                 let open = self.channels.get(&id).ok_or_else(not_open)?;
                 open.credit.send_modify(|total| *total = total.saturating_add(events));
             }
-            Said::Close(said::Close { id, .. }) => {
+            Said::Close { id } => {
                 let open = self.channels.get_mut(&id).ok_or_else(not_open)?;
                 match std::mem::replace(&mut open.kind, Kind::Closing) {
                     // It says itself that it is closed, after all else.
@@ -330,11 +332,11 @@ impl Session {
                 };
                 self.answer(&id, seq, answering)?;
             }
-            Said::Nack(said::Nack { id, seq, tokens: texts, action, delay_ms, error, .. }) => {
+            Said::Nack { id, seq, tokens: texts, action, delay_ms, error } => {
                 let nack = Decision::Nack(nack_of(&action, delay_ms, error)?);
                 self.answer(&id, seq, Answering::Plain(tokens(&texts)?, nack))?;
             }
-            Said::Extend(said::Extend { id, seq, tokens: texts, by_ms, .. }) => {
+            Said::Extend { id, seq, tokens: texts, by_ms } => {
                 let extend = Decision::Extend(Duration::from_millis(by_ms));
                 self.answer(&id, seq, Answering::Plain(tokens(&texts)?, extend))?;
             }
@@ -357,8 +359,13 @@ impl Session {
         consumer.send(Heard::Answers(seq, answering, place)).map_err(|_| not_open())
     }
 
-    fn open(&mut self, open: said::Open) -> Result<(), Problem> {
-        let said::Open { id, channel, resume, credit, .. } = open;
+    fn open(
+        &mut self,
+        id: Id,
+        channel: Channel,
+        resume: Option<&str>,
+        credit: Option<u64>,
+    ) -> Result<(), Problem> {
         if matches!(&id, Id::Text(text) if text.len() > ID_BYTES_MAX) {
             return Err(Problem::invalid(format!("an id has at most {ID_BYTES_MAX} bytes")));
         }
@@ -377,7 +384,7 @@ impl Session {
         let (credit, credits) = watch::channel(credit.unwrap_or(CREDIT_DEFAULT));
         let (task, kind) = match channel.opened()? {
             Opened::Feed(subscribe) => {
-                let task = self.open_feed(&id, access, subscribe, resume.as_deref(), credits)?;
+                let task = self.open_feed(&id, access, subscribe, resume, credits)?;
                 (task, Kind::Feed)
             }
             Opened::Consumer { .. } if resume.is_some() => {
@@ -446,7 +453,7 @@ async fn auth(socket: &mut WebSocket, http: &Http) -> Result<Principal, String> 
         match socket.recv().await {
             Some(Ok(Message::Text(text))) => {
                 return match Said::read(&text) {
-                    Ok(Said::Auth(said::Auth { token, .. })) => {
+                    Ok(Said::Auth { token }) => {
                         http.door.identify(Some(&token), None).map_err(|refused| {
                             let error = ReadError::Unauthenticated { reason: refused.why };
                             let context = Context::new(Operation::Connect, "", "");

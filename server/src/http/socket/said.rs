@@ -21,78 +21,51 @@ pub(super) enum Id {
 }
 
 /// What a client says.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Said<'a> {
-    Auth(Auth),
-    Open(Open),
-    Credit(Credit),
-    Close(Close),
+    /// Who it is, where no header said so.
+    Auth { token: String },
+    /// It wants to see something as it comes, or to consume.
+    Open {
+        id: Id,
+        channel: Channel,
+        #[serde(default)]
+        resume: Option<String>,
+        #[serde(default)]
+        credit: Option<u64>,
+    },
+    /// It takes so many more events.
+    Credit { id: Id, events: u64 },
+    /// It wants no more of a channel.
+    Close { id: Id },
+    /// Deliveries are done.
+    #[serde(skip)]
     Ack(Ack<'a>),
-    Nack(Nack<'a>),
-    Extend(Extend<'a>),
+    /// Deliveries are not done.
+    Nack {
+        id: Id,
+        #[serde(default)]
+        seq: Option<u64>,
+        tokens: Vec<Cow<'a, str>>,
+        action: String,
+        #[serde(default)]
+        delay_ms: Option<u64>,
+        #[serde(default)]
+        error: Option<FailureJson>,
+    },
+    /// Deliveries take longer.
+    Extend {
+        id: Id,
+        #[serde(default)]
+        seq: Option<u64>,
+        tokens: Vec<Cow<'a, str>>,
+        by_ms: u64,
+    },
 }
 
-/// Says which of them it is.
-#[derive(Debug, Deserialize)]
-struct Begun {
-    op: Op,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Op {
-    Auth,
-    Open,
-    Credit,
-    Close,
-    Ack,
-    Nack,
-    Extend,
-}
-
-/// Who it is, where no header said so.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Auth {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    pub(super) token: String,
-}
-
-/// It wants to see something as it comes, or to consume.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Open {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    pub(super) id: Id,
-    pub(super) channel: Channel,
-    #[serde(default)]
-    pub(super) resume: Option<String>,
-    #[serde(default)]
-    pub(super) credit: Option<u64>,
-}
-
-/// It takes so many more events.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Credit {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    pub(super) id: Id,
-    pub(super) events: u64,
-}
-
-/// It wants no more of a channel.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Close {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    pub(super) id: Id,
-}
-
-/// Deliveries are done.
+/// Deliveries are done. Read by itself: an append keeps the JSON of its events as it is, of which a tag beside it would
+/// leave nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ack<'a> {
@@ -107,36 +80,22 @@ pub(super) struct Ack<'a> {
     pub(super) append: Option<AppendJson<'a>>,
 }
 
-/// Deliveries are not done.
+/// Says which of them it is.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Nack<'a> {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    pub(super) id: Id,
-    #[serde(default)]
-    pub(super) seq: Option<u64>,
-    #[serde(borrow)]
-    pub(super) tokens: Vec<Cow<'a, str>>,
-    pub(super) action: String,
-    #[serde(default)]
-    pub(super) delay_ms: Option<u64>,
-    #[serde(default)]
-    pub(super) error: Option<FailureJson>,
+struct Begun {
+    op: Op,
 }
 
-/// Deliveries take longer.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Extend<'a> {
-    #[serde(rename = "op")]
-    _op: IgnoredAny,
-    pub(super) id: Id,
-    #[serde(default)]
-    pub(super) seq: Option<u64>,
-    #[serde(borrow)]
-    pub(super) tokens: Vec<Cow<'a, str>>,
-    pub(super) by_ms: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Op {
+    Auth,
+    Open,
+    Credit,
+    Close,
+    Ack,
+    Nack,
+    Extend,
 }
 
 impl<'a> Said<'a> {
@@ -144,15 +103,10 @@ impl<'a> Said<'a> {
         fn of<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
             read_json(text.as_bytes(), "the frame is not understood")
         }
-        Ok(match of::<Begun>(text)?.op {
-            Op::Auth => Self::Auth(of(text)?),
-            Op::Open => Self::Open(of(text)?),
-            Op::Credit => Self::Credit(of(text)?),
-            Op::Close => Self::Close(of(text)?),
-            Op::Ack => Self::Ack(of(text)?),
-            Op::Nack => Self::Nack(of(text)?),
-            Op::Extend => Self::Extend(of(text)?),
-        })
+        match of::<Begun>(text)?.op {
+            Op::Ack => of(text).map(Self::Ack),
+            _ => of(text),
+        }
     }
 }
 
