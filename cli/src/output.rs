@@ -262,6 +262,7 @@ impl Table {
 
     /// Adds a row.
     pub(crate) fn push(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.columns.len(), "each cell stands under its heading");
         let cells: Vec<String> = cells.iter().map(|cell| printable(cell)).collect();
         if !self.headed {
             for (width_max, cell) in self.widths.iter_mut().zip(&cells) {

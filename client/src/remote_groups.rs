@@ -6,7 +6,7 @@ use nexus_protocol::group::{
 };
 use nexus_protocol::timer::{TimerList, TimerState};
 use nexus_protocol::wire::{Answer, GroupAsk, Operation, PROTOCOL_LANES_LAG, WireError};
-use nexus_protocol::{AppendError, Invalid, Position};
+use nexus_protocol::{AppendError, Invalid, Position, Unavailable};
 
 use crate::ask::{protocol, unread};
 use crate::remote::Remote;
@@ -78,8 +78,10 @@ impl Remote {
         name: &str,
     ) -> Result<(GroupInfo, Vec<LaneInfo>), AppendError> {
         let asked = match self.ask_group(name, GroupAsk::LanesAndLag).await {
-            // An older server knows less of them.
-            Err(_) if self.version() < PROTOCOL_LANES_LAG => {
+            // An older server is not asked so much.
+            Err(AppendError::Unavailable(Unavailable::NotReachable(_)))
+                if self.version() < PROTOCOL_LANES_LAG =>
+            {
                 self.ask_group(name, GroupAsk::Lanes).await
             }
             asked => asked,

@@ -267,3 +267,42 @@ fn delete(remote: &Remote, group: &str, output: &mut Output) -> Result<(), Failu
     let facts = Facts::new().with("group", group).with("state", "deleted");
     output.one(&Deleted { group, deleted: true }, &facts)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nexus_protocol::Position;
+
+    use super::*;
+
+    #[test]
+    fn each_number_of_a_lane_stands_under_its_heading() {
+        let lane = LaneInfo {
+            lane: 7,
+            owner: Some("host-1".to_owned()),
+            open: 20,
+            in_flight: 3,
+            first: Position::new(4711),
+            parked: 5,
+            lag: Some(Duration::from_millis(1_500)),
+        };
+        let table = table_of(&[lane.clone(), LaneInfo { lag: None, ..lane }]);
+        let lines: Vec<&str> = table.lines().collect();
+        let under = |heading: &str, line: &str| {
+            let begins = lines[0].find(&format!("{heading}  ")).or(lines[0].find(heading)).unwrap();
+            let cell = &line[begins..(begins + heading.len()).min(line.len())];
+            cell.trim().to_owned()
+        };
+        for (heading, cell) in [
+            ("OWNER", "host-"),
+            ("LAG (S)", "1.500"),
+            ("IN FLIGHT", "3"),
+            ("FIRST POSITION", "4711"),
+            ("PARKED", "5"),
+        ] {
+            assert_eq!(under(heading, lines[1]), cell, "{table}");
+        }
+        assert_eq!(under("LAG (S)", lines[2]), "", "{table}");
+    }
+}

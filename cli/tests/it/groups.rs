@@ -146,6 +146,13 @@ fn a_group_is_worked_with_on_a_directory_by_commands_alone() {
     ask(&["group", "seek", "mail", "--to", "beginning"]);
     let lag = parsed(&ask(&["group", "lag", "mail", "--output", "json"]));
     assert_eq!((&lag["lag_events"], &lag["state"]), (&json!(3), &json!("running")));
+    let listed = ask(&["group", "list"]);
+    let cells: Vec<_> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells, ["mail", "ordered", "running", "3", "0", "0", "0"], "{listed}");
+    ask(&["group", "seek", "mail", "--time", "9999-01-01T00:00:00Z"]);
+    let lag = parsed(&ask(&["group", "lag", "mail", "--output", "json"]));
+    assert_eq!(lag["lag_events"], 0, "all was recorded before");
+    ask(&["group", "seek", "mail", "--time", "2000-01-01T00:00:00Z"]);
     let limited = ask(&[&consume[..5], &["--limit", "1", "--output", "ndjson"]].concat());
     assert_eq!(lines(&limited).len(), 1);
     ask(&["group", "delete", "mail"]);

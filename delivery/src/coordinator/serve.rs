@@ -182,7 +182,10 @@ impl<S: EventStore> Coordinator<S> {
             }
             // One of the name of a consumer that is being lost is another, once that is gone.
             if self.losing.as_ref() == Some(&waiting.consumer) {
-                self.waiting.push_back(waiting);
+                match waiting.until > now {
+                    true => self.waiting.push_back(waiting),
+                    false => drop(waiting.reply.send(Ok(Vec::new()))),
+                }
                 continue;
             }
             let received = self.group.receive(&waiting.consumer, waiting.max, now);

@@ -31,6 +31,8 @@ const BRANCHES_ARE_ROUTES: &str =
     "the routes that lead to a group are set as routes: leave `branches` out";
 /// Events that are looked at to say how far behind a group is.
 const COUNTED_MAX: u32 = 10_000;
+/// Lanes of which it is looked up how long they are behind: each costs a read.
+const LAGS_MAX: usize = 10_000;
 /// Bytes of the reason for a pause that are kept.
 const REASON_BYTES_MAX: usize = 1_024;
 
@@ -109,8 +111,9 @@ impl Access {
             return self.look_at_all(namespace, name, snapshot, with_lanes);
         }
         let (mut lanes, now) = (std::mem::take(&mut snapshot.lanes), snapshot.now);
-        for lane in lanes.iter_mut().filter(|lane| lane.open > 0) {
-            let first = event_at(namespace, lane.first)?;
+        for lane in lanes.iter_mut().filter(|lane| lane.open > 0).take(LAGS_MAX) {
+            // One that is damaged hides the others from nobody who looks.
+            let first = event_at(namespace, lane.first).ok().flatten();
             lane.lag = first.map(|event| now.since(event.recorded_at()));
         }
         info(namespace, name, snapshot).map(|info| (info, lanes))

@@ -56,8 +56,8 @@ pub struct LaneInfo {
     pub first: Position,
     /// Events of it that are parked.
     pub parked: u64,
-    /// How long ago the first event that is not done was recorded. `None`: all are done; or it comes from a server that does
-    /// not tell.
+    /// How long ago the first event that is not done was recorded. `None`: all are done; or that event cannot be read, or
+    /// 10,000 lanes before it have something, or the server is older and does not tell.
     pub lag: Option<Duration>,
 }
 

@@ -307,7 +307,8 @@ pub struct LaneJson<'a> {
     pub owner: Option<&'a str>,
     /// Events of it that were looked at and are not done.
     pub lag_events: u64,
-    /// How long ago the first event of it that is not done was recorded; null: all are done.
+    /// How long ago the first event of it that is not done was recorded; null: all are done, or that event cannot be
+    /// read, or 10,000 lanes before it have something.
     pub lag_seconds: Option<f64>,
     /// Deliveries that are not answered.
     pub in_flight: u64,

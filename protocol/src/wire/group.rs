@@ -456,7 +456,10 @@ const NO_LAG: u64 = u64::MAX;
 impl GroupLagHead {
     /// Of a group with these lanes.
     pub fn new(info: &GroupInfo, lanes: &[LaneInfo]) -> Self {
-        let lag_ms = lanes.iter().map(|lane| lane.lag.map_or(NO_LAG, ms_of)).collect();
+        let lag_ms = lanes
+            .iter()
+            .map(|lane| lane.lag.map_or(NO_LAG, |lag| ms_of(lag).min(NO_LAG - 1)))
+            .collect();
         Self { lanes: GroupLanesHead::new(info, lanes), lag_ms }
     }
 }

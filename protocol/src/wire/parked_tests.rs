@@ -50,7 +50,10 @@ fn how_long_lanes_are_behind_comes_back_as_it_was_for_as_many_as_there_may_be() 
     assert_eq!(head.try_into(), Ok((info.clone(), lanes_that_lag())));
     let lane = |lane| LaneInfo { lane, lag: Some(Duration::MAX), ..lanes()[0].clone() };
     let most: Vec<_> = (0..LANES_MAX).map(lane).collect();
-    let answer = Answer::GroupLag(Box::new(GroupLagHead::new(&info, &most)));
+    let head = GroupLagHead::new(&info, &most);
+    let read = <(GroupInfo, Vec<LaneInfo>)>::try_from(head.clone()).unwrap();
+    assert!(read.1.iter().all(|lane| lane.lag.is_some()), "the longest is not none");
+    let answer = Answer::GroupLag(Box::new(head));
     assert!(try_encode_packet(PacketKind::Answer, &answer, &[]).is_ok());
     // Times of other lanes than there are.
     let head = GroupLagHead::new(&info, &lanes_that_lag());

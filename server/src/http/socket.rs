@@ -28,7 +28,7 @@ use nexus_protocol::wire::Said as Decision;
 use nexus_protocol::{ErrorCode, NamespaceName, ReadError, Subscribe};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id as TaskId, JoinError, JoinSet};
 
 use self::delivery::Delivery;
 use self::group::Heard;
@@ -128,8 +128,8 @@ enum Kind {
     Closing,
 }
 
-/// A channel that has ended, and its last frame.
-type Last = (Id, Option<Utf8Bytes>);
+/// The last frame of a channel.
+type Last = Option<Utf8Bytes>;
 
 /// One socket.
 #[derive(Debug)]
@@ -163,6 +163,7 @@ impl Session {
                 Err(_) => return close(socket, POLICY, "the first frame did not come").await,
             },
         };
+        // One, so that who has ended has left no more than that.
         let (out, frames) = mpsc::channel(1);
         let session = Self {
             http,
@@ -204,12 +205,12 @@ impl Session {
                     None
                 }
                 Some(frame) = frames.recv() => Some(Message::Text(frame)),
-                Some(ended) = self.tasks.join_next() => {
-                    // What it said before comes before its end.
-                    while let Ok(before) = frames.try_recv() {
-                        if !sent(&mut socket, Message::Text(before)).await {
-                            return;
-                        }
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    // What it said before comes before its end. It is one frame at most, or another channel's.
+                    if let Ok(before) = frames.try_recv()
+                        && !sent(&mut socket, Message::Text(before)).await
+                    {
+                        return;
                     }
                     self.ended(ended).map(Message::Text)
                 }
@@ -231,11 +232,12 @@ impl Session {
         }
     }
 
-    /// The channel of a task that has ended is so, too, and its id is free: then its last frame may go.
-    fn ended(&mut self, ended: Result<Last, JoinError>) -> Option<Utf8Bytes> {
-        let (id, last) = ended.ok()?;
-        // One that was told to end has no place any more, or another has it, whose end this is not.
-        self.channels.get(&id).filter(|open| open.task.is_finished())?;
+    /// The channel of a task that has ended is so, too, and its id is free: then its last frame may go. One that was told
+    /// to end has no place any more.
+    fn ended(&mut self, ended: Result<(TaskId, Last), JoinError>) -> Last {
+        let (task, last) = ended.unwrap_or_else(|failed| (failed.id(), None));
+        let mut channels = self.channels.iter();
+        let id = channels.find_map(|(id, open)| (open.task.id() == task).then(|| id.clone()))?;
         self.channels.remove(&id);
         last
     }
@@ -258,7 +260,7 @@ impl Session {
                 let frame = tokio::select! {
                     biased;
                     Some(frame) = frames.recv() => Some(frame),
-                    ended = self.tasks.join_next() => match ended {
+                    ended = self.tasks.join_next_with_id() => match ended {
                         Some(ended) => self.ended(ended),
                         None => return,
                     },
@@ -432,8 +434,7 @@ impl Session {
         // It outlives its socket: what was said is decided, and the consumer says good-bye.
         let channel =
             tokio::spawn(async move { channel.run(&http.door, credits, heard, under_way).await });
-        let id = id.clone();
-        let task = self.tasks.spawn(async move { (id, channel.await.ok().flatten()) });
+        let task = self.tasks.spawn(async move { channel.await.ok().flatten() });
         (task, say)
     }
 }
@@ -451,7 +452,7 @@ async fn auth(socket: &mut WebSocket, http: &Http) -> Result<Principal, String> 
     let not_auth = || "the first frame is not {\"op\":\"auth\",\"token\":…}".to_owned();
     loop {
         match socket.recv().await {
-            Some(Ok(Message::Text(text))) => {
+            Some(Ok(Message::Text(text))) if text.len() <= FRAME_BYTES_MAX => {
                 return match Said::read(&text) {
                     Ok(Said::Auth { token }) => {
                         http.door.identify(Some(&token), None).map_err(|refused| {

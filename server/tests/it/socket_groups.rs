@@ -186,6 +186,9 @@ fn a_name_is_one_consumer_whichever_door_it_comes_by() {
         let (tokens, _) = deliveries(&mut other, 1).await;
         let last = socket.hear().await.unwrap();
         assert_eq!((&last["frame"], last.get("seq")), (&json!("error"), None));
+        socket.say(json!({"op": "ack", "id": 1, "seq": 9, "tokens": tokens})).await;
+        let refused = socket.hear().await.unwrap();
+        assert_eq!((&refused["frame"], &refused["seq"]), (&json!("error"), &json!(9)));
         other.say(json!({"op": "ack", "id": 1, "tokens": tokens})).await;
         assert_eq!(other.hear().await.unwrap()["done"], 1);
     });

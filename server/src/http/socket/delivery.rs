@@ -25,14 +25,13 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Delivers as long as there is credit, and somebody reads.
     pub(super) async fn run(self, feed: Feed, credits: watch::Receiver<u64>) -> Last {
-        let last = self.deliver(feed, credits).await.err().map(|error| {
+        self.deliver(feed, credits).await.err().map(|error| {
             let revoked =
                 matches!(error, ReadError::Unauthenticated { .. } | ReadError::Denied { .. });
             let kind = if revoked { "revoked" } else { "error" };
             let problem = Problem::from(error).json();
             frame(&json!({"id": self.id, "frame": kind, "problem": problem}))
-        });
-        (self.id, last)
+        })
     }
 
     async fn deliver(

@@ -90,9 +90,9 @@ impl Channel {
             }
         }
         let decided = async { while deciding.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_ANSWERS_TIME, decided).await.is_err() {
-            deciding.detach_all();
-        }
+        // Nobody is told any more after the last frame. All is decided nevertheless.
+        let _ = tokio::time::timeout(LAST_ANSWERS_TIME, decided).await;
+        deciding.shutdown().await;
         if seated.is_some() {
             this.consuming.end(matches!(ended, Ended::Lost | Ended::Superseded)).await;
         }
@@ -145,10 +145,15 @@ impl Channel {
         deciding: &mut JoinSet<()>,
     ) {
         let this = Arc::clone(self);
-        deciding.spawn(async move {
+        let decided = tokio::spawn(async move {
             let outcome = this.consuming.decide(answering).await;
-            let _ = this.out.send(this.answered(seq, outcome)).await;
-            drop(place);
+            (this.answered(seq, outcome), place)
+        });
+        let out = self.out.clone();
+        deciding.spawn(async move {
+            if let Ok((answered, _place)) = decided.await {
+                let _ = out.send(answered).await;
+            }
         });
     }
 

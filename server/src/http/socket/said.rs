@@ -6,7 +6,7 @@ use nexus_protocol::json::{AppendJson, FailureJson};
 use nexus_protocol::{Filter, Start, Subscribe};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::body::read_json;
 use super::super::problem::Problem;
@@ -111,12 +111,20 @@ impl<'a> Said<'a> {
 }
 
 /// What a frame is about that is not understood: the id of a channel, and the number of an answer, as far as they are
-/// such.
-pub(super) fn about(text: &str) -> (Option<Value>, Option<u64>) {
-    let said: Option<Value> = serde_json::from_str(text).ok();
-    let field = |name: &str| said.as_ref().and_then(|said| said.get(name).cloned());
-    let is_id = |id: &Value| id.is_u64() || id.as_str().is_some_and(|it| it.len() <= ID_BYTES_MAX);
-    (field("id").filter(is_id), field("seq").and_then(|seq| seq.as_u64()))
+/// such. The rest of it, which may be long, is passed over.
+pub(super) fn about(text: &str) -> (Option<Id>, Option<u64>) {
+    #[derive(Default, Deserialize)]
+    struct About<'a> {
+        #[serde(default, borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(default, borrow)]
+        seq: Option<&'a RawValue>,
+    }
+    let About { id, seq } = serde_json::from_str(text).unwrap_or_default();
+    let id = id.filter(|id| id.get().len() <= 6 * ID_BYTES_MAX);
+    let id = id.and_then(|id| serde_json::from_str(id.get()).ok());
+    let is_id = |id: &Id| !matches!(id, Id::Text(text) if text.len() > ID_BYTES_MAX);
+    (id.filter(is_id), seq.and_then(|seq| serde_json::from_str(seq.get()).ok()))
 }
 
 /// What is watched, or consumed.
@@ -241,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_still_about_something() {
-        assert_eq!(about(r#"{"id":"a","seq":7}"#), (Some("a".into()), Some(7)));
+        assert_eq!(about(r#"{"id":"a","seq":7}"#), (Some(Id::Text("a".to_owned())), Some(7)));
         assert_eq!(about(r#"{"id":-1,"seq":"x"}"#), (None, None));
         assert_eq!(about(&format!(r#"{{"id":"{}"}}"#, "x".repeat(65))), (None, None));
         assert_eq!(about("{"), (None, None));
