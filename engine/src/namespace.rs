@@ -88,7 +88,17 @@ impl Namespace {
     pub fn append_on_behalf_of(&self, principal: &str, append: Append) -> PendingAppend {
         let allowed = if self.is_system { Ok(()) } else { self.check_allowed(&append) };
         match allowed {
-            Ok(()) => self.submit(principal, append),
+            Ok(()) => self.submit(principal, append, false),
+            Err(error) => PendingAppend::answered(Err(error)),
+        }
+    }
+
+    /// The same of an append that must not be written: one that happened before is answered as it was then, and any other with
+    /// what would stand in its way, or that none of its ids are stored.
+    pub fn repeat_on_behalf_of(&self, principal: &str, append: Append) -> PendingAppend {
+        let allowed = if self.is_system { Ok(()) } else { self.check_allowed(&append) };
+        match allowed {
+            Ok(()) => self.submit(principal, append, true),
             Err(error) => PendingAppend::answered(Err(error)),
         }
     }
@@ -100,10 +110,10 @@ impl Namespace {
 
     /// Submits an append to any stream, the system's included.
     pub(crate) fn append_unchecked(&self, append: Append) -> PendingAppend {
-        self.submit("", append)
+        self.submit("", append, false)
     }
 
-    fn submit(&self, principal: &str, append: Append) -> PendingAppend {
+    fn submit(&self, principal: &str, append: Append, is_only_repeat: bool) -> PendingAppend {
         let options = self.shared.options();
         let log_id = self.log_id();
         let now = self.committer.now();
@@ -113,7 +123,7 @@ impl Namespace {
             None => new_id(now),
         };
         let data_bytes_max = if self.is_system { DATA_BYTES_MAX } else { options.data_bytes_max };
-        let context = Context { data_bytes_max, make_id: &make_id };
+        let context = Context { data_bytes_max, make_id: &make_id, is_only_repeat };
         let prepared = PreparedAppend::new(&append, &context);
         let limit = Duration::from_millis(options.queue_wait_ms);
         submit(Arc::clone(&self.committer), prepared, limit)

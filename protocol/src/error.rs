@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::append::{ExpectedRevision, StreamState};
 use crate::ids::{EventId, Lineage, Position};
 use crate::names::InvalidName;
+use crate::schema::{Incompatibility, SchemaProblem};
 
 /// Whether and how to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +275,25 @@ pub enum AppendError {
     /// What the decision needed is damaged.
     #[error("append cannot be decided: {0}")]
     Corruption(Box<Corruption>),
+    /// Events do not follow their schemas: what is wrong,
+    /// [`SCHEMA_PROBLEMS_MAX`](crate::limits::SCHEMA_PROBLEMS_MAX) things at most.
+    #[error("data does not follow its schema: {}{}", first(.0), more(.0))]
+    SchemaInvalid(Vec<SchemaProblem>),
+    /// A schema does not go together with the versions before it: why,
+    /// [`SCHEMA_PROBLEMS_MAX`](crate::limits::SCHEMA_PROBLEMS_MAX) reasons at most.
+    #[error("schema is incompatible: {}{}", first(.0), more(.0))]
+    Incompatible(Vec<Incompatibility>),
+}
+
+fn first<T: std::fmt::Display>(all: &[T]) -> String {
+    all.first().map(T::to_string).unwrap_or_default()
+}
+
+fn more<T>(all: &[T]) -> String {
+    match all.len() {
+        0 | 1 => String::new(),
+        more => format!(", and {} more", more - 1),
+    }
 }
 
 impl AppendError {
@@ -281,7 +301,11 @@ impl AppendError {
     pub fn is_of_this_append(&self) -> bool {
         matches!(
             self,
-            Self::Invalid(_) | Self::TooLarge(_) | Self::Deleted { .. } | Self::IdReused { .. }
+            Self::Invalid(_)
+                | Self::TooLarge(_)
+                | Self::Deleted { .. }
+                | Self::IdReused { .. }
+                | Self::SchemaInvalid(_)
         )
     }
 

@@ -36,6 +36,8 @@ impl ErrorCode {
     pub const UNSUPPORTED_MEDIA: Self = Self::new("NX1007", "unsupported_media", 415);
     /// The request did not arrive in time.
     pub const TOO_SLOW: Self = Self::new("NX1008", "too_slow", 408);
+    /// Data does not follow its schema.
+    pub const SCHEMA_INVALID: Self = Self::new("NX1009", "schema_invalid", 422);
     /// Something stands in the way of an append.
     pub const CONFLICT: Self = Self::new("NX2001", "conflict", 412);
     /// An event id is stored already, with other content.
@@ -46,6 +48,8 @@ impl ErrorCode {
     pub const BELOW_RETENTION: Self = Self::new("NX2004", "below_retention", 410);
     /// A token belongs to an earlier history of the log.
     pub const LINEAGE_CHANGED: Self = Self::new("NX2005", "lineage_changed", 410);
+    /// A schema does not go together with the versions before it.
+    pub const INCOMPATIBLE: Self = Self::new("NX2006", "incompatible", 409);
     /// The queue of appends stayed full.
     pub const OVERLOADED: Self = Self::new("NX3001", "overloaded", 503);
     /// The store takes no appends, or no reads, now.
@@ -60,7 +64,7 @@ impl ErrorCode {
     pub const CORRUPTION: Self = Self::new("NX4001", "corruption", 500);
 
     /// Every code, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::INVALID,
         Self::TOO_LARGE,
         Self::DENIED,
@@ -69,11 +73,13 @@ impl ErrorCode {
         Self::METHOD_NOT_ALLOWED,
         Self::UNSUPPORTED_MEDIA,
         Self::TOO_SLOW,
+        Self::SCHEMA_INVALID,
         Self::CONFLICT,
         Self::ID_REUSED,
         Self::STREAM_DELETED,
         Self::BELOW_RETENTION,
         Self::LINEAGE_CHANGED,
+        Self::INCOMPATIBLE,
         Self::OVERLOADED,
         Self::UNAVAILABLE,
         Self::POISONED,
@@ -124,6 +130,8 @@ impl AppendError {
             Self::Poisoned { .. } => ErrorCode::POISONED,
             Self::Unavailable(_) => ErrorCode::UNAVAILABLE,
             Self::Corruption(_) => ErrorCode::CORRUPTION,
+            Self::SchemaInvalid(_) => ErrorCode::SCHEMA_INVALID,
+            Self::Incompatible(_) => ErrorCode::INCOMPATIBLE,
         }
     }
 }
@@ -171,11 +179,13 @@ mod tests {
             "NX1006 method_not_allowed 405",
             "NX1007 unsupported_media 415",
             "NX1008 too_slow 408",
+            "NX1009 schema_invalid 422",
             "NX2001 conflict 412",
             "NX2002 id_reused 409",
             "NX2003 stream_deleted 410",
             "NX2004 below_retention 410",
             "NX2005 lineage_changed 410",
+            "NX2006 incompatible 409",
             "NX3001 overloaded 503",
             "NX3002 unavailable 503",
             "NX3003 poisoned 503",

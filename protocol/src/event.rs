@@ -32,6 +32,9 @@ pub struct EventData {
     pub tags: Vec<String>,
     /// The schema that `data` follows; [`SchemaId::NONE`] for none.
     pub schema: SchemaId,
+    /// The schema that the store found `data` to follow, where `schema` names none: it is what is stored then. Set by the
+    /// store, whatever a client says. It is no part of what the client said, so that a repeat may follow another.
+    pub found_schema: SchemaId,
     /// When it happened, by the client's clock.
     pub occurred_at: Option<Timestamp>,
     /// Consumer groups do not deliver it before; see [`EventData::not_before`].
@@ -82,6 +85,11 @@ impl EventData {
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
+    }
+
+    /// The schema that is stored with it.
+    pub fn stored_schema(&self) -> SchemaId {
+        if self.schema == SchemaId::NONE { self.found_schema } else { self.schema }
     }
 
     /// With the time it happened.

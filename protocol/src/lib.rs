@@ -11,6 +11,7 @@ pub mod names;
 pub mod percent;
 pub mod record;
 pub mod route;
+pub mod schema;
 pub mod timer;
 pub mod wire;
 

@@ -180,3 +180,27 @@ pub const TIMER_ATTEMPTS_MAX: u32 = 5;
 pub const TIMERS_PAGE_MAX: usize = 1_000;
 
 const _: () = assert!(TIMER_ID_BYTES_MAX + "$timer-".len() <= SYSTEM_STREAM_NAME_BYTES_MAX);
+/// Subjects of schemas in a namespace.
+pub const SUBJECTS_MAX: usize = 10_000;
+/// Versions of one subject.
+pub const SCHEMA_VERSIONS_MAX: usize = 1_000;
+/// Bytes of a subject's name.
+pub const SUBJECT_BYTES_MAX: usize = EVENT_TYPE_BYTES_MAX;
+/// Patterns of types, and of categories, that a subject is bound by.
+pub const SUBJECT_PATTERNS_MAX: usize = 64;
+/// Bytes of a schema's text.
+pub const SCHEMA_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a schema's text and of all that it refers to, directly or not.
+pub const SCHEMA_CLOSURE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// References of one schema.
+pub const SCHEMA_REFERENCES_MAX: usize = 64;
+/// Bytes of the name of a reference.
+pub const SCHEMA_REFERENCE_BYTES_MAX: usize = 1_024;
+/// Bytes of a schema's or a subject's owner, and of its description.
+pub const SCHEMA_OWNER_BYTES_MAX: usize = 4_096;
+/// How deep a schema may be nested.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+/// What is told to be wrong with the events of one append, at most, and what stands between two versions.
+pub const SCHEMA_PROBLEMS_MAX: usize = 16;
+/// Subjects of one answer that lists them.
+pub const SUBJECTS_PAGE_MAX: usize = 1_000;

@@ -106,6 +106,11 @@ fn decided(append: &PreparedAppend, now_us: i64, view: &dyn View) -> Result<Deci
         let appended = Appended { positions: None, streams: Vec::new(), replayed: false };
         return Ok(Decision::Answer(Ok(appended)));
     }
+    if append.is_only_repeat {
+        let clause = Clause::Ids { stored: 0, given: append.events.len() };
+        let positions = Vec::new();
+        return Err(AppendError::Conflict(Box::new(Conflict { clause, positions })));
+    }
     let reset = crate::planted::is("revival-resets-revision");
     let place = |seen: &StreamView| StreamPlace {
         first: match seen.state {

@@ -10,7 +10,7 @@ use nexus_protocol::limits::{
 use nexus_protocol::record::{PreparedRecord, Recipe};
 use nexus_protocol::{
     Append, AppendError, EventData, EventId, ExpectedRevision, Filter, Invalid, Position, Query,
-    StreamName, TooLarge, names,
+    SchemaId, StreamName, TooLarge, names,
 };
 
 use crate::frame::{BatchParts, EXTENSION_IDEMPOTENCY_KEY};
@@ -33,6 +33,8 @@ pub(crate) struct PreparedEvent {
     pub(crate) id: EventId,
     pub(crate) keys: EventKeys,
     pub(crate) effect: Option<Effect>,
+    /// Whether the client said which schema it follows.
+    pub(crate) names_schema: bool,
 }
 
 /// An append, ready to be decided.
@@ -49,6 +51,8 @@ pub(crate) struct PreparedAppend {
     pub(crate) absence: Option<Filter>,
     /// Bytes that its conditions take in memory: queries, and the names of all streams.
     pub(crate) condition_bytes: usize,
+    /// Whether it is only answered if it happened before, and never written.
+    pub(crate) is_only_repeat: bool,
 }
 
 /// What preparing needs besides the append.
@@ -57,6 +61,8 @@ pub(crate) struct Context<'a> {
     pub(crate) data_bytes_max: usize,
     /// Makes an id for event number `n` of an append that has none.
     pub(crate) make_id: &'a dyn Fn(u64) -> EventId,
+    /// See [`PreparedAppend::is_only_repeat`].
+    pub(crate) is_only_repeat: bool,
 }
 
 impl PreparedAppend {
@@ -76,6 +82,7 @@ impl PreparedAppend {
             boundary: None,
             absence: None,
             condition_bytes: condition_bytes(append),
+            is_only_repeat: context.is_only_repeat,
         };
         let bytes_max = encoded_bytes(append)?;
         prepared.buffer.reserve(bytes_max);
@@ -123,12 +130,13 @@ impl PreparedAppend {
         let recipe = Recipe { stream: stream.as_str(), id, event, tags: &tags };
         self.records.push(PreparedRecord::encode(&recipe, &mut self.buffer));
         let keys = EventKeys::new(stream.as_str(), &event.event_type, tags.iter().copied(), id);
+        let names_schema = event.schema != SchemaId::NONE;
         let effect = if names::is_system(stream.as_str()) {
             Effect::of(stream.as_str(), &event.event_type, &event.data, &event.metadata)
         } else {
             None
         };
-        self.events.push(PreparedEvent { id, keys, effect });
+        self.events.push(PreparedEvent { id, keys, effect, names_schema });
         Ok(())
     }
 

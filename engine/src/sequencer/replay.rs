@@ -142,7 +142,8 @@ fn in_window(event: &RecordedEvent, now_us: i64, bound: u64) -> bool {
 }
 
 /// An id may come again only with what it first came with. What belongs to the transport of the
-/// request (correlation, causation, trace) may differ.
+/// request (correlation, causation, trace) may differ. A schema counts where the client names one: what the store found the
+/// first time is no part of what the client says.
 fn same_content(
     append: &PreparedAppend,
     index: usize,
@@ -166,7 +167,7 @@ fn same_content(
         && given.event_type() == stored.event_type()
         && given.content_type() == stored.content_type()
         && given.tags().eq(stored.tags())
-        && given.schema() == stored.schema()
+        && (!append.events[index].names_schema || given.schema() == stored.schema())
         && given.occurred_at() == stored.occurred_at()
         && given.not_before() == stored.not_before()
         && given.metadata() == stored.metadata()

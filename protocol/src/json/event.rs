@@ -273,6 +273,7 @@ impl NewEventJson<'_> {
             metadata,
             tags: self.tags.into_iter().map(Cow::into_owned).collect(),
             schema: self.schema,
+            found_schema: SchemaId::NONE,
             occurred_at: self.occurred_at,
             not_before: self.not_before,
             correlation_id: self.correlation_id,

@@ -6,6 +6,7 @@ mod delivery;
 mod event;
 mod group;
 mod parked;
+mod registry;
 mod route;
 #[cfg(feature = "json-schema")]
 mod schema;
@@ -26,6 +27,11 @@ pub use group::{
     BackoffJson, GroupConfigJson, GroupInfoJson, GroupStartJson, LaneJson, MemberJson, PauseJson,
 };
 pub use parked::{ParkedEntryJson, pick_of};
+pub use registry::{
+    EffectiveSettingsJson, IncompatibilityJson, NewSchemaJson, SchemaCheckJson, SchemaProblemJson,
+    SchemaReferenceJson, SchemaSettingsJson, SchemaVersionJson, SettingsChangeJson,
+    SubjectInfoJson, VersionInfoJson,
+};
 pub use route::{BranchJson, ConditionJson, DryRunJson, RouteConfigJson, RouteInfoJson};
 pub use snapshot::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
 pub use stats::StatsJson;

@@ -137,7 +137,7 @@ fn put_fixed(recipe: &Recipe<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&u16_of(extensions::bytes_of(event)).to_le_bytes());
     out.extend_from_slice(&u32_of(event.metadata.len()).to_le_bytes());
     out.extend_from_slice(&u32_of(event.data.len()).to_le_bytes());
-    out.extend_from_slice(&event.schema.get().to_le_bytes());
+    out.extend_from_slice(&event.stored_schema().get().to_le_bytes());
     assert_eq!(out.len() - start, FIXED_BYTES);
 }
 

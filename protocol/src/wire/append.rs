@@ -13,7 +13,7 @@ use super::{AppendFailure, PROTOCOL_NOT_BEFORE, PROTOCOL_OLDEST, WireError, pack
 use crate::append::{Absence, Append, Appended, Boundary, StreamAppend, StreamAppended};
 use crate::error::{AppendError, TooLarge};
 use crate::event::EventData;
-use crate::ids::{EventId, Position, Revision};
+use crate::ids::{EventId, Position, Revision, SchemaId};
 use crate::limits::{
     APPEND_BYTES_MAX, APPEND_EVENTS_MAX, APPEND_STREAMS_MAX, DATA_BYTES_MAX,
     IDEMPOTENCY_KEY_BYTES_MAX, PACKET_HEAD_BYTES_MAX, QUERY_ITEM_TYPES_MAX, QUERY_ITEMS_MAX,
@@ -277,6 +277,7 @@ fn event_of(record: &RecordedEvent) -> EventData {
         metadata: record.metadata_bytes(),
         tags: record.tags().map(str::to_owned).collect(),
         schema: record.schema(),
+        found_schema: SchemaId::NONE,
         occurred_at: record.occurred_at(),
         not_before: record.not_before(),
         correlation_id: record.correlation_id(),

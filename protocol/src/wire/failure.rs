@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::PROTOCOL_SCHEMAS;
 use super::request::{ExpectedHead, StateHead};
+use super::schema::{IncompatibilityHead, SchemaProblemHead};
 use crate::error::{
     AppendError, Clause, Conflict, Corruption, CorruptionKind, Invalid, ReadError, TooLarge,
     Unavailable,
 };
 use crate::ids::{EventId, Lineage, Position};
 use crate::names::{InvalidName, NameProblem};
+use crate::schema::SchemaProblem;
 
 /// Why a stream ends without what it was opened for.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -225,20 +228,51 @@ pub struct AppendFailure(AppendFailureHead);
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 enum AppendFailureHead {
     Invalid(InvalidHead),
-    TooLarge { what: String, size: u64, max: u64 },
-    Unauthenticated { reason: String },
-    Denied { reason: String },
-    NotFound { what: String },
-    Deleted { stream: String },
-    Conflict { clause: ClauseHead, positions: Vec<u64> },
-    IdReused { id: [u8; 16], position: u64 },
-    BelowRetention { what: String },
-    RateLimited { retry_after_ms: u64 },
-    Overloaded { waited_ms: u64, retry_after_ms: u64 },
+    TooLarge {
+        what: String,
+        size: u64,
+        max: u64,
+    },
+    Unauthenticated {
+        reason: String,
+    },
+    Denied {
+        reason: String,
+    },
+    NotFound {
+        what: String,
+    },
+    Deleted {
+        stream: String,
+    },
+    Conflict {
+        clause: ClauseHead,
+        positions: Vec<u64>,
+    },
+    IdReused {
+        id: [u8; 16],
+        position: u64,
+    },
+    BelowRetention {
+        what: String,
+    },
+    RateLimited {
+        retry_after_ms: u64,
+    },
+    Overloaded {
+        waited_ms: u64,
+        retry_after_ms: u64,
+    },
     Unknown,
-    Poisoned { at: Option<u64> },
+    Poisoned {
+        at: Option<u64>,
+    },
     Unavailable(UnavailableHead),
     Corruption(CorruptionHead),
+    /// From [`PROTOCOL_SCHEMAS`] on.
+    SchemaInvalid(Vec<SchemaProblemHead>),
+    /// From [`PROTOCOL_SCHEMAS`] on.
+    Incompatible(Vec<IncompatibilityHead>),
 }
 
 fn ms_of(duration: Duration) -> u64 {
@@ -310,6 +344,12 @@ impl From<&AppendError> for AppendFailure {
             AppendError::Poisoned { at } => Head::Poisoned { at: at.map(Position::get) },
             AppendError::Unavailable(why) => Head::Unavailable(why.into()),
             AppendError::Corruption(corruption) => Head::Corruption((&**corruption).into()),
+            AppendError::SchemaInvalid(problems) => {
+                Head::SchemaInvalid(problems.iter().map(Into::into).collect())
+            }
+            AppendError::Incompatible(found) => {
+                Head::Incompatible(found.iter().map(Into::into).collect())
+            }
         })
     }
 }
@@ -343,7 +383,31 @@ impl From<AppendFailure> for AppendError {
             Head::Poisoned { at } => Self::Poisoned { at: at.map(Position::new) },
             Head::Unavailable(why) => Self::Unavailable(why.into()),
             Head::Corruption(corruption) => Self::Corruption(corruption.into()),
+            Head::SchemaInvalid(problems) => {
+                Self::SchemaInvalid(problems.into_iter().map(Into::into).collect())
+            }
+            Head::Incompatible(found) => {
+                Self::Incompatible(found.into_iter().map(Into::into).collect())
+            }
         }
+    }
+}
+
+/// An error as a peer is told it that speaks a version: what that version has no word for is said in words.
+pub fn in_version(error: AppendError, version: u16) -> AppendError {
+    match error {
+        AppendError::SchemaInvalid(_) | AppendError::Incompatible(_)
+            if version < PROTOCOL_SCHEMAS =>
+        {
+            let full = match &error {
+                AppendError::SchemaInvalid(problems) => {
+                    problems.first().map(SchemaProblem::in_full)
+                }
+                _ => None,
+            };
+            Invalid::Request(full.unwrap_or_else(|| error.to_string())).into()
+        }
+        error => error,
     }
 }
 

@@ -6,8 +6,9 @@ use super::group::{GroupAsk, GroupHead, GroupLagHead, GroupLanesHead};
 use super::parked::ParkedPageHead;
 use super::request::{ExpectedHead, ReadHead, SubscribeHead};
 use super::route::{DryRunHead, RouteAsk, RouteHead};
+use super::schema::{IncompatibilityHead, SchemaAsk, SchemaHead, SubjectHead};
 use super::stream::{StatsHead, StreamHead};
-use super::{AppendedHead, PROTOCOL_GROUPS, PROTOCOL_OLDEST};
+use super::{AppendedHead, PROTOCOL_GROUPS, PROTOCOL_OLDEST, PROTOCOL_SCHEMAS};
 use crate::ids::{Lineage, Position, Revision};
 use crate::read::Explain;
 use crate::snapshot::{FoldIdentity, Snapshot, SnapshotAt, SnapshotInfo};
@@ -197,6 +198,13 @@ pub enum Operation {
         /// Them, ascending, at most [`LINKS_RESOLVED_MAX`](crate::limits::LINKS_RESOLVED_MAX).
         positions: Vec<u64>,
     },
+    /// Something of schemas, which has one short answer.
+    Schema {
+        /// The subject; of none, empty.
+        subject: String,
+        /// What.
+        ask: Box<SchemaAsk>,
+    },
 }
 
 /// A token, but for its secret.
@@ -288,6 +296,7 @@ impl Operation {
             | Self::Route { .. }
             | Self::Timers { .. }
             | Self::EventsAt { .. } => PROTOCOL_GROUPS,
+            Self::Schema { .. } => PROTOCOL_SCHEMAS,
             _ => PROTOCOL_OLDEST,
         }
     }
@@ -396,6 +405,19 @@ pub enum Answer {
     },
     /// How a group is, with its lanes that have something to do, and how long each is behind.
     GroupLag(Box<GroupLagHead>),
+    /// A version of a schema.
+    Schema {
+        /// It.
+        version: Box<SchemaHead>,
+        /// Whether it was made by what was asked for.
+        made: bool,
+    },
+    /// A page of subjects.
+    Subjects(Vec<SubjectHead>),
+    /// A subject.
+    Subject(Box<SubjectHead>),
+    /// What a candidate that was tried does not go together with.
+    SchemaCheck(Vec<IncompatibilityHead>),
 }
 
 impl Answer {

@@ -22,6 +22,7 @@ mod parked;
 mod raw;
 mod request;
 mod route;
+mod schema;
 mod stream;
 
 pub use append::{
@@ -32,7 +33,7 @@ pub use consume::{
     decode_answers, decode_deliveries, encode_ack_with, encode_answers,
 };
 pub use decoder::{Packet, PacketDecoder};
-pub use failure::{AppendFailure, Failure, ReadFailure};
+pub use failure::{AppendFailure, Failure, ReadFailure, in_version};
 pub use group::{
     GroupAsk, GroupConfigHead, GroupHead, GroupLagHead, GroupLanesHead, GroupStartHead,
 };
@@ -46,12 +47,15 @@ pub use parked::{ParkedListHead, ParkedPageHead, ParkedPickHead};
 pub use raw::{RAW_ALPN, RAW_ORDER_BYTES, RawOrder};
 pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
 pub use route::{DryRunHead, RouteAsk, RouteConfigHead, RouteHead};
+pub use schema::{
+    IncompatibilityHead, NewSchemaHead, SchemaAsk, SchemaHead, SettingsChangeHead, SubjectHead,
+};
 pub use stream::{StatsHead, StreamHead};
 
 /// The name that both sides give when TLS begins (ALPN).
 pub const ALPN: &[u8] = b"nexus/1";
 /// The version of the messages that this build speaks best.
-pub const PROTOCOL: u16 = 4;
+pub const PROTOCOL: u16 = 5;
 /// The oldest version that it still speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The first version in which items may be blocks.
@@ -64,8 +68,10 @@ pub const PROTOCOL_NOT_BEFORE: u16 = 3;
 pub const PROTOCOL_LANES_LAG: u16 = 4;
 /// The first version in which what is parked is named by its key.
 pub const PROTOCOL_PARKED_KEYS: u16 = 4;
+/// The first version that has schemas.
+pub const PROTOCOL_SCHEMAS: u16 = 5;
 
-const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL);
+const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL && PROTOCOL_SCHEMAS <= PROTOCOL);
 const _: () = assert!(PROTOCOL_BLOCKS <= PROTOCOL && PROTOCOL_GROUPS <= PROTOCOL);
 const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL);
 const _: () = assert!(PROTOCOL_PARKED_KEYS <= PROTOCOL && PROTOCOL_LANES_LAG <= PROTOCOL);
@@ -84,5 +90,7 @@ mod parked_tests;
 mod route_tests;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;

@@ -126,6 +126,17 @@ fn name_of_operation(operation: &Operation) -> &'static str {
         Operation::Consume { .. } => "consume",
         Operation::Timers { .. } => "timers",
         Operation::EventsAt { .. } => "events_at",
+        Operation::Schema { ask, .. } => match **ask {
+            SchemaAsk::Register(_) => "schema_register",
+            SchemaAsk::Check(_) => "schema_check",
+            SchemaAsk::Subjects { .. } => "schema_subjects",
+            SchemaAsk::Subject => "schema_subject",
+            SchemaAsk::Version(_) => "schema_version",
+            SchemaAsk::ById(_) => "schema_by_id",
+            SchemaAsk::SetState { .. } => "schema_set_state",
+            SchemaAsk::SetSettings { .. } => "schema_set_settings",
+            SchemaAsk::Settings { .. } => "schema_settings",
+        },
     }
 }
 
@@ -156,6 +167,10 @@ fn name_of_answer(answer: &Answer) -> &'static str {
         Answer::Count(_) => "count",
         Answer::Timers { .. } => "timers",
         Answer::GroupLag(_) => "group_lag",
+        Answer::Schema { .. } => "schema",
+        Answer::Subjects(_) => "subjects",
+        Answer::Subject(_) => "subject",
+        Answer::SchemaCheck(_) => "schema_check",
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn every_field_comes_back<S: EventStore>(store: S) {
         metadata: Bytes::from_static(b"{}"),
         tags: vec!["a:b:c".to_owned(), "größe:ß".to_owned()],
         schema: SchemaId::new(u32::MAX),
+        found_schema: SchemaId::NONE,
         occurred_at: Some(Timestamp::MIN),
         not_before: Some(Timestamp::MAX),
         correlation_id: Some(CorrelationId::from_uuid(Uuid::new_v4())),

@@ -115,7 +115,7 @@ pub(super) async fn an_id_with_other_content_is_refused<S: EventStore>(store: S)
         |event| event.tags.clear(),
         |event| event.tags = vec!["k:1".to_owned()],
         |event| event.tags = vec!["k:1".to_owned(), "k:3".to_owned()],
-        |event| event.schema = SchemaId::NONE,
+        |event| event.schema = SchemaId::new(4),
         |event| event.occurred_at = None,
         |event| event.occurred_at = Some(Timestamp::from_micros(-6)),
         |event| event.not_before = None,

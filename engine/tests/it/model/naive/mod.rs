@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use nexus_protocol::{
     Append, AppendError, Appended, Clause, Conflict, EventData, EventId, ExpectedRevision, Invalid,
-    LogId, Position, RecordedEvent, Revision, SnapshotMetadata, StreamAppended, StreamLimits,
-    StreamName, StreamState, Timestamp,
+    LogId, Position, RecordedEvent, Revision, SchemaId, SnapshotMetadata, StreamAppended,
+    StreamLimits, StreamName, StreamState, Timestamp,
 };
 
 pub(crate) use read::selects;
@@ -112,16 +112,16 @@ fn conflict(clause: Clause, mut positions: Vec<usize>) -> AppendError {
     AppendError::Conflict(Box::new(Conflict { clause, positions }))
 }
 
-/// What an id stands for.
-fn same_content(one: &EventData, other: &EventData) -> bool {
-    one.event_type == other.event_type
-        && one.content_type == other.content_type
-        && one.tags == other.tags
-        && one.schema == other.schema
-        && one.occurred_at == other.occurred_at
-        && one.not_before == other.not_before
-        && one.metadata == other.metadata
-        && one.data == other.data
+/// Whether an event of an append is what an id stands for already. A schema counts where the append names one.
+fn same_content(given: &EventData, stored: &EventData) -> bool {
+    given.event_type == stored.event_type
+        && given.content_type == stored.content_type
+        && given.tags == stored.tags
+        && (given.schema == SchemaId::NONE || given.schema == stored.schema)
+        && given.occurred_at == stored.occurred_at
+        && given.not_before == stored.not_before
+        && given.metadata == stored.metadata
+        && given.data == stored.data
 }
 
 impl Naive {

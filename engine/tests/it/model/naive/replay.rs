@@ -62,7 +62,7 @@ impl Naive {
     ) -> Result<Option<usize>, AppendError> {
         let Some(at) = at else { return Ok(None) };
         let stored = &self.log[at];
-        if stored.stream == stream && same_content(&stored.event, event) {
+        if stored.stream == stream && same_content(event, &stored.event) {
             return Ok(Some(at));
         }
         let id = event.id.expect("it was found by its id");

@@ -1,0 +1,392 @@
+//! Schemas on the wire: what is asked of them, and how they are. From [`PROTOCOL_SCHEMAS`](super::PROTOCOL_SCHEMAS) on.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::WireError;
+use crate::ids::SchemaId;
+use crate::schema::{
+    DataProblem, EffectiveSettings, Incompatibility, NewSchema, Pattern, SchemaProblem,
+    SchemaReference, SchemaSettings, SchemaVersion, SettingsChange, SubjectInfo, VersionInfo,
+};
+use crate::time::Timestamp;
+
+/// What is asked of schemas.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum SchemaAsk {
+    /// To register a version.
+    Register(NewSchemaHead),
+    /// Whether one could be registered.
+    Check(NewSchemaHead),
+    /// A page of subjects.
+    Subjects {
+        /// The last subject of the page before.
+        after: Option<String>,
+        /// How many at most.
+        limit: u32,
+    },
+    /// A subject.
+    Subject,
+    /// A version of a subject; `None`: the newest.
+    Version(Option<u32>),
+    /// The version with this id.
+    ById(u32),
+    /// To set how far a version has come.
+    SetState {
+        /// Which version.
+        version: u32,
+        /// How far, by name.
+        state: String,
+    },
+    /// To change what holds for the subject; without a subject for the namespace.
+    SetSettings {
+        /// What.
+        change: SettingsChangeHead,
+        /// For all namespaces.
+        global: bool,
+    },
+    /// What holds for the subject; without a subject for the namespace.
+    Settings {
+        /// For all namespaces.
+        global: bool,
+    },
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct ReferenceHead {
+    name: String,
+    subject: String,
+    version: u32,
+}
+
+fn reference_heads(references: &[SchemaReference]) -> Vec<ReferenceHead> {
+    let head = |it: &SchemaReference| ReferenceHead {
+        name: it.name.clone(),
+        subject: it.subject.clone(),
+        version: it.version,
+    };
+    references.iter().map(head).collect()
+}
+
+fn references_of(heads: Vec<ReferenceHead>) -> Vec<SchemaReference> {
+    let one = |it: ReferenceHead| SchemaReference {
+        name: it.name,
+        subject: it.subject,
+        version: it.version,
+    };
+    heads.into_iter().map(one).collect()
+}
+
+/// A version as it is handed in: [`NewSchema`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct NewSchemaHead {
+    format: String,
+    schema: String,
+    references: Vec<ReferenceHead>,
+    state: String,
+    owner: String,
+    description: String,
+}
+
+impl From<&NewSchema> for NewSchemaHead {
+    fn from(new: &NewSchema) -> Self {
+        Self {
+            format: new.format.to_string(),
+            schema: new.schema.clone(),
+            references: reference_heads(&new.references),
+            state: new.state.to_string(),
+            owner: new.owner.clone(),
+            description: new.description.clone(),
+        }
+    }
+}
+
+impl TryFrom<NewSchemaHead> for NewSchema {
+    type Error = WireError;
+
+    fn try_from(head: NewSchemaHead) -> Result<Self, WireError> {
+        Ok(Self {
+            format: head.format.parse().map_err(WireError::malformed)?,
+            schema: head.schema,
+            references: references_of(head.references),
+            state: head.state.parse().map_err(WireError::malformed)?,
+            owner: head.owner,
+            description: head.description,
+        })
+    }
+}
+
+/// A version as it is kept: [`SchemaVersion`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SchemaHead {
+    id: u32,
+    subject: String,
+    version: u32,
+    format: String,
+    schema: String,
+    references: Vec<ReferenceHead>,
+    fingerprint: String,
+    state: String,
+    owner: String,
+    description: String,
+    registered_at: i64,
+}
+
+impl From<&SchemaVersion> for SchemaHead {
+    fn from(of: &SchemaVersion) -> Self {
+        Self {
+            id: of.id.get(),
+            subject: of.subject.clone(),
+            version: of.version,
+            format: of.format.to_string(),
+            schema: of.schema.clone(),
+            references: reference_heads(&of.references),
+            fingerprint: of.fingerprint.clone(),
+            state: of.state.to_string(),
+            owner: of.owner.clone(),
+            description: of.description.clone(),
+            registered_at: of.registered_at.as_micros(),
+        }
+    }
+}
+
+impl TryFrom<SchemaHead> for SchemaVersion {
+    type Error = WireError;
+
+    fn try_from(head: SchemaHead) -> Result<Self, WireError> {
+        Ok(Self {
+            id: SchemaId::new(head.id),
+            subject: head.subject,
+            version: head.version,
+            format: head.format.parse().map_err(WireError::malformed)?,
+            schema: head.schema,
+            references: references_of(head.references),
+            fingerprint: head.fingerprint,
+            state: head.state.parse().map_err(WireError::malformed)?,
+            owner: head.owner,
+            description: head.description,
+            registered_at: Timestamp::from_micros(head.registered_at),
+        })
+    }
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct VersionHead {
+    version: u32,
+    id: u32,
+    state: String,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct SettingsHead {
+    compatibility: Option<String>,
+    validation: Option<String>,
+    types: Vec<String>,
+    categories: Vec<String>,
+    owner: String,
+    description: String,
+}
+
+fn texts(patterns: &[Pattern]) -> Vec<String> {
+    patterns.iter().map(|it| it.as_str().to_owned()).collect()
+}
+
+fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, WireError> {
+    texts.into_iter().map(|it| Pattern::new(it).map_err(WireError::malformed)).collect()
+}
+
+fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
+    text: Option<String>,
+) -> Result<Option<T>, WireError> {
+    text.map(|it| it.parse().map_err(WireError::malformed)).transpose()
+}
+
+impl From<&SchemaSettings> for SettingsHead {
+    fn from(settings: &SchemaSettings) -> Self {
+        Self {
+            compatibility: settings.compatibility.map(|it| it.to_string()),
+            validation: settings.validation.map(|it| it.to_string()),
+            types: texts(&settings.types),
+            categories: texts(&settings.categories),
+            owner: settings.owner.clone(),
+            description: settings.description.clone(),
+        }
+    }
+}
+
+impl TryFrom<SettingsHead> for SchemaSettings {
+    type Error = WireError;
+
+    fn try_from(head: SettingsHead) -> Result<Self, WireError> {
+        Ok(Self {
+            compatibility: word(head.compatibility)?,
+            validation: word(head.validation)?,
+            types: patterns(head.types)?,
+            categories: patterns(head.categories)?,
+            owner: head.owner,
+            description: head.description,
+        })
+    }
+}
+
+/// A subject: [`SubjectInfo`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SubjectHead {
+    subject: String,
+    format: Option<String>,
+    versions: Vec<VersionHead>,
+    settings: SettingsHead,
+    compatibility: String,
+    validation: String,
+}
+
+impl From<&SubjectInfo> for SubjectHead {
+    fn from(info: &SubjectInfo) -> Self {
+        let version = |it: &VersionInfo| VersionHead {
+            version: it.version,
+            id: it.id.get(),
+            state: it.state.to_string(),
+        };
+        Self {
+            subject: info.subject.clone(),
+            format: info.format.map(|it| it.to_string()),
+            versions: info.versions.iter().map(version).collect(),
+            settings: (&info.settings).into(),
+            compatibility: info.effective.compatibility.to_string(),
+            validation: info.effective.validation.to_string(),
+        }
+    }
+}
+
+impl TryFrom<SubjectHead> for SubjectInfo {
+    type Error = WireError;
+
+    fn try_from(head: SubjectHead) -> Result<Self, WireError> {
+        let version = |it: VersionHead| -> Result<VersionInfo, WireError> {
+            let state = it.state.parse().map_err(WireError::malformed)?;
+            Ok(VersionInfo { version: it.version, id: SchemaId::new(it.id), state })
+        };
+        Ok(Self {
+            subject: head.subject,
+            format: word(head.format)?,
+            versions: head.versions.into_iter().map(version).collect::<Result<_, _>>()?,
+            settings: head.settings.try_into()?,
+            effective: EffectiveSettings {
+                compatibility: head.compatibility.parse().map_err(WireError::malformed)?,
+                validation: head.validation.parse().map_err(WireError::malformed)?,
+            },
+        })
+    }
+}
+
+/// A change of settings: [`SettingsChange`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct SettingsChangeHead {
+    compatibility: Option<Option<String>>,
+    validation: Option<Option<String>>,
+    types: Option<Vec<String>>,
+    categories: Option<Vec<String>>,
+    owner: Option<String>,
+    description: Option<String>,
+}
+
+impl From<&SettingsChange> for SettingsChangeHead {
+    fn from(change: &SettingsChange) -> Self {
+        Self {
+            compatibility: change.compatibility.map(|it| it.map(|it| it.to_string())),
+            validation: change.validation.map(|it| it.map(|it| it.to_string())),
+            types: change.types.as_deref().map(texts),
+            categories: change.categories.as_deref().map(texts),
+            owner: change.owner.clone(),
+            description: change.description.clone(),
+        }
+    }
+}
+
+impl TryFrom<SettingsChangeHead> for SettingsChange {
+    type Error = WireError;
+
+    fn try_from(head: SettingsChangeHead) -> Result<Self, WireError> {
+        Ok(Self {
+            compatibility: head.compatibility.map(word).transpose()?,
+            validation: head.validation.map(word).transpose()?,
+            types: head.types.map(patterns).transpose()?,
+            categories: head.categories.map(patterns).transpose()?,
+            owner: head.owner,
+            description: head.description,
+        })
+    }
+}
+
+/// What is wrong with an event: [`SchemaProblem`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(super) struct SchemaProblemHead {
+    event: u64,
+    schema: u32,
+    pointer: String,
+    rule: String,
+    message: String,
+}
+
+impl From<&SchemaProblem> for SchemaProblemHead {
+    fn from(it: &SchemaProblem) -> Self {
+        Self {
+            event: it.event as u64,
+            schema: it.schema.get(),
+            pointer: it.problem.pointer.clone(),
+            rule: it.problem.rule.clone().into_owned(),
+            message: it.problem.message.clone(),
+        }
+    }
+}
+
+impl From<SchemaProblemHead> for SchemaProblem {
+    fn from(head: SchemaProblemHead) -> Self {
+        Self {
+            event: usize::try_from(head.event).unwrap_or(usize::MAX),
+            schema: SchemaId::new(head.schema),
+            problem: DataProblem {
+                pointer: head.pointer,
+                rule: head.rule.into(),
+                message: head.message,
+            },
+        }
+    }
+}
+
+/// What stands between two versions: [`Incompatibility`].
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct IncompatibilityHead {
+    pointer: String,
+    rule: String,
+    /// As JSON.
+    old: Option<String>,
+    /// As JSON.
+    new: Option<String>,
+    version: u32,
+}
+
+impl From<&Incompatibility> for IncompatibilityHead {
+    fn from(it: &Incompatibility) -> Self {
+        Self {
+            pointer: it.pointer.clone(),
+            rule: it.rule.clone().into_owned(),
+            old: it.old.as_ref().map(ToString::to_string),
+            new: it.new.as_ref().map(ToString::to_string),
+            version: it.version,
+        }
+    }
+}
+
+impl From<IncompatibilityHead> for Incompatibility {
+    /// What is no JSON is shown as a text: it is for people.
+    fn from(head: IncompatibilityHead) -> Self {
+        let value = |text: String| serde_json::from_str(&text).unwrap_or_else(|_| text.into());
+        Self {
+            pointer: head.pointer,
+            rule: head.rule.into(),
+            old: head.old.map(value),
+            new: head.new.map(value),
+            version: head.version,
+        }
+    }
+}
