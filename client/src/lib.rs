@@ -41,9 +41,11 @@ mod identity;
 mod packets;
 pub mod raw;
 mod read;
+mod registry;
 mod remote;
 mod remote_groups;
 mod remote_routes;
+mod remote_schemas;
 mod retry;
 mod routes;
 mod subscribe;
@@ -58,3 +60,7 @@ pub use consumer::Consumer;
 pub use error::{CloseError, ConnectError};
 pub use read::Events;
 pub use subscribe::Subscription;
+
+/// Schemas, made ready in this process: what payloads are held to, and whether one version reads what follows another.
+#[cfg(feature = "schemas")]
+pub use nexus_schemas as schemas;

@@ -21,6 +21,8 @@ pub enum Action {
     ManageGroups,
     /// To make, change, or delete routes.
     ManageRoutes,
+    /// To register schemas, and to say how strictly they are kept.
+    ManageSchemas,
     /// To change a stream's limits, or to delete it.
     ManageStreams,
     /// To create or delete a namespace.
@@ -35,13 +37,14 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Append,
         Self::Read,
         Self::Inspect,
         Self::Consume,
         Self::ManageGroups,
         Self::ManageRoutes,
+        Self::ManageSchemas,
         Self::ManageStreams,
         Self::ManageNamespaces,
         Self::Monitor,
@@ -58,6 +61,7 @@ impl Action {
             Self::Consume => "consume",
             Self::ManageGroups => "manage groups",
             Self::ManageRoutes => "manage routes",
+            Self::ManageSchemas => "manage schemas",
             Self::ManageStreams => "manage streams",
             Self::ManageNamespaces => "manage namespaces",
             Self::Monitor => "monitor",

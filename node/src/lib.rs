@@ -20,6 +20,7 @@ mod parking;
 mod principal;
 mod quota;
 mod routes;
+mod schemas;
 pub mod telemetry;
 mod timers;
 mod tokens;

@@ -16,6 +16,7 @@ use crate::jwt::{Jwks, JwtRules, Jwts};
 use crate::principal::{Principal, Role};
 use crate::quota::{Quota, Quotas};
 use crate::routes::Routes;
+use crate::schemas::Schemas;
 use crate::telemetry::{Operation, Telemetry};
 use crate::timers::Timers;
 use crate::tokens::{TOKENS_STREAM, Tokens};
@@ -50,6 +51,7 @@ pub struct Node {
     groups: Arc<Groups>,
     routes: Arc<Routes>,
     timers: Arc<Timers>,
+    schemas: Arc<Schemas>,
 }
 
 impl Node {
@@ -73,7 +75,8 @@ impl Node {
         let certificates = Arc::default();
         let groups = Arc::new(Groups::new(Arc::clone(&telemetry)));
         let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
-        let timers = Arc::new(Timers::new(Arc::clone(&telemetry)));
+        let schemas = Arc::new(Schemas::new(Arc::clone(&audit)));
+        let timers = Arc::new(Timers::new(Arc::clone(&schemas), Arc::clone(&telemetry)));
         Ok(Self {
             engine,
             authorizer,
@@ -86,6 +89,7 @@ impl Node {
             groups,
             routes,
             timers,
+            schemas,
         })
     }
 
@@ -157,9 +161,21 @@ impl Node {
 
     /// Runs all that goes on by itself: groups, routes, and timers.
     pub fn open_all(&self) {
+        self.open_schemas();
         self.open_groups();
         self.open_routes();
         self.open_timers();
+    }
+
+    /// Reads the schemas of every namespace, so that the first append to it does not wait for that.
+    fn open_schemas(&self) {
+        for name in self.engine.namespaces() {
+            let opened = self.engine.namespace(&name).map(|it| self.schemas.registry(&it));
+            if let Ok(Err(error)) = opened {
+                let context = crate::telemetry::Context::new(Operation::Schemas, &name, "");
+                self.telemetry.log_error(&context, &error);
+            }
+        }
     }
 
     /// Carries every route that leads to a stream, also those that nobody asks for. Without it a route is carried from
@@ -188,6 +204,10 @@ impl Node {
 
     pub(crate) fn running_routes(&self) -> &Routes {
         &self.routes
+    }
+
+    pub(crate) fn schemas(&self) -> &Schemas {
+        &self.schemas
     }
 
     pub(crate) fn running_timers(&self) -> &Timers {

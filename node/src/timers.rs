@@ -20,12 +20,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{LOOK_AT_CLOCK, wall_clock};
 use crate::parking::{Parking, block_on};
+use crate::schemas::{Held, Schemas};
 use crate::telemetry::{self, Operation, Telemetry, TimerGauges};
 
 /// What fires the timers of a node.
 #[derive(Debug)]
 pub(crate) struct Timers {
     running: Mutex<HashMap<LogId, Running>>,
+    schemas: Arc<Schemas>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -39,8 +41,8 @@ struct Running {
 }
 
 impl Timers {
-    pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { running: Mutex::default(), telemetry }
+    pub(crate) fn new(schemas: Arc<Schemas>, telemetry: Arc<Telemetry>) -> Self {
+        Self { running: Mutex::default(), schemas, telemetry }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<LogId, Running>> {
@@ -104,7 +106,7 @@ impl Timers {
         let (lists, inbox) = mpsc::channel(timers::LISTS_MAX);
         let gauges = Arc::<Mutex<Gauges>>::default();
         let worker = Worker {
-            namespace: namespace.for_system(),
+            store: Held { namespace: namespace.for_system(), schemas: Arc::clone(&self.schemas) },
             inbox,
             gauges: Arc::clone(&gauges),
             telemetry: Arc::clone(&self.telemetry),
@@ -189,7 +191,8 @@ fn gauges_of(running: &Running) -> Gauges {
 
 /// What runs a scheduler.
 struct Worker {
-    namespace: Namespace,
+    /// Events of timers follow their schemas as all others do.
+    store: Held,
     inbox: mpsc::Receiver<Ask<TimerList, Listed>>,
     /// How the timers are, told after each step.
     gauges: Arc<Mutex<Gauges>>,
@@ -198,8 +201,9 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
-        let Self { namespace, inbox, gauges, telemetry } = self;
-        let mut scheduler = Scheduler::new(namespace.clone(), inbox);
+        let Self { store, inbox, gauges, telemetry } = self;
+        let namespace = store.namespace.clone();
+        let mut scheduler = Scheduler::new(store, inbox);
         let parking = Parking::new();
         let waker = parking.waker();
         let mut context = Context::from_waker(&waker);

@@ -79,3 +79,16 @@ async fn placed(mut pending: PendingAppend) -> State {
         None => State::Pending(pending),
     }
 }
+
+/// About how many bytes an error has in a packet.
+pub(crate) fn bytes_of(error: &AppendError) -> usize {
+    const OTHERS: usize = 2_048;
+    let problems = match error {
+        AppendError::SchemaInvalid(problems) => problems.as_slice(),
+        _ => &[],
+    };
+    let of_problem = |it: &nexus_protocol::schema::SchemaProblem| {
+        it.problem.pointer.len() + it.problem.message.len() + it.problem.rule.len() + 64
+    };
+    problems.iter().map(of_problem).sum::<usize>() + OTHERS
+}

@@ -25,15 +25,15 @@ fn closed<T>() -> Result<T, AppendError> {
 }
 
 impl Embedded {
-    /// Asks for something of a group on a thread that may block. A change happens also when nobody waits any more.
-    pub(super) async fn of_group<T: Send + 'static>(
+    /// Asks for something by name on a thread that may block. A change happens also when nobody waits any more.
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
-        group: &str,
+        name: &str,
         ask: impl FnOnce(&Access, &str) -> Result<T, AppendError> + Send + 'static,
     ) -> Result<T, AppendError> {
         let access = self.access().map_err(|none| none.0)?;
-        let group = group.to_owned();
-        let asked = self.runtime.spawn_blocking(move || ask(&access, &group)).await;
+        let name = name.to_owned();
+        let asked = self.runtime.spawn_blocking(move || ask(&access, &name)).await;
         asked.unwrap_or_else(|why| panic_or(why, closed()))
     }
 
@@ -43,42 +43,42 @@ impl Embedded {
         config: &GroupConfig,
     ) -> Result<bool, AppendError> {
         let config = config.clone();
-        self.of_group(name, move |access, name| access.set_group(name, &config)).await
+        self.blocking(name, move |access, name| access.set_group(name, &config)).await
     }
 
     pub(crate) async fn timer_ids(
         &self,
         list: TimerList,
     ) -> Result<(Vec<String>, bool), AppendError> {
-        self.of_group("", move |access, _| access.timer_ids(&list)).await
+        self.blocking("", move |access, _| access.timer_ids(&list)).await
     }
 
     pub(crate) async fn groups(&self) -> Result<Vec<String>, AppendError> {
-        self.of_group("", |access, _| access.groups()).await
+        self.blocking("", |access, _| access.groups()).await
     }
 
     pub(crate) async fn group(&self, name: &str) -> Result<GroupInfo, AppendError> {
-        self.of_group(name, Access::group).await
+        self.blocking(name, Access::group).await
     }
 
     pub(crate) async fn group_lanes(
         &self,
         name: &str,
     ) -> Result<(GroupInfo, Vec<LaneInfo>), AppendError> {
-        self.of_group(name, Access::group_lanes).await
+        self.blocking(name, Access::group_lanes).await
     }
 
     pub(crate) async fn delete_group(&self, name: &str) -> Result<(), AppendError> {
-        self.of_group(name, Access::delete_group).await
+        self.blocking(name, Access::delete_group).await
     }
 
     pub(crate) async fn pause_group(&self, name: &str, reason: &str) -> Result<(), AppendError> {
         let reason = reason.to_owned();
-        self.of_group(name, move |access, name| access.pause_group(name, &reason)).await
+        self.blocking(name, move |access, name| access.pause_group(name, &reason)).await
     }
 
     pub(crate) async fn resume_group(&self, name: &str) -> Result<(), AppendError> {
-        self.of_group(name, Access::resume_group).await
+        self.blocking(name, Access::resume_group).await
     }
 
     pub(crate) async fn seek_group(
@@ -86,7 +86,7 @@ impl Embedded {
         name: &str,
         to: GroupStart,
     ) -> Result<Position, AppendError> {
-        self.of_group(name, move |access, name| access.seek_group(name, to)).await
+        self.blocking(name, move |access, name| access.seek_group(name, to)).await
     }
 
     pub(crate) async fn parked(
@@ -95,7 +95,7 @@ impl Embedded {
         list: &ParkedList,
     ) -> Result<ParkedPage, AppendError> {
         let list = list.clone();
-        self.of_group(group, move |access, group| access.parked(group, &list)).await
+        self.blocking(group, move |access, group| access.parked(group, &list)).await
     }
 
     pub(crate) async fn replay_parked(
@@ -106,7 +106,7 @@ impl Embedded {
     ) -> Result<u64, AppendError> {
         let replay =
             move |access: &Access, group: &str| access.replay_parked(group, pick, rate_per_s);
-        self.of_group(group, replay).await
+        self.blocking(group, replay).await
     }
 
     pub(crate) async fn skip_parked(
@@ -114,7 +114,7 @@ impl Embedded {
         group: &str,
         pick: ParkedPick,
     ) -> Result<u64, AppendError> {
-        self.of_group(group, move |access, group| access.skip_parked(group, pick)).await
+        self.blocking(group, move |access, group| access.skip_parked(group, pick)).await
     }
 
     pub(crate) async fn edit_parked(
@@ -123,7 +123,7 @@ impl Embedded {
         at: Position,
         data: Bytes,
     ) -> Result<Position, AppendError> {
-        self.of_group(group, move |access, group| access.edit_parked(group, at, data)).await
+        self.blocking(group, move |access, group| access.edit_parked(group, at, data)).await
     }
 
     /// To be a consumer of a group.

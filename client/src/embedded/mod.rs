@@ -8,6 +8,7 @@
 mod groups;
 mod read;
 mod routes;
+mod schemas;
 mod subscribe;
 
 use std::sync::{Arc, Mutex};

@@ -13,19 +13,19 @@ impl Embedded {
         config: &RouteConfig,
     ) -> Result<bool, AppendError> {
         let config = config.clone();
-        self.of_group(name, move |access, name| access.set_route(name, &config)).await
+        self.blocking(name, move |access, name| access.set_route(name, &config)).await
     }
 
     pub(crate) async fn routes(&self) -> Result<Vec<String>, AppendError> {
-        self.of_group("", |access, _| access.routes()).await
+        self.blocking("", |access, _| access.routes()).await
     }
 
     pub(crate) async fn route(&self, name: &str) -> Result<RouteInfo, AppendError> {
-        self.of_group(name, Access::route).await
+        self.blocking(name, Access::route).await
     }
 
     pub(crate) async fn delete_route(&self, name: &str) -> Result<(), AppendError> {
-        self.of_group(name, Access::delete_route).await
+        self.blocking(name, Access::delete_route).await
     }
 
     pub(crate) async fn dry_run_route(
@@ -35,6 +35,6 @@ impl Embedded {
         limit: usize,
     ) -> Result<DryRun, AppendError> {
         let config = config.cloned();
-        self.of_group(name, move |access, name| access.dry_run(name, config, limit)).await
+        self.blocking(name, move |access, name| access.dry_run(name, config, limit)).await
     }
 }

@@ -7,6 +7,7 @@ mod conformance;
 mod embedded;
 mod examples;
 mod groups;
+mod schemas;
 mod spans;
 mod streams_in_use;
 mod unreachable;

@@ -19,7 +19,8 @@ impl Access {
     /// that name no trace become part of that of the request, if it has one.
     ///
     /// # Errors
-    /// When the principal may not append, or has appended all it may in that time.
+    /// When the principal may not append, or has appended all it may in that time; when an event does not follow the schema
+    /// that it is bound to.
     pub fn append(&self, mut append: Append) -> Result<PendingAppend, AppendError> {
         let started = Instant::now();
         let telling = Telling::of(&append, self.origin);
@@ -28,7 +29,15 @@ impl Access {
         let asked = Use::Append { events: telling.events, bytes: telling.bytes };
         self.admit::<AppendError>(Operation::Append, asked, telling.origin)?;
         let timers = self.node.running_timers().admit(namespace, &append);
-        timers.inspect_err(|error| self.log_append(&telling, error))?;
+        let checked = timers.and_then(|()| self.node.schemas().check(namespace, &mut append));
+        let refused = match checked {
+            // It may have happened while it was allowed: what is stored already is a repeat, whatever schemas are by now.
+            Err(refused @ AppendError::SchemaInvalid(_)) if has_ids(&append) => Some(refused),
+            checked => {
+                checked.inspect_err(|error| self.log_append(&telling, error))?;
+                None
+            }
+        };
         if let Some(trace) = self.origin.trace {
             let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
             events.for_each(|event| event.trace = event.trace.or(Some(trace)));
@@ -37,8 +46,11 @@ impl Access {
         let span = scope.telemetry.span(Operation::Append, &scope.namespace, telling.origin.trace);
         relaxed::add(&scope.telemetry.metrics().appends_in_flight, 1);
         let principal = self.scope.principal.keys();
-        let inner = span.in_scope(|| namespace.append_on_behalf_of(&principal, append));
-        Ok(PendingAppend { inner, under_way: UnderWay { scope, started, telling, span } })
+        let inner = span.in_scope(|| match refused {
+            Some(_) => namespace.repeat_on_behalf_of(&principal, append),
+            None => namespace.append_on_behalf_of(&principal, append),
+        });
+        Ok(PendingAppend { inner, refused, under_way: UnderWay { scope, started, telling, span } })
     }
 
     fn log_append(&self, telling: &Telling, error: &AppendError) {
@@ -61,6 +73,8 @@ impl Access {
 #[derive(Debug)]
 pub struct PendingAppend {
     inner: nexus_engine::PendingAppend,
+    /// What it is answered with where it did not happen before: it must not be written.
+    refused: Option<AppendError>,
     under_way: UnderWay,
 }
 
@@ -76,8 +90,8 @@ impl PendingAppend {
     /// # Errors
     /// As [`AppendError`] says.
     pub fn wait(self) -> Result<Appended, AppendError> {
-        let Self { inner, under_way } = self;
-        let answer = inner.wait();
+        let Self { inner, refused, under_way } = self;
+        let answer = told(inner.wait(), refused);
         under_way.answered(&answer);
         answer
     }
@@ -88,11 +102,40 @@ impl Future for PendingAppend {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = Pin::new(&mut self.inner).poll(context);
+        let answer = answer.map(|answer| told(answer, self.refused.take()));
         if let Poll::Ready(answer) = &answer {
             self.under_way.answered(answer);
         }
         answer
     }
+}
+
+/// Whether a repeat of an append can be known for one.
+fn has_ids(append: &Append) -> bool {
+    let mut events = append.streams.iter().flat_map(|stream| &stream.events);
+    append.idempotency_key.is_some() || events.all(|event| event.id.is_some())
+}
+
+/// The answer to an append that was `refused` unless it is a repeat.
+fn told(
+    answer: Result<Appended, AppendError>,
+    refused: Option<AppendError>,
+) -> Result<Appended, AppendError> {
+    match (answer, refused) {
+        (Err(error), Some(refused)) if says_no_repeat(&error) => Err(refused),
+        (answer, _) => answer,
+    }
+}
+
+/// Whether an error says that an append did not happen before.
+fn says_no_repeat(error: &AppendError) -> bool {
+    matches!(
+        error,
+        AppendError::Conflict(_)
+            | AppendError::IdReused { .. }
+            | AppendError::Deleted { .. }
+            | AppendError::BelowRetention { .. }
+    )
 }
 
 /// An append that is counted as under way.

@@ -264,7 +264,9 @@ impl Access {
                 let events = append.streams.iter_mut().flat_map(|stream| &mut stream.events);
                 events.for_each(|event| event.trace = event.trace.or(Some(trace)));
             }
-            let append = self.namespace.of_client(&self.scope.principal.keys(), append)?;
+            let principal = self.scope.principal.keys();
+            let mut append = self.namespace.of_client(&principal, append)?;
+            self.node.schemas().check(&self.namespace, &mut append)?;
             self.node.running_timers().admit(&self.namespace, &append)?;
             let events = append.event_count() as u64;
             let data = append.streams.iter().flat_map(|stream| &stream.events);

@@ -14,7 +14,7 @@ use nexus_protocol::limits::PARKED_RATE_MAX;
 use nexus_protocol::record::{PreparedRecord, Recipe, place};
 use nexus_protocol::{
     Append, AppendError, CausationId, EventData, Invalid, Position, Read, ReadError, RecordedEvent,
-    Timestamp,
+    SchemaId, Timestamp,
 };
 use serde_json::json;
 
@@ -279,6 +279,11 @@ impl Access {
                     ..edited.clone()
                 }),
             )?;
+            let schemas = self.node.schemas();
+            let (registry, wide) = (schemas.registry(namespace)?, schemas.wide()?);
+            let (media_type, data) = (edited.content_type.as_str(), &edited.data);
+            let follows = registry.check_edited(&event, media_type, data, &wide);
+            follows.map_err(AppendError::SchemaInvalid)?;
             let append = Append::to(format!("{PARKED_PREFIX}{group}")).event(edited);
             let appended = namespace.for_system().append(append).wait()?;
             let by = appended.first().ok_or(AppendError::Unknown)?;
@@ -352,6 +357,7 @@ pub(super) fn with_data_of(event: &RecordedEvent, edited: &RecordedEvent) -> Rec
         metadata: event.metadata_bytes(),
         tags: event.tags().map(str::to_owned).collect(),
         schema: event.schema(),
+        found_schema: SchemaId::NONE,
         occurred_at: event.occurred_at(),
         not_before: event.not_before(),
         correlation_id: event.correlation_id(),

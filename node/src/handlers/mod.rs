@@ -12,6 +12,7 @@ mod observe;
 mod parked_timers;
 mod read;
 mod routes;
+mod schemas;
 mod snapshots;
 mod stats;
 mod store;

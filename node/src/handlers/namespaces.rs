@@ -59,6 +59,7 @@ impl Node {
                 self.running_groups().forget(log);
                 self.running_routes().forget(log);
                 self.running_timers().forget(log);
+                self.schemas().forget(log);
             }
             self.put_namespace_on_record(principal, &context, deleted.as_ref().err());
             deleted

@@ -91,6 +91,18 @@ words! {
         DryRunRoute = "dry_run_route",
         /// To delete a route.
         DeleteRoute = "delete_route",
+        /// To register a schema.
+        RegisterSchema = "register_schema",
+        /// Whether a schema could be registered.
+        CheckSchema = "check_schema",
+        /// Subjects of schemas, and what holds for them.
+        Schemas = "schemas",
+        /// A version of a schema.
+        Schema = "schema",
+        /// To set how far a version has come.
+        SetSchemaState = "set_schema_state",
+        /// To change what holds for a subject, or for all of them.
+        SetSchemaSettings = "set_schema_settings",
         /// To arm a timer.
         SetTimer = "set_timer",
         /// How a timer stands.

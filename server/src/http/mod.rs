@@ -23,6 +23,7 @@ mod parked;
 mod problem;
 mod route;
 mod routes;
+mod schemas;
 mod snapshots;
 mod socket;
 mod sse;

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nexus_node::telemetry::{Coded, Context, Telemetry};
 use nexus_node::{NoAccess, Refusal};
-use nexus_protocol::json::{ExpectedJson, state_word};
+use nexus_protocol::json::{ExpectedJson, IncompatibilityJson, SchemaProblemJson, state_word};
 use nexus_protocol::{
     AppendError, Clause, Conflict, ErrorCode, EventJsonError, Invalid, InvalidName, Position,
     ReadError, Retry,
@@ -171,6 +171,8 @@ fn title(code: ErrorCode) -> &'static str {
         "stream_deleted" => "The stream is deleted for good",
         "below_retention" => "What is asked about is no longer kept",
         "lineage_changed" => "The token belongs to an earlier history of the log",
+        "schema_invalid" => "Data does not follow its schema",
+        "incompatible" => "A schema does not go together with the versions before it",
         "rate_limited" => "The caller asks for more than it may have",
         "overloaded" => "The server has too much to do",
         "poisoned" => "The log takes nothing until it is opened again",
@@ -250,6 +252,14 @@ impl From<AppendError> for Problem {
                 problem.with("id", id.to_string()).with("position", position.get())
             }
             AppendError::Deleted { stream } => problem.with("stream", stream.as_str()),
+            AppendError::SchemaInvalid(problems) => {
+                let errors: Vec<_> = problems.iter().map(SchemaProblemJson::from).collect();
+                problem.with("errors", json!(errors))
+            }
+            AppendError::Incompatible(found) => {
+                let found: Vec<_> = found.iter().map(IncompatibilityJson::from).collect();
+                problem.with("incompatibilities", json!(found))
+            }
             _ => problem,
         }
     }

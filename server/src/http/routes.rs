@@ -70,7 +70,7 @@ const LAST_EVENT_ID: Parameter = Parameter::new(
 );
 
 /// What an append, or a change of a stream, may run into.
-const APPEND_PROBLEMS: &[u16] = &[408, 409, 410, 412, 413, 415, 504];
+const APPEND_PROBLEMS: &[u16] = &[408, 409, 410, 412, 413, 415, 422, 504];
 
 macro_rules! body {
     ($($media_type:ident $shape:ty),+) => {
@@ -91,6 +91,7 @@ macro_rules! handler {
 
 mod event_routes;
 mod groups;
+mod schemas;
 mod timers;
 
 const fn answer(status: u16, about: &'static str, content: &'static [Content]) -> Answer {
@@ -115,7 +116,8 @@ const ROUTE: Route = Route {
 
 /// All operations.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(groups::ROUTES).chain(event_routes::ROUTES).chain(timers::ROUTES)
+    let of_delivery = groups::ROUTES.iter().chain(event_routes::ROUTES).chain(timers::ROUTES);
+    ROUTES.iter().chain(of_delivery).chain(schemas::ROUTES)
 }
 
 /// Those on the log, its streams, and the node.

@@ -10,8 +10,8 @@ use nexus_node::{Access, NoAccess, Node, Principal, Refusal, Role, TokenInfo, Un
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::timer::{TimerList, TimerState};
 use nexus_protocol::wire::{
-    Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, SnapshotHead, StreamHead,
-    TokenHead, encode_packet,
+    Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, SchemaAsk, SnapshotHead,
+    StreamHead, TokenHead, encode_packet,
 };
 use nexus_protocol::{
     AppendError, EventId, Invalid, Position, ReadError, Revision, Snapshot, StreamChange,
@@ -20,7 +20,7 @@ use nexus_protocol::{
 use quinn::SendStream;
 
 use super::session::{self, Accessed, Asked, Question, Request, Session};
-use super::{event_routes, groups};
+use super::{event_routes, groups, schemas};
 
 /// An answer that is longer is counted as memory of requests until it is sent.
 const SHORT_BYTES_MAX: usize = 64 * 1024;
@@ -38,8 +38,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     let (node, principal) = (session.door.node.clone(), Arc::clone(&session.principal));
     let Question { namespace, operation, payload, memory } = question;
     // How long these are is known once they are there: few are made at a time.
-    let is_long = may_have_events(&operation)
-        || matches!(&operation, Operation::Group { ask, .. } if may_be_long(ask));
+    let is_long = may_have_events(&operation) || may_be_long(&operation);
     let answered = move || match operation {
         Operation::Namespaces => {
             node.namespaces(&principal).map(|names| plain(&Answer::Namespaces(names))).map_err(read)
@@ -74,6 +73,11 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
             let access = access.map_err(|refused| telling.no_access(refused));
             access.and_then(|it| event_routes::answer(&it, &route, *ask, tell)).map_err(append)
         }
+        Operation::Schema { subject, ask } => {
+            let tell = |error: &_| telling.tell(error);
+            let access = access.map_err(|refused| telling.no_access(refused));
+            access.and_then(|it| schemas::answer(&it, &subject, *ask, tell)).map_err(append)
+        }
         Operation::Timers { failed, after, limit } => {
             let access = access.map_err(|refused| telling.no_access(refused));
             access.and_then(|it| timer_ids(&it, failed, after, limit)).map_err(append)
@@ -92,6 +96,10 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     });
     let packet = match answered.await.expect("a handler does not panic") {
         Ok(packet) => packet,
+        Err(Failure::Append(failure)) => {
+            let failure = append(session.told_error(failure.into()));
+            encode_packet(PacketKind::Failure, &failure, &[])
+        }
         Err(failure) => encode_packet(PacketKind::Failure, &failure, &[]),
     };
     end_with(session, send, packet, place).await;
@@ -131,9 +139,20 @@ fn may_have_events(operation: &Operation) -> bool {
     )
 }
 
-/// How a group is, or what is parked, may have some MiB.
-fn may_be_long(ask: &GroupAsk) -> bool {
-    matches!(ask, GroupAsk::Info | GroupAsk::Lanes | GroupAsk::Parked(_))
+/// How a group is, what is parked, and a page of subjects may have some MiB.
+fn may_be_long(operation: &Operation) -> bool {
+    match operation {
+        Operation::Group { ask, .. } => matches!(
+            **ask,
+            GroupAsk::Info
+                | GroupAsk::Lanes
+                | GroupAsk::LanesAndLag
+                | GroupAsk::Parked(_)
+                | GroupAsk::ParkedOfKey { .. }
+        ),
+        Operation::Schema { ask, .. } => matches!(**ask, SchemaAsk::Subjects { .. }),
+        _ => false,
+    }
 }
 
 /// What is logged of errors that are answered here.

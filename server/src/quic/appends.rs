@@ -30,7 +30,10 @@ pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
     let (submitted, answered) = mpsc::channel(session.door.appends_in_flight_max.max(1) as usize);
     let closing = session.door.closing.subscribe();
     let not_one = |error: &AppendError| session.log(&asked, error);
-    tokio::join!(submit(access, reader, submitted, closing, not_one), answer(answered, send));
+    tokio::join!(
+        submit(access, reader, submitted, closing, not_one),
+        answer(session, answered, send)
+    );
 }
 
 /// Submits appends as they arrive; stops at the first that is not one, which `not_one` is told, and when
@@ -85,7 +88,7 @@ fn not_right(why: impl Display) -> AppendError {
 }
 
 /// Answers appends in their order: what is answered already goes out in one packet.
-async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
+async fn answer(session: &Session, mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
     let mut held = None;
     loop {
         let first = match held.take() {
@@ -95,7 +98,7 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
                 None => break,
             },
         };
-        let answer = first.settled().await;
+        let answer = session.told(first.settled().await);
         let mut bytes = bytes_of(&answer);
         let mut answers = vec![AppendAnswer::from(&answer)];
         while answers.len() < ANSWERS_MAX
@@ -104,6 +107,7 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
         {
             match next.settled_now().await {
                 Some(answer) => {
+                    let answer = session.told(answer);
                     bytes += bytes_of(&answer);
                     answers.push((&answer).into());
                 }
@@ -126,6 +130,6 @@ async fn answer(mut answered: mpsc::Receiver<InFlight>, mut send: SendStream) {
 fn bytes_of(answer: &Answer) -> usize {
     match answer {
         Ok(appended) => appended.streams.iter().map(|it| it.stream.as_str().len() + 64).sum(),
-        Err(_) => 2048,
+        Err(error) => crate::in_flight::bytes_of(error),
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 struct Conversation {
     consuming: Consuming,
+    session: Session,
     memory: Memory,
     send: Mutex<SendStream>,
     /// One for each packet of answers that may be under way.
@@ -81,6 +82,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, wanted: Wanted, req
     };
     let conversation = Arc::new(Conversation {
         consuming,
+        session: session.clone(),
         memory: session.door.memory.clone(),
         send: Mutex::new(send),
         places: Arc::new(Semaphore::new(ANSWERS_MAX as usize)),
@@ -215,14 +217,18 @@ impl Conversation {
     async fn tell(&self, mut outcomes: mpsc::Receiver<Decided>) {
         while let Some(first) = outcomes.recv().await {
             let mut bytes = bytes_of(&first.outcome);
-            let mut told = vec![AnsweredHead::new(first.seq, &first.outcome)];
-            let mut places = vec![first.place];
+            let told_of =
+                |it: Decided| (AnsweredHead::new(it.seq, &self.session.told(it.outcome)), it.place);
+            let (head, place) = told_of(first);
+            let mut told = vec![head];
+            let mut places = vec![place];
             while bytes < ANSWERED_BYTES_MAX
                 && let Ok(next) = outcomes.try_recv()
             {
                 bytes += bytes_of(&next.outcome);
-                told.push(AnsweredHead::new(next.seq, &next.outcome));
-                places.push(next.place);
+                let (head, place) = told_of(next);
+                told.push(head);
+                places.push(place);
             }
             if self.send(encode_packet(PacketKind::Answered, &told, &[])).await.is_err() {
                 return;
@@ -239,7 +245,7 @@ fn bytes_of(outcome: &Outcome) -> usize {
             let streams: usize = streams.map(|it| it.stream.as_str().len() + 64).sum();
             streams + 64 + 40 * answered.refused.len()
         }
-        Err(_) => 2048,
+        Err(error) => crate::in_flight::bytes_of(error),
     }
 }
 

@@ -10,6 +10,7 @@ mod groups;
 pub(crate) mod listener;
 mod packets;
 mod reads;
+mod schemas;
 mod session;
 pub(crate) mod socket;
 mod subscriptions;

@@ -8,7 +8,7 @@ use nexus_node::telemetry::{self, Coded, Context, Origin};
 use nexus_node::{Access, NoAccess, Principal, Refusal};
 use nexus_protocol::wire::{
     Failure, GroupAsk, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST,
-    PacketKind, RouteAsk, Welcome, agree, encode_packet,
+    PacketKind, RouteAsk, SchemaAsk, Welcome, agree, encode_packet, in_version,
 };
 use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
@@ -38,6 +38,16 @@ impl Session {
     /// Whether the client knows blocks.
     pub(crate) fn takes_blocks(&self) -> bool {
         self.version >= PROTOCOL_BLOCKS
+    }
+
+    /// An append's answer, as the client's version has words for it.
+    pub(crate) fn told<T>(&self, answer: Result<T, AppendError>) -> Result<T, AppendError> {
+        answer.map_err(|error| self.told_error(error))
+    }
+
+    /// The same of an error.
+    pub(crate) fn told_error(&self, error: AppendError) -> AppendError {
+        in_version(error, self.version)
     }
 
     /// Logs an error that is answered here, since no handler was asked.
@@ -351,6 +361,16 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
             RouteAsk::Info => Named::Route,
             RouteAsk::Delete => Named::DeleteRoute,
             RouteAsk::DryRun { .. } => Named::DryRunRoute,
+        },
+        Operation::Schema { ask, .. } => match **ask {
+            SchemaAsk::Register(_) => Named::RegisterSchema,
+            SchemaAsk::Check(_) => Named::CheckSchema,
+            SchemaAsk::Subjects { .. } | SchemaAsk::Subject | SchemaAsk::Settings { .. } => {
+                Named::Schemas
+            }
+            SchemaAsk::Version(_) | SchemaAsk::ById(_) => Named::Schema,
+            SchemaAsk::SetState { .. } => Named::SetSchemaState,
+            SchemaAsk::SetSettings { .. } => Named::SetSchemaSettings,
         },
         Operation::Consume { .. } => Named::Receive,
         Operation::Timers { .. } => Named::Timers,

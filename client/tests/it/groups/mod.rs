@@ -27,7 +27,7 @@ use nexus_server::{Options, Server};
 const SOON: Duration = Duration::from_secs(30);
 
 /// A server.
-struct Running(Server);
+pub(crate) struct Running(Server);
 
 impl Running {
     fn over(engine: Engine, change: impl FnOnce(Options) -> Options) -> Self {
@@ -40,12 +40,12 @@ impl Running {
         Self::over(Engine::in_memory(), |options| options)
     }
 
-    fn in_directory(dir: &Path) -> Self {
+    pub(crate) fn in_directory(dir: &Path) -> Self {
         Self::over(Engine::open(dir).unwrap(), |options| options)
     }
 
     /// Goes, and comes back at the same address.
-    async fn restart(self, dir: &Path) -> Self {
+    pub(crate) async fn restart(self, dir: &Path) -> Self {
         let address = self.0.quic_address();
         self.end().await;
         let node = Node::over(Engine::open(dir).unwrap()).unwrap();
@@ -53,17 +53,17 @@ impl Running {
         Self(Server::start(node, options).unwrap())
     }
 
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         connect(&format!("nexus://{}", self.0.quic_address())).await.unwrap()
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.0.shut_down(Duration::from_secs(5)).await.unwrap();
     }
 }
 
 /// The same of a store in memory, and of one behind a server.
-async fn of_each(test: impl AsyncFn(Client)) {
+pub(crate) async fn of_each(test: impl AsyncFn(Client)) {
     let client = connect("memory:").await.unwrap();
     test(client.clone()).await;
     client.close().await.unwrap();
@@ -116,7 +116,7 @@ async fn take(consumer: &Consumer, count: usize) -> Vec<Delivery> {
 }
 
 /// One delivery.
-async fn take_one(consumer: &Consumer) -> Delivery {
+pub(crate) async fn take_one(consumer: &Consumer) -> Delivery {
     take(consumer, 1).await.remove(0)
 }
 

@@ -15,6 +15,7 @@ mod parked;
 mod parked_keys;
 mod reads;
 mod restart;
+mod schemas;
 mod session;
 mod speaking;
 pub(crate) mod store;
