@@ -108,7 +108,8 @@ impl From<AppendError> for Failure {
             AppendError::Invalid(_) | AppendError::TooLarge(_) => Exit::Usage,
             AppendError::Conflict(_)
             | AppendError::IdReused { .. }
-            | AppendError::Deleted { .. } => Exit::Conflict,
+            | AppendError::Deleted { .. }
+            | AppendError::Incompatible(_) => Exit::Conflict,
             AppendError::Denied { .. } | AppendError::Unauthenticated { .. } => Exit::Denied,
             AppendError::Unavailable(Unavailable::NotReachable(_)) => Exit::NotReachable,
             _ => Exit::Failed,
@@ -129,6 +130,10 @@ impl From<AppendError> for Failure {
             _ => None,
         };
         let code = error.code();
+        if let AppendError::SchemaInvalid(problems) = &error {
+            let told: Vec<_> = problems.iter().map(|it| it.in_full()).collect();
+            return Self::coded(exit, format_args!("{error}\n  {}\n", told.join("\n  ")), code);
+        }
         // What steers groups, routes, and timers fails as an append does, and is none to whoever asked.
         if let AppendError::NotFound { what } = &error {
             return Self::coded(exit, format_args!("there is no {what}"), code);

@@ -28,6 +28,7 @@ mod output;
 mod parked;
 mod read;
 mod route;
+mod schema;
 mod serve;
 mod snapshot;
 mod stats;
@@ -146,6 +147,9 @@ enum Command {
     /// Makes, tries, and watches routes, which lead events on to streams and groups
     #[command(after_help = "Example:\n  nexus --data ./data route list")]
     Route(PlacedNoun<route::Command>),
+    /// Registers, tries, and shows schemas, and says how strictly they are kept
+    #[command(after_help = "Example:\n  nexus --data ./data schema list")]
+    Schema(PlacedNoun<schema::Command>),
     /// Arms, lists, and disarms timers: events that are appended when their time has come
     #[command(after_help = "Example:\n  nexus --data ./data timer list")]
     Timer(PlacedNoun<timer::Command>),
@@ -195,6 +199,7 @@ impl Command {
             Self::Route(placed) => placed.data.as_ref(),
             Self::Parked(placed) => placed.data.as_ref(),
             Self::Timer(placed) => placed.data.as_ref(),
+            Self::Schema(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
             Self::Token(placed) => placed.data.as_ref(),
@@ -240,6 +245,7 @@ impl Command {
             Self::Route(placed) => route::run(&placed.command, place, output),
             Self::Parked(placed) => parked::run(&placed.command, place, output),
             Self::Timer(placed) => timer::run(&placed.command, place, output),
+            Self::Schema(placed) => schema::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),

@@ -5,6 +5,7 @@
 //! failure of the command. `docs/reference/cli.md` names the fields of the JSON.
 
 mod conditions;
+mod governance;
 mod groups;
 mod log;
 mod plot;
@@ -94,6 +95,8 @@ enum Set {
     Server,
     /// Consumer groups of a server on this machine, over QUIC
     Groups,
+    /// Schemas, in this process
+    Governance,
 }
 
 impl Set {
@@ -102,6 +105,7 @@ impl Set {
             Self::Log => &log::ENTRIES,
             Self::Server => &server::ENTRIES,
             Self::Groups => &groups::ENTRIES,
+            Self::Governance => &governance::ENTRIES,
         }
     }
 }

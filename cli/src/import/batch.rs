@@ -11,6 +11,7 @@ use std::time::Duration;
 use nexus_protocol::limits::{APPEND_BYTES_MAX, APPEND_STREAMS_MAX, RECORD_BYTES_MAX};
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, EventId, Position, ReadError, RecordedEvent, Retry,
+    SchemaId,
 };
 
 use super::Row;
@@ -62,7 +63,8 @@ pub(crate) enum Standing {
 
 impl Standing {
     /// Compares a row with the event that has its id. What belongs to the transport of an event
-    /// (correlation, causation, trace) may differ, as it may when an append is repeated.
+    /// (correlation, causation, trace) may differ, as it may when an append is repeated; so may the schema of a row that
+    /// names none, which the store has found.
     pub(crate) fn of(row: &Row, stored: Option<&RecordedEvent>) -> Self {
         let Some(stored) = stored else { return Self::New };
         let event = &row.event;
@@ -73,7 +75,7 @@ impl Standing {
             && event.event_type == stored.event_type()
             && event.content_type == stored.content_type()
             && stored.tags().eq(tags)
-            && event.schema == stored.schema()
+            && (event.schema == SchemaId::NONE || event.schema == stored.schema())
             && event.occurred_at == stored.occurred_at()
             && event.not_before == stored.not_before()
             && event.metadata == stored.metadata()

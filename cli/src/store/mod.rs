@@ -3,15 +3,16 @@
 mod place;
 mod remote;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nexus_engine::{CloseError, Engine, Namespace, OpenError, Options};
+use nexus_node::{Access, Node, Principal};
 use nexus_protocol::route::Link;
 use nexus_protocol::{
     Append, AppendError, Appended, Corruption, EventId, EventStore, ExpectedRevision, Explain,
     Head, Read, ReadError, RecordedEvent, SnapshotInfo, Stats, StreamChange, StreamInfo,
-    StreamList, StreamState, Subscribe, SubscriptionItem,
+    StreamList, StreamState, Subscribe, SubscriptionItem, Unavailable,
 };
 
 pub(crate) use place::{Given, Place, before_contexts, current_context, server_address};
@@ -26,9 +27,11 @@ pub(crate) struct Store {
 }
 
 /// Where it is.
+#[expect(clippy::large_enum_variant, reason = "a command has one")]
 enum Reach {
-    /// In a data directory of this machine.
-    Here { engine: Engine, namespace: Namespace },
+    /// In a data directory of this machine. Appends are held to its schemas: those of a node, which is made when it is
+    /// needed.
+    Here { engine: Engine, namespace: Namespace, node: OnceLock<Result<Access, AppendError>> },
     /// Behind a server.
     There(Arc<Remote>),
 }
@@ -84,7 +87,7 @@ impl Store {
             return Err(place.no_namespace(&names));
         }
         let namespace = engine.namespace(place.namespace.as_str())?;
-        Ok(Self { reach: Reach::Here { engine, namespace } })
+        Ok(Self { reach: Reach::Here { engine, namespace, node: OnceLock::new() } })
     }
 
     /// The server that a command goes to, if it goes to one.
@@ -119,8 +122,8 @@ impl Store {
     /// When the end could not be noted.
     pub(crate) fn close(self) -> Result<(), Failure> {
         match self.reach {
-            Reach::Here { engine, namespace } => {
-                drop(namespace);
+            Reach::Here { engine, namespace, node } => {
+                drop((namespace, node));
                 engine.close().map_err(|error: CloseError| Failure::failed(error.to_string()))
             }
             Reach::There(remote) => {
@@ -133,7 +136,11 @@ impl Store {
     /// Submits an append.
     pub(crate) fn append(&self, append: Append) -> Pending {
         match &self.reach {
-            Reach::Here { namespace, .. } => Pending::Here(namespace.append(append)),
+            Reach::Here { engine, namespace, node } => {
+                let access = node.get_or_init(|| access(engine, namespace.name()));
+                let submitted = access.as_ref().map_err(AppendError::clone);
+                Pending::Here(submitted.and_then(|access| access.append(append)))
+            }
             Reach::There(remote) => {
                 Pending::There(Arc::clone(remote), remote.client.append(append))
             }
@@ -269,10 +276,16 @@ impl Store {
     }
 }
 
+/// A namespace of a directory, as this process may use it: all of it.
+fn access(engine: &Engine, namespace: &str) -> Result<Access, AppendError> {
+    let unusable = |why: String| AppendError::Unavailable(Unavailable::CannotGrow(why));
+    let node = Node::over(engine.clone()).map_err(|error| unusable(error.to_string()))?;
+    node.access(Principal::local(), namespace).map_err(|none| none.0.into())
+}
+
 /// An append under way.
-#[expect(clippy::large_enum_variant, reason = "nothing is put on the heap for an append")]
 pub(crate) enum Pending {
-    Here(nexus_engine::PendingAppend),
+    Here(Result<nexus_node::PendingAppend, AppendError>),
     There(Arc<Remote>, nexus_client::PendingAppend),
 }
 
@@ -283,7 +296,7 @@ impl Pending {
     /// As the store says.
     pub(crate) fn wait(self) -> Result<Appended, AppendError> {
         match self {
-            Self::Here(pending) => pending.wait(),
+            Self::Here(pending) => pending?.wait(),
             Self::There(remote, pending) => remote.wait(pending),
         }
     }

@@ -20,6 +20,7 @@ mod places;
 mod prometheus;
 mod round_trip;
 mod routes;
+mod schemas;
 mod serve;
 mod telemetry;
 mod timers;

@@ -1,0 +1,172 @@
+//! `nexus schema`, over a server and on a directory: what the guide shows, what is refused, and the permits.
+
+use serde_json::{Value, json};
+
+use crate::nexus::{Folder, PERMITS, permits};
+use crate::places::{Ask, at_both, parsed};
+
+fn check(run: impl Fn(&Folder, Ask<'_>)) {
+    let folder = Folder::new();
+    let (first, second, harsh) = files(&folder);
+    let prepare = |_: &Folder| {};
+    let _ = (first, second, harsh);
+    at_both(prepare, |ask| run(&folder, ask));
+}
+
+fn order(properties: &Value, required: &[&str]) -> String {
+    json!({ "type": "object", "properties": properties, "required": required }).to_string()
+}
+
+/// Three versions of a schema: the second reads the first, the third reads neither.
+fn files(folder: &Folder) -> (String, String, String) {
+    let total = json!({ "total_cents": { "type": "integer" } });
+    let both = json!({ "total_cents": { "type": "integer" }, "coupon": { "type": "string" } });
+    (
+        folder.file("first.json", order(&total, &["total_cents"])),
+        folder.file("second.json", order(&both, &["total_cents"])),
+        folder.file("harsh.json", order(&both, &["total_cents", "coupon"])),
+    )
+}
+
+const SUBJECT: [&str; 2] = ["--subject", "OrderPlaced"];
+
+fn append(data: &str) -> [&str; 6] {
+    ["append", "order-1", "--type", "OrderPlaced", "--data", data]
+}
+
+#[test]
+fn a_schema_is_registered_listed_shown_and_kept_to() {
+    check(|folder, ask| {
+        let (first, second, _) = files(folder);
+        let made = parsed(ask, &[&["schema", "register", &first], &SUBJECT[..]].concat());
+        assert_eq!((&made["version"], &made["state"]), (&json!(1), &json!("active")));
+        ask(&append("{\"total_cents\":250}")).done();
+        ask(&append("{\"total_cents\":\"x\"}")).fails(1, &["NX1009", "/total_cents", "type"]);
+        ask(&append("{\"total_cents\":1,\"coupon\":\"a\"}")).fails(1, &["additionalProperties"]);
+        let draft = ["schema", "register", &second, "--draft", "--owner", "shop"];
+        let made = parsed(ask, &[&draft[..], &SUBJECT[..]].concat());
+        assert_eq!((&made["version"], &made["state"]), (&json!(2), &json!("draft")));
+        let promoted = parsed(ask, &["schema", "promote", "OrderPlaced"]);
+        assert_eq!((&promoted["version"], &promoted["state"]), (&json!(2), &json!("active")));
+        ask(&append("{\"total_cents\":1,\"coupon\":\"a\"}")).done();
+        let listed = parsed(ask, &["schema", "list"]);
+        assert_eq!(listed["schemas"][0]["subject"], "OrderPlaced");
+        assert_eq!(listed["schemas"][0]["versions"].as_array().unwrap().len(), 2);
+        let table = ask(&["schema", "list"]).done();
+        assert!(table.contains("OrderPlaced") && table.contains("2 (active, id "), "{table}");
+        let text = ask(&["schema", "show", "OrderPlaced", "--version", "1", "--text"]).done();
+        assert_eq!(text, std::fs::read_to_string(&first).unwrap());
+        let shown = ask(&["schema", "show", "OrderPlaced"]).done();
+        assert!(shown.contains("shop") && shown.contains("coupon"), "{shown}");
+        let diff = parsed(ask, &["schema", "diff", "OrderPlaced", "--from", "1"]);
+        assert_eq!(diff["changes"][0]["pointer"], "/properties/coupon", "{diff}");
+        assert_eq!((&diff["backward"], &diff["forward"]), (&json!([]), &json!([])), "{diff}");
+        let table = ask(&["schema", "diff", "OrderPlaced", "--from", "1"]).done();
+        assert!(table.contains("version 2 reads version 1: yes"), "{table}");
+        let set = ["schema", "set", "OrderPlaced", "--compatibility", "FULL"];
+        let set = parsed(ask, &set);
+        assert_eq!(set["effective"]["compatibility"], "FULL", "{set}");
+        ask(&["schema", "set", "--validation", "off"]).done();
+        ask(&append("7")).done();
+        ask(&["schema", "set", "--validation", "inherit"]).done();
+        ask(&append("7")).fails(1, &["NX1009"]);
+    });
+}
+
+#[test]
+fn a_check_says_whether_a_schema_would_do_in_its_exit_code() {
+    check(|folder, ask| {
+        let (first, second, harsh) = files(folder);
+        let with = |verb: &[&str], file: &str| -> Vec<String> {
+            let words = verb.iter().chain([&file]).chain(&SUBJECT);
+            words.map(|it| (*it).to_owned()).collect()
+        };
+        let ask = |words: Vec<String>, more: &[&str]| {
+            let words: Vec<&str> =
+                words.iter().map(String::as_str).chain(more.iter().copied()).collect();
+            ask(&words)
+        };
+        ask(with(&["schema", "register"], &first), &[]).done();
+        ask(with(&["schema", "check"], &second), &[]).done();
+        let refused = ask(with(&["schema", "check"], &harsh), &["--output", "json"]);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let said: Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert_eq!(
+            (&said["compatible"], &said["incompatibilities"][0]["rule"]),
+            (&json!(false), &json!("required"))
+        );
+        let refused = ask(with(&["schema", "register"], &harsh), &[]);
+        refused.fails(3, &["NX2006", "required", "schema set"]);
+        let words = |data: &str| append(data).map(str::to_owned).to_vec();
+        for number in 0..5 {
+            ask(words(&format!("{{\"total_cents\":{number}}}")), &[]).done();
+        }
+        let log = ["--against-log", "--output", "json"];
+        let fine = ask(with(&["schema", "check"], &second), &log).done();
+        let fine: Value = serde_json::from_str(&fine).unwrap();
+        assert_eq!((&fine["checked"], &fine["failed"]), (&json!(5), &json!(0)), "{fine}");
+        let all = ["--against-log", "--all", "--output", "json"];
+        let refused = ask(with(&["schema", "check"], &harsh), &all);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let said: Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert_eq!((&said["checked"], &said["failed"]), (&json!(5), &json!(5)), "{said}");
+        assert_eq!(said["failures"][0]["rule"], "required", "{said}");
+        assert!(said["failures"][0]["position"].is_u64(), "{said}");
+        let sample = ["--against-log", "--sample", "2", "--output", "json"];
+        let two = ask(with(&["schema", "check"], &second), &sample).done();
+        assert_eq!(serde_json::from_str::<Value>(&two).unwrap()["checked"], 2);
+    });
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    check(|folder, ask| {
+        let bad = folder.file("bad.json", "{\"type\":\"objekt\"}");
+        ask(&["schema", "register", &bad, "--subject", "A"]).fails(2, &["schema", "/type"]);
+        let none = folder.path("none.json").to_str().unwrap().to_owned();
+        ask(&["schema", "register", &none, "--subject", "A"])
+            .fails(1, &["none.json", "cannot be read"]);
+        let large = folder.file("large.json", vec![b' '; 5 << 20]);
+        ask(&["schema", "register", &large, "--subject", "A"]).fails(2, &["too large"]);
+        let binary = folder.file("binary.json", [0xff; 8]);
+        ask(&["schema", "check", &binary, "--subject", "A"]).fails(1, &["cannot be read"]);
+        ask(&["schema", "show", "Other"]).fails(1, &["there is no subject \"Other\""]);
+        ask(&["schema", "show", "Other", "--version", "zero"]).fails(2, &["1, 2, … or latest"]);
+        ask(&["schema", "promote", "Other", "--version", "1"]).fails(1, &["there is no"]);
+        ask(&["schema", "set", "A", "--compatibility", "SOME"]).fails(2, &["BACKWARD_TRANSITIVE"]);
+        ask(&["schema", "infer", "--type", "Other"]).fails(1, &["no such events"]);
+        ask(&["schema", "infer"]).fails(2, &["--type"]);
+        let words = ["schema", "register", &bad, "--subject", "A", "--reference", "x"];
+        ask(&words).fails(2, &["NAME=SUBJECT:VERSION"]);
+    });
+}
+
+#[test]
+fn the_permits_get_a_schema_by_inference_and_all_of_them_follow_it() {
+    let Some(file) = permits() else { return };
+    let folder = Folder::new();
+    let file = file.to_str().unwrap();
+    folder.done(&[&["import", file], PERMITS].concat());
+    let inferred = folder.done(&["schema", "infer", "--category", "permit"]);
+    let schema: Value = serde_json::from_str(&inferred).unwrap();
+    assert_eq!(schema["properties"]["org:group"]["type"], "string", "{schema}");
+    let schema = folder.file("permit.json", &inferred);
+    let bound = ["schema", "set", "permit", "--categories", "permit"];
+    folder.done(&bound);
+    let all = ["schema", "check", &schema, "--subject", "permit", "--against-log", "--all"];
+    let checked = folder.json(&all);
+    assert_eq!((&checked["checked"], &checked["failed"]), (&json!(8577), &json!(0)));
+    folder.done(&["schema", "register", &schema, "--subject", "permit"]);
+    // One of them that says what no permit does.
+    let wrong = ["append", "permit-case-1", "--type", "Seen", "--data", "{\"org:group\": 7}"];
+    folder.run(&wrong).fails(1, &["NX1009"]);
+    // All of them again, in a store that is held to the schema from the beginning.
+    let second = Folder::new();
+    second.done(&bound);
+    let schema = second.file("permit.json", &inferred);
+    second.done(&["schema", "register", &schema, "--subject", "permit"]);
+    second.done(&[&["import", file], PERMITS].concat());
+    assert_eq!(second.json(&["stats"])["events"], 8577);
+    let first = second.json(&["read", "--category", "permit", "--limit", "1"]);
+    assert_eq!(first["events"][0]["schema"], 2, "{first}");
+}
