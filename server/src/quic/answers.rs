@@ -96,13 +96,18 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     });
     let packet = match answered.await.expect("a handler does not panic") {
         Ok(packet) => packet,
-        Err(Failure::Append(failure)) => {
-            let failure = append(session.told_error(failure.into()));
-            encode_packet(PacketKind::Failure, &failure, &[])
-        }
-        Err(failure) => encode_packet(PacketKind::Failure, &failure, &[]),
+        Err(failure) => failed(session, failure),
     };
     end_with(session, send, packet, place).await;
+}
+
+/// Why there is no answer, as the client's version has words for it.
+fn failed(session: &Session, failure: Failure) -> Bytes {
+    let failure = match failure {
+        Failure::Append(failure) => append(session.told_error(failure.into())),
+        failure => failure,
+    };
+    encode_packet(PacketKind::Failure, &failure, &[])
 }
 
 /// Sends an answer, whose memory is counted where it is long; in its place there is room for another once it is.

@@ -72,7 +72,7 @@ const LAYERS: &[Layer] = &[
     // The parsers of imports are the command's own.
     Layer {
         folder: "fuzz",
-        may: May::Import(&["protocol", "engine", "delivery", "cli"]),
+        may: May::Import(&["protocol", "engine", "schemas", "delivery", "cli"]),
         is_library: false,
     },
     leaf("examples/orders"),
@@ -97,6 +97,10 @@ const HEAVY: &[Heavy] = &[
     Heavy { package: "openraft", homes: &["replication"] },
     Heavy { package: "tantivy", homes: &["search"] },
     Heavy { package: "regorus", homes: &["policies"] },
+    Heavy { package: "jsonschema", homes: &["schemas"] },
+    Heavy { package: "apache-avro", homes: &["schemas"] },
+    Heavy { package: "prost-reflect", homes: &["schemas"] },
+    Heavy { package: "protox", homes: &["schemas"] },
     Heavy { package: "redis", homes: &["benches/compare"] },
     Heavy { package: "async-nats", homes: &["benches/compare"] },
     Heavy { package: "quinn", homes: &["server", "client", "replication"] },
