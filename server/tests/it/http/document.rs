@@ -16,6 +16,8 @@ const REQUESTS: usize = 150;
 const KEPT: &str = "kept/1";
 /// A group that has parked the first events, and how many.
 const KEPT_GROUP: &str = "kept";
+/// The subject that is kept.
+const KEPT_SCHEMA: &str = "kept-schema";
 const PARKED: usize = 40;
 const SEED: u64 = 0x6e65_7875_7301;
 
@@ -116,6 +118,9 @@ fn piece(random: &mut Random, operation: &Operation<'_>, name: &str, ids: &[Stri
         "group" if operation.method == Method::GET && random.one_in(2) => KEPT_GROUP.to_owned(),
         "group" => random.pick(&["g-1", "g-2", "gone", "-a", "$"]).to_owned(),
         "route" => random.pick(&["r-1", "r-1", "r-2", "gone", "$"]).to_owned(),
+        "subject" if random.one_in(2) => KEPT_SCHEMA.to_owned(),
+        "version" => random.pick(&["1", "1", "latest", "2", "x"]).to_owned(),
+        "id" if operation.id == "showSchemaById" => random.pick(&["1", "2", "x"]).to_owned(),
         "id" if operation.id == "editParked" => format!("{}", random.below(2 * PARKED)),
         "stream" if operation.method == Method::GET && random.one_in(3) => KEPT.to_owned(),
         "id" if random.one_in(4) => ids[random.below(ids.len())].clone(),
@@ -265,6 +270,14 @@ async fn answer(made: Made) -> (Answer, String, Option<&'static str>) {
     (answer, made.shown, made.wrong)
 }
 
+/// Registers the schema that is kept.
+async fn register(http: &Http) {
+    let schema = json!({ "schema": { "type": "object" } });
+    let path = format!("/v1/schemas/{KEPT_SCHEMA}/versions");
+    let made = http.post(path, &schema).send().await.unwrap();
+    assert_eq!((made.status.as_u16(), &made.json()["id"]), (201, &json!(1)), "{made:?}");
+}
+
 /// Makes the group that is kept, and parks the first events in it.
 async fn park(http: &Http) {
     for number in 0..PARKED {
@@ -300,6 +313,7 @@ fn every_answer_is_one_that_the_document_names() {
             ids.push(id);
         }
         park(&http).await;
+        register(&http).await;
         let timer =
             json!({ "due_at": "2099-01-01T00:00:00Z", "stream": "a", "event": { "type": "Due" } });
         for id in &ids {

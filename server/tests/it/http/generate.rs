@@ -150,6 +150,11 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "lanes" | "max" | "max_attempts" | "max_in_flight" | "max_in_flight_per_lane" => json!(8),
         "ack_deadline_ms" => json!(30_000),
         "initial_ms" | "max_ms" | "wait_ms" => json!(1),
+        // Of a snapshot it may be anything.
+        "state" => json!("active"),
+        "compatibility" => json!("NONE"),
+        "validation" => json!("off"),
+        "format" => json!("json"),
         _ => return None,
     })
 }
