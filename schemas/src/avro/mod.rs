@@ -1,6 +1,6 @@
 //! Schemas in Avro.
 //!
-//! A text is read into a [`graph`] of types here, and not by the library that readers use: that one says nothing of where
+//! A text is read into a `graph` of types here, and not by the library that readers use: that one says nothing of where
 //! a text is wrong, and a short text can keep it busy for years (it unfolds defaults, and types by their names, again at
 //! each use). What is taken here is taken there: tests hold the two together. So it is with payloads, which are looked at
 //! without being built, and with what one schema reads of another.

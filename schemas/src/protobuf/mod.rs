@@ -1,7 +1,7 @@
 //! Schemas in Protobuf.
 //!
 //! A file is read with the files that it imports, which are handed in: nothing is looked for on a disk. What is known of
-//! its messages is then kept as [`shape`]: payloads are walked along it without being built, and two of them are held
+//! its messages is then kept as `shape`: payloads are walked along it without being built, and two of them are held
 //! against each other by what they look like on the wire.
 
 mod compare;
