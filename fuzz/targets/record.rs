@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use nexus_protocol::record::{PLACEMENT_BYTES, PreparedRecord, Recipe, place, record_length};
-use nexus_protocol::{EventData, EventJson, RecordedEvent, names};
+use nexus_protocol::{EventData, EventJson, RecordedEvent, SchemaId, names};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     check(bytes);
@@ -51,6 +51,7 @@ fn event_data(event: &RecordedEvent) -> EventData {
         metadata: Bytes::copy_from_slice(event.metadata()),
         tags: event.tags().map(str::to_owned).collect(),
         schema: event.schema(),
+        found_schema: SchemaId::NONE,
         occurred_at: event.occurred_at(),
         not_before: event.not_before(),
         correlation_id: event.correlation_id(),
