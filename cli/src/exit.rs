@@ -132,7 +132,8 @@ impl From<AppendError> for Failure {
         let code = error.code();
         if let AppendError::SchemaInvalid(problems) = &error {
             let told: Vec<_> = problems.iter().map(|it| it.in_full()).collect();
-            return Self::coded(exit, format_args!("{error}\n  {}\n", told.join("\n  ")), code);
+            let told = format!("data does not follow its schema: {}", told.join("; "));
+            return Self::coded(exit, told, code);
         }
         // What steers groups, routes, and timers fails as an append does, and is none to whoever asked.
         if let AppendError::NotFound { what } = &error {
@@ -142,7 +143,30 @@ impl From<AppendError> for Failure {
     }
 }
 
+impl From<nexus_client::schemas::SchemaError> for Failure {
+    fn from(error: nexus_client::schemas::SchemaError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
 impl Failure {
+    /// A request about schemas, which fails as an append does, and is none to whoever asked.
+    pub(crate) fn of_schema(error: AppendError) -> Self {
+        let code = error.code();
+        match &error {
+            AppendError::Invalid(why) => Self::coded(Exit::Usage, why, code),
+            AppendError::TooLarge(why) => Self::coded(Exit::Usage, why, code),
+            AppendError::Incompatible(found) => {
+                let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+                let told = format!("the schema is incompatible: {}", found.join("; "));
+                let advice =
+                    "register it under another subject, or lower the bar with `nexus schema set`";
+                Self::advised(Exit::Conflict, told, Some(advice), code)
+            }
+            _ => error.into(),
+        }
+    }
+
     /// An append that deletes a stream or changes its limits: there is no event to decide on again.
     pub(crate) fn of_change(error: AppendError) -> Self {
         let AppendError::Conflict(conflict) = &error else { return error.into() };

@@ -3,8 +3,8 @@
 use nexus_protocol::AppendError;
 use nexus_protocol::SchemaId;
 use nexus_protocol::schema::{
-    NewSchema, SchemaCheck, SchemaState, SchemaVersion, SettingsChange, SettingsOf, SubjectInfo,
-    VersionPick,
+    Incompatibility, NewSchema, SchemaState, SchemaVersion, SettingsChange, SettingsOf,
+    SubjectInfo, VersionPick,
 };
 
 use crate::client::{Client, Reach, reach};
@@ -56,7 +56,7 @@ impl Client {
         self.asked("register schema", run).await
     }
 
-    /// Whether a schema could be registered, and if not, what stands in the way.
+    /// What stands in the way of registering a schema; nothing: it could be.
     ///
     /// # Errors
     /// `Invalid` and `TooLarge` of what is no schema; as [`AppendError`] says.
@@ -64,10 +64,9 @@ impl Client {
         &self,
         subject: &str,
         new: &NewSchema,
-    ) -> Result<SchemaCheck, AppendError> {
+    ) -> Result<Vec<Incompatibility>, AppendError> {
         let run = async { reach!(self, there => there.check_schema(subject, new).await) };
-        let incompatibilities = self.asked("check schema", run).await?;
-        Ok(SchemaCheck { compatible: incompatibilities.is_empty(), incompatibilities })
+        self.asked("check schema", run).await
     }
 
     /// Subjects by name, those after `after`: at most `limit`, and

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{LOOK_AT_CLOCK, wall_clock};
 use crate::parking::{Parking, block_on};
-use crate::schemas::{Held, Schemas};
+use crate::schemas::Schemas;
 use crate::telemetry::{self, Operation, Telemetry, TimerGauges};
 
 /// What fires the timers of a node.
@@ -106,7 +106,8 @@ impl Timers {
         let (lists, inbox) = mpsc::channel(timers::LISTS_MAX);
         let gauges = Arc::<Mutex<Gauges>>::default();
         let worker = Worker {
-            store: Held { namespace: namespace.for_system(), schemas: Arc::clone(&self.schemas) },
+            namespace: namespace.for_system(),
+            schemas: Arc::clone(&self.schemas),
             inbox,
             gauges: Arc::clone(&gauges),
             telemetry: Arc::clone(&self.telemetry),
@@ -191,8 +192,8 @@ fn gauges_of(running: &Running) -> Gauges {
 
 /// What runs a scheduler.
 struct Worker {
-    /// Events of timers follow their schemas as all others do.
-    store: Held,
+    namespace: Namespace,
+    schemas: Arc<Schemas>,
     inbox: mpsc::Receiver<Ask<TimerList, Listed>>,
     /// How the timers are, told after each step.
     gauges: Arc<Mutex<Gauges>>,
@@ -201,9 +202,11 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
-        let Self { store, inbox, gauges, telemetry } = self;
-        let namespace = store.namespace.clone();
-        let mut scheduler = Scheduler::new(store, inbox);
+        let Self { namespace, schemas, inbox, gauges, telemetry } = self;
+        // Events of timers follow their schemas as all others do.
+        let of = namespace.clone();
+        let admit = Arc::new(move |append: &mut Append| schemas.check(&of, append));
+        let mut scheduler = Scheduler::new(namespace.clone(), admit, inbox);
         let parking = Parking::new();
         let waker = parking.waker();
         let mut context = Context::from_waker(&waker);

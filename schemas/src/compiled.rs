@@ -67,7 +67,8 @@ impl Compiled {
     /// Whether a payload of a media type follows it. The payload is never changed.
     ///
     /// # Errors
-    /// What is wrong with it, [`SCHEMA_PROBLEMS_MAX`](nexus_protocol::limits::SCHEMA_PROBLEMS_MAX) things at most.
+    /// What is wrong with it, [`SCHEMA_PROBLEMS_MAX`](nexus_protocol::limits::SCHEMA_PROBLEMS_MAX) things at most, each within
+    /// [bounds](DataProblem::bounded).
     pub fn validate(&self, content_type: &str, data: &[u8]) -> Result<(), Vec<DataProblem>> {
         match self {
             Self::Json(schema) => schema.validate(content_type, data),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use nexus_protocol::TooLarge;
+use nexus_protocol::schema::Incompatibility;
 use serde_json::Value;
 
 /// Why a text is no schema that can be used.
@@ -51,4 +52,19 @@ pub struct Difference {
     pub writer: Option<Value>,
     /// What the reader's schema says there; `None`: nothing.
     pub reader: Option<Value>,
+}
+
+impl Difference {
+    /// As it is told of two versions of a subject. *Backward*, it is the older one that writes, and the newer one that
+    /// reads; otherwise it is the other way round. `version` is the one that a third was held against.
+    pub fn told(self, is_backward: bool, version: u32) -> Incompatibility {
+        let Self { pointer, rule, writer, reader } = self;
+        let (old, new) = if is_backward { (writer, reader) } else { (reader, writer) };
+        Incompatibility { pointer, rule, old, new, version }
+    }
+
+    /// Of the whole: nothing is to be shown of either.
+    pub(crate) fn of_the_whole(rule: &'static str) -> Self {
+        Self { pointer: String::new(), rule: rule.into(), writer: None, reader: None }
+    }
 }

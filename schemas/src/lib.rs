@@ -12,7 +12,8 @@ pub mod protobuf;
 mod compiled;
 mod error;
 mod registry;
+mod words;
 
 pub use compiled::{Compiled, Referenced};
 pub use error::{Difference, SchemaError};
-pub use registry::{Change, Registering, Registry, RegistryError, Unreadable};
+pub use registry::{Change, Registering, Registry, RegistryError, Unreadable, compile_with};

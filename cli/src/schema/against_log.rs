@@ -3,22 +3,22 @@
 //! Events are read by one thread and looked at by the others, some at a time.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nexus_client::schemas::{Compiled, Referenced};
-use nexus_protocol::limits::{SCHEMA_REFERENCES_MAX, SUBJECTS_PAGE_MAX};
+use nexus_client::schemas::{Compiled, compile_with};
 use nexus_protocol::schema::{
-    DataProblem, NewSchema, SchemaFormat, SchemaReference, SchemaSettings, SettingsOf, SubjectInfo,
-    VersionPick,
+    NewSchema, SchemaFormat, SchemaReference, SchemaSettings, SettingsOf, SubjectInfo, VersionPick,
+    closest,
 };
 use nexus_protocol::{AppendError, Filter, FilterItem, Read, ReadError, RecordedEvent, names};
 use serde::Serialize;
 
+use super::all_subjects;
 use super::candidate::CheckArgs;
 use crate::exit::Failure;
 use crate::output::{Table, number, text};
@@ -55,20 +55,10 @@ pub(super) fn compile(
     references: &[SchemaReference],
     remote: &Remote,
 ) -> Result<Compiled, Failure> {
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
-    let mut open = references.to_vec();
-    while let Some(reference) = open.pop() {
-        if found.contains_key(&reference.name) || found.len() >= SCHEMA_REFERENCES_MAX {
-            continue;
-        }
+    compile_with(format, text, references, |reference| {
         let pick = VersionPick::Number(reference.version);
-        let version = remote.wait(remote.client.schema(&reference.subject, pick))?;
-        found.insert(reference.name, version.schema);
-        open.extend(version.references);
-    }
-    let referenced: Vec<_> = found.iter().map(|(name, text)| Referenced { name, text }).collect();
-    let compiled = Compiled::new(format, text, &referenced);
-    compiled.map_err(|why| Failure::usage(why.to_string()))
+        remote.wait(remote.client.schema(&reference.subject, pick)).map_err(Failure::from)
+    })
 }
 
 /// The events that a subject is bound to: those that a filter finds, of which the patterns may take fewer.
@@ -89,46 +79,29 @@ fn filter_of(info: Option<&SubjectInfo>, subject: &str) -> Filter {
     Filter::any([item])
 }
 
-/// All subjects: events are bound to the closest one.
-struct Subjects {
-    subject: String,
-    settings: SchemaSettings,
-    /// The others, by name.
-    others: Vec<(String, SchemaSettings)>,
+/// All subjects, of which events are bound to the closest one.
+struct Subjects<'a> {
+    subject: &'a str,
+    all: Vec<(String, SchemaSettings)>,
     /// Whether events of a category and type are bound to the subject.
     known: RefCell<HashMap<(String, String), bool>>,
 }
 
-impl Subjects {
-    fn beside(subject: &str, settings: SchemaSettings, remote: &Remote) -> Result<Self, Failure> {
-        let (mut others, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = remote.client.subjects(after.as_deref(), SUBJECTS_PAGE_MAX);
-            let page = remote.wait(page)?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.subject.clone());
-            let page = page.into_iter().filter(|it| it.subject != subject);
-            others.extend(page.map(|it| (it.subject, it.settings)));
-        }
-        let (subject, known) = (subject.to_owned(), RefCell::default());
-        Ok(Self { subject, settings, others, known })
+impl<'a> Subjects<'a> {
+    fn with(subject: &'a str, settings: SchemaSettings, remote: &Remote) -> Result<Self, Failure> {
+        let others = all_subjects(remote)?.into_iter().filter(|it| it.subject != subject);
+        let mut all: Vec<_> = others.map(|it| (it.subject, it.settings)).collect();
+        all.push((subject.to_owned(), settings));
+        Ok(Self { subject, all, known: RefCell::default() })
     }
 
     fn binds(&self, event: &RecordedEvent) -> bool {
         let (event_type, category) = (event.event_type(), names::category(event.stream()));
         let key = (category.to_owned(), event_type.to_owned());
-        if let Some(binds) = self.known.borrow().get(&key) {
-            return *binds;
-        }
-        let ours = self.settings.closeness(&self.subject, event_type, category);
-        let binds = ours.is_some_and(|ours| {
-            !self.others.iter().any(|(name, settings)| {
-                let theirs = settings.closeness(name, event_type, category);
-                theirs.is_some_and(|it| it > ours || (it == ours && *name < self.subject))
-            })
-        });
-        self.known.borrow_mut().insert(key, binds);
-        binds
+        *self.known.borrow_mut().entry(key).or_insert_with(|| {
+            let all = self.all.iter().map(|(name, settings)| (name.as_str(), settings, name));
+            closest(all, event_type, category).is_some_and(|name| name == self.subject)
+        })
     }
 }
 
@@ -148,7 +121,7 @@ pub(super) fn run(
         Err(error) => return Err(error.into()),
     };
     let settings = info.as_ref().map(|it| it.settings.clone()).unwrap_or_default();
-    let subjects = Subjects::beside(subject, settings, remote)?;
+    let subjects = Subjects::with(subject, settings, remote)?;
     let read = Read::all().filter(filter_of(info.as_ref(), subject));
     let read = if args.all { read } else { read.backwards() };
     let bar = (for_people && std::io::stderr().is_terminal()).then(progress);
@@ -241,8 +214,7 @@ impl Looking<'_> {
                 let Err(problems) = valid else { continue };
                 checked.failed += 1;
                 if checked.failures.len() < NAMED_MAX {
-                    let problems = problems.into_iter().map(DataProblem::bounded);
-                    checked.failures.extend(problems.map(|it| Failed {
+                    checked.failures.extend(problems.into_iter().map(|it| Failed {
                         position: event.position().get(),
                         pointer: it.pointer,
                         rule: it.rule.into_owned(),

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use nexus_protocol::AppendError;
 use nexus_protocol::json::{IncompatibilityJson, SchemaVersionJson};
 use nexus_protocol::limits::SCHEMA_BYTES_MAX;
 use nexus_protocol::schema::{
@@ -139,20 +138,6 @@ pub(super) fn table_of(found: &[Incompatibility]) -> String {
     table.take()
 }
 
-/// Why a schema was refused, with all that stands in the way.
-pub(super) fn refused(error: AppendError) -> Failure {
-    match &error {
-        AppendError::Incompatible(found) => {
-            let table = table_of(found);
-            Failure::from(error.clone()).and(format_args!(
-                "register it under another subject, or lower the bar with `nexus schema set`:\n{}",
-                table.trim_end()
-            ))
-        }
-        _ => error.into(),
-    }
-}
-
 /// Registers a schema.
 pub(super) fn register(
     args: &RegisterArgs,
@@ -165,7 +150,7 @@ pub(super) fn register(
     }
     (new.owner, new.description) = (args.owner.clone(), args.description.clone());
     let registered = remote.wait(remote.client.register_schema(&args.candidate.subject, &new));
-    let (version, made) = registered.map_err(refused)?;
+    let (version, made) = registered.map_err(Failure::of_schema)?;
     let was = if made { "registered" } else { "there already" };
     output.one(&SchemaVersionJson::from(&version), &facts(&version).with("it was", was))
 }
@@ -173,8 +158,8 @@ pub(super) fn register(
 /// Tries a schema.
 pub(super) fn check(args: &CheckArgs, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
     let new = args.candidate.new_schema()?;
-    let check = remote.wait(remote.client.check_schema(&args.candidate.subject, &new))?;
-    let found = check.incompatibilities;
+    let found = remote.wait(remote.client.check_schema(&args.candidate.subject, &new));
+    let found = found.map_err(Failure::of_schema)?;
     let log = match args.against_log {
         true => Some(against_log::run(args, &new, remote, output.format() == Format::Table)?),
         false => None,

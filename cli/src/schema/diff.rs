@@ -1,7 +1,7 @@
 //! `nexus schema diff`.
 
-use nexus_client::schemas::{Compiled, Difference};
-use nexus_protocol::schema::{Incompatibility, SchemaFormat, SchemaVersion, VersionPick};
+use nexus_client::schemas::Compiled;
+use nexus_protocol::schema::{SchemaFormat, SchemaVersion, VersionPick};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use crate::exit::Failure;
 use crate::output::{Output, Table, text};
 use crate::store::Remote;
 use nexus_protocol::json::IncompatibilityJson;
+use nexus_protocol::schema::pointer_step;
 
 /// Which versions.
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,7 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
     let changes = changes_of(&old, &new);
     let as_old = |writer: &Compiled, reader: &Compiled, is_backward: bool| -> Vec<_> {
         let found = writer.differences(reader).into_iter();
-        found.map(|it| incompatibility(it, is_backward, old.version)).collect()
+        found.map(|it| it.told(is_backward, old.version)).collect()
     };
     let backward = as_old(&old_ready, &new_ready, true);
     let forward = as_old(&new_ready, &old_ready, false);
@@ -77,12 +78,6 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
         shown.push_str(&format!("\n{reads}: {verdict}\n{}", table_of(found)));
     }
     output.one(&diff, &shown)
-}
-
-fn incompatibility(it: Difference, is_backward: bool, version: u32) -> Incompatibility {
-    let Difference { pointer, rule, writer, reader } = it;
-    let (old, new) = if is_backward { (writer, reader) } else { (reader, writer) };
-    Incompatibility { pointer, rule, old, new, version }
 }
 
 fn changed_table(changes: &[Changed]) -> String {
@@ -111,8 +106,7 @@ fn walk(old: &Value, new: &Value, pointer: &str, changes: &mut Vec<Changed>) {
     if let (Value::Object(was), Value::Object(is)) = (old, new) {
         let names: std::collections::BTreeSet<_> = was.keys().chain(is.keys()).collect();
         for name in names {
-            let step = name.replace('~', "~0").replace('/', "~1");
-            let pointer = format!("{pointer}/{step}");
+            let pointer = format!("{pointer}/{}", pointer_step(name));
             match (was.get(name), is.get(name)) {
                 (Some(old), Some(new)) => walk(old, new, &pointer, changes),
                 (old, new) => {

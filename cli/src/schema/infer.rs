@@ -1,6 +1,6 @@
 //! `nexus schema infer`.
 
-use nexus_client::schemas::json::Inference;
+use nexus_client::schemas::json::{self, Inference};
 use nexus_protocol::{Filter, FilterItem, Read};
 
 use crate::exit::Failure;
@@ -40,7 +40,8 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
     let (mut inference, mut others) = (Inference::new(), 0_u64);
     let mut looked_at = 0_u64;
     while let Some(event) = remote.next(&mut events) {
-        match serde_json::from_slice(event?.data()) {
+        let event = event?;
+        match json::read(event.content_type(), event.data()) {
             Ok(value) => {
                 looked_at += 1;
                 inference.add(&value);
@@ -52,7 +53,9 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
         return Err(Failure::failed("there are no such events with JSON as their data"));
     }
     if others > 0 {
-        notice(format_args!("{others} events have no JSON as their data, and were passed over"));
+        notice(format_args!(
+            "{others} events have no JSON as their data, or names twice in an object, and were passed over"
+        ));
     }
     let schema = inference.finish();
     let pretty = serde_json::to_string_pretty(&schema).expect("a schema is JSON");

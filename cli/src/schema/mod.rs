@@ -63,7 +63,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   nexus --data ./data schema set OrderPlaced --compatibility FULL
-  nexus --data ./data schema set order --event-types 'Order*' --categories order
+  nexus --data ./data schema set order --type 'Order*' --category order
   nexus --data ./data schema set --validation optional")]
     Set(set::Args),
 }
@@ -162,7 +162,7 @@ fn promote(args: &PromoteArgs, remote: &Remote, output: &mut Output) -> Result<(
         }
     };
     let version = remote.wait(client.set_schema_state(&args.subject, number, args.to));
-    let version = version.map_err(candidate::refused)?;
+    let version = version.map_err(Failure::of_schema)?;
     output.one(&SchemaVersionJson::from(&version), &facts(&version))
 }
 
@@ -176,15 +176,23 @@ fn list(remote: &Remote, output: &mut Output) -> Result<(), Failure> {
         text("VALIDATION"),
     ];
     let mut listing = output.list("schemas", &columns);
-    let mut after: Option<String> = None;
+    for info in all_subjects(remote)? {
+        listing.push(&SubjectInfoJson::from(&info), || cells(&info))?;
+    }
+    listing.end(None::<String>)
+}
+
+/// All subjects, by name.
+fn all_subjects(remote: &Remote) -> Result<Vec<SubjectInfo>, Failure> {
+    let mut all = Vec::<SubjectInfo>::new();
     loop {
+        let after = all.last().map(|it| it.subject.clone());
         let page = remote.client.subjects(after.as_deref(), SUBJECTS_PAGE_MAX);
         let page = remote.wait(page)?;
-        let Some(last) = page.last() else { return listing.end(None::<String>) };
-        after = Some(last.subject.clone());
-        for info in &page {
-            listing.push(&SubjectInfoJson::from(info), || cells(info))?;
+        if page.is_empty() {
+            return Ok(all);
         }
+        all.extend(page);
     }
 }
 

@@ -25,10 +25,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOW", value_parser = inherited::<Validation>)]
     validation: Option<Inherited<Validation>>,
     /// The event types that the subject is bound to, with * for any characters; repeatable, and '' for none
-    #[arg(long, value_name = "PATTERN")]
-    event_types: Option<Vec<String>>,
+    #[arg(long = "type", value_name = "PATTERN")]
+    types: Option<Vec<String>>,
     /// The categories of streams that the subject is bound to; repeatable, and '' for none
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long = "category", value_name = "PATTERN")]
     categories: Option<Vec<String>>,
     /// Whom to ask about it
     #[arg(long, value_name = "WHO")]
@@ -66,15 +66,16 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
     let change = SettingsChange {
         compatibility: args.compatibility.map(|it| it.0),
         validation: args.validation.map(|it| it.0),
-        types: patterns(args.event_types.as_ref())?,
+        types: patterns(args.types.as_ref())?,
         categories: patterns(args.categories.as_ref())?,
         owner: args.owner.clone(),
         description: args.description.clone(),
     };
     let info = if change == SettingsChange::default() {
-        remote.wait(remote.client.schema_settings(&of))?
+        remote.wait(remote.client.schema_settings(&of))
     } else {
-        remote.wait(remote.client.set_schema_settings(&of, &change))?
+        remote.wait(remote.client.set_schema_settings(&of, &change))
     };
+    let info = info.map_err(Failure::of_schema)?;
     output.one(&SubjectInfoJson::from(&info), &settings_facts(&of, &info))
 }

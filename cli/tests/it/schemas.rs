@@ -7,10 +7,7 @@ use crate::places::{Ask, at_both, parsed};
 
 fn check(run: impl Fn(&Folder, Ask<'_>)) {
     let folder = Folder::new();
-    let (first, second, harsh) = files(&folder);
-    let prepare = |_: &Folder| {};
-    let _ = (first, second, harsh);
-    at_both(prepare, |ask| run(&folder, ask));
+    at_both(|_| {}, |ask| run(&folder, ask));
 }
 
 fn order(properties: &Value, required: &[&str]) -> String {
@@ -142,6 +139,60 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
+fn files_say_their_language_and_schemas_speak_of_each_other() {
+    check(|folder, ask| {
+        let record = r#"{"type":"record","name":"Paid","fields":[{"name":"cents","type":"long"}]}"#;
+        let avro = folder.file("paid.avsc", record);
+        let made = parsed(ask, &["schema", "register", &avro, "--subject", "Paid"]);
+        assert_eq!(made["format"], "avro");
+        let proto = folder.file("sent.proto", "syntax = \"proto3\"; message Sent { int64 n = 1; }");
+        let made = parsed(ask, &["schema", "register", &proto, "--subject", "Sent"]);
+        assert_eq!(made["format"], "protobuf");
+        ask(&["schema", "register", &avro, "--subject", "Sent"]).fails(3, &["NX2006", "format"]);
+        let money = folder.file("money.json", r#"{"type":"object","required":["cents"]}"#);
+        ask(&["schema", "register", &money, "--subject", "Money"]).done();
+        let order = folder.file(
+            "order.json",
+            r#"{"type":"object","properties":{"total":{"$ref":"https://example.com/money"}}}"#,
+        );
+        let order = ["schema", "register", &order, "--subject", "Order"];
+        ask(&order).fails(2, &["https://example.com/money", "references"]);
+        let reference = ["--reference", "https://example.com/money=Money:1"];
+        ask(&[&order[..], &reference].concat()).done();
+        let append = |data| ["append", "order-1", "--type", "Order", "--data", data];
+        ask(&append("{\"total\":{\"cents\":1}}")).done();
+        ask(&append("{\"total\":{}}")).fails(1, &["/total", "required"]);
+        for state in ["deprecated", "retired"] {
+            let to = ["schema", "promote", "Order", "--version", "1", "--to", state];
+            assert_eq!(parsed(ask, &to)["state"], state);
+        }
+        ask(&append("{\"total\":{\"cents\":1}}")).fails(1, &["no active version"]);
+    });
+}
+
+#[test]
+fn a_check_looks_at_the_events_that_are_bound_to_no_closer_subject() {
+    check(|folder, ask| {
+        for (event_type, data) in [("OrderPaid", "{\"a\":1}"), ("OrderPlaced", "{\"b\":1}")] {
+            ask(&["append", "order-1", "--type", event_type, "--data", data]).done();
+        }
+        let schema = |name: &str| {
+            let properties = json!({ name: { "type": "integer" } });
+            folder.file(&format!("{name}.json"), order(&properties, &[name]))
+        };
+        let (of_all, of_placed) = (schema("a"), schema("b"));
+        ask(&["schema", "set", "order", "--type", "Order*"]).done();
+        let check =
+            ["schema", "check", &of_all, "--subject", "order", "--against-log", "--output", "json"];
+        let both: Value = serde_json::from_str(&ask(&check).stdout).unwrap();
+        assert_eq!((&both["checked"], &both["failed"]), (&json!(2), &json!(1)));
+        ask(&["schema", "register", &of_placed, "--subject", "OrderPlaced"]).done();
+        let one: Value = serde_json::from_str(&ask(&check).done()).unwrap();
+        assert_eq!((&one["checked"], &one["failed"]), (&json!(1), &json!(0)));
+    });
+}
+
+#[test]
 fn the_permits_get_a_schema_by_inference_and_all_of_them_follow_it() {
     let Some(file) = permits() else { return };
     let folder = Folder::new();
@@ -151,7 +202,7 @@ fn the_permits_get_a_schema_by_inference_and_all_of_them_follow_it() {
     let schema: Value = serde_json::from_str(&inferred).unwrap();
     assert_eq!(schema["properties"]["org:group"]["type"], "string", "{schema}");
     let schema = folder.file("permit.json", &inferred);
-    let bound = ["schema", "set", "permit", "--categories", "permit"];
+    let bound = ["schema", "set", "permit", "--category", "permit"];
     folder.done(&bound);
     let all = ["schema", "check", &schema, "--subject", "permit", "--against-log", "--all"];
     let checked = folder.json(&all);

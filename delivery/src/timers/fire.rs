@@ -9,7 +9,7 @@ use nexus_protocol::{
 };
 
 use super::machine::Due;
-use super::next;
+use super::{Admit, next};
 use crate::coordinator::unread;
 
 /// How long to wait where the store takes nothing just now, and does not say for how long.
@@ -33,7 +33,7 @@ pub(super) enum Outcome {
 }
 
 /// Appends the event of a timer, and that it has fired, if it is armed as it was.
-pub(super) async fn fire<S: EventStore>(store: S, due: Due) -> Outcome {
+pub(super) async fn fire<S: EventStore>(store: S, admit: Admit, due: Due) -> Outcome {
     let stream = timer_stream(&due.id);
     let read = Read::stream(&*stream).from_revision(due.revision).limit(1);
     let armed = match next(&mut store.read(read)).await {
@@ -44,7 +44,9 @@ pub(super) async fn fire<S: EventStore>(store: S, due: Due) -> Outcome {
     if armed.position() != due.position || armed.event_type() != TIMER_ARMED {
         return Outcome::Failed(Failure::new("the event that armed it is not kept"));
     }
-    match append_of(&due, stream.clone(), &armed) {
+    let append = append_of(&due, stream.clone(), &armed);
+    let append = append.and_then(|mut append| admit(&mut append).map(|()| append));
+    match append {
         Ok(append) => match store.append(append).await {
             Ok(_) => Outcome::Fired,
             Err(error) => outcome_of(error, &stream),

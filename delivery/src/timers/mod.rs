@@ -25,7 +25,7 @@ use nexus_protocol::timer::{
     TimerFailure, TimerList,
 };
 use nexus_protocol::{
-    AppendError, EventStore, Filter, Position, ReadError, RecordedEvent, Start, Subscribe,
+    Append, AppendError, EventStore, Filter, Position, ReadError, RecordedEvent, Start, Subscribe,
     SubscriptionItem, Timestamp, Unavailable,
 };
 use tokio::sync::mpsc;
@@ -88,9 +88,13 @@ struct Firing {
     outcome: Boxed<Outcome>,
 }
 
+/// Whether the events of a timer may be appended, asked right before they are: what is noted in them meanwhile is stored.
+pub type Admit = Arc<dyn Fn(&mut Append) -> Result<(), AppendError> + Send + Sync>;
+
 /// Fires the timers of a namespace. See the [module](self).
 pub struct Scheduler<S: EventStore> {
     store: S,
+    admit: Admit,
     timers: Timers,
     inbox: mpsc::Receiver<Ask<TimerList, Listed>>,
     /// Reading where to begin.
@@ -115,10 +119,11 @@ async fn next<T: Stream + Unpin>(stream: &mut T) -> Option<T::Item> {
 
 impl<S: EventStore> Scheduler<S> {
     /// Over a store that may append to streams of the system. What it is asked comes by `inbox`.
-    pub fn new(store: S, inbox: mpsc::Receiver<Ask<TimerList, Listed>>) -> Self {
+    pub fn new(store: S, admit: Admit, inbox: mpsc::Receiver<Ask<TimerList, Listed>>) -> Self {
         Self {
             opening: Some(Box::pin(checkpoint::load(store.clone()))),
             store,
+            admit,
             timers: Timers::new(),
             inbox,
             subscription: None,
@@ -326,7 +331,7 @@ impl<S: EventStore> Scheduler<S> {
             let given_up = due.tried.clone().filter(|it| it.attempts >= TIMER_ATTEMPTS_MAX);
             let mut outcome: Boxed<Outcome> = match given_up {
                 Some(failure) => Box::pin(fire::give_up(store, due.clone(), failure)),
-                None => Box::pin(fire::fire(store, due.clone())),
+                None => Box::pin(fire::fire(store, Arc::clone(&self.admit), due.clone())),
             };
             // Submitted when it is polled first.
             match outcome.as_mut().poll(context) {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use nexus_delivery::coordinator::Ask;
-use nexus_delivery::timers::{Ended, Listed, Scheduler, Timers};
+use nexus_delivery::timers::{Admit, Ended, Listed, Scheduler, Timers};
 use nexus_engine::io::SimDisk;
 use nexus_engine::{Engine, Namespace};
 use nexus_protocol::timer::{
@@ -14,7 +15,7 @@ use nexus_protocol::timer::{
     timer_event_id, timer_info, timer_stream,
 };
 use nexus_protocol::{
-    Append, AppendError, EventData, Position, Read, RecordedEvent, Revision, Timestamp,
+    Append, AppendError, EventData, Position, Read, RecordedEvent, Revision, SchemaId, Timestamp,
 };
 use nexus_testing::Random;
 use tokio::sync::{mpsc, oneshot};
@@ -31,8 +32,12 @@ struct Run {
 
 impl Run {
     fn open(store: &Namespace, now: Timestamp) -> Self {
+        Self::admitting(store, now, Arc::new(|_| Ok(())))
+    }
+
+    fn admitting(store: &Namespace, now: Timestamp, admit: Admit) -> Self {
         let (lists, inbox) = mpsc::channel(8);
-        let scheduler = Scheduler::new(store.for_system(), inbox);
+        let scheduler = Scheduler::new(store.for_system(), admit, inbox);
         Self { scheduler, lists, now, ended: None }
     }
 
@@ -192,6 +197,32 @@ fn a_timer_that_cannot_fire_fails_and_may_be_armed_anew() {
     run.pass(SECOND);
     assert_eq!(types(&store, "there"), ["Due"]);
     assert_eq!((run.scheduler.gauges().failed, run.scheduler.gauges().armed), (0, 0));
+}
+
+#[test]
+fn the_event_of_a_timer_is_admitted_right_before_it_is_appended() {
+    let (_engine, store) = store();
+    let closed = Arc::new(AtomicBool::new(true));
+    let door = Arc::clone(&closed);
+    let admit = Arc::new(move |append: &mut Append| {
+        append.streams[0].events[0].found_schema = SchemaId::new(7);
+        match door.load(Ordering::SeqCst) {
+            true => Err(AppendError::SchemaInvalid(Vec::new())),
+            false => Ok(()),
+        }
+    });
+    let mut run = Run::admitting(&store, START, admit);
+    store.append(arm("x", &timer(START, "there", 1))).wait().unwrap();
+    for _ in 0..40 {
+        run.pass(SECOND);
+    }
+    assert_eq!(types(&store, "$timer-x"), [TIMER_ARMED, TIMER_FAILED]);
+    assert!(types(&store, "there").is_empty(), "nothing of it is there");
+    closed.store(false, Ordering::SeqCst);
+    store.append(arm("x", &timer(START, "there", 1))).wait().unwrap();
+    run.pass(SECOND);
+    assert_eq!(types(&store, "there"), ["Due"]);
+    assert_eq!(events(&store, "there")[0].schema(), SchemaId::new(7), "as was noted");
 }
 
 #[test]

@@ -266,8 +266,8 @@ impl Access {
             }
             let principal = self.scope.principal.keys();
             let mut append = self.namespace.of_client(&principal, append)?;
-            self.node.schemas().check(&self.namespace, &mut append)?;
             self.node.running_timers().admit(&self.namespace, &append)?;
+            self.node.schemas().check(&self.namespace, &mut append)?;
             let events = append.event_count() as u64;
             let data = append.streams.iter().flat_map(|stream| &stream.events);
             let bytes = data.map(|it| (it.data.len() + it.metadata.len()) as u64).sum();

@@ -17,6 +17,18 @@ use crate::guard::Action;
 use crate::schemas::{Schemas, refused};
 use crate::telemetry::{Coded, Operation};
 
+/// Bytes of a page of subjects, beyond which no further one comes.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// About how many bytes a subject has in an answer.
+fn bytes_of(subject: &SubjectInfo) -> usize {
+    let SubjectInfo { subject: name, versions, settings, .. } = subject;
+    let patterns = settings.types.iter().chain(&settings.categories);
+    let patterns: usize = patterns.map(|it| it.as_str().len() + 16).sum();
+    let texts = name.len() + settings.owner.len() + settings.description.len();
+    texts + patterns + 64 * versions.len() + 256
+}
+
 fn no_subject(subject: &str) -> AppendError {
     AppendError::NotFound { what: format!("subject {subject:?}: register a schema for it first") }
 }
@@ -36,18 +48,21 @@ impl Access {
         let details = json!({ "format": new.format.as_str(), "state": new.state.as_str() });
         self.change_schemas(Operation::RegisterSchema, subject, details, |namespace, schemas| {
             let wide = schemas.wide()?;
-            let (registry, there) = schemas.change(namespace, |registry| {
+            let (registry, said) = schemas.change(namespace, |registry| {
                 match registry.register(subject, new, &wide).map_err(refused)? {
-                    Registering::There(version) => Ok((None, Some(version))),
-                    Registering::New(event) => Ok((Some(*event), None)),
+                    Registering::There(version) => Ok((None, Err(version))),
+                    Registering::New { event, compiled } => Ok((Some(*event), Ok(compiled))),
                 }
             })?;
-            if let Some(there) = there {
-                return Ok((*there, false));
-            }
+            let compiled = match said {
+                Ok(compiled) => compiled,
+                Err(there) => return Ok((*there, false)),
+            };
             let newest = registry.revision().and_then(|it| u32::try_from(it.get() + 1).ok());
             let made = newest.and_then(|id| registry.by_id(SchemaId::new(id)));
-            Ok((made.ok_or(AppendError::Unknown)?.clone(), true))
+            let made = made.ok_or(AppendError::Unknown)?.clone();
+            registry.keep(made.id, *compiled);
+            Ok((made, true))
         })
     }
 
@@ -67,7 +82,8 @@ impl Access {
         })
     }
 
-    /// Subjects by name, those after `after`; at most `limit`, and [`SUBJECTS_PAGE_MAX`].
+    /// Subjects by name, those after `after`; at most `limit`, and [`SUBJECTS_PAGE_MAX`], and about 4 MiB: fewer may come
+    /// though there are more, and none where there are not.
     ///
     /// # Errors
     /// When the principal may not inspect.
@@ -79,7 +95,14 @@ impl Access {
         self.observe(Operation::Schemas, Action::Inspect, None, |namespace| {
             let schemas = self.node.schemas();
             let (registry, wide) = (schemas.registry(namespace)?, schemas.wide()?);
-            Ok(registry.subjects(after, &wide).take(limit.min(SUBJECTS_PAGE_MAX)).collect())
+            let mut bytes = 0;
+            let page = registry.subjects(after, &wide).take(limit.min(SUBJECTS_PAGE_MAX));
+            let page = page.take_while(|subject| {
+                let fits = bytes < PAGE_BYTES;
+                bytes += bytes_of(subject);
+                fits
+            });
+            Ok(page.collect())
         })
     }
 
@@ -221,8 +244,8 @@ impl Access {
     ///
     /// # Errors
     /// When it may not.
-    pub fn may_manage_schemas(&self) -> Result<(), AppendError> {
-        self.guard(Operation::RegisterSchema, Action::ManageSchemas, self.origin).map(|_| ())
+    pub fn may_manage_schemas(&self, operation: Operation) -> Result<(), AppendError> {
+        self.guard(operation, Action::ManageSchemas, self.origin).map(|_| ())
     }
 
     /// Changes schemas for somebody who may, and puts on record what became of it.

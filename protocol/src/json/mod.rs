@@ -29,7 +29,7 @@ pub use group::{
 pub use parked::{ParkedEntryJson, pick_of};
 pub use registry::{
     EffectiveSettingsJson, IncompatibilityJson, NewSchemaJson, SchemaCheckJson, SchemaProblemJson,
-    SchemaReferenceJson, SchemaSettingsJson, SchemaVersionJson, SettingsChangeJson,
+    SchemaReferenceJson, SchemaSettingsJson, SchemaTextJson, SchemaVersionJson, SettingsChangeJson,
     SubjectInfoJson, VersionInfoJson,
 };
 pub use route::{BranchJson, ConditionJson, DryRunJson, RouteConfigJson, RouteInfoJson};

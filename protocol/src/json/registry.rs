@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::stream::given;
 use crate::error::Invalid;
 use crate::schema::{
     Incompatibility, NewSchema, Pattern, SchemaFormat, SchemaProblem, SchemaReference,
@@ -44,7 +46,7 @@ pub struct NewSchemaJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// The schema: its text, or, in JSON Schema and Avro, the JSON itself.
-    pub schema: Value,
+    pub schema: SchemaTextJson,
     /// What it speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<Vec<SchemaReferenceJson>>,
@@ -59,12 +61,55 @@ pub struct NewSchemaJson {
     pub description: Option<String>,
 }
 
-/// The text of a schema that may be given as JSON. A text stands for itself, but for one that is a schema in Avro: that
-/// is written as it is in its own language, as `"\"string\""`.
-fn text_of(schema: Value) -> String {
-    match schema {
-        Value::String(text) => text,
-        other => other.to_string(),
+/// The text of a schema, which may be given as a string, or, in JSON Schema and Avro, as the JSON that it is: that is kept
+/// byte for byte. A string stands for itself: one that is a schema in Avro is written as it is there, as `"\"string\""`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemaTextJson(String);
+
+impl Serialize for SchemaTextJson {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SchemaTextJson {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(from)?;
+        let text = match raw.get().starts_with('"') {
+            true => serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?,
+            false => raw.get().to_owned(),
+        };
+        Ok(Self(text))
+    }
+}
+
+#[cfg(feature = "json-schema")]
+impl schemars::JsonSchema for SchemaTextJson {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SchemaText".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "object", "array", "boolean"] })
+    }
+}
+
+impl From<&NewSchema> for NewSchemaJson {
+    fn from(new: &NewSchema) -> Self {
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let references: Vec<_> = new.references.iter().map(Into::into).collect();
+        Self {
+            format: Some(new.format.to_string()),
+            schema: SchemaTextJson(new.schema.clone()),
+            references: (!references.is_empty()).then_some(references),
+            state: Some(new.state.to_string()),
+            owner: given(&new.owner),
+            description: given(&new.description),
+        }
     }
 }
 
@@ -73,14 +118,10 @@ impl TryFrom<NewSchemaJson> for NewSchema {
 
     fn try_from(json: NewSchemaJson) -> Result<Self, Invalid> {
         let format = json.format.map_or(Ok(SchemaFormat::Json), |it| it.parse())?;
-        if format == SchemaFormat::Protobuf && !json.schema.is_string() {
-            let why = "a schema in protobuf is the text of a .proto file".to_owned();
-            return Err(Invalid::Request(why));
-        }
         let references = json.references.unwrap_or_default();
         Ok(Self {
             format,
-            schema: text_of(json.schema),
+            schema: json.schema.0,
             references: references.into_iter().map(Into::into).collect(),
             state: json.state.map_or(Ok(SchemaState::Active), |it| it.parse())?,
             owner: json.owner.unwrap_or_default(),
@@ -256,11 +297,6 @@ pub struct SettingsChangeJson {
     pub description: Option<String>,
 }
 
-/// A field that is there says something, also where it is `null`.
-fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(from).map(Some)
-}
-
 impl From<&SettingsChange> for SettingsChangeJson {
     fn from(change: &SettingsChange) -> Self {
         let texts =
@@ -337,11 +373,11 @@ pub struct IncompatibilityJson<'a> {
     pub pointer: &'a str,
     /// Which rule stands in the way.
     pub rule: &'a str,
-    /// What the version before says there; null: nothing.
+    /// What the older of the two says there; null: nothing.
     pub old: Option<&'a Value>,
-    /// What this one says there; null: nothing.
+    /// What the newer of the two says there; null: nothing.
     pub new: Option<&'a Value>,
-    /// Which version before it is.
+    /// Which version it does not go together with.
     pub version: u32,
 }
 

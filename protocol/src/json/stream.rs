@@ -85,8 +85,12 @@ fn a_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error>
     u64::deserialize(from).map(Some)
 }
 
-/// A limit that is there is one, also where it is `null`.
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+/// A field that is there says something, also where it is `null`.
+pub(super) fn given<'de, T, D>(from: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
     Option::deserialize(from).map(Some)
 }
 

@@ -8,14 +8,14 @@ mod problem;
 mod settings;
 mod version;
 
-pub use self::problem::{DataProblem, Incompatibility, SchemaProblem};
+pub use self::problem::{DataProblem, Incompatibility, SchemaProblem, pointer_step};
 pub use self::settings::{
     Closeness, Compatibility, EffectiveSettings, Pattern, SchemaSettings, SettingsChange,
-    SettingsOf, Validation,
+    SettingsOf, Validation, closest,
 };
 pub use self::version::{
-    NewSchema, SchemaCheck, SchemaFormat, SchemaReference, SchemaState, SchemaVersion, SubjectInfo,
-    VersionInfo, VersionPick,
+    NewSchema, SchemaFormat, SchemaReference, SchemaState, SchemaVersion, SubjectInfo, VersionInfo,
+    VersionPick,
 };
 
 use crate::limits::SUBJECT_BYTES_MAX;

@@ -6,6 +6,14 @@ use serde_json::Value;
 
 use crate::ids::SchemaId;
 
+/// A name as a step of a JSON pointer (RFC 6901), without the `/` before it.
+pub fn pointer_step(name: &str) -> Cow<'_, str> {
+    if name.contains(['~', '/']) {
+        return name.replace('~', "~0").replace('/', "~1").into();
+    }
+    name.into()
+}
+
 /// What is wrong with one payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataProblem {
@@ -76,11 +84,11 @@ pub struct Incompatibility {
     pub pointer: String,
     /// Which rule stands in the way.
     pub rule: Cow<'static, str>,
-    /// What the older version says there; `None`: nothing.
+    /// What the older of the two says there; `None`: nothing.
     pub old: Option<Value>,
-    /// What the newer version says there; `None`: nothing.
+    /// What the newer of the two says there; `None`: nothing.
     pub new: Option<Value>,
-    /// Which version before it is.
+    /// Which version it does not go together with: one before it, or, of a version that comes late, one after it.
     pub version: u32,
 }
 

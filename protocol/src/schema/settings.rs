@@ -154,7 +154,7 @@ impl SchemaSettings {
 
     /// How closely a subject is bound to events of this type and category; `None`: it is not. It is to those that match one of
     /// its types, if it has any, and one of its categories, if it has any; with neither it is bound to the type of its own
-    /// name. Of several subjects the closest counts, and of equally close ones the first by name.
+    /// name. Of several subjects the [closest] counts.
     pub fn closeness(&self, subject: &str, event_type: &str, category: &str) -> Option<Closeness> {
         if !self.is_patterned() {
             let types = (true, subject.len());
@@ -192,12 +192,40 @@ impl SchemaSettings {
     }
 }
 
+impl From<&SchemaSettings> for SettingsChange {
+    /// That makes any settings these.
+    fn from(settings: &SchemaSettings) -> Self {
+        let settings = settings.clone();
+        Self {
+            compatibility: Some(settings.compatibility),
+            validation: Some(settings.validation),
+            types: Some(settings.types),
+            categories: Some(settings.categories),
+            owner: Some(settings.owner),
+            description: Some(settings.description),
+        }
+    }
+}
+
 /// How closely a subject is bound to events: by how the closest of its types fits, whether it is that very name and how much
 /// of it it fixes, and then by how its categories do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Closeness {
     types: (bool, usize),
     categories: (bool, usize),
+}
+
+/// Which of some subjects, each with its settings, events of a type and category are bound to: the closest one, and of
+/// equally close ones the first by name.
+pub fn closest<'a, T>(
+    subjects: impl IntoIterator<Item = (&'a str, &'a SchemaSettings, T)>,
+    event_type: &str,
+    category: &str,
+) -> Option<T> {
+    let bound = subjects.into_iter().filter_map(|(name, settings, it)| {
+        Some((settings.closeness(name, event_type, category)?, std::cmp::Reverse(name), it))
+    });
+    bound.max_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1))).map(|(_, _, it)| it)
 }
 
 /// A change of settings: what is `None` stays as it is.

@@ -1,7 +1,7 @@
 //! Versions of schemas.
 
 use super::settings::{EffectiveSettings, SchemaSettings};
-use super::{Incompatibility, words};
+use super::words;
 use crate::error::{Invalid, TooLarge};
 use crate::event::EventProblem;
 use crate::ids::SchemaId;
@@ -23,7 +23,8 @@ words! {
 }
 
 words! {
-    /// How far a version has come. It goes on from top to bottom; only what is deprecated may be active again.
+    /// How far a version has come. It goes on from top to bottom, a draft to active or retired; only what is deprecated may be
+    /// active again.
     SchemaState, "state of schemas" {
         /// It is looked at and tried, and no event may follow it yet.
         Draft = "draft",
@@ -39,7 +40,11 @@ words! {
 impl SchemaState {
     /// Whether a version of this state may be set to another.
     pub fn may_become(self, next: Self) -> bool {
-        next > self || (self, next) == (Self::Deprecated, Self::Active)
+        match (self, next) {
+            (Self::Draft, next) => matches!(next, Self::Active | Self::Retired),
+            (Self::Deprecated, Self::Active) => true,
+            (now, next) => next > now,
+        }
     }
 }
 
@@ -192,13 +197,4 @@ impl std::str::FromStr for VersionPick {
         let why = || Invalid::Request(format!("{text:?} is no version: it is 1, 2, … or latest"));
         number.ok_or_else(why)
     }
-}
-
-/// What became of a candidate that was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaCheck {
-    /// Whether it may be registered.
-    pub compatible: bool,
-    /// Why it may not.
-    pub incompatibilities: Vec<Incompatibility>,
 }

@@ -4,9 +4,10 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use super::WireError;
 use crate::ids::SchemaId;
+use crate::json::SettingsChangeJson;
 use crate::schema::{
-    DataProblem, EffectiveSettings, Incompatibility, NewSchema, Pattern, SchemaProblem,
-    SchemaReference, SchemaSettings, SchemaVersion, SettingsChange, SubjectInfo, VersionInfo,
+    DataProblem, EffectiveSettings, Incompatibility, NewSchema, SchemaProblem, SchemaReference,
+    SchemaSettings, SchemaVersion, SettingsChange, SubjectInfo, VersionInfo,
 };
 use crate::time::Timestamp;
 
@@ -176,65 +177,13 @@ struct VersionHead {
     state: String,
 }
 
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-struct SettingsHead {
-    compatibility: Option<String>,
-    validation: Option<String>,
-    types: Vec<String>,
-    categories: Vec<String>,
-    owner: String,
-    description: String,
-}
-
-fn texts(patterns: &[Pattern]) -> Vec<String> {
-    patterns.iter().map(|it| it.as_str().to_owned()).collect()
-}
-
-fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, WireError> {
-    texts.into_iter().map(|it| Pattern::new(it).map_err(WireError::malformed)).collect()
-}
-
-fn word<T: std::str::FromStr<Err: std::fmt::Display>>(
-    text: Option<String>,
-) -> Result<Option<T>, WireError> {
-    text.map(|it| it.parse().map_err(WireError::malformed)).transpose()
-}
-
-impl From<&SchemaSettings> for SettingsHead {
-    fn from(settings: &SchemaSettings) -> Self {
-        Self {
-            compatibility: settings.compatibility.map(|it| it.to_string()),
-            validation: settings.validation.map(|it| it.to_string()),
-            types: texts(&settings.types),
-            categories: texts(&settings.categories),
-            owner: settings.owner.clone(),
-            description: settings.description.clone(),
-        }
-    }
-}
-
-impl TryFrom<SettingsHead> for SchemaSettings {
-    type Error = WireError;
-
-    fn try_from(head: SettingsHead) -> Result<Self, WireError> {
-        Ok(Self {
-            compatibility: word(head.compatibility)?,
-            validation: word(head.validation)?,
-            types: patterns(head.types)?,
-            categories: patterns(head.categories)?,
-            owner: head.owner,
-            description: head.description,
-        })
-    }
-}
-
 /// A subject: [`SubjectInfo`].
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct SubjectHead {
     subject: String,
     format: Option<String>,
     versions: Vec<VersionHead>,
-    settings: SettingsHead,
+    settings: SettingsChangeHead,
     compatibility: String,
     validation: String,
 }
@@ -250,7 +199,7 @@ impl From<&SubjectInfo> for SubjectHead {
             subject: info.subject.clone(),
             format: info.format.map(|it| it.to_string()),
             versions: info.versions.iter().map(version).collect(),
-            settings: (&info.settings).into(),
+            settings: (&SettingsChange::from(&info.settings)).into(),
             compatibility: info.effective.compatibility.to_string(),
             validation: info.effective.validation.to_string(),
         }
@@ -265,11 +214,12 @@ impl TryFrom<SubjectHead> for SubjectInfo {
             let state = it.state.parse().map_err(WireError::malformed)?;
             Ok(VersionInfo { version: it.version, id: SchemaId::new(it.id), state })
         };
+        let format = head.format.map(|it| it.parse()).transpose();
         Ok(Self {
             subject: head.subject,
-            format: word(head.format)?,
+            format: format.map_err(WireError::malformed)?,
             versions: head.versions.into_iter().map(version).collect::<Result<_, _>>()?,
-            settings: head.settings.try_into()?,
+            settings: SchemaSettings::default().with(head.settings.try_into()?),
             effective: EffectiveSettings {
                 compatibility: head.compatibility.parse().map_err(WireError::malformed)?,
                 validation: head.validation.parse().map_err(WireError::malformed)?,
@@ -291,14 +241,9 @@ pub struct SettingsChangeHead {
 
 impl From<&SettingsChange> for SettingsChangeHead {
     fn from(change: &SettingsChange) -> Self {
-        Self {
-            compatibility: change.compatibility.map(|it| it.map(|it| it.to_string())),
-            validation: change.validation.map(|it| it.map(|it| it.to_string())),
-            types: change.types.as_deref().map(texts),
-            categories: change.categories.as_deref().map(texts),
-            owner: change.owner.clone(),
-            description: change.description.clone(),
-        }
+        let SettingsChangeJson { compatibility, validation, types, categories, owner, description } =
+            change.into();
+        Self { compatibility, validation, types, categories, owner, description }
     }
 }
 
@@ -306,14 +251,11 @@ impl TryFrom<SettingsChangeHead> for SettingsChange {
     type Error = WireError;
 
     fn try_from(head: SettingsChangeHead) -> Result<Self, WireError> {
-        Ok(Self {
-            compatibility: head.compatibility.map(word).transpose()?,
-            validation: head.validation.map(word).transpose()?,
-            types: head.types.map(patterns).transpose()?,
-            categories: head.categories.map(patterns).transpose()?,
-            owner: head.owner,
-            description: head.description,
-        })
+        let SettingsChangeHead { compatibility, validation, types, categories, owner, description } =
+            head;
+        let texts =
+            SettingsChangeJson { compatibility, validation, types, categories, owner, description };
+        texts.try_into().map_err(WireError::malformed)
     }
 }
 

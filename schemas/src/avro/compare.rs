@@ -38,12 +38,7 @@ pub(super) fn differences(writer: &Graph, reader: &Graph) -> Vec<Difference> {
             break;
         }
         if compare.work == 0 {
-            compare.found.push(Difference {
-                pointer: String::new(),
-                rule: "too_complex".into(),
-                writer: None,
-                reader: None,
-            });
+            compare.found.push(Difference::of_the_whole("too_complex"));
             break;
         }
     }

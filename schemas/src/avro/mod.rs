@@ -16,6 +16,7 @@ mod text;
 use nexus_protocol::schema::DataProblem;
 
 use self::graph::Graph;
+use crate::words::{bounded, check_media_type, check_sizes};
 use crate::{Difference, Referenced, SchemaError};
 
 /// Media types of a payload in Avro's binary form.
@@ -36,6 +37,7 @@ impl AvroSchema {
     /// # Errors
     /// As there.
     pub fn compile(text: &str, references: &[Referenced<'_>]) -> Result<Self, SchemaError> {
+        check_sizes(text, references)?;
         let (graph, canonical) = parse::parse(text, references)?;
         Ok(Self { canonical, graph })
     }
@@ -51,19 +53,9 @@ impl AvroSchema {
     /// # Errors
     /// As there. As what follows a wrong byte has no meaning, it is one thing.
     pub fn validate(&self, content_type: &str, data: &[u8]) -> Result<(), Vec<DataProblem>> {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        if !MEDIA_TYPES.iter().any(|it| it.eq_ignore_ascii_case(media_type)) {
-            return Err(vec![DataProblem {
-                pointer: String::new(),
-                rule: "content_type".into(),
-                message: format!(
-                    "content type {:?} is not Avro: it is one of {}",
-                    media_type.chars().take(64).collect::<String>(),
-                    MEDIA_TYPES.join(", "),
-                ),
-            }]);
-        }
-        payload::check(&self.graph, data).map_err(|problem| vec![problem])
+        let checked = check_media_type(content_type, "Avro", &MEDIA_TYPES);
+        let checked = checked.and_then(|()| payload::check(&self.graph, data));
+        checked.map_err(|problem| bounded(vec![problem]))
     }
 
     /// See [`Compiled::differences`](crate::Compiled::differences): this is the writer's.

@@ -6,8 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nexus_protocol::TooLarge;
-use nexus_protocol::limits::{SCHEMA_BYTES_MAX, SCHEMA_CLOSURE_BYTES_MAX};
 use serde_json::{Map, Value};
 
 use super::check::check;
@@ -31,16 +29,6 @@ pub(super) fn parse(
     text: &str,
     references: &[Referenced<'_>],
 ) -> Result<(Graph, Vec<u8>), SchemaError> {
-    let size = references.iter().fold(text.len(), |sum, it| sum.saturating_add(it.text.len()));
-    let sizes = [
-        ("text of a schema, in bytes", text.len(), SCHEMA_BYTES_MAX),
-        ("schema with all that it refers to, in bytes", size, SCHEMA_CLOSURE_BYTES_MAX),
-    ];
-    for (what, size, max) in sizes {
-        if size > max {
-            return Err(TooLarge { what: what.into(), size, max }.into());
-        }
-    }
     let mut parser = Parser::default();
     for reference in references {
         parser.document(reference.text, Place::Reference(reference.name.to_owned()))?;

@@ -6,6 +6,7 @@
 use nexus_protocol::schema::DataProblem;
 
 use super::graph::{Graph, Logical, Type, TypeId};
+use nexus_protocol::schema::pointer_step;
 
 /// How deep values may lie in each other.
 const DEPTH_MAX: usize = 512;
@@ -70,7 +71,7 @@ impl<'a> Walk<'a> {
                 Step::Index(index) => pointer.push_str(&index.to_string()),
                 Step::Field(name) | Step::Key(name) => {
                     let short: String = name.chars().take(256).collect();
-                    pointer.push_str(&short.replace('~', "~0").replace('/', "~1"));
+                    pointer.push_str(&pointer_step(&short));
                 }
             }
         }

@@ -4,6 +4,7 @@ use nexus_protocol::limits::SCHEMA_DEPTH_MAX;
 use serde_json::Value;
 
 use crate::SchemaError;
+use nexus_protocol::schema::pointer_step;
 
 /// Reads a text that is nested no deeper than [`SCHEMA_DEPTH_MAX`]. Pointers have `above` before them.
 pub(super) fn read(text: &str, above: &str) -> Result<Value, SchemaError> {
@@ -32,7 +33,7 @@ fn too_deep_at(value: &Value, levels: usize) -> Option<String> {
     let below = |key: &str, inner: &Value| {
         let Some(levels) = levels.checked_sub(1) else { return Some(String::new()) };
         let pointer = too_deep_at(inner, levels)?;
-        Some(format!("/{}{pointer}", key.replace('~', "~0").replace('/', "~1")))
+        Some(format!("/{}{pointer}", pointer_step(key)))
     };
     match value {
         Value::Array(values) => {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::{Draft, ReferencingError, Registry, Uri, uri};
 use nexus_protocol::TooLarge;
-use nexus_protocol::limits::{SCHEMA_BYTES_MAX, SCHEMA_CLOSURE_BYTES_MAX, SCHEMA_DEPTH_MAX};
+use nexus_protocol::limits::SCHEMA_DEPTH_MAX;
 use serde_json::Value;
 
 use crate::{Referenced, SchemaError};
@@ -60,7 +60,6 @@ impl Document {
 impl Documents {
     /// Reads texts.
     pub(super) fn read(text: &str, references: &[Referenced<'_>]) -> Result<Self, SchemaError> {
-        check_sizes(text, references)?;
         let value = parse(text)?;
         let draft = draft_of(&value, Draft::Draft202012)?;
         let nameless = uri::from_str(NAMELESS).map_err(|why| no_uri(NAMELESS, "", &why))?;
@@ -228,20 +227,6 @@ impl jsonschema::Retrieve for Nothing {
     ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         Err("nothing is fetched".into())
     }
-}
-
-fn check_sizes(text: &str, references: &[Referenced<'_>]) -> Result<(), SchemaError> {
-    let all = references.iter().fold(text.len(), |sum, it| sum.saturating_add(it.text.len()));
-    let sizes = [
-        ("text of a schema, in bytes", text.len(), SCHEMA_BYTES_MAX),
-        ("texts of a schema and of what it refers to, in bytes", all, SCHEMA_CLOSURE_BYTES_MAX),
-    ];
-    for (what, size, max) in sizes {
-        if size > max {
-            return Err(TooLarge { what: what.into(), size, max }.into());
-        }
-    }
-    Ok(())
 }
 
 fn parse(text: &str) -> Result<Value, SchemaError> {

@@ -53,13 +53,12 @@ struct Object {
     map: Option<Box<Shape>>,
 }
 
-/// The schema, in 2020-12, that all samples follow.
-pub fn infer<'a>(samples: impl IntoIterator<Item = &'a Value>) -> Value {
-    let mut inference = Inference::new();
-    for sample in samples {
-        inference.add(sample);
+impl<'a> FromIterator<&'a Value> for Inference {
+    fn from_iter<I: IntoIterator<Item = &'a Value>>(samples: I) -> Self {
+        let mut inference = Self::new();
+        samples.into_iter().for_each(|sample| inference.add(sample));
+        inference
     }
-    inference.finish()
 }
 
 impl Inference {
@@ -287,7 +286,7 @@ mod tests {
     use super::*;
 
     fn check(samples: &[Value], expected: Value) {
-        let mut schema = infer(samples);
+        let mut schema = samples.iter().collect::<Inference>().finish();
         schema.as_object_mut().unwrap().remove("$schema");
         assert_eq!(schema, expected);
     }

@@ -23,7 +23,7 @@ mod same;
 mod subsume;
 mod validate;
 
-pub use self::infer::{Inference, infer};
+pub use self::infer::Inference;
 
 use std::sync::OnceLock;
 
@@ -37,10 +37,19 @@ use self::documents::{Documents, in_reference};
 use self::evaluate::Evaluation;
 use self::graph::Graph;
 use self::places::Places;
+use crate::words::{bounded, check_sizes, cut};
 use crate::{Difference, Referenced, SchemaError};
 
 /// What it may take to see that no value follows two branches of a `oneOf`; beyond, they are not closed.
 const APART_STEPS_MAX: u32 = 50_000;
+
+/// The value that a payload is, if it says that it is JSON and is.
+///
+/// # Errors
+/// What is wrong with it: its media type, or what stands there, names that stand twice in an object included.
+pub fn read(content_type: &str, data: &[u8]) -> Result<Value, DataProblem> {
+    validate::read(content_type, data)
+}
 
 /// A schema in JSON Schema.
 pub struct JsonSchema {
@@ -67,6 +76,7 @@ impl JsonSchema {
     /// # Errors
     /// As there.
     pub fn compile(text: &str, references: &[Referenced<'_>]) -> Result<Self, SchemaError> {
+        check_sizes(text, references)?;
         let written = Documents::read(text, references)?;
         check_meta(&written)?;
         let (cost, closed) = {
@@ -95,7 +105,7 @@ impl JsonSchema {
     /// # Errors
     /// As there.
     pub fn validate(&self, content_type: &str, data: &[u8]) -> Result<(), Vec<DataProblem>> {
-        validate::validate(&self.writers, &self.cost, content_type, data)
+        validate::validate(&self.writers, &self.cost, content_type, data).map_err(bounded)
     }
 
     /// Whether a reader who takes the schema as it is written takes a payload. It takes all that
@@ -138,7 +148,7 @@ fn check_meta(documents: &Documents) -> Result<(), SchemaError> {
         };
         checked.map_err(|why| {
             let pointer = why.instance_path().as_str().to_owned();
-            let why = validate::cut(&why.to_string(), 300);
+            let why = cut(&why.to_string(), 300);
             in_reference(&document.name, SchemaError::Malformed { pointer, why })
         })?;
     }
@@ -184,7 +194,7 @@ fn not_built(documents: &Documents, why: &ValidationError<'_>) -> SchemaError {
     let pointer = why.schema_path().as_str().to_owned();
     match why.kind() {
         ValidationErrorKind::Referencing(why) => documents.not_resolved(why, pointer),
-        _ => SchemaError::Malformed { pointer, why: validate::cut(&why.to_string(), 300) },
+        _ => SchemaError::Malformed { pointer, why: cut(&why.to_string(), 300) },
     }
 }
 

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-use super::validate::quoted;
+use crate::words::quoted;
 
 /// Reads the whole of a text. It is as deep as `serde_json` lets it be.
 pub(super) fn read(data: &[u8]) -> Result<Value, serde_json::Error> {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::documents::Documents;
 use super::keywords::{self, Holds, Meets};
 use crate::SchemaError;
+use nexus_protocol::schema::pointer_step;
 
 /// Schemas within one schema and what it refers to.
 pub(super) const PLACES_MAX: usize = 32_768;
@@ -431,5 +432,5 @@ fn held_in(holds: Holds, held: &Value) -> Vec<(Key<'_>, &Value)> {
 
 fn push(pointer: &mut String, step: &str) {
     pointer.push('/');
-    pointer.push_str(&step.replace('~', "~0").replace('/', "~1"));
+    pointer.push_str(&pointer_step(step));
 }

@@ -17,12 +17,7 @@ use serde_json::Value;
 
 use super::bounds::Cost;
 use super::documents::without_place;
-
-/// Characters of one message.
-const MESSAGE_CHARS_MAX: usize = 300;
-
-/// Bytes of the pointer in a problem: names in a payload are an outsider's.
-const POINTER_BYTES_MAX: usize = 1_024;
+use crate::words::{cut, media_type, quoted};
 
 /// Schemas that lead to each other on the way to one value, at most: a validator takes stack for each.
 const STACK_DEPTH_MAX: usize = 2_048;
@@ -36,7 +31,7 @@ const REPORT_ALL_MAX: u64 = 500_000;
 
 /// Whether a media type is that of JSON.
 pub(super) fn is_json(content_type: &str) -> bool {
-    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    let kind = media_type(content_type);
     if kind.is_empty() {
         return content_type.trim().is_empty();
     }
@@ -49,6 +44,19 @@ pub(super) fn is_json(content_type: &str) -> bool {
         || (kind.contains('/') && ends("+json"))
 }
 
+/// The value that a payload is, if it says that it is JSON.
+pub(super) fn read(content_type: &str, data: &[u8]) -> Result<Value, DataProblem> {
+    if !is_json(content_type) {
+        let message = format!("{} is not a media type of JSON", quoted(content_type));
+        return Err(problem(String::new(), "content_type", message));
+    }
+    super::payload::read(data).map_err(|why| {
+        let (line, column) = (why.line(), why.column());
+        let what = without_place(&why.to_string()).to_owned();
+        problem(String::new(), "json", format!("{what} at line {line}, column {column}"))
+    })
+}
+
 /// Checks a payload.
 pub(super) fn validate(
     validator: &Validator,
@@ -56,15 +64,7 @@ pub(super) fn validate(
     content_type: &str,
     data: &[u8],
 ) -> Result<(), Vec<DataProblem>> {
-    if !is_json(content_type) {
-        let message = format!("{} is not a media type of JSON", quoted(content_type));
-        return Err(vec![problem(String::new(), "content_type", message)]);
-    }
-    let value = super::payload::read(data).map_err(|why| {
-        let (line, column) = (why.line(), why.column());
-        let what = without_place(&why.to_string()).to_owned();
-        vec![problem(String::new(), "json", format!("{what} at line {line}, column {column}"))]
-    })?;
+    let value = read(content_type, data).map_err(|it| vec![it])?;
     check_depth(cost, &value)?;
     if validator.is_valid(&value) { Ok(()) } else { Err(problems(validator, cost, &value)) }
 }
@@ -146,11 +146,7 @@ fn told(error: &ValidationError<'_>) -> DataProblem {
             error.masked_with(instance).to_string()
         }
     };
-    DataProblem {
-        pointer: cut_bytes(pointer, POINTER_BYTES_MAX),
-        rule,
-        message: cut(&message, MESSAGE_CHARS_MAX),
-    }
+    DataProblem { pointer: pointer.to_owned(), rule, message }
 }
 
 /// A value in few characters: it may be megabytes.
@@ -163,11 +159,6 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The beginning of a text, in quotation marks.
-pub(super) fn quoted(text: &str) -> String {
-    format!("{:?}", cut(text, 64))
-}
-
 fn listed(names: &[String]) -> String {
     let mut listed: Vec<_> = names.iter().take(8).map(|it| quoted(it)).collect();
     if names.len() > listed.len() {
@@ -177,18 +168,6 @@ fn listed(names: &[String]) -> String {
     format!("{} {are}", listed.join(", "))
 }
 
-/// The beginning of a text.
-pub(super) fn cut(text: &str, chars: usize) -> String {
-    match text.char_indices().nth(chars) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
-fn cut_bytes(text: &str, bytes: usize) -> String {
-    if text.len() <= bytes { text.to_owned() } else { cut(text, bytes / 4) }
-}
-
 fn problem(pointer: String, rule: &'static str, message: String) -> DataProblem {
-    DataProblem { pointer, rule: rule.into(), message: cut(&message, MESSAGE_CHARS_MAX) }
+    DataProblem { pointer, rule: rule.into(), message }
 }

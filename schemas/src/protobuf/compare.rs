@@ -33,12 +33,7 @@ pub(super) fn differences(writer: &Shape, reader: &Shape) -> Vec<Difference> {
         let (from, to) = (writer.message(from), reader.message(to));
         work += 1 + from.fields.len() + to.fields.len();
         if work > WORK_MAX {
-            compare.found.push(Difference {
-                pointer: String::new(),
-                rule: "too_complex".into(),
-                writer: None,
-                reader: None,
-            });
+            compare.found.push(Difference::of_the_whole("too_complex"));
             break;
         }
         compare.messages(from, to);

@@ -10,8 +10,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use nexus_protocol::TooLarge;
-use nexus_protocol::limits::{SCHEMA_BYTES_MAX, SCHEMA_CLOSURE_BYTES_MAX};
 use prost_reflect::DescriptorPool;
 use protox::Compiler;
 use protox::file::{File, FileResolver, GoogleFileResolver};
@@ -32,16 +30,6 @@ pub(super) fn compile(
     text: &str,
     references: &[Referenced<'_>],
 ) -> Result<(Vec<u8>, Shape), SchemaError> {
-    let size = references.iter().fold(text.len(), |sum, it| sum.saturating_add(it.text.len()));
-    let sizes = [
-        ("text of a schema, in bytes", text.len(), SCHEMA_BYTES_MAX),
-        ("schema with all that it refers to, in bytes", size, SCHEMA_CLOSURE_BYTES_MAX),
-    ];
-    for (what, size, max) in sizes {
-        if size > max {
-            return Err(TooLarge { what: what.into(), size, max }.into());
-        }
-    }
     let by_name: HashMap<_, _> = references.iter().map(|it| (it.name, it.text)).collect();
     let mut own = String::from("schema.proto");
     while by_name.contains_key(own.as_str()) {

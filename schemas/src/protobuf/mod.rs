@@ -14,6 +14,7 @@ mod wire;
 use nexus_protocol::schema::DataProblem;
 
 use self::shape::Shape;
+use crate::words::{bounded, check_media_type, check_sizes};
 use crate::{Difference, Referenced, SchemaError};
 
 /// Media types of a payload in Protobuf's binary form.
@@ -34,6 +35,7 @@ impl ProtobufSchema {
     /// # Errors
     /// As there.
     pub fn compile(text: &str, references: &[Referenced<'_>]) -> Result<Self, SchemaError> {
+        check_sizes(text, references)?;
         let (canonical, shape) = compile::compile(text, references)?;
         Ok(Self { canonical, shape })
     }
@@ -50,19 +52,9 @@ impl ProtobufSchema {
     /// # Errors
     /// As there. As what follows a wrong byte has no meaning, it is one thing.
     pub fn validate(&self, content_type: &str, data: &[u8]) -> Result<(), Vec<DataProblem>> {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        if !MEDIA_TYPES.iter().any(|it| it.eq_ignore_ascii_case(media_type)) {
-            return Err(vec![DataProblem {
-                pointer: String::new(),
-                rule: "content_type".into(),
-                message: format!(
-                    "content type {:?} is not Protobuf: it is one of {}",
-                    media_type.chars().take(64).collect::<String>(),
-                    MEDIA_TYPES.join(", "),
-                ),
-            }]);
-        }
-        payload::check(&self.shape, data).map_err(|problem| vec![problem])
+        let checked = check_media_type(content_type, "Protobuf", &MEDIA_TYPES);
+        let checked = checked.and_then(|()| payload::check(&self.shape, data));
+        checked.map_err(|problem| bounded(vec![problem]))
     }
 
     /// See [`Compiled::differences`](crate::Compiled::differences): this is the writer's.

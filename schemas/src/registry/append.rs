@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use nexus_protocol::limits::{EVENT_TYPE_BYTES_MAX, SCHEMA_PROBLEMS_MAX, STREAM_NAME_BYTES_MAX};
-use nexus_protocol::schema::{DataProblem, SchemaProblem, SchemaSettings, SchemaState, Validation};
+use nexus_protocol::schema::{
+    DataProblem, SchemaProblem, SchemaSettings, SchemaState, Validation, closest,
+};
 use nexus_protocol::{Append, EventData, RecordedEvent, SchemaId, names};
 
 use super::{Registry, Subject, Version};
@@ -35,7 +37,7 @@ impl Registry {
     /// follows the newest of its subject, has that noted in [`EventData::found_schema`]; nothing else of it is changed.
     /// `wide` is what was set for all namespaces.
     ///
-    /// The system's own events have no schemas. Where nothing was registered, nothing is asked of any event.
+    /// Events of the system's streams follow none. Where nothing was registered, nothing is asked of any event.
     ///
     /// # Errors
     /// What is wrong, [`SCHEMA_PROBLEMS_MAX`] things at most.
@@ -53,7 +55,7 @@ impl Registry {
             let category = names::category(&stream.stream);
             for event in &mut stream.events {
                 let checked = match is_system {
-                    true => Ok(SchemaId::NONE),
+                    true => self.check_id(event.schema),
                     false => self.check_event(event, category, wide),
                 };
                 match checked {
@@ -61,7 +63,7 @@ impl Registry {
                     Ok(_) => {}
                     Err((schema, found)) => {
                         let room = SCHEMA_PROBLEMS_MAX.saturating_sub(problems.len());
-                        let found = found.into_iter().take(room).map(DataProblem::bounded);
+                        let found = found.into_iter().take(room);
                         problems.extend(found.map(|problem| SchemaProblem {
                             event: number,
                             schema,
@@ -87,16 +89,9 @@ impl Registry {
     ) -> Result<SchemaId, (SchemaId, Vec<DataProblem>)> {
         let bound = self.bound(&event.event_type, category);
         let validation = bound.as_ref().map(|it| self.effective(it, wide).validation);
-        let wrong = |message: String| {
-            let problem = DataProblem { pointer: String::new(), rule: "schema".into(), message };
-            (event.schema, vec![problem])
-        };
+        let wrong = |message: String| (event.schema, vec![of_schema(message)]);
         if validation == Some(Validation::Off) {
-            // Nothing is asked of the data. An id that there is not would say something else one day.
-            return match event.schema == SchemaId::NONE || self.by_id.contains_key(&event.schema) {
-                true => Ok(SchemaId::NONE),
-                false => Err(wrong(no_such_schema(event.schema))),
-            };
+            return self.check_id(event.schema);
         }
         let version = if event.schema != SchemaId::NONE {
             Some(self.named(event, bound.as_deref()).map_err(wrong)?)
@@ -104,10 +99,10 @@ impl Registry {
             let none = || {
                 format!("subject {:?} has no active version: make one active first", subject.name)
             };
-            // A subject that was only bound yet, or has only drafts, asks for nothing: a draft stands in nobody's way.
-            match subject.versions.iter().all(|it| it.of.state == SchemaState::Draft) {
-                true => None,
-                false => Some(&**subject.newest_active().ok_or_else(|| wrong(none()))?),
+            // A subject that was only bound yet, or has only had drafts, asks for nothing: they stand in nobody's way.
+            match subject.versions.iter().any(|it| it.was_active) {
+                false => None,
+                true => Some(&**subject.newest_active().ok_or_else(|| wrong(none()))?),
             }
         } else {
             None
@@ -117,6 +112,14 @@ impl Registry {
         let compiled = self.ready(version).map_err(|why| wrong(why.to_string()))?;
         let valid = compiled.validate(&event.content_type, &event.data);
         valid.map(|()| id).map_err(|problems| (id, problems))
+    }
+
+    /// Where nothing is asked of data: an id that there is not would say something else one day.
+    fn check_id(&self, id: SchemaId) -> Result<SchemaId, (SchemaId, Vec<DataProblem>)> {
+        match id == SchemaId::NONE || self.by_id.contains_key(&id) {
+            true => Ok(SchemaId::NONE),
+            false => Err((id, vec![of_schema(no_such_schema(id))])),
+        }
     }
 
     /// The version that an event names, if it may.
@@ -159,12 +162,9 @@ impl Registry {
             all.cloned().collect()
         });
         let by_name = self.subjects.get(event_type).filter(|it| !it.settings.is_patterned());
-        let found = patterned.iter().chain(by_name).filter_map(|it| {
-            let closeness = it.settings.closeness(&it.name, event_type, category)?;
-            Some((closeness, std::cmp::Reverse(&it.name), it))
-        });
-        let found = found.max_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        let found = found.map(|(_, _, subject)| Arc::clone(subject));
+        let all = patterned.iter().chain(by_name);
+        let all = all.map(|it| (&*it.name, &it.settings, it));
+        let found = closest(all, event_type, category).map(Arc::clone);
         // Names that no event may have are looked at before they are refused, and not kept.
         if event_type.len() > EVENT_TYPE_BYTES_MAX || category.len() > STREAM_NAME_BYTES_MAX {
             return found;
@@ -200,18 +200,18 @@ impl Registry {
         let Some(version) = version.filter(|_| !off) else { return Ok(()) };
         let checked = match self.ready(version) {
             Ok(compiled) => compiled.validate(content_type, data),
-            Err(why) => Err(vec![DataProblem {
-                pointer: String::new(),
-                rule: "schema".into(),
-                message: why.to_string(),
-            }]),
+            Err(why) => Err(vec![of_schema(why.to_string())]),
         };
         checked.map_err(|problems| {
-            let problem =
-                |it: DataProblem| SchemaProblem { event: 0, schema: id, problem: it.bounded() };
+            let problem = |problem| SchemaProblem { event: 0, schema: id, problem };
             problems.into_iter().take(SCHEMA_PROBLEMS_MAX).map(problem).collect()
         })
     }
+}
+
+/// What is wrong with what an event says of its schema, and not with its data.
+fn of_schema(message: String) -> DataProblem {
+    DataProblem { pointer: String::new(), rule: "schema".into(), message }
 }
 
 fn no_such_schema(id: SchemaId) -> String {

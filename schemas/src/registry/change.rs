@@ -17,8 +17,13 @@ use crate::{Compiled, Difference, SchemaError};
 pub enum Registering {
     /// The subject has this schema already: there is nothing to do.
     There(Box<SchemaVersion>),
-    /// It is a new version, once this is appended.
-    New(Box<EventData>),
+    /// It is a new version, once the event is appended.
+    New {
+        /// The event.
+        event: Box<EventData>,
+        /// The schema, ready for payloads: to be [kept](Registry::keep) then.
+        compiled: Box<Compiled>,
+    },
 }
 
 /// What another change comes to.
@@ -108,11 +113,12 @@ impl Registry {
             return Err(Invalid::Request(why).into());
         }
         let version = u32::try_from(size).expect("bounded above");
+        compatible(self.another_format(subject, new).into_iter().collect())?;
         if new.state == SchemaState::Active {
             compatible(self.incompatibilities(subject, version, &compiled, wide))?;
         }
         let event = journal::registers(subject, version, new, &fingerprint);
-        Ok(Registering::New(Box::new(event)))
+        Ok(Registering::New { event: Box::new(event), compiled: Box::new(compiled) })
     }
 
     /// The version of a subject that has this very schema.
@@ -141,15 +147,30 @@ impl Registry {
                 version: there.of.version,
             }]),
             Some(_) => Ok(Vec::new()),
-            None => Ok(self.incompatibilities(subject, u32::MAX, &compiled, wide)),
+            None => match self.another_format(subject, new) {
+                Some(why) => Ok(vec![why]),
+                None => Ok(self.incompatibilities(subject, u32::MAX, &compiled, wide)),
+            },
         }
+    }
+
+    /// Why a schema is none of a subject whose versions are in another language: nobody could read both, whoever has to.
+    fn another_format(&self, subject: &str, new: &NewSchema) -> Option<Incompatibility> {
+        let first = self.subjects.get(subject)?.versions.first()?;
+        (first.of.format != new.format).then(|| Incompatibility {
+            pointer: String::new(),
+            rule: "format".into(),
+            old: Some(first.of.format.as_str().into()),
+            new: Some(new.format.as_str().into()),
+            version: first.of.version,
+        })
     }
 
     /// A candidate made ready, without anything of it being kept.
     ///
     /// # Errors
     /// When it is no schema.
-    pub fn candidate(
+    fn candidate(
         &self,
         subject: &str,
         new: &NewSchema,
@@ -237,8 +258,8 @@ impl Registry {
         }
         if state == SchemaState::Active {
             self.check_references(&found.of.references, state)?;
-            let compiled = self.ready(found)?;
-            compatible(self.incompatibilities(subject, version, &compiled, wide))?;
+            let compiled = self.ready(found).map_err(SchemaError::clone)?;
+            compatible(self.incompatibilities(subject, version, compiled, wide))?;
         }
         Ok(Change::New(Box::new(journal::sets_state(subject, version, state))))
     }
@@ -298,7 +319,7 @@ impl Registry {
         let subject = self.subjects.get(subject).map_or(&none, |it| it);
         let mode = self.effective(subject, wide).compatibility;
         let many = if mode.is_transitive() { usize::MAX } else { 1 };
-        let counts = |it: &&Arc<Version>| it.of.state != SchemaState::Draft;
+        let counts = |it: &&Arc<Version>| it.was_active;
         // Whoever read with what is retired is gone; what follows it is there still.
         let reads = |it: &&Arc<Version>| counts(it) && it.of.state != SchemaState::Retired;
         let lower = || subject.versions.iter().rev().filter(|it| it.of.version < number);
@@ -306,18 +327,18 @@ impl Registry {
         let mut found = Vec::new();
         if mode.is_backward() {
             for older in lower().filter(counts).take(many) {
-                self.compare(older, &mut found, |old| old.differences(new), backward);
+                self.compare(older, &mut found, true, |old| old.differences(new));
             }
             for newer in higher().filter(reads).take(many) {
-                self.compare(newer, &mut found, |newer| new.differences(newer), backward);
+                self.compare(newer, &mut found, true, |newer| new.differences(newer));
             }
         }
         if mode.is_forward() {
             for older in lower().filter(reads).take(many) {
-                self.compare(older, &mut found, |old| new.differences(old), forward);
+                self.compare(older, &mut found, false, |old| new.differences(old));
             }
             for newer in higher().filter(counts).take(many) {
-                self.compare(newer, &mut found, |newer| newer.differences(new), forward);
+                self.compare(newer, &mut found, false, |newer| newer.differences(new));
             }
         }
         found
@@ -328,8 +349,8 @@ impl Registry {
         &self,
         other: &Version,
         found: &mut Vec<Incompatibility>,
+        is_backward: bool,
         differences: impl FnOnce(&Compiled) -> Vec<Difference>,
-        told: fn(Difference, u32) -> Incompatibility,
     ) {
         let room = SCHEMA_PROBLEMS_MAX.saturating_sub(found.len());
         if room == 0 {
@@ -337,24 +358,17 @@ impl Registry {
         }
         match self.ready_for_now(other) {
             Ok(other_ready) => {
-                let all = differences(&other_ready).into_iter().take(room);
-                found.extend(all.map(|it| told(it, other.of.version)));
+                let told = differences(&other_ready).into_iter();
+                for it in told.map(|it| it.told(is_backward, other.of.version)).take(room) {
+                    // Both may stand in each other's way by the same.
+                    if !found.contains(&it) {
+                        found.push(it);
+                    }
+                }
             }
             Err(why) => found.push(unusable(other, &why)),
         }
     }
-}
-
-/// The new version does not read what follows the old one.
-fn backward(it: Difference, version: u32) -> Incompatibility {
-    let Difference { pointer, rule, writer, reader } = it;
-    Incompatibility { pointer, rule, old: writer, new: reader, version }
-}
-
-/// The old version does not read what follows the new one.
-fn forward(it: Difference, version: u32) -> Incompatibility {
-    let Difference { pointer, rule, writer, reader } = it;
-    Incompatibility { pointer, rule, old: reader, new: writer, version }
 }
 
 /// Whether a version that has the schema that is handed in is not as far as it is to be.

@@ -5,8 +5,9 @@
 //! - `$SchemaStateSet`: how far a version has come;
 //! - `$SchemaSettingsSet`: what holds for a subject, or, without one, for the namespace. It says all of it.
 
+use nexus_protocol::json::{NewSchemaJson, SettingsChangeJson};
 use nexus_protocol::schema::{
-    NewSchema, Pattern, SchemaReference, SchemaSettings, SchemaState, SchemaVersion,
+    NewSchema, SchemaSettings, SchemaState, SchemaVersion, SettingsChange,
 };
 use nexus_protocol::{EventData, Invalid, Position, RecordedEvent, SchemaId};
 use serde::{Deserialize, Serialize};
@@ -25,27 +26,12 @@ pub(super) enum Entry {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReferenceJson {
-    name: String,
-    subject: String,
-    version: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RegisteredJson {
     subject: String,
     version: u32,
-    format: String,
-    schema: String,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    references: Vec<ReferenceJson>,
     fingerprint: String,
-    state: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    owner: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    description: String,
+    /// As it was handed in.
+    schema: NewSchemaJson,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,18 +47,7 @@ struct StateJson {
 struct SettingsJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    compatibility: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    validation: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    types: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    categories: Vec<String>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    owner: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    description: String,
+    settings: SettingsChangeJson,
 }
 
 /// Reads an event of the stream.
@@ -87,23 +62,10 @@ pub(super) fn read(event: &RecordedEvent) -> Result<Entry, String> {
             Ok(Entry::StateSet { subject, version, state })
         }
         SETTINGS_SET => {
-            let json: SettingsJson = event.json().map_err(no_json)?;
-            let patterns = |texts: Vec<String>| -> Result<Vec<Pattern>, String> {
-                texts.into_iter().map(|it| Pattern::new(it).map_err(invalid)).collect()
-            };
-            let settings = SchemaSettings {
-                compatibility: json
-                    .compatibility
-                    .map(|it| it.parse())
-                    .transpose()
-                    .map_err(invalid)?,
-                validation: json.validation.map(|it| it.parse()).transpose().map_err(invalid)?,
-                types: patterns(json.types)?,
-                categories: patterns(json.categories)?,
-                owner: json.owner,
-                description: json.description,
-            };
-            Ok(Entry::SettingsSet { subject: json.subject, settings })
+            let SettingsJson { subject, settings } = event.json().map_err(no_json)?;
+            let settings = SettingsChange::try_from(settings).map_err(invalid)?;
+            let settings = SchemaSettings::default().with(settings);
+            Ok(Entry::SettingsSet { subject, settings })
         }
         other => Err(format!("an event of type {other:?}: a newer Nexus wrote it")),
     }
@@ -113,22 +75,18 @@ fn registered(event: &RecordedEvent) -> Result<Entry, String> {
     let json: RegisteredJson = event.json().map_err(|why| why.to_string())?;
     let id = event.revision().get().checked_add(1).and_then(|id| u32::try_from(id).ok());
     let id = id.ok_or("a revision beyond what ids can be")?;
-    let reference = |it: ReferenceJson| SchemaReference {
-        name: it.name,
-        subject: it.subject,
-        version: it.version,
-    };
+    let new = NewSchema::try_from(json.schema).map_err(|why| why.to_string())?;
     let version = SchemaVersion {
         id: SchemaId::new(id),
         subject: json.subject,
         version: json.version,
-        format: json.format.parse().map_err(|why: Invalid| why.to_string())?,
-        schema: json.schema,
-        references: json.references.into_iter().map(reference).collect(),
+        format: new.format,
+        schema: new.schema,
+        references: new.references,
         fingerprint: json.fingerprint,
-        state: json.state.parse().map_err(|why: Invalid| why.to_string())?,
-        owner: json.owner,
-        description: json.description,
+        state: new.state,
+        owner: new.owner,
+        description: new.description,
         registered_at: event.recorded_at(),
     };
     Ok(Entry::Registered(version, event.position()))
@@ -145,23 +103,8 @@ pub(super) fn registers(
     new: &NewSchema,
     fingerprint: &str,
 ) -> EventData {
-    let reference = |it: &SchemaReference| ReferenceJson {
-        name: it.name.clone(),
-        subject: it.subject.clone(),
-        version: it.version,
-    };
-    let json = RegisteredJson {
-        subject: subject.to_owned(),
-        version,
-        format: new.format.to_string(),
-        schema: new.schema.clone(),
-        references: new.references.iter().map(reference).collect(),
-        fingerprint: fingerprint.to_owned(),
-        state: new.state.to_string(),
-        owner: new.owner.clone(),
-        description: new.description.clone(),
-    };
-    event(REGISTERED, &json)
+    let (subject, fingerprint) = (subject.to_owned(), fingerprint.to_owned());
+    event(REGISTERED, &RegisteredJson { subject, version, fingerprint, schema: new.into() })
 }
 
 /// The event that says how far a version has come.
@@ -172,15 +115,6 @@ pub(super) fn sets_state(subject: &str, version: u32, state: SchemaState) -> Eve
 
 /// The event that says what holds for a subject, or for the namespace.
 pub(super) fn sets_settings(subject: Option<&str>, settings: &SchemaSettings) -> EventData {
-    let texts = |all: &[Pattern]| all.iter().map(|it| it.as_str().to_owned()).collect();
-    let json = SettingsJson {
-        subject: subject.map(str::to_owned),
-        compatibility: settings.compatibility.map(|it| it.to_string()),
-        validation: settings.validation.map(|it| it.to_string()),
-        types: texts(&settings.types),
-        categories: texts(&settings.categories),
-        owner: settings.owner.clone(),
-        description: settings.description.clone(),
-    };
-    event(SETTINGS_SET, &json)
+    let settings = (&SettingsChange::from(settings)).into();
+    event(SETTINGS_SET, &SettingsJson { subject: subject.map(str::to_owned), settings })
 }

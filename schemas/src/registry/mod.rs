@@ -10,6 +10,7 @@ mod closure;
 mod journal;
 
 pub use self::change::{Change, Registering, RegistryError};
+pub use self::closure::compile_with;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -50,6 +51,8 @@ struct Version {
     of: SchemaVersion,
     /// Where the event stands that registered it.
     position: Position,
+    /// Whether events could follow it at any time. A draft that was given up never counted.
+    was_active: bool,
     compiled: Arc<OnceLock<Result<Arc<Compiled>, SchemaError>>>,
 }
 
@@ -110,8 +113,9 @@ impl Registry {
                     return Err(format!("version {} is not the next", of.version));
                 }
                 let subject = self.subject_mut(&of.subject);
-                let id = of.id;
-                let version = Arc::new(Version { of, position, compiled: Arc::default() });
+                let (id, was_active) = (of.id, of.state == SchemaState::Active);
+                let version =
+                    Arc::new(Version { of, position, was_active, compiled: Arc::default() });
                 subject.versions.push(Arc::clone(&version));
                 self.by_id.insert(id, version);
             }
@@ -120,7 +124,9 @@ impl Registry {
                 let found = self.subjects.get_mut(&subject).map(Arc::make_mut).ok_or_else(none)?;
                 let at = usize::try_from(version).unwrap_or_default().checked_sub(1);
                 let found = at.and_then(|at| found.versions.get_mut(at)).ok_or_else(none)?;
-                Arc::make_mut(found).of.state = state;
+                let changed = Arc::make_mut(found);
+                changed.of.state = state;
+                changed.was_active |= state == SchemaState::Active;
                 self.by_id.insert(found.of.id, Arc::clone(found));
             }
             Entry::SettingsSet { subject: Some(subject), settings } => {
@@ -202,12 +208,12 @@ impl Registry {
         self.by_id.get(&id).map(|it| &it.of)
     }
 
-    /// The version with this id, ready for payloads.
-    ///
-    /// # Errors
-    /// When it cannot be used: an earlier Nexus took what this one does not.
-    pub fn compiled(&self, id: SchemaId) -> Option<Result<Arc<Compiled>, SchemaError>> {
-        self.by_id.get(&id).map(|version| self.ready(version))
+    /// Keeps a schema that was made ready when it was registered, for the payloads that come.
+    pub fn keep(&self, id: SchemaId, compiled: Compiled) {
+        if let Some(version) = self.by_id.get(&id) {
+            // Whoever was sooner has made the same.
+            drop(version.compiled.set(Ok(Arc::new(compiled))));
+        }
     }
 
     /// A version made ready to be compared: kept where it is kept already, so that comparing with all versions that were does
@@ -223,11 +229,11 @@ impl Registry {
     }
 
     /// A version made ready, once.
-    fn ready(&self, version: &Version) -> Result<Arc<Compiled>, SchemaError> {
+    fn ready<'a>(&self, version: &'a Version) -> Result<&'a Compiled, &'a SchemaError> {
         let make = || {
             let of = &version.of;
             self.compile(of.format, &of.schema, &of.references).map(Arc::new)
         };
-        version.compiled.get_or_init(make).clone()
+        version.compiled.get_or_init(make).as_deref()
     }
 }

@@ -10,7 +10,7 @@ use nexus_protocol::schema::{
 use nexus_protocol::{
     Append, EventData, EventId, Position, RecordedEvent, Revision, SchemaId, Timestamp,
 };
-use nexus_schemas::{Change, Registering, Registry, RegistryError};
+use nexus_schemas::{Change, Registering, Registry, RegistryError, SchemaError};
 use serde_json::{Value, json};
 
 /// A registry with the stream that it is read from.
@@ -54,7 +54,7 @@ impl Kept {
     ) -> Result<SchemaVersion, RegistryError> {
         match self.registry.register(subject, new, &WIDE)? {
             Registering::There(version) => Ok(*version),
-            Registering::New(event) => {
+            Registering::New { event, .. } => {
                 self.store(&event);
                 let id = u32::try_from(self.stream.len()).unwrap();
                 Ok(self.registry.by_id(SchemaId::new(id)).unwrap().clone())
@@ -252,6 +252,7 @@ fn a_version_goes_on_and_not_back() {
     for (from, to, allowed) in [
         (Draft, Active, true),
         (Draft, Retired, true),
+        (Draft, Deprecated, false),
         (Active, Draft, false),
         (Active, Deprecated, true),
         (Deprecated, Active, true),
@@ -467,8 +468,8 @@ fn what_no_registry_says_is_an_error_and_changes_nothing() {
     let schema = object(&["a"], &["a"]).to_string();
     let registered = |version: u32, state: &str| {
         json!({
-            "subject": "A", "version": version, "format": "json", "schema": schema,
-            "fingerprint": "00", "state": state,
+            "subject": "A", "version": version, "fingerprint": "00",
+            "schema": { "format": "json", "schema": schema, "state": state },
         })
     };
     for (event_type, data) in [
@@ -477,8 +478,11 @@ fn what_no_registry_says_is_an_error_and_changes_nothing() {
         ("$SchemaRegistered", json!({})),
         ("$SchemaStateSet", json!({ "subject": "A", "version": 2, "state": "retired" })),
         ("$SchemaStateSet", json!({ "subject": "B", "version": 1, "state": "retired" })),
-        ("$SchemaSettingsSet", json!({ "subject": "A", "validation": "sometimes" })),
-        ("$SchemaSettingsSet", json!({ "subject": "A", "types": [""] })),
+        (
+            "$SchemaSettingsSet",
+            json!({ "subject": "A", "settings": { "validation": "sometimes" } }),
+        ),
+        ("$SchemaSettingsSet", json!({ "subject": "A", "settings": { "types": [""] } })),
         ("$SchemaSomething", json!({})),
     ] {
         let mut tried = registry.clone();
@@ -562,4 +566,127 @@ fn what_is_wrong_is_told_within_bounds() {
     let problem = &problems[0].problem;
     assert!(problem.pointer.len() < 1_100 && problem.message.len() < 600, "{problem:?}");
     assert!(!problems[0].to_string().contains('\u{1f600}'), "what is logged shows no payload");
+}
+
+#[test]
+fn a_draft_that_was_given_up_stands_in_nobodys_way() {
+    let mut kept = Kept::default();
+    let draft = NewSchema { state: SchemaState::Draft, ..json_schema(&object(&["b"], &["b"])) };
+    kept.try_register("B", &draft).unwrap();
+    assert_eq!(kept.follows("B", "b-1", &json!("anything")), Ok(0));
+    kept.set_state("B", 1, SchemaState::Retired).unwrap();
+    assert_eq!(kept.follows("B", "b-1", &json!("anything")), Ok(0));
+    kept.register("A", &object(&["a"], &["a"]));
+    let other = json!({ "type": "object", "properties": { "a": { "type": "string" } } });
+    let draft = NewSchema { state: SchemaState::Draft, ..json_schema(&other) };
+    kept.try_register("A", &draft).unwrap();
+    kept.set_state("A", 2, SchemaState::Retired).unwrap();
+    assert_eq!(kept.register("A", &object(&["a", "b"], &["a"])).version, 3);
+}
+
+#[test]
+fn transitive_modes_look_further_than_to_the_newest() {
+    let of = |kind: &str| json!({ "type": "object", "properties": { "a": { "type": kind } } });
+    for (mode, allowed) in [
+        (Compatibility::Forward, true),
+        (Compatibility::ForwardTransitive, false),
+        (Compatibility::Full, true),
+        (Compatibility::FullTransitive, false),
+    ] {
+        let mut kept = Kept::default();
+        let set =
+            |mode| SettingsChange { compatibility: Some(Some(mode)), ..SettingsChange::default() };
+        kept.set(Some("A"), set(Compatibility::None));
+        kept.register("A", &of("integer"));
+        kept.register("A", &json!({ "type": "object" }));
+        kept.set(Some("A"), set(mode));
+        let third = kept.registry.check("A", &json_schema(&of("string")), &WIDE).unwrap();
+        let far = third.iter().any(|it| it.version == 1);
+        assert_eq!(!far, allowed, "{mode} {third:?}");
+    }
+}
+
+#[test]
+fn the_namespace_and_all_namespaces_say_who_has_to_read_whom() {
+    let harsher = json_schema(&object(&["a", "b"], &["a", "b"]));
+    let mut kept = Kept::default();
+    kept.register("A", &object(&["a", "b"], &["a"]));
+    let none = SchemaSettings { compatibility: Some(Compatibility::None), ..WIDE };
+    assert_eq!(kept.registry.check("A", &harsher, &none).unwrap(), []);
+    assert!(!kept.registry.check("A", &harsher, &WIDE).unwrap().is_empty());
+    let set =
+        |mode| SettingsChange { compatibility: Some(Some(mode)), ..SettingsChange::default() };
+    kept.set(None, set(Compatibility::Backward));
+    assert!(!kept.registry.check("A", &harsher, &none).unwrap().is_empty(), "it is closer");
+    kept.set(Some("A"), set(Compatibility::None));
+    assert_eq!(kept.registry.check("A", &harsher, &WIDE).unwrap(), []);
+}
+
+#[test]
+fn a_subject_keeps_its_language_whoever_has_to_read_whom() {
+    let mut kept = Kept::default();
+    kept.register("A", &object(&["a"], &["a"]));
+    let none = SettingsChange {
+        compatibility: Some(Some(Compatibility::None)),
+        ..SettingsChange::default()
+    };
+    kept.set(Some("A"), none);
+    let record = r#"{"type":"record","name":"A","fields":[]}"#;
+    for state in [SchemaState::Active, SchemaState::Draft] {
+        let new = NewSchema { state, ..NewSchema::new(SchemaFormat::Avro, record) };
+        let error = kept.try_register("A", &new).unwrap_err();
+        let RegistryError::Incompatible(found) = error else { panic!("{error:?}") };
+        assert_eq!(found[0].rule, "format");
+    }
+}
+
+#[test]
+fn an_id_of_an_event_of_the_systems_streams_has_to_be_one() {
+    let mut kept = Kept::default();
+    kept.register("A", &object(&["a"], &["a"]));
+    let follows =
+        |id| kept.follows_as("$SnapshotTaken", "$snapshot-a", &json!(1), SchemaId::new(id));
+    assert_eq!((follows(0), follows(1)), (Ok(0), Ok(0)));
+    assert_eq!(follows(9), Err(vec!["0  schema".to_owned()]));
+}
+
+#[test]
+fn what_is_over_a_limit_is_refused() {
+    use nexus_protocol::limits::{SCHEMA_OWNER_BYTES_MAX, SUBJECT_BYTES_MAX, SUBJECT_PATTERNS_MAX};
+    let mut kept = Kept::default();
+    let pattern = |number: usize| Pattern::new(format!("A{number}")).unwrap();
+    let types = |count: usize| SettingsChange {
+        types: Some((0..count).map(pattern).collect()),
+        ..SettingsChange::default()
+    };
+    let set = |change| kept.registry.set_settings(Some("A"), change);
+    assert!(set(types(SUBJECT_PATTERNS_MAX)).is_ok());
+    assert!(matches!(set(types(SUBJECT_PATTERNS_MAX + 1)), Err(RegistryError::TooLarge(_))));
+    let owner = |bytes: usize| NewSchema {
+        owner: "x".repeat(bytes),
+        ..json_schema(&object(&["a"], &["a"]))
+    };
+    let long = kept.try_register("A", &owner(SCHEMA_OWNER_BYTES_MAX + 1));
+    assert!(matches!(long, Err(RegistryError::TooLarge(_))), "{long:?}");
+    kept.try_register("A", &owner(SCHEMA_OWNER_BYTES_MAX)).unwrap();
+    let name = "x".repeat(SUBJECT_BYTES_MAX + 1);
+    let long = kept.try_register(&name, &json_schema(&json!({})));
+    assert!(matches!(long, Err(RegistryError::Invalid(_))), "{long:?}");
+    // Five of nearly half a megabyte, which one schema refers to.
+    let large =
+        |number: usize| json!({ "description": "x".repeat(500_000), "title": number.to_string() });
+    let references: Vec<_> = (0..5)
+        .map(|number| {
+            let subject = format!("Large{number}");
+            kept.register(&subject, &large(number));
+            SchemaReference { name: format!("https://a/{number}"), subject, version: 1 }
+        })
+        .collect();
+    let of = |count: usize| NewSchema {
+        references: references[..count].to_vec(),
+        ..json_schema(&json!({ "type": "object" }))
+    };
+    kept.try_register("B", &of(4)).unwrap();
+    let over = kept.try_register("C", &of(5));
+    assert!(matches!(&over, Err(RegistryError::Schema(SchemaError::TooLarge(_)))), "{over:?}");
 }

@@ -3,6 +3,7 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use nexus_node::telemetry::Operation;
 use nexus_protocol::json::{
     NewSchemaJson, SchemaCheckJson, SchemaVersionJson, SettingsChangeJson, SubjectInfoJson,
 };
@@ -39,7 +40,7 @@ pub(crate) struct StateChange {
 /// `POST /v1/schemas/{subject}/versions`
 pub(crate) async fn register(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_manage_schemas()?;
+    access.may_manage_schemas(Operation::RegisterSchema)?;
     let (subject, new) = (call.path("subject").to_owned(), candidate(&mut call).await?);
     let (version, made) = blocking(move || access.register_schema(&subject, &new)).await?;
     let status = if made { StatusCode::CREATED } else { StatusCode::OK };
@@ -67,9 +68,8 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
     let after = call.text("after").map(str::to_owned);
     let (page, more) = blocking(move || -> Result<_, AppendError> {
         let page = access.subjects(after.as_deref(), limit)?;
-        let last = page.last().filter(|_| page.len() == limit).map(|it| it.subject.clone());
-        let more = match last {
-            Some(last) => !access.admitted().subjects(Some(&last), 1)?.is_empty(),
+        let more = match page.last() {
+            Some(last) => !access.admitted().subjects(Some(&last.subject), 1)?.is_empty(),
             None => false,
         };
         Ok((page, more))
@@ -105,7 +105,7 @@ pub(crate) async fn by_id(call: Call) -> Result<Response, Problem> {
 /// `PATCH /v1/schemas/{subject}/versions/{version}`
 pub(crate) async fn set_state(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_manage_schemas()?;
+    access.may_manage_schemas(Operation::SetSchemaState)?;
     let subject = call.path("subject").to_owned();
     let version: VersionPick = call.parsed_path("version")?;
     call.content_type(&[JSON])?;
@@ -166,7 +166,7 @@ async fn show_settings(call: &Call, of: SettingsOf) -> Result<Response, Problem>
 
 async fn change_settings(mut call: Call, of: SettingsOf) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_manage_schemas()?;
+    access.may_manage_schemas(Operation::SetSchemaSettings)?;
     call.content_type(&[JSON])?;
     let received = call.receive().await?;
     let change = SettingsChange::try_from(received.json::<SettingsChangeJson>()?)?;

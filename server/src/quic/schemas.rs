@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use nexus_node::Access;
+use nexus_node::telemetry::Operation;
 use nexus_protocol::limits::{PACKET_HEAD_BYTES_MAX, SUBJECTS_PAGE_MAX};
 use nexus_protocol::schema::{
     NewSchema, SchemaState, SchemaVersion, SettingsChange, SettingsOf, VersionPick,
@@ -27,14 +28,13 @@ pub(super) fn answer(
         not_one(&error);
         error
     };
+    may_change(access, &ask)?;
     let version = |version: SchemaVersion, made| Answer::Schema {
         version: Box::new((&version).into()),
         made,
     };
     let answer = match ask {
         SchemaAsk::Register(new) => {
-            // Asked before anything of the schema is looked at.
-            access.may_manage_schemas()?;
             let new = NewSchema::try_from(new).map_err(invalid)?;
             let (registered, made) = access.register_schema(subject, &new)?;
             version(registered, made)
@@ -82,6 +82,16 @@ pub(super) fn answer(
         not_one(&error);
         error
     })
+}
+
+/// Asked before anything of a change is looked at.
+fn may_change(access: &Access, ask: &SchemaAsk) -> Result<(), AppendError> {
+    match ask {
+        SchemaAsk::Register(_) => access.may_manage_schemas(Operation::RegisterSchema),
+        SchemaAsk::SetState { .. } => access.may_manage_schemas(Operation::SetSchemaState),
+        SchemaAsk::SetSettings { .. } => access.may_manage_schemas(Operation::SetSchemaSettings),
+        _ => Ok(()),
+    }
 }
 
 fn settings_of(subject: &str, global: bool) -> SettingsOf {

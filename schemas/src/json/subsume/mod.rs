@@ -19,8 +19,8 @@ use serde_json::Value;
 use super::evaluate::Evaluation;
 use super::facts::Facts;
 use super::graph::Graph;
-use super::validate::cut;
 use crate::Difference;
+use crate::words::cut;
 
 /// What a comparison may take; beyond, it is not known.
 const STEPS_MAX: u32 = 200_000;
@@ -81,12 +81,7 @@ pub(super) fn differences(writer: &Graph<'_>, reader: &Graph<'_>) -> Vec<Differe
     }
     if found.is_empty() {
         let rule = if is_exhausted { "too_complex" } else { "schema" };
-        found.push(Difference {
-            pointer: String::new(),
-            rule: rule.into(),
-            writer: None,
-            reader: None,
-        });
+        found.push(Difference::of_the_whole(rule));
     }
     let mut told: Vec<Difference> = Vec::new();
     for difference in found {

@@ -4,7 +4,7 @@
 //! Schemas are made up, and changed as people change them, and as they should not. Payloads are made after the writer's
 //! schema, with some noise, and those count that follow it. All comes of a seed.
 
-use nexus_schemas::json::{JsonSchema, infer};
+use nexus_schemas::json::{Inference, JsonSchema};
 use serde_json::{Value, json};
 
 use super::generator::{Dice, change, in_draft, schema};
@@ -104,7 +104,7 @@ fn samples_follow_what_is_inferred() {
         let text = schema(&mut dice);
         let samples: Vec<_> =
             (0..1 + dice.below(20)).map(|_| payload(&mut dice, &text, &text, 6)).collect();
-        let inferred = infer(&samples);
+        let inferred = samples.iter().collect::<Inference>().finish();
         let it = JsonSchema::compile(&inferred.to_string(), &[]).unwrap();
         for sample in &samples {
             count += 1;
@@ -128,7 +128,7 @@ fn what_is_inferred_of_strange_samples_is_a_schema() {
         .collect();
     let long = json!({"x".repeat(10_000): 1});
     for sample in [deep, objects, wide, long] {
-        let inferred = infer([&sample]);
+        let inferred = [&sample].into_iter().collect::<Inference>().finish();
         let it = JsonSchema::compile(&inferred.to_string(), &[]).unwrap();
         assert_eq!(it.validate("", sample.to_string().as_bytes()), Ok(()));
     }

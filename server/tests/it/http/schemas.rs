@@ -48,6 +48,14 @@ fn a_schema_is_registered_shown_and_listed() {
             (&json!(1), &json!("OrderPlaced"), &json!(1), &json!("active"))
         );
         assert_eq!(version["fingerprint"].as_str().unwrap().len(), 64);
+        let spaced = r#"{"schema":{ "type" : "object","maximum":1.50}}"#;
+        let made = http
+            .ask(Method::POST, "/v1/schemas/Spaced/versions")
+            .body("application/json", super::client::full(spaced))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(made.json()["schema"], r#"{ "type" : "object","maximum":1.50}"#, "as sent");
         // The same again, as a text and in another order.
         let text = r#"{"required":["total_cents"],"type":"object","properties":{
             "coupon":{"type":"string"},"total_cents":{"minimum":0,"type":"integer"}}}"#;
@@ -64,7 +72,7 @@ fn a_schema_is_registered_shown_and_listed() {
             "/v1/schemas/OrderPlaced/versions/2",
             "/v1/schemas/Other",
             "/v1/schemas/Other/versions/latest",
-            "/v1/schema-ids/2",
+            "/v1/schema-ids/9",
             "/v1/schemas/Other/settings",
         ] {
             let missing = get(&http, path).await;
@@ -78,7 +86,7 @@ fn a_schema_is_registered_shown_and_listed() {
             json!([{ "version": 1, "id": 1, "state": "active" }])
         );
         assert_eq!(page["next"], "OrderPlaced");
-        let page = get(&http, "/v1/schemas?after=OrderPlaced").await.json();
+        let page = get(&http, "/v1/schemas?after=Spaced").await.json();
         assert_eq!((&page["schemas"][0]["subject"], &page["next"]), (&json!("a/b"), &Value::Null));
         assert_eq!(get(&http, "/v1/schemas/a%2Fb").await.json()["subject"], "a/b");
         // Kept as events, which can be read as all others can.
@@ -173,6 +181,29 @@ fn a_schema_that_does_not_read_the_old_is_refused_with_reasons() {
         assert_eq!(set.json()["effective"]["compatibility"], "NONE", "{set:?}");
         let made = send(&http, Method::POST, "/v1/schemas/OrderPlaced/versions", &harsher).await;
         assert_eq!((made.status, &made.json()["version"]), (StatusCode::CREATED, &json!(2)));
+    });
+}
+
+#[test]
+fn who_may_not_manage_schemas_is_told_so_before_anything_is_looked_at() {
+    let (running, clients) = super::tokens::guarded();
+    running.runtime.block_on(async {
+        for (role, http) in &clients {
+            let may = matches!(role.as_str(), "admin" | "operator");
+            for (method, path) in [
+                (Method::POST, "/v1/schemas/A/versions"),
+                (Method::PUT, "/v1/schemas/A/settings"),
+                (Method::PATCH, "/v1/schemas/A/versions/1"),
+                (Method::PUT, "/v1/schema-settings?level=global"),
+            ] {
+                let answer = send(http, method.clone(), path, &json!({ "nonsense": 1 })).await;
+                let status = if may { StatusCode::BAD_REQUEST } else { StatusCode::FORBIDDEN };
+                assert_eq!(answer.status, status, "{role} {method} {path}: {answer:?}");
+            }
+            let reads = matches!(role.as_str(), "admin" | "operator" | "writer" | "reader");
+            let listed = get(http, "/v1/schemas").await;
+            assert_eq!(listed.status == StatusCode::OK, reads, "{role}: {listed:?}");
+        }
     });
 }
 

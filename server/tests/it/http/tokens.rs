@@ -9,7 +9,7 @@ use super::client::Http;
 use crate::stores::Running;
 
 /// A server that lets nobody in without a token, and a client for each role.
-fn guarded() -> (Running, Vec<(Role, Http)>) {
+pub(super) fn guarded() -> (Running, Vec<(Role, Http)>) {
     let engine = Engine::in_memory();
     let node = Node::over(engine.clone()).unwrap();
     let local = Principal::local();

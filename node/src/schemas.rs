@@ -3,10 +3,6 @@
 //! A registry is read when it is needed first, and changed by one thread at a time: what is appended is applied before
 //! whoever asked is answered, so that the next append is held to it. Changes of one namespace hold up no other.
 
-mod held;
-
-pub(crate) use held::Held;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -75,7 +71,7 @@ impl Schemas {
     fn read(
         &self,
         namespace: &Namespace,
-        before: Option<&Registry>,
+        before: Option<Arc<Registry>>,
     ) -> Result<Arc<Registry>, AppendError> {
         let read = read_on(namespace, before);
         // A disk that could not be read once may be read the next time; what is damaged is so until somebody looks at it.
@@ -109,14 +105,14 @@ impl Schemas {
         let mut tries = 1;
         loop {
             let before = self.known(log).read.and_then(Result::ok);
-            let registry = self.read(namespace, before.as_deref())?;
+            let registry = self.read(namespace, before)?;
             let (event, said) = decide(&registry)?;
             let Some(event) = event else { return Ok((registry, said)) };
             let expected = registry.revision();
             let expected = expected.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
             let append = Append::to(SCHEMAS_STREAM).expected(expected).event(event);
             match namespace.for_system().append(append).wait() {
-                Ok(_) => return Ok((self.read(namespace, Some(&registry))?, said)),
+                Ok(_) => return Ok((self.read(namespace, Some(registry))?, said)),
                 Err(AppendError::Conflict(_)) if tries < TRIES => tries += 1,
                 Err(error) => {
                     // It may be stored: whoever needs the registry next reads it anew.
@@ -156,14 +152,18 @@ impl Schemas {
     }
 }
 
-fn read_on(namespace: &Namespace, before: Option<&Registry>) -> Result<Arc<Registry>, AppendError> {
-    let mut registry = before.cloned().unwrap_or_default();
+/// A registry with what its stream says behind what it knows; the same where that is nothing.
+fn read_on(
+    namespace: &Namespace,
+    before: Option<Arc<Registry>>,
+) -> Result<Arc<Registry>, AppendError> {
+    let mut registry = before.unwrap_or_default();
     let from = registry.revision().map_or(Revision::ZERO, Revision::next);
     for event in namespace.for_system().read(Read::stream(SCHEMAS_STREAM).from_revision(from)) {
         let event = event.map_err(unread)?;
-        registry.apply(&event).map_err(damaged)?;
+        Arc::make_mut(&mut registry).apply(&event).map_err(damaged)?;
     }
-    Ok(Arc::new(registry))
+    Ok(registry)
 }
 
 /// Holds the events of timers to their schemas when they are armed: whoever arms one is there to be told.
@@ -172,19 +172,23 @@ fn check_timers(
     wide: &SchemaSettings,
     append: &Append,
 ) -> Result<(), Vec<SchemaProblem>> {
-    let mut number = 0;
+    let mut first = 0;
     for stream in &append.streams {
-        for event in &stream.events {
-            let arms = stream.stream.starts_with(TIMER_PREFIX) && event.event_type == TIMER_ARMED;
-            if let Some(timer) = arms.then(|| Timer::from_armed(&event.data).ok()).flatten() {
+        if stream.stream.starts_with(TIMER_PREFIX) {
+            for (number, event) in (first..).zip(&stream.events) {
+                if event.event_type != TIMER_ARMED {
+                    continue;
+                }
+                // What arms nothing is refused for that.
+                let Ok(timer) = Timer::from_armed(&event.data) else { continue };
                 let mut due = Append::to(timer.stream).event(timer.event);
                 registry.check_append(&mut due, wide).map_err(|mut problems| {
                     problems.iter_mut().for_each(|it| it.event = number);
                     problems
                 })?;
             }
-            number += 1;
         }
+        first += stream.events.len();
     }
     Ok(())
 }
