@@ -4,6 +4,7 @@ use nexus_protocol::{EventJson, RecordedEvent};
 
 use crate::exit::Failure;
 use crate::output::{Heading, Listing, Output, number, shortened, text};
+use crate::store::Store;
 
 /// Characters of an event's data that a table shows.
 const DATA_WIDTH: usize = 60;
@@ -21,12 +22,15 @@ const COLUMNS: &[Heading] = &[
 ];
 
 /// A list of events that is being printed.
-pub(crate) struct EventListing<'o>(Listing<'o>);
+pub(crate) struct EventListing<'o> {
+    listing: Listing<'o>,
+    store: &'o Store,
+}
 
 impl<'o> EventListing<'o> {
     /// Begins one.
-    pub(crate) fn new(output: &'o mut Output) -> Self {
-        Self(output.list("events", COLUMNS))
+    pub(crate) fn new(output: &'o mut Output, store: &'o Store) -> Self {
+        Self { listing: output.list("events", COLUMNS), store }
     }
 
     /// Prints one more.
@@ -34,7 +38,12 @@ impl<'o> EventListing<'o> {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn push(&mut self, event: &RecordedEvent) -> Result<(), Failure> {
-        self.0.push(&EventJson::from(event), || cells(event))
+        let name = self.store.schema_name(event);
+        let mut json = EventJson::from(event);
+        if let Some((subject, version)) = &name {
+            json = json.of_schema(subject, *version);
+        }
+        self.listing.push(&json, || cells(event))
     }
 
     /// Hands on what is there so far.
@@ -42,12 +51,7 @@ impl<'o> EventListing<'o> {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.0.flush()
-    }
-
-    /// How many there were so far.
-    pub(crate) fn listed(&self) -> u64 {
-        self.0.listed()
+        self.listing.flush()
     }
 
     /// Ends the list; `next` is where a following read begins.
@@ -55,7 +59,7 @@ impl<'o> EventListing<'o> {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn end(self, next: Option<u64>) -> Result<(), Failure> {
-        self.0.end(next)
+        self.listing.end(next)
     }
 }
 

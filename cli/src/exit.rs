@@ -187,7 +187,11 @@ impl From<ReadError> for Failure {
             ReadError::Unavailable { .. } => Exit::NotReachable,
             _ => Exit::Failed,
         };
-        let advice = matches!(error, ReadError::Corruption { .. }).then_some(AROUND_DAMAGE);
+        let advice = match &error {
+            ReadError::Corruption { .. } => Some(AROUND_DAMAGE),
+            ReadError::NotConverted { .. } => Some("`--as-schema raw` shows it as it is stored"),
+            _ => None,
+        };
         let code = error.code();
         if let ReadError::NotFound { what } = &error {
             return Self::coded(exit, format_args!("there is no {what}"), code);

@@ -177,11 +177,6 @@ impl Listing<'_> {
         }
     }
 
-    /// How many there were so far.
-    pub(crate) fn listed(&self) -> u64 {
-        self.listed
-    }
-
     /// Hands on everything there is so far.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use nexus_engine::Explain;
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{AsOf, Position, Read, RecordedEvent, Revision, Timestamp};
 use serde::Serialize;
 
@@ -19,6 +20,7 @@ Examples:
   nexus --data ./data read --category order --type OrderPlaced --tag customer:7 --output ndjson
   nexus --data ./data read large-orders --resolve-links
   nexus --data ./data read order-1 --as-of recorded:2026-01-31T00:00:00Z
+  nexus --data ./data read order-1 --as-schema latest --output ndjson
   nexus --data ./data read --tag customer:7 --explain";
 
 /// Reads events of a stream, or of the whole log
@@ -45,11 +47,14 @@ pub(crate) struct Args {
     /// As it was then: position:N, revision:N, or recorded:TIME
     #[arg(long, value_name = "WHEN")]
     as_of: Option<AsOf>,
+    /// In a version of their schemas: raw, as they are stored, latest, or a number
+    #[arg(long, value_name = "raw|latest|N", default_value = "raw")]
+    as_schema: AsSchema,
     /// Say how the events were found instead of printing them
     #[arg(long)]
     explain: bool,
     /// The events that the links of the stream lead to, and links only where those are gone
-    #[arg(long, requires = "stream", conflicts_with = "explain")]
+    #[arg(long, requires = "stream", conflicts_with_all = ["explain", "as_schema"])]
     resolve_links: bool,
     #[command(flatten)]
     filter: FilterArgs,
@@ -128,14 +133,15 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         }
         return print_explain(&events.explain(), count, output);
     }
-    let mut listing = EventListing::new(output);
-    let mut last = None;
+    let mut listing = EventListing::new(output, &store);
+    let (mut last, mut count) = (None, 0_u64);
     let mut links = Vec::new();
     for event in events {
         let event = event?;
+        count += u64::from(!event.has_more_parts());
         last = Some(event.clone());
         if !args.resolve_links {
-            listing.push(&event)?;
+            store.shown(event, args.as_schema)?.iter().try_for_each(|it| listing.push(it))?;
             continue;
         }
         links.push(event);
@@ -144,7 +150,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         }
     }
     list_resolved(&store, &mut links, &mut listing)?;
-    let full = args.limit.is_some_and(|limit| listing.listed() >= limit);
+    let full = args.limit.is_some_and(|limit| count >= limit);
     let next = last.filter(|_| full).and_then(|event| args.next(&event));
     listing.end(next)?;
     store.close()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{AsOf, Read, Start, Subscribe, SubscriptionItem};
 
 use crate::event::EventListing;
@@ -38,6 +39,9 @@ pub(crate) struct Args {
         allow_negative_numbers = true
     )]
     limit: u64,
+    /// In a version of their schemas: raw, as they are stored, latest, or a number
+    #[arg(long, value_name = "raw|latest|N", default_value = "raw")]
+    as_schema: AsSchema,
     #[command(flatten)]
     filter: FilterArgs,
 }
@@ -63,15 +67,20 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         };
         read = read.filter(args.filter.filter()).as_of(AsOf::Position(head));
         read.system = args.filter.system;
-        newest = store.read(read.backwards().limit(args.limit)).collect::<Result<_, _>>()?;
-        newest.reverse();
+        let read = store.read(read.backwards().limit(args.limit));
+        newest = read.collect::<Result<Vec<_>, _>>()?;
+        // From old to new, and the parts of one event in their order.
+        newest.sort_by_key(|event| (event.position(), event.part()));
     }
     if args.follow && output.format() == Format::Json {
         // A list that never ends is no JSON value: each event is one instead.
         output.set_format(Format::Ndjson);
     }
-    let mut listing = EventListing::new(output);
-    newest.iter().try_for_each(|event| listing.push(event))?;
+    let mut listing = EventListing::new(output, &store);
+    let show = |listing: &mut EventListing<'_>, event| -> Result<(), Failure> {
+        store.shown(event, args.as_schema)?.iter().try_for_each(|event| listing.push(event))
+    };
+    newest.into_iter().try_for_each(|event| show(&mut listing, event))?;
     if !args.follow {
         listing.end(None)?;
         return store.close();
@@ -98,7 +107,7 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         let timeout = if waits { Duration::ZERO } else { LOOK_EVERY };
         match subscription.next_blocking(Some(timeout)).transpose()? {
             Some(SubscriptionItem::Event(event)) => {
-                listing.push(&event)?;
+                show(&mut listing, event)?;
                 waits = true;
             }
             Some(_) => {}

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::wire::{EndHead, Failure, Operation, PacketKind, decode_items};
 use nexus_protocol::{
     Direction, Explain, From as ReadFrom, Position, Read, ReadError, RecordedEvent, Revision,
@@ -113,6 +114,7 @@ async fn run(
     sender: mpsc::Sender<Batch<RecordedEvent>>,
     explain: Explained,
 ) {
+    let first_asked = read.clone();
     let mut progress = Progress { read, more: true };
     let mut backoff = Backoff::default();
     let mut until = Deadline::after(seat.timeout());
@@ -129,6 +131,12 @@ async fn run(
                 return;
             }
         };
+        let has_begun = progress.read != first_asked;
+        if has_begun && progress.read.limit.is_some() && progress.read.as_schema != AsSchema::Raw {
+            // Of what is stored and not shown nobody here knows how much counts.
+            let _ = sender.send(Err(error)).await;
+            return;
+        }
         if progress.read != before {
             (backoff, until) = (Backoff::default(), Deadline::after(seat.timeout()));
         }
@@ -152,13 +160,14 @@ async fn attempt(
     sender: &mpsc::Sender<Batch<RecordedEvent>>,
     explain: &Mutex<Option<Explain>>,
 ) -> Result<End, ReadError> {
-    let connecting = until.limit(seat.connection()).await;
+    let operation = Operation::read(&progress.read);
+    let connecting = until.limit(seat.connection_since(operation.since())).await;
     let connection = match connecting.unwrap_or_else(|| Err(seat.no_connection())) {
         Ok(connection) => connection,
         Err(error) if error.may_pass() => return Ok(End::Again(error.for_read())),
         Err(error) => return Err(error.for_read()),
     };
-    let packet = seat.open(Operation::Read((&progress.read).into()), &[], false, number)?;
+    let packet = seat.open(operation, &[], false, number)?;
     let (mut send, mut reader) = match open_stream(&connection, packet, until).await {
         Ok(opened) => opened,
         Err(broken) => return Ok(End::Again(lost(&broken))),
@@ -178,7 +187,8 @@ async fn attempt(
                 let events: Vec<_> =
                     items.into_iter().filter_map(SubscriptionItem::event).collect();
                 let last = events.last().cloned();
-                let count = events.len();
+                // A server tears no event apart: the parts of one count once.
+                let count = events.iter().filter(|event| !event.has_more_parts()).count();
                 if sender.send(Ok(events)).await.is_err() {
                     return Ok(End::Done);
                 }

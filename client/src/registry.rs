@@ -154,4 +154,30 @@ impl Client {
         let run = async { reach!(self, there => there.schema_settings(of).await) };
         self.asked("schema settings", run).await
     }
+
+    /// This namespace with lifts of data in Rust, which are run here, where events are read: an
+    /// [`EventStore`](nexus_protocol::EventStore), and what [`Consumer::upcasting`](crate::Consumer::upcasting) takes.
+    #[cfg(feature = "schemas")]
+    pub fn upcasting(&self, upcasters: nexus_schemas::Upcasters) -> nexus_schemas::Upcasting<Self> {
+        nexus_schemas::Upcasting::over(self.clone(), upcasters)
+    }
+
+    /// Adds a lift of data in Rust to a store in this process, for all that is read from it from now on: in all namespaces,
+    /// in reads, subscriptions, and groups.
+    ///
+    /// # Errors
+    /// When it leads nowhere, or from where another leads; of a server, which has none: see [`Client::upcasting`].
+    #[cfg(all(feature = "schemas", feature = "embedded"))]
+    pub fn add_upcaster(
+        &self,
+        upcaster: impl nexus_schemas::Upcaster,
+    ) -> Result<(), nexus_protocol::Invalid> {
+        match &self.reach {
+            Reach::Embedded(embedded) => embedded.add_upcaster(upcaster),
+            Reach::Remote(_) => {
+                let why = "a server has no lifts in Rust: read by `Client::upcasting`, which has them here";
+                Err(nexus_protocol::Invalid::Request(why.to_owned()))
+            }
+        }
+    }
 }

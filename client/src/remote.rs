@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nexus_protocol::schema::AsSchema;
+use nexus_protocol::wire::ConsumeHead;
 use nexus_protocol::wire::{
     Answer, GroupAsk, Operation, PacketKind, SnapshotHead, TokenHead, decode_items,
 };
@@ -316,9 +318,9 @@ impl Remote {
     }
 
     /// To be a consumer of a group.
-    pub(crate) fn consume(&self, group: &str, consumer: &str, prefetch: u32) -> RemoteConsumer {
+    pub(crate) fn consume(&self, consume: ConsumeHead, as_schema: AsSchema) -> RemoteConsumer {
         let seat = self.pool.seat_for_long(&self.scope);
-        RemoteConsumer::start(seat, self.scope.trace, group, consumer, prefetch)
+        RemoteConsumer::start(seat, self.scope.trace, consume, as_schema)
     }
 
     /// The oldest version of the protocol that was agreed on last by any of its connections.

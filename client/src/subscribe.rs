@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use nexus_protocol::wire::{
-    Failure, Operation, PacketKind, SubscribeHead, decode_items, encode_packet,
-};
+use nexus_protocol::wire::{Failure, Operation, PacketKind, decode_items, encode_packet};
 use nexus_protocol::{Position, ReadError, Start, Subscribe, SubscriptionItem};
 use quinn::SendStream;
 use tokio::sync::{Notify, mpsc};
@@ -115,8 +113,10 @@ impl Stream for Subscription {
             State::New { .. } => unreachable!("it was just opened"),
         });
         match &next {
-            Some(Ok(SubscriptionItem::Event(_))) => {
-                taken.event();
+            Some(Ok(item @ SubscriptionItem::Event(_))) => {
+                if item.ends_event() {
+                    taken.event();
+                }
                 delivering.event();
             }
             Some(Err(error)) => delivering.failed(error),
@@ -231,7 +231,10 @@ impl Task {
     /// Delivers until the connection breaks: what to say if it does not come back. An error is final. One
     /// that never stood has its stream by `first`, or is told so. `number` is that of the try.
     async fn attempt(&mut self, first: Deadline, number: u32) -> Result<ReadError, ReadError> {
-        let connecting = self.seat.connection();
+        let credit = CREDIT - self.held();
+        let first_credit = u32::try_from(credit).expect("credit is small");
+        let operation = Operation::subscribe(&self.place.subscribe, first_credit);
+        let connecting = self.seat.connection_since(operation.since());
         let connection = if self.place.known {
             connecting.await
         } else {
@@ -243,10 +246,7 @@ impl Task {
             Err(error) if error.may_pass() => return Ok(error.for_read()),
             Err(error) => return Err(error.for_read()),
         };
-        let credit = CREDIT - self.held();
-        let head = u32::try_from(credit).expect("credit is small");
-        let head = SubscribeHead::new(&self.place.subscribe, head);
-        let packet = self.seat.open(Operation::Subscribe(head), &[], false, number)?;
+        let packet = self.seat.open(operation, &[], false, number)?;
         // One that once stood waits on, but looks now and then whether anybody still listens.
         let until = if self.place.known { Deadline::after(self.seat.timeout()) } else { first };
         match open_stream(&connection, packet, until).await {
@@ -293,7 +293,7 @@ impl Task {
                     let items = items.map_err(|why| protocol(&why.to_string()))?;
                     for item in &items {
                         self.place.pass(item);
-                        self.received += u64::from(matches!(item, SubscriptionItem::Event(_)));
+                        self.received += u64::from(item.ends_event());
                     }
                     if self.received > granted {
                         return Err(protocol("more events than there was credit for"));

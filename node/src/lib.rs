@@ -30,7 +30,7 @@ pub use groups::GROUPS_MAX;
 pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
 pub use handlers::{
     Access, DELIVERIES_MAX, Events, EventsAt, EventsIter, FirstTokenError, NotIdentified,
-    PARKED_PAGE_MAX, PendingAppend, Reads, Received, Subscription, Watch,
+    PARKED_PAGE_MAX, PendingAppend, Reads, Received, SchemaNames, Subscription, Watch,
 };
 pub use jwt::{BadJwks, Jwks, JwtRules};
 pub use nexus_engine::{CloseError, Engine, OpenError, Stop, StopOnDrop};

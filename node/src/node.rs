@@ -20,6 +20,7 @@ use crate::schemas::Schemas;
 use crate::telemetry::{Operation, Telemetry};
 use crate::timers::Timers;
 use crate::tokens::{TOKENS_STREAM, Tokens};
+use nexus_schemas::Upcaster;
 
 /// The parts of Nexus, assembled. Cheap to clone.
 ///
@@ -120,6 +121,15 @@ impl Node {
     pub fn certificates(mut self, roles: BTreeMap<String, Role>) -> Self {
         self.certificates = Arc::new(Certificates(roles));
         self
+    }
+
+    /// Adds a lift of data, from one version of its schema to a later one, that is written in Rust, for what no transform
+    /// says. It holds for all namespaces, for whoever reads by this node, and for what is read from now on.
+    ///
+    /// # Errors
+    /// When it leads nowhere, or from where another leads.
+    pub fn add_upcaster(&self, upcaster: impl Upcaster) -> Result<(), nexus_protocol::Invalid> {
+        self.schemas.add_upcaster(Arc::new(upcaster))
     }
 
     /// A namespace, as this principal may use it.

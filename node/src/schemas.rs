@@ -14,7 +14,7 @@ use nexus_protocol::{
     Append, AppendError, Corruption, CorruptionKind, EventData, ExpectedRevision, Invalid, LogId,
     Read, Revision, SchemaId,
 };
-use nexus_schemas::{Registry, RegistryError, SchemaError, Unreadable};
+use nexus_schemas::{Registry, RegistryError, SchemaError, Unreadable, Upcaster, Upcasters};
 
 use crate::audit::Audit;
 
@@ -26,6 +26,8 @@ const TRIES: usize = 3;
 pub(crate) struct Schemas {
     known: RwLock<HashMap<LogId, Known>>,
     audit: Arc<Audit>,
+    /// Lifts that are written in Rust.
+    upcasters: RwLock<Arc<Upcasters>>,
 }
 
 /// The registry of a namespace.
@@ -39,7 +41,23 @@ struct Known {
 
 impl Schemas {
     pub(crate) fn new(audit: Arc<Audit>) -> Self {
-        Self { known: RwLock::default(), audit }
+        Self { known: RwLock::default(), audit, upcasters: RwLock::default() }
+    }
+
+    fn upcasters(&self) -> Arc<Upcasters> {
+        Arc::clone(&self.upcasters.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds a lift that is written in Rust: it holds for what is shown from now on.
+    pub(crate) fn add_upcaster(&self, upcaster: Arc<dyn Upcaster>) -> Result<(), Invalid> {
+        {
+            let mut upcasters = self.upcasters.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut upcasters).add(upcaster)?;
+        }
+        // Registries that know nothing of it are read anew.
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        all.values_mut().for_each(|known| known.read = None);
+        Ok(())
     }
 
     fn known(&self, log: LogId) -> Known {
@@ -73,13 +91,18 @@ impl Schemas {
         namespace: &Namespace,
         before: Option<Arc<Registry>>,
     ) -> Result<Arc<Registry>, AppendError> {
-        let read = read_on(namespace, before);
+        let nothing = || Arc::new(Registry::new().with_upcasters(self.upcasters()));
+        let read = read_on(namespace, before.unwrap_or_else(nothing));
         // A disk that could not be read once may be read the next time; what is damaged is so until somebody looks at it.
         let keep = match &read {
             Ok(_) | Err(AppendError::Corruption(_)) => Some(read.clone()),
             Err(_) => None,
         };
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // A lift that was added meanwhile is not in it.
+        let keep = keep.filter(|it| {
+            it.as_ref().map_or(true, |registry| registry.has_upcasters(&self.upcasters()))
+        });
         all.entry(namespace.log_id()).or_default().read = keep;
         read
     }
@@ -155,9 +178,8 @@ impl Schemas {
 /// A registry with what its stream says behind what it knows; the same where that is nothing.
 fn read_on(
     namespace: &Namespace,
-    before: Option<Arc<Registry>>,
+    mut registry: Arc<Registry>,
 ) -> Result<Arc<Registry>, AppendError> {
-    let mut registry = before.unwrap_or_default();
     let from = registry.revision().map_or(Revision::ZERO, Revision::next);
     for event in namespace.for_system().read(Read::stream(SCHEMAS_STREAM).from_revision(from)) {
         let event = event.map_err(unread)?;

@@ -395,6 +395,15 @@ pub enum ReadError {
         /// What is damaged.
         corruption: Box<Corruption>,
     },
+    /// The event cannot be shown in the version of its schema that was asked for. It is there, and can be read as it is
+    /// stored.
+    #[error("position {position} cannot be shown so: {why}")]
+    NotConverted {
+        /// Where it stands.
+        position: Position,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A write or sync failed (I7): all that was committed has been delivered, and nothing more comes
     /// until the store is opened again.
     #[error("log is poisoned by a failed write or sync {}: open it again", after(*.at))]

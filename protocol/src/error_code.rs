@@ -48,7 +48,7 @@ impl ErrorCode {
     pub const BELOW_RETENTION: Self = Self::new("NX2004", "below_retention", 410);
     /// A token belongs to an earlier history of the log.
     pub const LINEAGE_CHANGED: Self = Self::new("NX2005", "lineage_changed", 410);
-    /// A schema does not go together with the versions before it.
+    /// A schema does not go together with the versions before it, or an event cannot be shown in another version.
     pub const INCOMPATIBLE: Self = Self::new("NX2006", "incompatible", 409);
     /// The queue of appends stayed full.
     pub const OVERLOADED: Self = Self::new("NX3001", "overloaded", 503);
@@ -147,6 +147,7 @@ impl ReadError {
             Self::RateLimited { .. } => ErrorCode::RATE_LIMITED,
             Self::Deleted { .. } => ErrorCode::STREAM_DELETED,
             Self::LineageChanged { .. } => ErrorCode::LINEAGE_CHANGED,
+            Self::NotConverted { .. } => ErrorCode::INCOMPATIBLE,
             Self::Corruption { .. } => ErrorCode::CORRUPTION,
             Self::Poisoned { .. } => ErrorCode::POISONED,
             Self::Unavailable { .. } | Self::Closed => ErrorCode::UNAVAILABLE,

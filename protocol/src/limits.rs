@@ -204,3 +204,25 @@ pub const SCHEMA_DEPTH_MAX: usize = 64;
 pub const SCHEMA_PROBLEMS_MAX: usize = 16;
 /// Subjects of one answer that lists them.
 pub const SUBJECTS_PAGE_MAX: usize = 1_000;
+/// Bytes of a transform's text.
+pub const TRANSFORM_BYTES_MAX: usize = 64 * 1024;
+/// Operations of a transform, with those inside of others.
+pub const TRANSFORM_OPERATIONS_MAX: usize = 256;
+/// Bytes of a path of a transform.
+pub const TRANSFORM_PATH_BYTES_MAX: usize = 1_024;
+/// Steps of a path of a transform.
+pub const TRANSFORM_PATH_STEPS_MAX: usize = 32;
+/// Paths that a value is split to, or joined from.
+pub const TRANSFORM_PATHS_MAX: usize = 32;
+/// How deep operations on the elements of arrays may be nested.
+pub const TRANSFORM_EACH_DEPTH_MAX: usize = 4;
+/// Parts of an expression of a transform.
+pub const TRANSFORM_EXPRESSION_NODES_MAX: usize = 64;
+/// How deep such an expression may be nested.
+pub const TRANSFORM_EXPRESSION_DEPTH_MAX: usize = 8;
+/// Events that one event is lifted to, at any step of its way.
+pub const PARTS_MAX: usize = 256;
+/// Data of all that one event is lifted to, in bytes.
+pub const LIFTED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What operations make of one event on its way, or compare, in bytes, with what later ones drop again.
+pub const LIFT_WORK_BYTES_MAX: usize = 4 * LIFTED_BYTES_MAX;

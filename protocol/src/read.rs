@@ -8,6 +8,7 @@ use crate::error::Invalid;
 use crate::filter::Filter;
 use crate::ids::{Position, Revision};
 use crate::record::RecordedEvent;
+use crate::schema::AsSchema;
 use crate::time::Timestamp;
 
 /// Characters of a text that an error shows.
@@ -106,6 +107,8 @@ pub struct Read {
     pub as_of: Option<AsOf>,
     /// Whether system events are read too. They are where the stream or filter names them.
     pub system: bool,
+    /// Which version of their schemas the events are shown in. Filters and limits go by what is stored.
+    pub as_schema: AsSchema,
 }
 
 impl Read {
@@ -174,6 +177,13 @@ impl Read {
         self.system = true;
         self
     }
+
+    /// In this version of their schemas.
+    #[must_use]
+    pub fn as_schema(mut self, as_schema: AsSchema) -> Self {
+        self.as_schema = as_schema;
+        self
+    }
 }
 
 /// What a read looked at.
@@ -216,6 +226,8 @@ pub struct Subscribe {
     /// while nothing matches; where the index passes more at once, or a block of the log does, it comes
     /// behind them: of a block, before twice as many. 0 stands for 1,024.
     pub checkpoint_every: u64,
+    /// Which version of their schemas the events are shown in. Filters go by what is stored.
+    pub as_schema: AsSchema,
 }
 
 impl Subscribe {
@@ -249,6 +261,13 @@ impl Subscribe {
         self.system = true;
         self
     }
+
+    /// In this version of their schemas.
+    #[must_use]
+    pub fn as_schema(mut self, as_schema: AsSchema) -> Self {
+        self.as_schema = as_schema;
+        self
+    }
 }
 
 /// What a subscription delivers.
@@ -274,6 +293,11 @@ pub enum SubscriptionItem {
 }
 
 impl SubscriptionItem {
+    /// Whether a stored event is complete with it: the parts of one count once, with the last.
+    pub fn ends_event(&self) -> bool {
+        matches!(self, Self::Event(event) if !event.has_more_parts())
+    }
+
     /// The event, if it is one.
     pub fn event(self) -> Option<RecordedEvent> {
         match self {

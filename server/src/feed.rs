@@ -65,7 +65,7 @@ const EVENT_BYTES: usize = 256;
 impl Basket for Items {
     fn push(&mut self, item: SubscriptionItem) {
         if let SubscriptionItem::Event(event) = &item {
-            self.events += 1;
+            self.events += u64::from(!event.has_more_parts());
             self.bytes += event.data().len() + event.metadata().len() + EVENT_BYTES;
         }
         self.items.push(item);
@@ -103,6 +103,8 @@ struct Gathered<B> {
     subscription: Box<Subscription>,
     basket: B,
     live: bool,
+    /// Whether further parts of the last event come: they are not torn apart.
+    in_parts: bool,
     error: Option<ReadError>,
 }
 
@@ -140,7 +142,8 @@ impl Feed {
         }
         let subscription = self.subscription.take().ok_or(ReadError::Closed)?;
         let live = self.live;
-        let mut gathered = Gathered { subscription, basket: B::default(), live, error: None };
+        let basket = B::default();
+        let mut gathered = Gathered { subscription, basket, live, in_parts: false, error: None };
         if live {
             let subscription = &mut gathered.subscription;
             let mut next =
@@ -203,10 +206,11 @@ impl<B: Basket> Gathered<B> {
     fn take(&mut self, item: Option<Result<SubscriptionItem, ReadError>>) {
         match item {
             Some(Ok(item)) => {
-                match item {
+                match &item {
                     SubscriptionItem::CaughtUp { .. } => self.live = true,
                     SubscriptionItem::FellBehind { .. } => self.live = false,
-                    SubscriptionItem::Event(_) | SubscriptionItem::Checkpoint { .. } => {}
+                    SubscriptionItem::Event(event) => self.in_parts = event.has_more_parts(),
+                    SubscriptionItem::Checkpoint { .. } => {}
                 }
                 self.basket.push(item);
             }
@@ -221,13 +225,16 @@ impl<B: Basket> Gathered<B> {
     /// Gathers what is there now.
     fn gather(mut self, events_max: u64, bytes: usize, take_block: TakeBlock<B>) -> Self {
         let (mut markers, mut in_blocks) = (0, false);
-        while self.basket.events() < events_max
-            && self.basket.bytes() < bytes
-            && markers < MARKERS_MAX
-            && self.error.is_none()
+        while self.error.is_none()
+            && (self.in_parts
+                || self.basket.events() < events_max
+                    && self.basket.bytes() < bytes
+                    && markers < MARKERS_MAX)
         {
-            let left = events_max - self.basket.events();
-            if let Some(take_block) = take_block {
+            let left = events_max.saturating_sub(self.basket.events());
+            if let Some(take_block) = take_block
+                && !self.in_parts
+            {
                 if let Some(block) = self.subscription.next_block(left) {
                     take_block(&mut self.basket, &block);
                     in_blocks = true;

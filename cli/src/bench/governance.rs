@@ -1,10 +1,11 @@
 //! The set `governance`: what it costs to hold events to schemas, in this process.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use nexus_client::Address;
-use nexus_client::schemas::Compiled;
 use nexus_client::schemas::json::Inference;
+use nexus_client::schemas::{Chain, Compiled, Step, Transform};
 use nexus_engine::Engine;
 use nexus_protocol::schema::SchemaFormat;
 use nexus_protocol::{JSON, NamespaceName, Read};
@@ -22,14 +23,30 @@ const TOGETHER: u64 = 1_024;
 /// Events of a stream that are appended together.
 const ROUND_EVENTS: u64 = 100;
 
+/// The operations of five versions of an order.
+const FIVE_VERSIONS: [&str; 5] = [
+    r#"[{"op": "rename", "path": "/customer_id", "to": "customer"}]"#,
+    r#"[{"op": "default", "path": "/currency", "value": "CHF"}]"#,
+    r#"[{"op": "move", "from": "/total_cents", "to": "/total/cents"}]"#,
+    r#"[{"op": "drop", "path": "/note"}]"#,
+    r#"[{"op": "cast", "path": "/customer", "to": "string", "from": "integer"}]"#,
+];
+
 /// Scenarios of schemas.
-pub(super) const ENTRIES: [Entry; 2] = [
+pub(super) const ENTRIES: [Entry; 3] = [
     Entry {
         names: &["schema-validate"],
         goals: &[
             "an order of 256 B, parsed and held to a JSON Schema, one core: at most 2.5 us an event",
         ],
         run: Bench::validate,
+    },
+    Entry {
+        names: &["schema-transform"],
+        goals: &[
+            "an order of 256 B, through five versions of one operation each, one core: at most 3 us an event",
+        ],
+        run: Bench::transform,
     },
     Entry {
         names: &["schema-against-log"],
@@ -78,6 +95,37 @@ impl Bench {
         scenario.ceiling_per_s = Some(rounds.ceiling_per_s(0));
         Ok(vec![scenario.note(format!(
             "orders of {DATA_BYTES} B, one thread, nothing is stored; parsing included; ceiling: parsing alone"
+        ))])
+    }
+
+    fn transform(&mut self) -> Result<Vec<Scenario>, Failure> {
+        let step = |text: &&str| {
+            let transform = Transform::parse(text).map_err(|why| Failure::failed(why.to_string()));
+            transform.map(|it| Step::Transform(Arc::new(it)))
+        };
+        let chain = Chain::new(FIVE_VERSIONS.iter().map(step).collect::<Result<Vec<_>, _>>()?);
+        let rounds = Rounds::run(
+            self.effort.rounds,
+            &mut [&mut || {
+                self.each_order(|data| {
+                    let value = serde_json::from_slice::<serde_json::Value>(data);
+                    value.is_ok_and(|it| black_box(serde_json::to_vec(&it)).is_ok())
+                })
+            }],
+            || {
+                self.each_order(|data| {
+                    chain.apply("OrderPlaced", data).is_ok_and(|it| black_box(it).len() == 1)
+                })
+            },
+        )?;
+        let us = 1e6 / rounds.per_s();
+        let goal = Scenario::new("schema-transform", "us/event", Better::Lower, 3.0);
+        let mut scenario = goal.ratios(rounds.rate_ratios()).measured(us);
+        scenario.events_per_s = Some(rounds.per_s());
+        scenario.ceiling_per_s = Some(rounds.ceiling_per_s(0));
+        Ok(vec![scenario.note(format!(
+            "orders of {DATA_BYTES} B, one thread, nothing is stored: rename, default, move, drop, and cast, as five versions; \
+             ceiling: read into values and written again, with nothing changed"
         ))])
     }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use nexus_client::Consumer;
 use nexus_protocol::group::{Delivery, DeliveryToken, Failure as Reason, Nack, NackAction};
-use nexus_protocol::json::DeliveryJson;
+use nexus_protocol::json::{DeliveryJson, EventJson};
+use nexus_protocol::schema::AsSchema;
 
 use crate::exit::Failure;
 use crate::filter;
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// So many deliveries at a time; 100, or 1 with --exec, unless it is said
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     batch: Option<u64>,
+    /// In a version of their schemas: raw, as they are stored, latest, or a number
+    #[arg(long, value_name = "raw|latest|N", default_value = "raw")]
+    as_schema: AsSchema,
 }
 
 /// What was done.
@@ -61,7 +65,8 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
     // What waits for others of its batch is late before it begins.
     let batch = args.batch.unwrap_or(if args.exec.is_some() { 1 } else { 100 });
     let prefetch = u32::try_from(batch).unwrap_or(1);
-    let mut consumer = client.consumer(&args.group, &args.consumer).prefetch(prefetch);
+    let mut consumer =
+        client.consumer(&args.group, &args.consumer).prefetch(prefetch).as_schema(args.as_schema);
     let mut counts = Counts::default();
     let mut heard = Instant::now();
     let is_listed = output.format() == Format::Table;
@@ -190,11 +195,16 @@ fn executed(command: &str, delivery: &Delivery) -> Result<Option<Reason>, Failur
         .spawn();
     let mut child =
         spawned.map_err(|error| Failure::failed(format!("cannot run {command:?}: {error}")))?;
-    let json = serde_json::to_vec(&DeliveryJson::from(delivery).event).unwrap_or_default();
+    // A line for each of its parts, where transforms made several.
+    let mut json = Vec::new();
+    for event in delivery.events() {
+        json.extend(serde_json::to_vec(&EventJson::from(event)).unwrap_or_default());
+        json.push(b'\n');
+    }
     // Beside reading what it says: either may be more than a pipe holds. A command that reads nothing of it is right, too.
     let stdin = child.stdin.take();
     let writing = std::thread::spawn(move || {
-        let _ = stdin.map(|mut stdin| stdin.write_all(&json).and_then(|()| stdin.write_all(b"\n")));
+        let _ = stdin.map(|mut stdin| stdin.write_all(&json));
     });
     let ended = child.wait_with_output();
     let _ = writing.join();

@@ -62,7 +62,7 @@ pub(super) fn compile(
 }
 
 /// The events that a subject is bound to: those that a filter finds, of which the patterns may take fewer.
-fn filter_of(info: Option<&SubjectInfo>, subject: &str) -> Filter {
+pub(super) fn filter_of(info: Option<&SubjectInfo>, subject: &str) -> Filter {
     let exact = |patterns: &[nexus_protocol::schema::Pattern]| -> Option<Vec<String>> {
         let all_exact = patterns.iter().all(nexus_protocol::schema::Pattern::is_exact);
         all_exact.then(|| patterns.iter().map(|it| it.as_str().to_owned()).collect())
@@ -243,7 +243,7 @@ impl Looking<'_> {
     }
 }
 
-fn progress() -> ProgressBar {
+pub(super) fn progress() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
     ProgressBar::new_spinner().with_style(style.expect("the template is fixed"))
 }

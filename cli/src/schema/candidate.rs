@@ -31,6 +31,9 @@ pub(crate) struct CandidateArgs {
     /// What the schema speaks of, by the name that it calls it; repeatable
     #[arg(long = "reference", value_name = "NAME=SUBJECT:VERSION", value_parser = reference)]
     references: Vec<SchemaReference>,
+    /// The file with the operations that make data of the version before data of this one: a list, as JSON
+    #[arg(long, value_name = "FILE")]
+    up: Option<PathBuf>,
 }
 
 /// A schema to be registered.
@@ -95,7 +98,7 @@ fn format_of(file: &Path) -> SchemaFormat {
 }
 
 /// The text of a file, or of standard input.
-fn text_of(file: &Path) -> Result<String, Failure> {
+pub(super) fn text_of(file: &Path) -> Result<String, Failure> {
     let name = file.display();
     let cannot =
         |why: &dyn std::fmt::Display| Failure::failed(format!("{name} cannot be read: {why}"));
@@ -121,7 +124,9 @@ impl CandidateArgs {
     pub(super) fn new_schema(&self) -> Result<NewSchema, Failure> {
         let text = text_of(&self.file)?;
         let format = self.format.unwrap_or_else(|| format_of(&self.file));
-        Ok(NewSchema { references: self.references.clone(), ..NewSchema::new(format, text) })
+        let up = self.up.as_deref().map(text_of).transpose()?.unwrap_or_default();
+        let references = self.references.clone();
+        Ok(NewSchema { references, up, ..NewSchema::new(format, text) })
     }
 }
 

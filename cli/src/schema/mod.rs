@@ -4,6 +4,7 @@ mod against_log;
 mod candidate;
 mod diff;
 mod infer;
+mod migrate;
 mod set;
 
 pub(crate) use against_log::look_at;
@@ -29,7 +30,8 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   nexus --data ./data schema register order-placed.json --subject OrderPlaced
-  nexus --data ./data schema register order.json --subject Order --reference money.json=Money:2 --draft")]
+  nexus --data ./data schema register order.json --subject Order --reference money.json=Money:2 --draft
+  nexus --data ./data schema register order-2.json --subject OrderPlaced --up order-2.up.json")]
     Register(candidate::RegisterArgs),
     /// Says whether a schema could be registered, and with --against-log, whether the events that are there follow it
     #[command(after_help = "\
@@ -59,6 +61,15 @@ Examples:
   nexus --data ./data schema promote OrderPlaced --version 2
   nexus --data ./data schema promote OrderPlaced --version 1 --to deprecated")]
     Promote(PromoteArgs),
+    /// Tries whether what was written in older versions can be read in a newer one, by its operations and those before
+    #[command(after_help = "\
+Examples:
+  nexus --data ./data schema migrate OrderPlaced --dry-run --all
+  nexus --data ./data schema migrate OrderPlaced --dry-run --candidate order-3.json --up order-3.up.json
+
+Nothing is changed: events are never rewritten. What is tried are events of the log, and what the versions give as
+`examples`. The exit code is 0 where all can be read, and 1 where some cannot.")]
+    Migrate(migrate::Args),
     /// Says how strictly schemas are kept: of a subject, of the namespace, or of all namespaces
     #[command(after_help = "\
 Examples:
@@ -113,6 +124,7 @@ pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
         Command::Show(args) => show(args, &remote, output),
         Command::Diff(args) => diff::run(args, &remote, output),
         Command::Promote(args) => promote(args, &remote, output),
+        Command::Migrate(args) => migrate::run(args, &remote, output),
         Command::Set(args) => set::run(args, &remote, output),
     };
     done?;
@@ -135,6 +147,7 @@ fn facts(version: &SchemaVersion) -> Facts {
         .with("state", version.state)
         .with("fingerprint", &version.fingerprint)
         .with_some("references", (!references.is_empty()).then(|| references.join(", ")))
+        .with_some("up", given(&version.up))
         .with_some("owner", given(&version.owner))
         .with_some("description", given(&version.description))
         .with("registered at", version.registered_at)

@@ -2,6 +2,7 @@
 
 mod place;
 mod remote;
+mod schemas;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::import::{Row, Standing, Target};
 /// An open log.
 pub(crate) struct Store {
     reach: Reach,
+    schemas: schemas::Schemas,
 }
 
 /// Where it is.
@@ -79,7 +81,7 @@ impl Store {
 
     fn open_with(place: &Place, options: Options) -> Result<Self, Failure> {
         if let Some(remote) = Self::connect(place)? {
-            return Ok(Self { reach: Reach::There(Arc::new(remote)) });
+            return Ok(Self::of(Reach::There(Arc::new(remote))));
         }
         let engine = options.open(place.dir()?)?;
         let names = engine.namespaces();
@@ -87,7 +89,11 @@ impl Store {
             return Err(place.no_namespace(&names));
         }
         let namespace = engine.namespace(place.namespace.as_str())?;
-        Ok(Self { reach: Reach::Here { engine, namespace, node: OnceLock::new() } })
+        Ok(Self::of(Reach::Here { engine, namespace, node: OnceLock::new() }))
+    }
+
+    fn of(reach: Reach) -> Self {
+        Self { reach, schemas: schemas::Schemas::default() }
     }
 
     /// The server that a command goes to, if it goes to one.

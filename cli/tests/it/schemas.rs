@@ -219,5 +219,147 @@ fn the_permits_get_a_schema_by_inference_and_all_of_them_follow_it() {
     second.done(&[&["import", file], PERMITS].concat());
     assert_eq!(second.json(&["stats"])["events"], 8577);
     let first = second.json(&["read", "--category", "permit", "--limit", "1"]);
-    assert_eq!(first["events"][0]["schema"], 2, "{first}");
+    assert_eq!(first["events"][0]["schema"]["id"], 2, "{first}");
+}
+
+/// A schema with a property under another name, and under `parent` where there is one.
+fn moved(schema: &Value, from: &str, to: &str, parent: Option<&str>) -> Value {
+    let mut moved = schema.clone();
+    let property = moved["properties"].as_object_mut().unwrap().remove(from).unwrap();
+    let required = moved["required"].as_array_mut().unwrap();
+    let was_required = required.iter().position(|it| it == from);
+    was_required.map(|at| required.remove(at));
+    match parent {
+        None => {
+            moved["properties"][to] = property;
+            if was_required.is_some() {
+                moved["required"].as_array_mut().unwrap().push(json!(to));
+            }
+        }
+        Some(parent) => {
+            moved["properties"][parent] =
+                json!({ "type": "object", "properties": { to: property }, "required": [to] });
+        }
+    }
+    moved
+}
+
+#[test]
+fn the_permits_evolve_by_two_versions_and_are_read_as_each() {
+    let Some(file) = permits() else { return };
+    let folder = Folder::new();
+    let import = [&["import", file.to_str().unwrap()], PERMITS].concat();
+    folder.done(&import);
+    let inferred = folder.done(&["schema", "infer", "--category", "permit"]);
+    let store = Folder::new();
+    store.done(&["schema", "set", "permit", "--category", "permit"]);
+    let first = store.file("v1.json", &inferred);
+    store.done(&["schema", "register", &first, "--subject", "permit"]);
+    store.done(&import);
+
+    let first: Value = serde_json::from_str(&inferred).unwrap();
+    let second = moved(&first, "org:group", "group", None);
+    let third = moved(&second, "org:resource", "resource", Some("who"));
+    let ups = [
+        json!([{"op": "rename", "path": "/org:group", "to": "group"}]),
+        json!([{"op": "move", "from": "/org:resource", "to": "/who/resource"}]),
+    ];
+    for (number, (schema, up)) in (2..).zip([second, third].iter().zip(&ups)) {
+        let schema = store.file(&format!("v{number}.json"), schema.to_string());
+        let up = store.file(&format!("v{number}.up.json"), up.to_string());
+        let of = ["--candidate", &schema, "--up", &up, "--all"];
+        let tried = store.json(&[&["schema", "migrate", "permit", "--dry-run"], &of[..]].concat());
+        assert_eq!((&tried["checked"], &tried["failed"]), (&json!(8577), &json!(0)), "{tried}");
+        if number == 2 {
+            // Without its operations the version does not read the old.
+            let plain = store.run(&["schema", "register", &schema, "--subject", "permit"]);
+            plain.fails(3, &["NX2006"]);
+        }
+        let register = ["schema", "register", &schema, "--subject", "permit", "--up", &up];
+        assert_eq!(store.json(&register)["version"], number);
+    }
+    let read = |version: &str| {
+        let words = ["read", "--category", "permit", "--as-schema", version, "--output", "ndjson"];
+        let text = store.done(&words);
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    let versions = [read("1"), read("2"), read("latest")];
+    for (index, ((v1, v2), v3)) in
+        versions[0].iter().zip(&versions[1]).zip(&versions[2]).enumerate()
+    {
+        for (number, event) in (1..).zip([v1, v2, v3]) {
+            assert_eq!(event["schema"]["version"], number, "{index}: {event}");
+            assert_eq!(event["position"], v1["position"]);
+        }
+        let (old, new) = (&v1["data"], &v3["data"]);
+        assert_eq!(old["org:group"], v2["data"]["group"], "{index}");
+        assert_eq!(
+            (&new["group"], &new["who"]["resource"]),
+            (&old["org:group"], &old["org:resource"])
+        );
+        assert!(new.get("org:resource").is_none() && v2["data"].get("org:group").is_none());
+    }
+    assert!(versions.iter().all(|it| it.len() == 8577));
+    let tried = store.json(&["schema", "migrate", "permit", "--dry-run", "--all"]);
+    let of_first = &tried["versions"][0];
+    assert_eq!((&tried["to"], &of_first["events"]), (&json!(3), &json!(8577)), "{tried}");
+    assert_eq!((&of_first["failed"], &of_first["without_way_back"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn events_are_shown_in_a_version_over_a_server_and_on_a_directory() {
+    check(|folder, ask| {
+        let items = folder.file("v1.json", order(&json!({ "items": {} }), &["items"]));
+        let item = folder.file("v2.json", order(&json!({ "item": {} }), &["item"]));
+        let up = folder.file("up.json", r#"[{"op":"fan_out","path":"/items","as":"/item"}]"#);
+        ask(&[&["schema", "register", &items], &SUBJECT[..]].concat()).done();
+        ask(&append("{\"items\":[1.50,2]}")).done();
+        ask(&append("{\"items\":[]}")).done();
+        ask(&[&["schema", "register", &item, "--up", &up], &SUBJECT[..]].concat()).done();
+        let shown = parsed(ask, &["schema", "show", "OrderPlaced"]);
+        assert_eq!(shown["up"][0]["op"], "fan_out", "{shown}");
+        for words in [
+            &["read", "order-1", "--as-schema", "latest"][..],
+            &["read", "--as-schema", "2", "--limit", "2"],
+            &["tail", "order-1", "--as-schema", "latest"],
+        ] {
+            let events = ask(&[words, &["--output", "ndjson"]].concat()).done();
+            let events: Vec<Value> =
+                events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let of = |it: &Value| (it["part"].clone(), it["schema"]["version"].clone());
+            let expected = [(json!(0), json!(2)), (json!(1), json!(2))];
+            assert_eq!(events.iter().map(of).collect::<Vec<_>>(), expected, "{words:?}");
+            assert_eq!(events[0]["data"].to_string(), r#"{"item":1.5}"#);
+        }
+        let raw = parsed(ask, &["read", "order-1", "--limit", "1"]);
+        let subject = json!("OrderPlaced");
+        assert_eq!((&raw["events"][0]["schema"]["subject"], &raw["next"]), (&subject, &json!(1)));
+        ask(&["read", "order-1", "--as-schema", "3"])
+            .fails(1, &["NX2006", "has 2 versions", "raw"]);
+        ask(&["read", "order-1", "--as-schema", "new"]).fails(2, &["raw, latest, or a version"]);
+        ask(&["read", "order-1", "--as-schema", "1", "--resolve-links"]).fails(2, &["--as-schema"]);
+        ask(&["group", "create", "mail"]).done();
+        let consume = ["group", "consume", "mail", "--consumer", "a", "--limit", "1"];
+        let consume = [&consume[..], &["--as-schema", "latest", "--output", "ndjson"]].concat();
+        let delivery = ask(&consume).done();
+        let delivery: Value = serde_json::from_str(delivery.lines().next().unwrap()).unwrap();
+        assert_eq!(delivery["parts"][0]["data"], json!({ "item": 2 }), "{delivery}");
+
+        // What its operations make of an event does not follow the version: found before it is registered.
+        let wrong = folder.file("wrong.json", r#"[{"op":"drop","path":"/items"}]"#);
+        let migrate = ["schema", "migrate", "OrderPlaced", "--dry-run", "--candidate", &item];
+        let refused = ask(&[&migrate[..], &["--up", &wrong, "--output", "json"]].concat());
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let said: Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert_eq!(
+            (&said["failed"], &said["failures"][0]["rule"]),
+            (&json!(2), &json!("required"))
+        );
+        let table = ask(&["schema", "migrate", "OrderPlaced", "--dry-run"]).done();
+        assert!(table.contains("WITHOUT WAY BACK"), "{table}");
+        ask(&["schema", "migrate", "OrderPlaced"]).fails(2, &["--dry-run"]);
+        ask(&["schema", "migrate", "Nothing", "--dry-run"]).fails(1, &["no subject"]);
+        let first = ["schema", "register", &item, "--subject", "New", "--up", &up];
+        ask(&first).fails(2, &["no version before"]);
+    });
 }

@@ -13,12 +13,18 @@ use std::time::Duration;
 
 use nexus_protocol::group::{Answered, Delivery, DeliveryToken, IN_FLIGHT_MAX, Nack};
 use nexus_protocol::limits::DELIVERIES_MAX;
+use nexus_protocol::schema::AsSchema;
+use nexus_protocol::wire::ConsumeHead;
 use nexus_protocol::wire::Said;
 use nexus_protocol::{Append, AppendError, Appended, TooLarge};
+#[cfg(feature = "schemas")]
+use nexus_protocol::{ReadError, Unavailable};
 
 pub(crate) use remote::RemoteConsumer;
 
 use crate::client::{Client, Reach};
+#[cfg(feature = "schemas")]
+use crate::connection::Deadline;
 #[cfg(feature = "embedded")]
 use crate::embedded::EmbeddedConsumer;
 
@@ -36,6 +42,9 @@ pub struct Consumer {
     name: Arc<str>,
     prefetch: u32,
     concurrency: usize,
+    as_schema: AsSchema,
+    #[cfg(feature = "schemas")]
+    lifts: Option<nexus_schemas::Upcasting<Client>>,
     session: OnceLock<Session>,
 }
 
@@ -65,6 +74,9 @@ impl Consumer {
             name: name.into(),
             prefetch: PREFETCH,
             concurrency: CONCURRENCY,
+            as_schema: AsSchema::Raw,
+            #[cfg(feature = "schemas")]
+            lifts: None,
             session: OnceLock::new(),
         }
     }
@@ -85,6 +97,33 @@ impl Consumer {
         self
     }
 
+    /// With events in this version of their schemas; as they are stored without this. What transforms make several parts of
+    /// comes as one delivery, and is answered as one. What cannot be shown so counts as tried, and is parked in the end. To be
+    /// said before anything is asked for.
+    #[must_use]
+    pub fn as_schema(mut self, as_schema: AsSchema) -> Self {
+        self.as_schema = as_schema;
+        self
+    }
+
+    /// With events that are lifted in this process, for lifts in Rust that no server has; to the version that
+    /// [`Consumer::as_schema`] says. To be said before anything is asked for.
+    #[cfg(feature = "schemas")]
+    #[must_use]
+    pub fn upcasting(mut self, store: nexus_schemas::Upcasting<Client>) -> Self {
+        self.lifts = Some(store);
+        self
+    }
+
+    /// The version in which the store shows events: as they are stored, where they are lifted here.
+    fn shown_by_the_store(&self) -> AsSchema {
+        #[cfg(feature = "schemas")]
+        if self.lifts.is_some() {
+            return AsSchema::Raw;
+        }
+        self.as_schema
+    }
+
     /// The group.
     pub fn group(&self) -> &str {
         &self.group
@@ -98,11 +137,18 @@ impl Consumer {
     fn session(&self) -> &Session {
         self.session.get_or_init(|| match &self.client.reach {
             Reach::Remote(remote) => {
-                Session::Remote(remote.consume(&self.group, &self.name, self.prefetch))
+                let consume = ConsumeHead {
+                    group: self.group.as_ref().to_owned(),
+                    consumer: self.name.as_ref().to_owned(),
+                    credit: self.prefetch,
+                    max: u32::try_from(DELIVERIES_MAX).unwrap_or(u32::MAX),
+                };
+                Session::Remote(remote.consume(consume, self.shown_by_the_store()))
             }
             #[cfg(feature = "embedded")]
             Reach::Embedded(embedded) => {
-                Session::Embedded(embedded.consume(&self.group, &self.name))
+                let shown = self.shown_by_the_store();
+                Session::Embedded(embedded.consume(&self.group, &self.name, shown))
             }
         })
     }
@@ -115,7 +161,60 @@ impl Consumer {
     /// When there is no such group, or this client may not consume: nothing more comes. A server that goes away is waited
     /// for, once it was there.
     pub async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, AppendError> {
+        #[cfg(feature = "schemas")]
+        if let Some(lifts) = &self.lifts {
+            let until = Deadline::after(wait);
+            loop {
+                let taken = self.taken(max, until.left()).await?;
+                let has_some = !taken.is_empty();
+                let lifted = self.lifted(lifts, taken).await?;
+                if !lifted.is_empty() || !has_some || until.is_over() {
+                    return Ok(lifted);
+                }
+            }
+        }
+        self.taken(max, wait).await
+    }
+
+    async fn taken(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, AppendError> {
         session!(self, there => there.receive(max.max(1), wait).await)
+    }
+
+    /// Deliveries with lifted events. As a server does, it counts as tried what cannot be lifted, and as done what nothing is
+    /// left of.
+    #[cfg(feature = "schemas")]
+    async fn lifted(
+        &self,
+        lifts: &nexus_schemas::Upcasting<Client>,
+        deliveries: Vec<Delivery>,
+    ) -> Result<Vec<Delivery>, AppendError> {
+        use nexus_protocol::group::{Failure, NackAction};
+        let mut lifted = Vec::with_capacity(deliveries.len());
+        for mut delivery in deliveries {
+            let shown = lifts.shown(delivery.event.clone(), self.as_schema).await;
+            let (action, why) = match shown.map(Vec::into_iter) {
+                Ok(mut parts) => match parts.next() {
+                    Some(event) => {
+                        (delivery.event, delivery.parts) = (event, parts.collect());
+                        lifted.push(delivery);
+                        continue;
+                    }
+                    None => (NackAction::Skip, "its schema has nothing of the event".to_owned()),
+                },
+                Err(error @ ReadError::NotConverted { .. }) => {
+                    (NackAction::Retry(None), error.to_string())
+                }
+                // It says nothing of the event: whoever asks again is told, or gets it when its time is over.
+                Err(_) if !lifted.is_empty() => return Ok(lifted),
+                Err(error) => {
+                    let why = Unavailable::NotReachable(error.to_string());
+                    return Err(AppendError::Unavailable(why));
+                }
+            };
+            let nack = Nack { action, failure: Failure::new(why) };
+            self.nack(&[delivery.token], nack).await?;
+        }
+        Ok(lifted)
     }
 
     /// Whether nothing more comes, whatever is asked.

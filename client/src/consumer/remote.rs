@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nexus_protocol::group::{Answered, Delivery, DeliveryToken};
-use nexus_protocol::limits::DELIVERIES_MAX;
+use nexus_protocol::schema::AsSchema;
+use nexus_protocol::wire::ConsumeHead;
 use nexus_protocol::wire::{
-    Failure, Operation, PROTOCOL_GROUPS, Packet, PacketKind, Said, decode_answered,
-    decode_deliveries, encode_ack_with, encode_answers, encode_packet,
+    Failure, Operation, Packet, PacketKind, Said, decode_answered, decode_deliveries,
+    encode_ack_with, encode_answers, encode_packet,
 };
 use nexus_protocol::{Append, AppendError, Appended, TraceContext, Unavailable};
 use quinn::SendStream;
@@ -96,9 +97,8 @@ impl RemoteConsumer {
     pub(crate) fn start(
         seat: Seat,
         trace: Option<TraceContext>,
-        group: &str,
-        consumer: &str,
-        prefetch: u32,
+        consume: ConsumeHead,
+        as_schema: AsSchema,
     ) -> Self {
         let shared = Arc::<Shared>::default();
         let (jobs, received) = mpsc::unbounded_channel();
@@ -108,9 +108,8 @@ impl RemoteConsumer {
             seat,
             shared: Arc::clone(&shared),
             jobs: received,
-            group: group.to_owned(),
-            consumer: consumer.to_owned(),
-            prefetch,
+            consume,
+            as_schema,
             waiting: BTreeMap::new(),
             stood: false,
         };
@@ -252,9 +251,9 @@ struct Task {
     seat: Seat,
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedReceiver<Job>,
-    group: String,
-    consumer: String,
-    prefetch: u32,
+    /// Who consumes what; its credit is how much is fetched ahead.
+    consume: ConsumeHead,
+    as_schema: AsSchema,
     /// What is not answered.
     waiting: BTreeMap<u64, Job>,
     /// Whether there was a session once.
@@ -308,7 +307,10 @@ impl Task {
 
     /// One session, up to its end.
     async fn session(&mut self, first: Deadline, backoff: &mut Backoff) -> Over {
-        let connecting = self.seat.connection_since(PROTOCOL_GROUPS);
+        let credit = self.shared.ahead(self.consume.credit);
+        let consume = ConsumeHead { credit, ..self.consume.clone() };
+        let operation = Operation::consume(consume, self.as_schema);
+        let connecting = self.seat.connection_since(operation.since());
         let connection = match self.stood {
             true => connecting.await,
             false => {
@@ -320,13 +322,6 @@ impl Task {
             Ok(connection) => connection,
             Err(error) if error.may_pass() => return Over::Broken(error.for_append()),
             Err(error) => return Over::Final(error.for_append()),
-        };
-        let credit = self.shared.ahead(self.prefetch);
-        let operation = Operation::Consume {
-            group: self.group.clone(),
-            consumer: self.consumer.clone(),
-            credit,
-            max: u32::try_from(DELIVERIES_MAX).unwrap_or(u32::MAX),
         };
         let packet = match self.seat.open(operation, &[], false, backoff.attempt()) {
             Ok(packet) => packet,
@@ -383,7 +378,7 @@ impl Task {
                 }
                 () = shared.taken.notified(), if !is_leaving => {
                     let held = shared.arrived().deliveries.len() as u64;
-                    let prefetch = u64::from(shared.ahead(self.prefetch));
+                    let prefetch = u64::from(shared.ahead(self.consume.credit));
                     let more = (received + prefetch).saturating_sub(held + granted);
                     if more > 0 && more >= prefetch.div_ceil(4) {
                         let portion = u32::try_from(more).expect("credit is small");

@@ -9,6 +9,7 @@ use nexus_protocol::group::{
     Answered, Delivery, DeliveryToken, GroupConfig, GroupInfo, GroupStart, LaneInfo, Nack,
     ParkedList, ParkedPage, ParkedPick,
 };
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::timer::TimerList;
 use nexus_protocol::{Append, AppendError, Appended, Position, Unavailable};
 use tokio::sync::oneshot;
@@ -127,9 +128,20 @@ impl Embedded {
     }
 
     /// To be a consumer of a group.
-    pub(crate) fn consume(&self, group: &str, consumer: &str) -> EmbeddedConsumer {
+    pub(crate) fn consume(
+        &self,
+        group: &str,
+        consumer: &str,
+        as_schema: AsSchema,
+    ) -> EmbeddedConsumer {
         let (group, consumer) = (group.to_owned(), consumer.to_owned());
-        EmbeddedConsumer { store: self.clone(), group, consumer, is_member: false.into() }
+        EmbeddedConsumer {
+            store: self.clone(),
+            group,
+            consumer,
+            as_schema,
+            is_member: false.into(),
+        }
     }
 }
 
@@ -139,6 +151,7 @@ pub(crate) struct EmbeddedConsumer {
     store: Embedded,
     group: String,
     consumer: String,
+    as_schema: AsSchema,
     /// Whether it has asked for something since it left.
     is_member: AtomicBool,
 }
@@ -159,9 +172,19 @@ impl EmbeddedConsumer {
         let until = Deadline::after(wait);
         loop {
             let access = self.access()?;
-            match access.receive(&self.group, &self.consumer, max, until.left()).await {
-                Ok(received) if received.is_in_memory() => return received.deliveries(),
-                Ok(received) => return self.read(access, received).await,
+            let received = access.receive(&self.group, &self.consumer, max, until.left()).await;
+            match received.map(|received| received.as_schema(self.as_schema)) {
+                Ok(received) => {
+                    let has_some = !received.is_empty();
+                    let deliveries = match received.is_in_memory() {
+                        true => received.deliveries()?,
+                        false => self.read(access, received).await?,
+                    };
+                    // What is done with, or cannot be shown, is nothing that came.
+                    if !deliveries.is_empty() || !has_some || until.is_over() {
+                        return Ok(deliveries);
+                    }
+                }
                 Err(AppendError::Unavailable(Unavailable::Closed) | AppendError::Unknown)
                     if backoff.attempt() < TRIES =>
                 {

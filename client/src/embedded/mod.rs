@@ -74,6 +74,15 @@ impl Embedded {
         Self { namespace: name.into(), access: Arc::default(), ..self.clone() }
     }
 
+    /// Adds a lift in Rust.
+    #[cfg(feature = "schemas")]
+    pub(crate) fn add_upcaster(
+        &self,
+        upcaster: impl nexus_schemas::Upcaster,
+    ) -> Result<(), nexus_protocol::Invalid> {
+        self.node.add_upcaster(upcaster)
+    }
+
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use nexus_node::{Access, EventsIter};
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{Explain, Read, ReadError, RecordedEvent};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -81,8 +82,10 @@ impl Reading {
                     let (access, read) = (**wanted).clone();
                     // The events of a stream are found at once. Anything else may look at much and
                     // find nothing.
-                    let is_short =
-                        read.stream.is_some() && read.filter.is_all() && read.as_of.is_none();
+                    let is_short = read.stream.is_some()
+                        && read.filter.is_all()
+                        && read.as_of.is_none()
+                        && read.as_schema == AsSchema::Raw;
                     if !is_short {
                         let gathered = move || begin(&access, read, LATER);
                         self.state = State::Gathering(self.runtime.spawn_blocking(gathered));

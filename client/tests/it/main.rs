@@ -5,6 +5,7 @@
 
 mod conformance;
 mod embedded;
+mod evolution;
 mod examples;
 mod groups;
 mod schemas;

@@ -329,6 +329,9 @@ pub fn unread(error: ReadError) -> AppendError {
         ReadError::Unauthenticated { reason } => AppendError::Unauthenticated { reason },
         ReadError::RateLimited { retry_after } => AppendError::RateLimited { retry_after },
         ReadError::Invalid(invalid) => AppendError::Invalid(invalid),
+        error @ ReadError::NotConverted { .. } => {
+            nexus_protocol::Invalid::Request(error.to_string()).into()
+        }
         other => AppendError::Unavailable(Unavailable::NotReachable(other.to_string())),
     }
 }

@@ -1,6 +1,6 @@
 //! To take deliveries of a group, and to answer them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use nexus_delivery::coordinator::{Answers, Handed, Request, What};
@@ -10,7 +10,8 @@ use nexus_protocol::group::{
     ACK_DEADLINE_MAX, Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_group,
 };
 use nexus_protocol::route::LINK;
-use nexus_protocol::{Append, AppendError, Appended, Invalid, RecordedEvent};
+use nexus_protocol::schema::AsSchema;
+use nexus_protocol::{Append, AppendError, Appended, Invalid, ReadError, RecordedEvent};
 
 use super::Access;
 use super::events::resolved;
@@ -31,14 +32,21 @@ pub struct Received {
     access: Access,
     group: String,
     consumer: String,
+    as_schema: AsSchema,
 }
 
 impl Received {
-    /// Whether all events are in memory, and none is a link: [`Self::deliveries`] does not block then.
+    /// With events in this version of their schemas.
+    pub fn as_schema(mut self, as_schema: AsSchema) -> Self {
+        self.as_schema = as_schema;
+        self
+    }
+
+    /// Whether all events are in memory as they are delivered, and none is a link: [`Self::deliveries`] does not block then.
     pub fn is_in_memory(&self) -> bool {
-        self.handed
-            .iter()
-            .all(|handed| handed.event.as_ref().is_some_and(|event| event.event_type() != LINK))
+        let is_there =
+            |handed: &Handed| handed.event.as_ref().is_some_and(|event| event.event_type() != LINK);
+        self.as_schema == AsSchema::Raw && self.handed.iter().all(is_there)
     }
 
     /// How many there are, at most.
@@ -71,6 +79,7 @@ impl Received {
     /// As [`Self::deliveries`].
     pub fn next(&mut self, bytes: usize) -> Result<Vec<Delivery>, AppendError> {
         let (mut deliveries, mut gone, mut taken) = (Vec::new(), Vec::new(), 0_usize);
+        let mut not_shown = HashMap::<_, Vec<_>>::new();
         while taken < bytes
             && let Some(Handed { delivery, event }) = self.handed.pop_front()
         {
@@ -86,22 +95,57 @@ impl Received {
                 gone.push(delivery.token);
                 continue;
             };
-            let event = match resolved(&self.access.namespace, event).map_err(from_read) {
-                Ok(event) => event,
-                Err(error) => return Err(self.unread(delivery.token, &deliveries, error)),
+            let shown = resolved(&self.access.namespace, event)
+                .and_then(|event| self.access.shown(event, self.as_schema));
+            let mut parts = match shown {
+                Ok(parts) => parts.into_iter(),
+                // It is no better the next time, and stands in nobody's way: in the end it is parked, with the reason.
+                Err(ReadError::NotConverted { why, .. }) => {
+                    let tokens = not_shown.entry((NackAction::Retry(None), why)).or_default();
+                    tokens.push(delivery.token);
+                    continue;
+                }
+                Err(error) => {
+                    return Err(self.unread(delivery.token, &deliveries, from_read(error)));
+                }
             };
-            taken = taken.saturating_add(event.as_bytes().len());
+            // Whose schema leaves nothing of it is done with.
+            let Some(event) = parts.next() else {
+                gone.push(delivery.token);
+                continue;
+            };
+            let parts: Vec<_> = parts.collect();
+            let bytes = parts.iter().map(|it| it.as_bytes().len());
+            taken = bytes.fold(taken.saturating_add(event.as_bytes().len()), usize::saturating_add);
             let (token, attempt) = (delivery.token, delivery.attempt);
             let (lane, deadline) = (delivery.lane, delivery.deadline);
-            deliveries.push(Delivery { token, attempt, lane, deadline, event });
+            deliveries.push(Delivery { token, attempt, lane, deadline, event, parts });
         }
+        let mut answers = not_shown;
         if !gone.is_empty() {
-            let failure = Failure::new("the log has the event no more");
-            let what = What::Nack(Nack { action: NackAction::Skip, failure });
-            let answers = Answers { consumer: Some(self.consumer.clone()), tokens: gone, what };
-            self.access.ask_group(&self.group, answers, Request::Answer)?;
+            let why = "the log, or its schema, has nothing of the event".to_owned();
+            answers.insert((NackAction::Skip, why), gone);
+        }
+        for ((action, why), tokens) in answers {
+            if let Err(error) = self.nack(tokens, action, Failure::new(why)) {
+                let left = self.handed.drain(..).map(|handed| handed.delivery.token);
+                let others = deliveries.iter().map(|delivery| delivery.token).chain(left).collect();
+                block_on(self.access.give_back(&self.group, &self.consumer, others));
+                return Err(error);
+            }
         }
         Ok(deliveries)
+    }
+
+    fn nack(
+        &self,
+        tokens: Vec<DeliveryToken>,
+        action: NackAction,
+        failure: Failure,
+    ) -> Result<(), AppendError> {
+        let (consumer, what) = (Some(self.consumer.clone()), What::Nack(Nack { action, failure }));
+        let answers = Answers { consumer, tokens, what };
+        self.access.ask_group(&self.group, answers, Request::Answer).map(|_| ())
     }
 }
 
@@ -115,11 +159,8 @@ impl Received {
     ) -> AppendError {
         let left = self.handed.drain(..).map(|handed| handed.delivery.token);
         let others = taken.iter().map(|delivery| delivery.token).chain(left).collect();
-        let nack = Nack { action: NackAction::Retry(None), failure: Failure::of(&error) };
-        let (consumer, what) = (Some(self.consumer.clone()), What::Nack(nack));
-        let answers = Answers { consumer, tokens: vec![token], what };
         // Where the group is gone, so are the deliveries.
-        drop(self.access.ask_group(&self.group, answers, Request::Answer));
+        drop(self.nack(vec![token], NackAction::Retry(None), Failure::of(&error)));
         block_on(self.access.give_back(&self.group, &self.consumer, others));
         error
     }
@@ -178,7 +219,8 @@ impl Access {
         };
         let (handed, group) = self.consuming(Operation::Receive, group, ask).await?;
         let consumer = consumer.to_owned();
-        Ok(Received { handed: handed.into(), access: self.clone(), group, consumer })
+        let (access, as_schema) = (self.clone(), AsSchema::Raw);
+        Ok(Received { handed: handed.into(), access, group, consumer, as_schema })
     }
 
     /// Says that deliveries are done. It is durable when it is answered. Without a consumer it counts for whoever has

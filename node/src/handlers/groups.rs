@@ -11,10 +11,10 @@ use nexus_protocol::group::{
 use nexus_protocol::json::GroupConfigJson;
 pub use nexus_protocol::limits::PARKED_PAGE_MAX;
 use nexus_protocol::limits::PARKED_RATE_MAX;
-use nexus_protocol::record::{PreparedRecord, Recipe, place};
+use nexus_protocol::record::Instead;
 use nexus_protocol::{
     Append, AppendError, CausationId, EventData, Invalid, Position, Read, ReadError, RecordedEvent,
-    SchemaId, Timestamp,
+    Timestamp,
 };
 use serde_json::json;
 
@@ -349,28 +349,13 @@ fn before(position: Position) -> Option<Position> {
 
 /// An event with the data of another.
 pub(super) fn with_data_of(event: &RecordedEvent, edited: &RecordedEvent) -> RecordedEvent {
-    let data = EventData {
-        id: None,
-        event_type: event.event_type().to_owned(),
-        content_type: edited.content_type().to_owned(),
+    let made = event.with(Instead {
+        event_type: event.event_type(),
+        content_type: edited.content_type(),
         data: edited.data_bytes(),
-        metadata: event.metadata_bytes(),
-        tags: event.tags().map(str::to_owned).collect(),
         schema: event.schema(),
-        found_schema: SchemaId::NONE,
-        occurred_at: event.occurred_at(),
-        not_before: event.not_before(),
-        correlation_id: event.correlation_id(),
-        causation_id: event.causation_id(),
-        trace: event.trace(),
-    };
-    let tags: Vec<_> = event.tags().collect();
-    let recipe = Recipe { stream: event.stream(), id: event.id(), event: &data, tags: &tags };
-    let mut bytes = Vec::new();
-    let prepared = PreparedRecord::encode(&recipe, &mut bytes);
-    place(&mut bytes, &prepared, event.position(), event.revision(), event.recorded_at());
-    RecordedEvent::decode(bytes.into())
-        .map_or_else(|_| event.clone(), |event| event.as_part(0, true))
+    });
+    made.unwrap_or_else(|_| event.clone())
 }
 
 pub(super) fn from_read(error: ReadError) -> AppendError {

@@ -13,6 +13,7 @@ mod parked_timers;
 mod read;
 mod routes;
 mod schemas;
+mod show;
 mod snapshots;
 mod stats;
 mod store;
@@ -31,6 +32,7 @@ pub use consume::{DELIVERIES_MAX, Received};
 pub use events::EventsAt;
 pub use groups::PARKED_PAGE_MAX;
 pub use read::{Events, EventsIter, Subscription};
+pub use show::SchemaNames;
 pub use store::{Reads, Watch};
 pub use tokens::{FirstTokenError, NotIdentified};
 

@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::Access;
 use super::observe::Scope;
+use super::show::Showing;
 use crate::guard::Action;
 use crate::quota::Use;
 use crate::telemetry::{self, Operation, Origin, relaxed};
@@ -28,8 +29,9 @@ impl Access {
         let reading = self.reading(Operation::Read, read.stream.clone());
         let span =
             self.scope.telemetry.span(Operation::Read, &self.scope.namespace, self.origin.trace);
+        let showing = Showing::new(self, read.as_schema);
         let inner = span.in_scope(|| namespace.read(read).into_iter());
-        Ok(Events { inner, reading, started, _span: span })
+        Ok(Events { inner, reading, showing, started, _span: span })
     }
 
     /// Delivers what is there and what comes.
@@ -46,8 +48,9 @@ impl Access {
             self.origin.trace,
         );
         relaxed::add(&self.scope.telemetry.metrics().subscriptions, 1);
+        let showing = Showing::new(self, subscribe.as_schema);
         let inner = span.in_scope(|| namespace.subscribe(subscribe));
-        Ok(Subscription { inner, reading })
+        Ok(Subscription { inner, reading, showing })
     }
 
     /// Whether who uses it is still let in: asked again and again by what goes on for long.
@@ -130,6 +133,8 @@ impl Drop for Reading {
 pub struct Events {
     inner: nexus_engine::EventsIter,
     reading: Reading,
+    /// `None`: they are shown as they are stored.
+    showing: Option<Showing>,
     started: Instant,
     /// Ends with the read.
     _span: Span,
@@ -142,9 +147,18 @@ impl Events {
     }
 
     fn next_event(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
-        let item = self.inner.next()?;
-        self.reading.took(&item);
-        Some(item)
+        loop {
+            if let Some(part) = self.showing.as_mut().and_then(Showing::next) {
+                return Some(Ok(part));
+            }
+            let item = self.inner.next()?;
+            self.reading.took(&item);
+            let (Some(showing), Ok(event)) = (&mut self.showing, &item) else { return Some(item) };
+            if let Err(error) = showing.take(event.clone()) {
+                self.reading.failed(&error);
+                return Some(Err(error));
+            }
+        }
     }
 }
 
@@ -186,6 +200,9 @@ impl EventsIter {
     /// where the principal may see every event of it, and the read asks for all of them. `None`: ask for the
     /// next event.
     pub fn next_block(&mut self) -> Option<Block> {
+        if self.0.showing.is_some() {
+            return None;
+        }
         let block = self.0.inner.next_block()?;
         self.0.reading.took_block(&block);
         Some(block)
@@ -210,11 +227,16 @@ impl Iterator for EventsIter {
 pub struct Subscription {
     inner: nexus_engine::Subscription,
     reading: Reading,
+    /// `None`: events are shown as they are stored.
+    showing: Option<Showing>,
 }
 
 impl Subscription {
     /// The next events as a block of the log, at most so many of them; as [`EventsIter::next_block`] has it.
     pub fn next_block(&mut self, events_max: u64) -> Option<Block> {
+        if self.showing.is_some() {
+            return None;
+        }
         let block = self.inner.next_block(events_max)?;
         self.reading.took_block(&block);
         Some(block)
@@ -222,9 +244,15 @@ impl Subscription {
 
     /// The next item if there is one now.
     pub fn try_next(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
-        let item = self.inner.try_next();
-        self.took(item.as_ref());
-        item
+        loop {
+            if let Some(part) = self.next_part() {
+                return Some(part);
+            }
+            let item = self.inner.try_next();
+            if let Some(shown) = self.shown(item) {
+                return shown;
+            }
+        }
     }
 
     /// The next item, waiting for it at most for `timeout`; `None` when the time is up. What is there
@@ -233,9 +261,43 @@ impl Subscription {
         &mut self,
         timeout: Option<Duration>,
     ) -> Option<Result<SubscriptionItem, ReadError>> {
-        let item = self.inner.next_blocking(timeout);
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            if let Some(part) = self.next_part() {
+                return Some(part);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let item = self.inner.next_blocking(left);
+            if let Some(shown) = self.shown(item) {
+                return shown;
+            }
+        }
+    }
+
+    /// The next part of the event before.
+    fn next_part(&mut self) -> Option<Result<SubscriptionItem, ReadError>> {
+        let part = self.showing.as_mut().and_then(Showing::next)?;
+        Some(Ok(SubscriptionItem::Event(part)))
+    }
+
+    /// What came, as it is shown; `None`: its parts are.
+    #[expect(clippy::option_option, reason = "whether it is shown, and whether it came")]
+    fn shown(
+        &mut self,
+        item: Option<Result<SubscriptionItem, ReadError>>,
+    ) -> Option<Option<Result<SubscriptionItem, ReadError>>> {
         self.took(item.as_ref());
-        item
+        let (Some(showing), Some(Ok(SubscriptionItem::Event(event)))) = (&mut self.showing, &item)
+        else {
+            return Some(item);
+        };
+        match showing.take(event.clone()) {
+            Ok(()) => None,
+            Err(error) => {
+                self.reading.failed(&error);
+                Some(Some(Err(error)))
+            }
+        }
     }
 
     fn took(&mut self, item: Option<&Result<SubscriptionItem, ReadError>>) {
@@ -252,12 +314,18 @@ impl Stream for Subscription {
     type Item = Result<SubscriptionItem, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = Pin::new(&mut self.inner).poll_next(context);
-        match &polled {
-            Poll::Ready(item) => self.took(item.as_ref()),
-            Poll::Pending => self.reading.count(),
+        loop {
+            if let Some(part) = self.next_part() {
+                return Poll::Ready(Some(part));
+            }
+            let Poll::Ready(item) = Pin::new(&mut self.inner).poll_next(context) else {
+                self.reading.count();
+                return Poll::Pending;
+            };
+            if let Some(shown) = self.shown(item) {
+                return Poll::Ready(shown);
+            }
         }
-        polled
     }
 }
 

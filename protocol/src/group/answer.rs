@@ -25,7 +25,7 @@ pub struct Failure {
 }
 
 /// What is to become of an event that was not processed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NackAction {
     /// It is delivered again, after this time or the back-off of the group; after too many attempts it is parked.
     Retry(Option<Duration>),

@@ -47,6 +47,15 @@ pub struct Delivery {
     pub deadline: Timestamp,
     /// The event.
     pub event: RecordedEvent,
+    /// The further parts that the transforms of its schema made of it; mostly none. They are answered with it.
+    pub parts: Vec<RecordedEvent>,
+}
+
+impl Delivery {
+    /// The event, and its further parts.
+    pub fn events(&self) -> impl Iterator<Item = &RecordedEvent> {
+        std::iter::once(&self.event).chain(&self.parts)
+    }
 }
 
 /// Checks the name of a group: letters, digits, `-`, `_`, and `.`, with a letter or digit first.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::event::EventJson;
 use crate::error::Invalid;
 use crate::group::{Answered, Delivery, DeliveryToken, Failure, InvalidToken, Nack, NackAction};
+use crate::record::RecordedEvent;
 use crate::time::Timestamp;
 
 /// An event for a consumer.
@@ -26,16 +27,27 @@ pub struct DeliveryJson<'a> {
     /// The event.
     #[serde(borrow)]
     pub event: EventJson<'a>,
+    /// The further parts that the transforms of its schema made of it; missing: there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<EventJson<'a>>>,
 }
 
 impl<'a> From<&'a Delivery> for DeliveryJson<'a> {
     fn from(delivery: &'a Delivery) -> Self {
+        Self::of(delivery, EventJson::from)
+    }
+}
+
+impl<'a> DeliveryJson<'a> {
+    /// With events as `event` writes them.
+    pub fn of(delivery: &'a Delivery, event: impl Fn(&'a RecordedEvent) -> EventJson<'a>) -> Self {
         Self {
             token: delivery.token.to_string(),
             attempt: delivery.attempt,
             lane: delivery.lane,
             deadline: delivery.deadline,
-            event: EventJson::from(&delivery.event),
+            event: event(&delivery.event),
+            parts: (!delivery.parts.is_empty()).then(|| delivery.parts.iter().map(event).collect()),
         }
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::event_schema::{self, EventSchemaJson};
 use crate::event::{EventData, JSON};
 use crate::ids::{CausationId, CorrelationId, EventId, SchemaId};
 use crate::record::RecordedEvent;
@@ -47,9 +48,13 @@ pub struct EventJson<'a> {
     /// Consumer groups do not deliver it before; where it is missing, they do at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// Its schema.
-    #[serde(default, skip_serializing_if = "no_schema")]
-    pub schema: SchemaId,
+    /// Which of the parts this is that the transforms of its schema made of the stored event, from 0; missing: it is all of
+    /// it. What has one is not read in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<u32>,
+    /// The schema that the data follows, as it is shown.
+    #[serde(default, skip_serializing_if = "EventSchemaJson::is_none", borrow)]
+    pub schema: EventSchemaJson<'a>,
     /// Media type of the data; empty where it is unknown. Where the field is missing it is that of
     /// JSON for `data`, and unknown for `data_base64`.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
@@ -118,7 +123,7 @@ pub struct NewEventJson<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
     /// The schema that the data follows; 0 for none.
-    #[serde(default, skip_serializing_if = "no_schema")]
+    #[serde(default, skip_serializing_if = "no_schema", deserialize_with = "event_schema::id")]
     pub schema: SchemaId,
     /// What it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,6 +157,11 @@ pub enum EventJsonError {
     /// Both forms of one field.
     #[error("{0} is given twice: as JSON and as base64")]
     Twice(&'static str),
+    /// A part of an event, as it was shown in a version of its schema.
+    #[error(
+        "it is a part of an event, as it was shown in a version of its schema: take events as they are stored"
+    )]
+    Part,
     /// A `traceparent` that is not.
     #[error("traceparent {0:?} is not a W3C trace context")]
     Trace(String),
@@ -190,7 +200,8 @@ impl<'a> From<&'a RecordedEvent> for EventJson<'a> {
             recorded_at: Some(event.recorded_at()),
             occurred_at: event.occurred_at(),
             not_before: event.not_before(),
-            schema: event.schema(),
+            part: (event.part() > 0 || event.has_more_parts()).then(|| event.part()),
+            schema: EventSchemaJson::of(event.schema()),
             content_type: Some(event.content_type().into()),
             correlation_id: event.correlation_id(),
             causation_id: event.causation_id(),
@@ -203,12 +214,24 @@ impl<'a> From<&'a RecordedEvent> for EventJson<'a> {
     }
 }
 
+impl<'a> EventJson<'a> {
+    /// With what its schema is called.
+    #[must_use]
+    pub fn of_schema(mut self, subject: &'a str, version: u32) -> Self {
+        (self.schema.subject, self.schema.version) = (Some(subject.into()), Some(version));
+        self
+    }
+}
+
 impl EventJson<'_> {
     /// The event to append, with the id it has, if any.
     ///
     /// # Errors
     /// Says which field is not what it should be.
     pub fn to_event_data(&self) -> Result<EventData, EventJsonError> {
+        if self.part.is_some() {
+            return Err(EventJsonError::Part);
+        }
         let new = NewEventJson {
             id: self.id,
             event_type: Cow::Borrowed(&self.event_type),
@@ -220,7 +243,7 @@ impl EventJson<'_> {
             tags: self.tags.iter().map(|tag| Cow::Borrowed(&**tag)).collect(),
             occurred_at: self.occurred_at,
             not_before: self.not_before,
-            schema: self.schema,
+            schema: self.schema.id,
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
             traceparent: self.traceparent.as_deref().map(Cow::Borrowed),

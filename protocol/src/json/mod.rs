@@ -4,6 +4,7 @@
 mod append;
 mod delivery;
 mod event;
+mod event_schema;
 mod group;
 mod parked;
 mod registry;
@@ -23,6 +24,7 @@ pub use delivery::{
     AnsweredJson, DeliveryJson, FailureJson, RefusedJson, WholeFailureJson, nack_of, tokens_of,
 };
 pub use event::{EventJson, EventJsonError, NewEventJson};
+pub use event_schema::EventSchemaJson;
 pub use group::{
     BackoffJson, GroupConfigJson, GroupInfoJson, GroupStartJson, LaneJson, MemberJson, PauseJson,
 };

@@ -38,7 +38,7 @@ impl From<&SchemaReference> for SchemaReferenceJson {
 }
 
 /// A version to be registered, or to be tried.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename = "NewSchema")]
 pub struct NewSchemaJson {
@@ -53,6 +53,10 @@ pub struct NewSchemaJson {
     /// `active`, or `draft`; `active` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// How data of the version before it becomes data of this one: a list of operations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<Vec<serde_json::Value>>"))]
+    pub up: Option<Box<RawValue>>,
     /// Whom to ask about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -107,6 +111,7 @@ impl From<&NewSchema> for NewSchemaJson {
             schema: SchemaTextJson(new.schema.clone()),
             references: (!references.is_empty()).then_some(references),
             state: Some(new.state.to_string()),
+            up: raw(&new.up),
             owner: given(&new.owner),
             description: given(&new.description),
         }
@@ -124,10 +129,16 @@ impl TryFrom<NewSchemaJson> for NewSchema {
             schema: json.schema.0,
             references: references.into_iter().map(Into::into).collect(),
             state: json.state.map_or(Ok(SchemaState::Active), |it| it.parse())?,
+            up: json.up.map_or_else(String::new, |up| Box::<str>::from(up).into_string()),
             owner: json.owner.unwrap_or_default(),
             description: json.description.unwrap_or_default(),
         })
     }
+}
+
+/// A text as the JSON that it is. What is none, which nothing that was checked is, is left out.
+fn raw(text: &str) -> Option<Box<RawValue>> {
+    serde_json::from_str(text).ok()
 }
 
 /// A version.
@@ -151,6 +162,10 @@ pub struct SchemaVersionJson<'a> {
     pub fingerprint: &'a str,
     /// `draft`, `active`, `deprecated`, or `retired`.
     pub state: &'static str,
+    /// How data of the version before it becomes data of this one: a list of operations; missing: by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "json-schema", schemars(with = "Option<Vec<serde_json::Value>>"))]
+    pub up: Option<Box<RawValue>>,
     /// Whom to ask about it.
     pub owner: &'a str,
     /// What it is for.
@@ -170,6 +185,7 @@ impl<'a> From<&'a SchemaVersion> for SchemaVersionJson<'a> {
             references: of.references.iter().map(Into::into).collect(),
             fingerprint: &of.fingerprint,
             state: of.state.as_str(),
+            up: raw(&of.up),
             owner: &of.owner,
             description: &of.description,
             registered_at: of.registered_at,

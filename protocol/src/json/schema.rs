@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::{ExpectedJson, UpcasterHashJson};
 use crate::filter::{Filter, FilterItem};
 use crate::ids::{CausationId, CorrelationId, EventId, SchemaId};
+use crate::schema::AsSchema;
 use crate::time::Timestamp;
 
 macro_rules! schema {
@@ -34,6 +35,10 @@ schema! {
     CausationId: {"type": "string", "format": "uuid"},
     SchemaId: {"type": "integer", "minimum": 0, "maximum": 4_294_967_295_u32},
     UpcasterHashJson: {"type": "string", "pattern": "^[0-9a-fA-F]{1,16}$"},
+    AsSchema: {"anyOf": [
+        {"enum": ["raw", "latest"]},
+        {"type": "integer", "minimum": 1, "maximum": 4_294_967_295_u32}
+    ]},
     ExpectedJson: {"anyOf": [
         {"enum": ["any", "no_stream", "exists"]},
         {"type": "integer", "minimum": 0}

@@ -112,6 +112,24 @@ pub fn place(
     record[4..8].copy_from_slice(&hasher.finalize().to_le_bytes());
 }
 
+/// A record at its place, alone in its bytes.
+///
+/// # Panics
+/// As [`encode_draft`].
+pub(super) fn encode_at(
+    recipe: &Recipe<'_>,
+    position: Position,
+    revision: Revision,
+    recorded_at: Timestamp,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (start, crc) = encode_draft(recipe, &mut bytes);
+    let prepared =
+        PreparedRecord { start, length: bytes.len(), crc, digest: ContentDigest::default() };
+    place(&mut bytes, &prepared, position, revision, recorded_at);
+    bytes
+}
+
 fn put_fixed(recipe: &Recipe<'_>, out: &mut Vec<u8>) {
     let event = recipe.event;
     let mut flags = 0;

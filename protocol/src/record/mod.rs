@@ -9,10 +9,12 @@
 //! Decoding trusts nothing: every length is checked before it is used, and no byte is handed out
 //! before the checksum held (I5).
 
+mod altered;
 mod encode;
 mod extensions;
 mod view;
 
+pub use altered::Instead;
 pub use encode::{ContentDigest, PreparedRecord, Recipe, encode_draft, place};
 pub use extensions::{REFUSE_IF_UNKNOWN, check_extensions};
 pub use view::{RecordError, RecordedEvent, Tags, record_length};

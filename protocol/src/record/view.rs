@@ -56,6 +56,7 @@ pub struct RecordedEvent {
     part: u32,
     flags: u16,
     altered: bool,
+    has_more: bool,
     tag_count: u8,
     tag_sizes: u32,
     stream: u32,
@@ -123,11 +124,18 @@ impl RecordedEvent {
         Self::open(bytes)
     }
 
-    /// The same event as a part of the stored one, or as one that a server changed.
+    /// The same event as one that a server changed.
     #[must_use]
-    pub fn as_part(mut self, part: u32, altered: bool) -> Self {
+    pub fn as_altered(mut self) -> Self {
+        self.altered = true;
+        self
+    }
+
+    /// The same event as a part of the stored one, behind which others come or not.
+    #[must_use]
+    pub fn as_part(mut self, part: u32, has_more: bool) -> Self {
         self.part = part;
-        self.altered = altered;
+        self.has_more = has_more;
         self
     }
 
@@ -169,6 +177,7 @@ impl RecordedEvent {
             part: 0,
             flags,
             altered: false,
+            has_more: false,
             tag_count,
             tag_sizes: offset(tag_sizes)?,
             stream: offset(stream)?,
@@ -196,6 +205,11 @@ impl RecordedEvent {
     /// Which part of a stored event this is, where a transform made several of one; 0 otherwise.
     pub fn part(&self) -> u32 {
         self.part
+    }
+
+    /// Whether further parts of the same stored event come behind this one.
+    pub fn has_more_parts(&self) -> bool {
+        self.has_more
     }
 
     /// Whether the server changed what it hands out (masked, transformed): then the content is not
@@ -363,7 +377,8 @@ impl std::fmt::Debug for RecordedEvent {
 
 impl PartialEq for RecordedEvent {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes && self.part == other.part && self.altered == other.altered
+        let parts = |it: &Self| (it.part, it.has_more, it.altered);
+        self.bytes == other.bytes && parts(self) == parts(other)
     }
 }
 

@@ -263,6 +263,8 @@ impl Looked<'_> {
             }
             field => Cow::Owned(self.field(field)?),
         };
+        // A schema is compared by its id, whichever way it is spelled.
+        let rest = if field == "schema" && rest == "/id" { "" } else { rest };
         match whole {
             Cow::Borrowed(value) => value.pointer(rest).map(Cow::Borrowed),
             Cow::Owned(value) if rest.is_empty() => Some(Cow::Owned(value)),

@@ -4,10 +4,12 @@
 //! Each version has an id, which events carry, and which the log gives: see [`SCHEMAS_STREAM`]. A version never changes
 //! but for its state.
 
+mod as_schema;
 mod problem;
 mod settings;
 mod version;
 
+pub use self::as_schema::AsSchema;
 pub use self::problem::{DataProblem, Incompatibility, SchemaProblem, pointer_step};
 pub use self::settings::{
     Closeness, Compatibility, EffectiveSettings, Pattern, SchemaSettings, SettingsChange,

@@ -7,6 +7,7 @@ use crate::event::EventProblem;
 use crate::ids::SchemaId;
 use crate::limits::{
     SCHEMA_BYTES_MAX, SCHEMA_OWNER_BYTES_MAX, SCHEMA_REFERENCE_BYTES_MAX, SCHEMA_REFERENCES_MAX,
+    TRANSFORM_BYTES_MAX,
 };
 use crate::time::Timestamp;
 
@@ -70,6 +71,8 @@ pub struct NewSchema {
     pub references: Vec<SchemaReference>,
     /// [`SchemaState::Active`], or [`SchemaState::Draft`].
     pub state: SchemaState,
+    /// How data of the version before it becomes data of this one: a list of operations, as JSON; empty: by itself.
+    pub up: String,
     /// Whom to ask about it; empty: nobody is named.
     pub owner: String,
     /// What it is for; empty: nothing is said.
@@ -84,6 +87,7 @@ impl NewSchema {
             schema: schema.into(),
             references: Vec::new(),
             state: SchemaState::Active,
+            up: String::new(),
             owner: String::new(),
             description: String::new(),
         }
@@ -96,6 +100,7 @@ impl NewSchema {
     pub fn check(&self) -> Result<(), EventProblem> {
         let sizes = [
             ("text of a schema, in bytes", self.schema.len(), SCHEMA_BYTES_MAX),
+            ("operations of a schema, in bytes", self.up.len(), TRANSFORM_BYTES_MAX),
             ("references of a schema", self.references.len(), SCHEMA_REFERENCES_MAX),
             ("owner of a schema, in bytes", self.owner.len(), SCHEMA_OWNER_BYTES_MAX),
             ("description of a schema, in bytes", self.description.len(), SCHEMA_OWNER_BYTES_MAX),
@@ -142,6 +147,8 @@ pub struct SchemaVersion {
     pub fingerprint: String,
     /// How far it has come.
     pub state: SchemaState,
+    /// How data of the version before it becomes data of this one, as it was handed in; may be empty.
+    pub up: String,
     /// Whom to ask about it; may be empty.
     pub owner: String,
     /// What it is for; may be empty.

@@ -21,7 +21,6 @@ use crate::group::{
     Answered, Delivery, DeliveryToken, ERROR_BYTES_MAX, Nack, NackAction, Refused, RefusedToken,
 };
 use crate::limits::{DELIVERIES_HEAD_BYTES_MAX, DELIVERIES_MAX, PACKET_HEAD_BYTES_MAX};
-use crate::read::SubscriptionItem;
 use crate::time::Timestamp;
 
 type TokenHead = [u8; DeliveryToken::BYTES];
@@ -81,7 +80,7 @@ impl DeliveriesBuilder {
             lane: delivery.lane,
             deadline: delivery.deadline.as_micros(),
         });
-        self.items.event(&delivery.event);
+        delivery.events().for_each(|event| self.items.event(event));
     }
 
     /// The packet, and nothing gathered any more.
@@ -95,27 +94,37 @@ impl DeliveriesBuilder {
 /// Reads the deliveries of a packet; every event's checksum is checked.
 ///
 /// # Errors
-/// When it is none: something else than one event for each of them, more than [`DELIVERIES_MAX`], or a checksum that
+/// When it is none: something else than one event, or all its parts, for each of them, more than [`DELIVERIES_MAX`], or a checksum that
 /// does not hold.
 pub fn decode_deliveries(head: &[u8], payload: &Bytes) -> Result<Vec<Delivery>, WireError> {
     let heads: Vec<DeliveryHead> = decode_head(head)?;
     bounded("deliveries", heads.len())?;
-    let items = decode_single_items(payload)?;
-    if items.len() != heads.len() {
-        let (events, heads) = (items.len(), heads.len());
-        return Err(WireError::malformed(format!("{events} events for {heads} deliveries")));
-    }
-    let delivery = |(head, item): (DeliveryHead, SubscriptionItem)| {
-        let event = item.event();
-        Ok(Delivery {
+    let mut items = decode_single_items(payload)?.into_iter().map(|item| {
+        item.event().ok_or_else(|| WireError::malformed("a delivery without an event"))
+    });
+    let mut deliveries = Vec::with_capacity(heads.len());
+    for head in heads {
+        let missing = || WireError::malformed("a delivery without an event");
+        let event = items.next().ok_or_else(missing)??;
+        let (mut has_more, mut parts) = (event.has_more_parts(), Vec::new());
+        while has_more {
+            let part = items.next().ok_or_else(missing)??;
+            has_more = part.has_more_parts();
+            parts.push(part);
+        }
+        deliveries.push(Delivery {
             token: DeliveryToken::from_bytes(head.token),
             attempt: head.attempt,
             lane: head.lane,
             deadline: Timestamp::from_micros(head.deadline),
-            event: event.ok_or_else(|| WireError::malformed("a delivery without an event"))?,
-        })
-    };
-    heads.into_iter().zip(items).map(delivery).collect()
+            event,
+            parts,
+        });
+    }
+    match items.next() {
+        None => Ok(deliveries),
+        Some(_) => Err(WireError::malformed("an event without a delivery")),
+    }
 }
 
 fn bounded(what: &str, count: usize) -> Result<(), WireError> {

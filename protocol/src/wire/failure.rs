@@ -428,6 +428,7 @@ enum ReadFailureHead {
     Poisoned { at: Option<u64> },
     Unavailable { reason: String },
     Closed,
+    NotConverted { position: u64, why: String },
 }
 
 impl From<&ReadError> for ReadFailure {
@@ -455,6 +456,9 @@ impl From<&ReadError> for ReadFailure {
             ReadError::Poisoned { at } => Head::Poisoned { at: at.map(Position::get) },
             ReadError::Unavailable { reason } => Head::Unavailable { reason: reason.clone() },
             ReadError::Closed => Head::Closed,
+            ReadError::NotConverted { position, why } => {
+                Head::NotConverted { position: position.get(), why: why.clone() }
+            }
         })
     }
 }
@@ -482,6 +486,9 @@ impl From<ReadFailure> for ReadError {
             Head::Poisoned { at } => Self::Poisoned { at: at.map(Position::new) },
             Head::Unavailable { reason } => Self::Unavailable { reason },
             Head::Closed => Self::Closed,
+            Head::NotConverted { position, why } => {
+                Self::NotConverted { position: Position::new(position), why }
+            }
         }
     }
 }

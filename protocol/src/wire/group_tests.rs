@@ -165,15 +165,16 @@ fn token(number: u64) -> DeliveryToken {
     DeliveryToken { position, key: 2, generation: 3, delivery: u64::MAX - number }
 }
 
-fn deliveries() -> Vec<Delivery> {
+pub(super) fn deliveries() -> Vec<Delivery> {
     let delivery = |number, event| Delivery {
         token: token(number),
         attempt: 2,
         lane: 3,
         deadline: TIME,
         event,
+        parts: Vec::new(),
     };
-    vec![delivery(11, recorded(11)), delivery(12, recorded(12).as_part(3, true))]
+    vec![delivery(11, recorded(11)), delivery(12, recorded(12).as_part(3, false).as_altered())]
 }
 
 fn packet_of(deliveries: &[Delivery]) -> Bytes {
@@ -416,7 +417,7 @@ fn deliveries_have_one_event_each() {
     let (one, _) = opened(&packet_of(&deliveries()[..1]), PacketKind::Deliveries);
     for (head, payload) in [(&one, payload.clone()), (&head, Bytes::new())] {
         let why = decode_deliveries(head, &payload).unwrap_err().to_string();
-        assert!(why.contains("deliveries"), "{why}");
+        assert!(why.contains("delivery"), "{why}");
     }
     for cut in 0..payload.len() {
         assert!(decode_deliveries(&head, &payload.slice(..cut)).is_err(), "{cut}");

@@ -27,6 +27,8 @@ const BLOCK: u8 = 5;
 const BLOCK_HEAD_BYTES: usize = 32;
 /// The server changed the event.
 const ALTERED: u8 = 1;
+/// Further parts of the same stored event come behind it.
+const MORE_PARTS: u8 = 2;
 /// The marker has no position: nothing was there.
 const NOWHERE: u8 = 1;
 /// The block is not compressed.
@@ -47,7 +49,7 @@ impl ItemsBuilder {
         self.items.len() + self.packed
     }
 
-    /// Events gathered so far.
+    /// Stored events gathered so far: one counts with its last part.
     pub fn events(&self) -> u32 {
         self.events
     }
@@ -59,10 +61,12 @@ impl ItemsBuilder {
 
     /// One more event.
     pub fn event(&mut self, event: &RecordedEvent) {
-        let flags = if event.altered() { ALTERED } else { 0 };
+        let altered = if event.altered() { ALTERED } else { 0 };
+        let flags = altered | if event.has_more_parts() { MORE_PARTS } else { 0 };
         let part = u16::try_from(event.part()).expect("a stored event has few parts");
         self.item(EVENT, flags, part, event.as_bytes());
-        self.events += 1;
+        // Parts count as the one event that is stored.
+        self.events += u32::from(!event.has_more_parts());
     }
 
     /// The events of a block, as it is stored. Only for who speaks version
@@ -160,7 +164,8 @@ fn decode(payload: &Bytes, blocks: bool) -> Result<Vec<SubscriptionItem>, WireEr
             EVENT => {
                 let record = RecordedEvent::decode(bytes).map_err(WireError::malformed)?;
                 let part = u16::from_le_bytes([p0, p1]);
-                let event = record.as_part(part.into(), flags & ALTERED != 0);
+                let event = record.as_part(part.into(), flags & MORE_PARTS != 0);
+                let event = if flags & ALTERED != 0 { event.as_altered() } else { event };
                 items.push(SubscriptionItem::Event(event));
             }
             BLOCK if blocks => {

@@ -2,6 +2,7 @@
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::as_schema::{AsSchemaHead, ConsumeHead};
 use super::group::{GroupAsk, GroupHead, GroupLagHead, GroupLanesHead};
 use super::parked::ParkedPageHead;
 use super::request::{ExpectedHead, ReadHead, SubscribeHead};
@@ -205,6 +206,27 @@ pub enum Operation {
         /// What.
         ask: Box<SchemaAsk>,
     },
+    /// A read of events in a version of their schemas.
+    ReadAs {
+        /// What to read.
+        read: Box<ReadHead>,
+        /// In which version.
+        as_schema: AsSchemaHead,
+    },
+    /// A subscription to events in a version of their schemas.
+    SubscribeAs {
+        /// To what.
+        subscribe: Box<SubscribeHead>,
+        /// In which version.
+        as_schema: AsSchemaHead,
+    },
+    /// As `Consume`, of events in a version of their schemas.
+    ConsumeAs {
+        /// By whom, and how much.
+        consume: Box<ConsumeHead>,
+        /// In which version.
+        as_schema: AsSchemaHead,
+    },
 }
 
 /// A token, but for its secret.
@@ -296,7 +318,10 @@ impl Operation {
             | Self::Route { .. }
             | Self::Timers { .. }
             | Self::EventsAt { .. } => PROTOCOL_GROUPS,
-            Self::Schema { .. } => PROTOCOL_SCHEMAS,
+            Self::Schema { .. }
+            | Self::ReadAs { .. }
+            | Self::SubscribeAs { .. }
+            | Self::ConsumeAs { .. } => PROTOCOL_SCHEMAS,
             _ => PROTOCOL_OLDEST,
         }
     }

@@ -11,6 +11,7 @@
 //! nobody is sent a message that its version does not have.
 
 mod append;
+mod as_schema;
 mod consume;
 mod decoder;
 mod failure;
@@ -28,6 +29,7 @@ mod stream;
 pub use append::{
     AppendAnswer, AppendHead, AppendedHead, append_since, decode_append, encode_append,
 };
+pub use as_schema::{AsSchemaHead, ConsumeHead};
 pub use consume::{
     AckWith, AnsweredHead, Answers, DeliveriesBuilder, Said, decode_ack_with, decode_answered,
     decode_answers, decode_deliveries, encode_ack_with, encode_answers,

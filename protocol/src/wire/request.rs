@@ -6,6 +6,7 @@ use crate::append::{ExpectedRevision, Query, QueryItem, StreamState};
 use crate::filter::{Filter, FilterItem};
 use crate::ids::{Position, Revision};
 use crate::read::{AsOf, Direction, From as ReadFrom, Read, Start, Subscribe};
+use crate::schema::AsSchema;
 use crate::time::Timestamp;
 
 /// What the writer believes of a stream: [`ExpectedRevision`].
@@ -187,6 +188,7 @@ impl From<ReadHead> for Read {
                 PlaceHead::Time(us) => AsOf::Recorded(Timestamp::from_micros(us)),
             }),
             system: head.system,
+            as_schema: AsSchema::Raw,
         }
     }
 }
@@ -244,6 +246,7 @@ impl From<SubscribeHead> for Subscribe {
             filter: filter_of(head.filter),
             system: head.system,
             checkpoint_every: head.checkpoint_every,
+            as_schema: AsSchema::Raw,
         }
     }
 }

@@ -126,6 +126,9 @@ fn name_of_operation(operation: &Operation) -> &'static str {
         Operation::Consume { .. } => "consume",
         Operation::Timers { .. } => "timers",
         Operation::EventsAt { .. } => "events_at",
+        Operation::ReadAs { .. } => "read_as",
+        Operation::SubscribeAs { .. } => "subscribe_as",
+        Operation::ConsumeAs { .. } => "consume_as",
         Operation::Schema { ask, .. } => match **ask {
             SchemaAsk::Register(_) => "schema_register",
             SchemaAsk::Check(_) => "schema_check",

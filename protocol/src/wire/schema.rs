@@ -84,6 +84,7 @@ pub struct NewSchemaHead {
     schema: String,
     references: Vec<ReferenceHead>,
     state: String,
+    up: String,
     owner: String,
     description: String,
 }
@@ -95,6 +96,7 @@ impl From<&NewSchema> for NewSchemaHead {
             schema: new.schema.clone(),
             references: reference_heads(&new.references),
             state: new.state.to_string(),
+            up: new.up.clone(),
             owner: new.owner.clone(),
             description: new.description.clone(),
         }
@@ -110,6 +112,7 @@ impl TryFrom<NewSchemaHead> for NewSchema {
             schema: head.schema,
             references: references_of(head.references),
             state: head.state.parse().map_err(WireError::malformed)?,
+            up: head.up,
             owner: head.owner,
             description: head.description,
         })
@@ -127,6 +130,7 @@ pub struct SchemaHead {
     references: Vec<ReferenceHead>,
     fingerprint: String,
     state: String,
+    up: String,
     owner: String,
     description: String,
     registered_at: i64,
@@ -143,6 +147,7 @@ impl From<&SchemaVersion> for SchemaHead {
             references: reference_heads(&of.references),
             fingerprint: of.fingerprint.clone(),
             state: of.state.to_string(),
+            up: of.up.clone(),
             owner: of.owner.clone(),
             description: of.description.clone(),
             registered_at: of.registered_at.as_micros(),
@@ -163,6 +168,7 @@ impl TryFrom<SchemaHead> for SchemaVersion {
             references: references_of(head.references),
             fingerprint: head.fingerprint,
             state: head.state.parse().map_err(WireError::malformed)?,
+            up: head.up,
             owner: head.owner,
             description: head.description,
             registered_at: Timestamp::from_micros(head.registered_at),

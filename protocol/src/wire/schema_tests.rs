@@ -1,12 +1,15 @@
 //! What version 5 has besides: schemas.
 
+use super::group_tests::deliveries;
 use super::samples::Samples;
-use super::tests::append_errors;
+use super::tests::{append_errors, opened, recorded};
 use super::*;
-use crate::error::{AppendError, Invalid};
-use crate::ids::SchemaId;
+use crate::error::{AppendError, Invalid, ReadError};
+use crate::group::Delivery;
+use crate::ids::{Position, SchemaId};
+use crate::read::{Read, Subscribe, SubscriptionItem};
 use crate::schema::{
-    Compatibility, DataProblem, EffectiveSettings, Incompatibility, NewSchema, Pattern,
+    AsSchema, Compatibility, DataProblem, EffectiveSettings, Incompatibility, NewSchema, Pattern,
     SchemaFormat, SchemaProblem, SchemaReference, SchemaSettings, SchemaState, SchemaVersion,
     SettingsChange, SubjectInfo, Validation, VersionInfo,
 };
@@ -22,6 +25,7 @@ fn new_schema() -> NewSchema {
             version: 2,
         }],
         state: SchemaState::Draft,
+        up: r#"[{"op":"drop","path":"/a"}]"#.into(),
         owner: "shop".into(),
         description: "an order".into(),
         ..NewSchema::new(SchemaFormat::Json, r#"{"type":"object"}"#)
@@ -29,7 +33,7 @@ fn new_schema() -> NewSchema {
 }
 
 fn version() -> SchemaVersion {
-    let NewSchema { format, schema, references, state, owner, description } = new_schema();
+    let NewSchema { format, schema, references, state, up, owner, description } = new_schema();
     SchemaVersion {
         id: SchemaId::new(7),
         subject: "OrderPlaced".into(),
@@ -39,6 +43,7 @@ fn version() -> SchemaVersion {
         references,
         fingerprint: "ab".repeat(32),
         state,
+        up,
         owner,
         description,
         registered_at: Timestamp::from_micros(1_800_000_000_000_000),
@@ -104,6 +109,14 @@ fn errors() -> [AppendError; 2] {
     [AppendError::SchemaInvalid(vec![problem]), AppendError::Incompatible(vec![incompatibility()])]
 }
 
+fn consume() -> ConsumeHead {
+    ConsumeHead { group: "mail".into(), consumer: "host-1".into(), credit: 100, max: 10 }
+}
+
+fn not_converted() -> ReadError {
+    ReadError::NotConverted { position: Position::new(7), why: "there is no version 3".into() }
+}
+
 #[test]
 fn version_5_speaks_of_schemas_as_it_did() {
     let mut samples = Samples::of(VERSION_5);
@@ -128,6 +141,12 @@ fn version_5_speaks_of_schemas_as_it_did() {
         let failure = Failure::Append(error.into());
         samples.message(&format!("failure_schema_{number}"), PacketKind::Failure, &failure);
     }
+    samples.open("", Operation::read(&Read::stream("order-1").as_schema(AsSchema::Latest)));
+    let subscribe = Subscribe::all().as_schema(AsSchema::Version(3));
+    samples.open("", Operation::subscribe(&subscribe, 100));
+    samples.open("", Operation::consume(consume(), AsSchema::Latest));
+    let failure = Failure::Read((&not_converted()).into());
+    samples.message("failure_not_converted", PacketKind::Failure, &failure);
     samples.all_are_the_same(5);
 }
 
@@ -156,4 +175,49 @@ fn older_clients_are_told_in_words_what_they_have_no_word_for() {
     }
     let ask = Operation::Schema { subject: String::new(), ask: Box::new(SchemaAsk::Subject) };
     assert_eq!(ask.since(), PROTOCOL_SCHEMAS);
+}
+
+#[test]
+fn the_parts_of_an_event_stay_together() {
+    let part = |part, has_more| recorded(12).as_part(part, has_more).as_altered();
+    let parts = [part(0, true), part(1, true), part(2, false)];
+    let mut items = ItemsBuilder::default();
+    parts.iter().for_each(|it| items.event(it));
+    assert_eq!(items.events(), 1, "they count as what is stored");
+    let (_, payload) = opened(&items.take(), PacketKind::Items);
+    let back: Vec<_> = decode_items(&payload).unwrap();
+    assert_eq!(back.iter().filter(|it| it.ends_event()).count(), 1);
+    let back: Vec<_> = back.into_iter().filter_map(SubscriptionItem::event).collect();
+    assert_eq!(back, parts);
+
+    let [event, rest @ ..] = parts;
+    let whole = Delivery { parts: rest.into(), event, ..deliveries().remove(0) };
+    let all = [deliveries().remove(0), whole, deliveries().remove(1)];
+    let mut builder = DeliveriesBuilder::default();
+    all.iter().for_each(|it| builder.push(it));
+    let (head, payload) = opened(&builder.take(), PacketKind::Deliveries);
+    assert_eq!(decode_deliveries(&head, &payload).unwrap(), all);
+    for cut in 0..payload.len() {
+        assert!(decode_deliveries(&head, &payload.slice(..cut)).is_err(), "{cut}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_as_it_is_stored_is_asked_for_as_ever() {
+    let of = |as_schema| {
+        let read = Operation::read(&Read::all().as_schema(as_schema));
+        let subscribe = Operation::subscribe(&Subscribe::all().as_schema(as_schema), 1);
+        [read, subscribe, Operation::consume(consume(), as_schema)]
+    };
+    for operation in of(AsSchema::Raw) {
+        assert!(operation.since() < PROTOCOL_SCHEMAS, "{operation:?}");
+    }
+    for as_schema in [AsSchema::Latest, AsSchema::Version(3)] {
+        assert_eq!(AsSchema::from(AsSchemaHead::from(as_schema)), as_schema);
+        for operation in of(as_schema) {
+            assert_eq!(operation.since(), PROTOCOL_SCHEMAS, "{operation:?}");
+        }
+    }
+    let error = not_converted();
+    assert_eq!(ReadError::from(ReadFailure::from(&error)), error);
 }

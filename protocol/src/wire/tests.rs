@@ -124,7 +124,7 @@ fn what_no_server_takes_is_refused_before_it_is_sent() {
 pub(super) fn items() -> Vec<SubscriptionItem> {
     vec![
         SubscriptionItem::Event(recorded(11)),
-        SubscriptionItem::Event(recorded(12).as_part(3, true)),
+        SubscriptionItem::Event(recorded(12).as_part(3, false).as_altered()),
         SubscriptionItem::CaughtUp { position: None },
         SubscriptionItem::CaughtUp { position: Some(Position::new(12)) },
         SubscriptionItem::FellBehind { position: Some(Position::ZERO) },

@@ -133,8 +133,10 @@ mod tests {
                 assert_eq!(own, expected, "{text}");
                 assert_eq!(own.to_string(), expected.to_string());
             }
+            // A name that stands twice may stand before what it does not read either.
+            (Err(own), _) if own.to_string().contains("stands twice") => {}
             (Err(own), Err(expected)) => assert_eq!(own.to_string(), expected.to_string()),
-            (Err(own), Ok(_)) => assert!(own.to_string().contains("stands twice"), "{text}: {own}"),
+            (Err(own), Ok(_)) => panic!("{text}: {own}"),
             (Ok(own), Err(why)) => panic!("{text}: {own}: {why}"),
         }
     }

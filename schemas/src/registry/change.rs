@@ -9,7 +9,9 @@ use nexus_protocol::{EventData, Invalid, TooLarge};
 
 use std::sync::Arc;
 
+use super::evolve::same_up;
 use super::{Registry, Subject, Version, journal};
+use crate::upcast::Transform;
 use crate::{Compiled, Difference, SchemaError};
 
 /// What registering a schema comes to.
@@ -99,6 +101,7 @@ impl Registry {
                 );
                 return Err(Invalid::Request(why).into());
             }
+            same_up(new, of)?;
             return Ok(Registering::There(Box::new(of.clone())));
         }
         let found = self.subjects.get(subject);
@@ -115,7 +118,9 @@ impl Registry {
         let version = u32::try_from(size).expect("bounded above");
         compatible(self.another_format(subject, new).into_iter().collect())?;
         if new.state == SchemaState::Active {
-            compatible(self.incompatibilities(subject, version, &compiled, wide))?;
+            let up = Transform::of(&new.up)?;
+            let found = self.incompatibilities(subject, version, &compiled, up.as_ref(), wide);
+            compatible(found)?;
         }
         let event = journal::registers(subject, version, new, &fingerprint);
         Ok(Registering::New { event: Box::new(event), compiled: Box::new(compiled) })
@@ -146,10 +151,15 @@ impl Registry {
                 new: Some(new.state.as_str().into()),
                 version: there.of.version,
             }]),
-            Some(_) => Ok(Vec::new()),
+            Some(there) => same_up(new, &there.of).map(|()| Vec::new()),
             None => match self.another_format(subject, new) {
                 Some(why) => Ok(vec![why]),
-                None => Ok(self.incompatibilities(subject, u32::MAX, &compiled, wide)),
+                None => {
+                    let number = self.subjects.get(subject).map_or(0, |it| it.versions.len());
+                    let number = u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
+                    let up = Transform::of(&new.up)?;
+                    Ok(self.incompatibilities(subject, number, &compiled, up.as_ref(), wide))
+                }
             },
         }
     }
@@ -170,7 +180,7 @@ impl Registry {
     ///
     /// # Errors
     /// When it is no schema.
-    fn candidate(
+    pub(super) fn candidate(
         &self,
         subject: &str,
         new: &NewSchema,
@@ -178,6 +188,7 @@ impl Registry {
         check_subject(subject)?;
         new.check()?;
         self.check_references(&new.references, new.state)?;
+        self.check_up(subject, new)?;
         let compiled = self.compile(new.format, &new.schema, &new.references)?;
         let fingerprint = self.fingerprint(new, &compiled);
         Ok((compiled, fingerprint))
@@ -259,7 +270,8 @@ impl Registry {
         if state == SchemaState::Active {
             self.check_references(&found.of.references, state)?;
             let compiled = self.ready(found).map_err(SchemaError::clone)?;
-            compatible(self.incompatibilities(subject, version, compiled, wide))?;
+            let up = found.up.as_deref();
+            compatible(self.incompatibilities(subject, version, compiled, up, wide))?;
         }
         Ok(Change::New(Box::new(journal::sets_state(subject, version, state))))
     }
@@ -313,6 +325,7 @@ impl Registry {
         subject: &str,
         number: u32,
         new: &Compiled,
+        up: Option<&Transform>,
         wide: &SchemaSettings,
     ) -> Vec<Incompatibility> {
         let none = Subject::new(subject);
@@ -322,11 +335,26 @@ impl Registry {
         let counts = |it: &&Arc<Version>| it.was_active;
         // Whoever read with what is retired is gone; what follows it is there still.
         let reads = |it: &&Arc<Version>| counts(it) && it.of.state != SchemaState::Retired;
-        let lower = || subject.versions.iter().rev().filter(|it| it.of.version < number);
-        let higher = || subject.versions.iter().filter(|it| it.of.version > number);
+        // Beyond a version that has a transform, nobody reads data as it is stored.
+        let (floor, ceiling) = subject.untransformed(number, up.is_some());
+        let lower =
+            || subject.versions.iter().rev().filter(|it| (floor..number).contains(&it.of.version));
+        let higher =
+            || subject.versions.iter().filter(|it| (number + 1..ceiling).contains(&it.of.version));
         let mut found = Vec::new();
+        if mode.is_forward() {
+            // Those that are beyond a transform are shown data of this one by the way back.
+            let before = || subject.versions.iter().filter(|it| it.of.version < number);
+            let lowest = before().find(reads);
+            let from = if mode.is_transitive() { lowest } else { before().rev().find(reads) };
+            found =
+                from.map_or_else(Vec::new, |it| subject.no_ways_back(it.of.version, number, up));
+        }
         if mode.is_backward() {
-            for older in lower().filter(counts).take(many) {
+            // What is lifted to a version is data of it, even if nobody ever wrote it.
+            let lifted_to = |it: &&Arc<Version>| it.of.version == floor && it.up.is_some();
+            let older = lower().filter(|it| counts(it) || lifted_to(it));
+            for older in older.take(many) {
                 self.compare(older, &mut found, true, |old| old.differences(new));
             }
             for newer in higher().filter(reads).take(many) {

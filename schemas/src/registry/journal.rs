@@ -85,6 +85,7 @@ fn registered(event: &RecordedEvent) -> Result<Entry, String> {
         references: new.references,
         fingerprint: json.fingerprint,
         state: new.state,
+        up: new.up,
         owner: new.owner,
         description: new.description,
         registered_at: event.recorded_at(),

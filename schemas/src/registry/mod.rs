@@ -7,10 +7,14 @@
 mod append;
 mod change;
 mod closure;
+mod evolve;
 mod journal;
+mod show;
+mod trial;
 
 pub use self::change::{Change, Registering, RegistryError};
 pub use self::closure::compile_with;
+pub use self::trial::Tried;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +27,8 @@ use nexus_protocol::{Position, RecordedEvent, Revision, SchemaId};
 
 use self::append::Bindings;
 use self::journal::Entry;
+use self::show::Ways;
+use crate::upcast::{Transform, Upcasters};
 use crate::{Compiled, SchemaError};
 
 /// The schemas of a namespace. A clone shares with it what was read and made ready.
@@ -35,6 +41,10 @@ pub struct Registry {
     revision: Option<Revision>,
     /// Which subject events are bound to, as far as it was asked for.
     bindings: Arc<Bindings>,
+    /// Lifts that are written in Rust.
+    upcasters: Arc<Upcasters>,
+    /// How data of a version is shown in another, as far as it was asked for.
+    ways: Arc<Ways>,
 }
 
 /// A subject with its versions, the oldest first.
@@ -53,6 +63,10 @@ struct Version {
     position: Position,
     /// Whether events could follow it at any time. A draft that was given up never counted.
     was_active: bool,
+    /// How data of the version before becomes data of this one; `None`: by itself.
+    up: Option<Arc<Transform>>,
+    /// The way back, where there is one.
+    down: Option<Arc<Transform>>,
     compiled: Arc<OnceLock<Result<Arc<Compiled>, SchemaError>>>,
 }
 
@@ -64,6 +78,15 @@ pub struct Unreadable {
     pub revision: Revision,
     /// What is wrong.
     pub what: String,
+}
+
+impl Version {
+    fn new(of: SchemaVersion, position: Position, up: Option<Transform>) -> Self {
+        let was_active = of.state == SchemaState::Active;
+        let down = up.as_ref().and_then(Transform::inverse).map(Arc::new);
+        let up = up.map(Arc::new);
+        Self { of, position, was_active, up, down, compiled: Arc::default() }
+    }
 }
 
 impl Subject {
@@ -91,6 +114,18 @@ impl Registry {
         Self::default()
     }
 
+    /// With lifts that are written in Rust.
+    #[must_use]
+    pub fn with_upcasters(mut self, upcasters: Arc<Upcasters>) -> Self {
+        (self.upcasters, self.ways) = (upcasters, Arc::default());
+        self
+    }
+
+    /// Whether these are its lifts.
+    pub fn has_upcasters(&self, upcasters: &Arc<Upcasters>) -> bool {
+        Arc::ptr_eq(&self.upcasters, upcasters)
+    }
+
     /// With what the next event of the stream says.
     ///
     /// # Errors
@@ -101,7 +136,7 @@ impl Registry {
         let entry = journal::read(event).map_err(unreadable)?;
         self.enter(entry).map_err(unreadable)?;
         self.revision = Some(revision);
-        self.bindings = Arc::default();
+        (self.bindings, self.ways) = Default::default();
         Ok(())
     }
 
@@ -112,10 +147,11 @@ impl Registry {
                 if usize::try_from(of.version) != Ok(before + 1) {
                     return Err(format!("version {} is not the next", of.version));
                 }
+                let up = Transform::of(&of.up).map_err(|why| why.to_string())?;
                 let subject = self.subject_mut(&of.subject);
-                let (id, was_active) = (of.id, of.state == SchemaState::Active);
-                let version =
-                    Arc::new(Version { of, position, was_active, compiled: Arc::default() });
+                let version = Version::new(of, position, up);
+                let id = version.of.id;
+                let version = Arc::new(version);
                 subject.versions.push(Arc::clone(&version));
                 self.by_id.insert(id, version);
             }

@@ -5,7 +5,9 @@
 #![allow(missing_docs)]
 
 mod avro;
+mod evolution;
 mod json;
 mod protobuf;
 mod registry;
 mod seeded;
+mod upcast;

@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 
 /// A registry with the stream that it is read from.
 #[derive(Default)]
-struct Kept {
-    registry: Registry,
+pub(crate) struct Kept {
+    pub(crate) registry: Registry,
     stream: Vec<RecordedEvent>,
     /// Positions before it that other streams have: revisions and positions are not the same.
     others: Cell<u64>,
 }
 
-const WIDE: SchemaSettings = SchemaSettings {
+pub(crate) const WIDE: SchemaSettings = SchemaSettings {
     compatibility: None,
     validation: None,
     types: Vec::new(),
@@ -47,7 +47,7 @@ impl Kept {
         self.stream.push(event);
     }
 
-    fn try_register(
+    pub(crate) fn try_register(
         &mut self,
         subject: &str,
         new: &NewSchema,
@@ -62,11 +62,11 @@ impl Kept {
         }
     }
 
-    fn register(&mut self, subject: &str, schema: &Value) -> SchemaVersion {
+    pub(crate) fn register(&mut self, subject: &str, schema: &Value) -> SchemaVersion {
         self.try_register(subject, &json_schema(schema)).unwrap()
     }
 
-    fn set_state(
+    pub(crate) fn set_state(
         &mut self,
         subject: &str,
         version: u32,
@@ -77,7 +77,7 @@ impl Kept {
         Ok(())
     }
 
-    fn set(&mut self, subject: Option<&str>, change: SettingsChange) {
+    pub(crate) fn set(&mut self, subject: Option<&str>, change: SettingsChange) {
         let change = self.registry.set_settings(subject, change).unwrap();
         self.change(change);
     }
@@ -112,12 +112,12 @@ impl Kept {
     }
 }
 
-fn json_schema(schema: &Value) -> NewSchema {
+pub(crate) fn json_schema(schema: &Value) -> NewSchema {
     NewSchema::new(SchemaFormat::Json, schema.to_string())
 }
 
 /// An object of integers, of which these are required.
-fn object(properties: &[&str], required: &[&str]) -> Value {
+pub(crate) fn object(properties: &[&str], required: &[&str]) -> Value {
     let properties: serde_json::Map<_, _> =
         properties.iter().map(|it| ((*it).to_owned(), json!({ "type": "integer" }))).collect();
     json!({ "type": "object", "properties": properties, "required": required })

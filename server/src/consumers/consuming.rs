@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use nexus_node::SchemaNames;
 use nexus_node::{Access, DELIVERIES_MAX};
 use nexus_protocol::group::{
     Answered, Delivery, DeliveryToken, check_consumer, check_group, own_group_parts,
 };
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::wire::Said;
 use nexus_protocol::{Append, AppendError, Appended, Invalid, Unavailable};
 use tokio::sync::watch;
@@ -53,9 +55,16 @@ pub(crate) struct Consuming {
     access: Access,
     group: String,
     consumer: String,
+    as_schema: AsSchema,
 }
 
 impl Consuming {
+    /// With events in this version of their schemas.
+    pub(crate) fn showing(mut self, as_schema: AsSchema) -> Self {
+        self.as_schema = as_schema;
+        self
+    }
+
     /// # Errors
     /// When the principal may not consume, or one of the names is none.
     pub(crate) fn new(
@@ -66,7 +75,12 @@ impl Consuming {
         check_group(&group)?;
         check_consumer(&consumer)?;
         access.may_consume()?;
-        Ok(Self { access, group, consumer })
+        Ok(Self { access, group, consumer, as_schema: AsSchema::Raw })
+    }
+
+    /// What the schemas of its events are called.
+    pub(crate) fn schema_names(&self) -> SchemaNames {
+        self.access.schema_names()
     }
 
     /// Waits for its place, as [`Consumers::take`] does.
@@ -109,7 +123,8 @@ impl Consuming {
             };
             let max = usize::try_from(credit.min(max)).unwrap_or(DELIVERIES_MAX);
             let wait = access.time_left().map_or(ASK_TIME, |left| left.min(ASK_TIME));
-            let mut received = access.receive(&self.group, &self.consumer, max, wait).await?;
+            let received = access.receive(&self.group, &self.consumer, max, wait).await?;
+            let mut received = received.as_schema(self.as_schema);
             access = access.admitted();
             access.may_consume()?;
             while !received.is_empty() {

@@ -1,22 +1,25 @@
 //! To read events: of one stream, or of the whole log; once, as a page or line by line, or as they
 //! come.
 
+mod lines;
 mod page;
+mod shown;
 
 use std::time::Duration;
 
 use axum::http::header;
 use axum::response::Response;
-use bytes::Bytes;
-use nexus_node::{Access, EventsIter, Stop};
+use nexus_node::Access;
 use nexus_protocol::{
-    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, RecordedEvent,
-    Revision, Start, StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
+    Direction, EventId, EventJson, From, Lineage, Position, Read, ReadError, Revision, Start,
+    StreamInfo, StreamName, StreamState, Subscribe, SubscriptionItem, Timestamp,
 };
 use serde::Serialize;
 
+use self::lines::lines;
 pub(crate) use self::page::RESOLVE_LINKS;
 use self::page::{Wanted, made};
+pub(crate) use self::shown::named;
 use super::append::etag;
 use super::call::{Call, EVENT_STREAM, JSON, NDJSON, blocking, bytes_of};
 use super::chunks;
@@ -28,8 +31,6 @@ use crate::feed::{Feed, Items};
 /// Events of a page unless it is said, and at most.
 const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1000;
-/// Lines are sent in pieces of about so many bytes.
-const LINES_BYTES: usize = 128 * 1024;
 /// A request waits for events so long at most.
 const WAIT_MS_MAX: u64 = 60_000;
 
@@ -63,6 +64,7 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
     let mut read = Read::stream(&stream).filter(call.filter()?);
     read.direction = direction(&call)?;
     read.as_of = call.parsed("as_of")?;
+    read.as_schema = call.parsed("as_schema")?.unwrap_or_default();
     let lineage = access.head()?.lineage;
     let access = access.admitted();
     read.from = from(&call, lineage)?;
@@ -86,7 +88,8 @@ pub(crate) async fn of_stream(call: Call) -> Result<Response, Problem> {
         check_there(&info)?;
         let head_revision = info.state.head().map(Revision::get);
         let next = page.next;
-        let events = page.events.iter().map(EventJson::from).collect();
+        let names = access.schema_names();
+        let events = page.events.iter().map(|event| named(&names, event)).collect();
         Ok((bytes_of(&StreamPage { events, next, head_revision }), head_revision))
     })
     .await?;
@@ -112,6 +115,7 @@ pub(crate) async fn of_log(call: Call) -> Result<Response, Problem> {
     let mut read = Read::all().filter(call.filter()?);
     read.direction = direction(&call)?;
     read.as_of = call.parsed("as_of")?;
+    read.as_schema = call.parsed("as_schema")?.unwrap_or_default();
     read.system = call.flag("system")?;
     let lineage = access.head()?.lineage;
     let access = access.admitted();
@@ -158,14 +162,15 @@ async fn log_page(
     (lineage, at_end): (Lineage, Option<Position>),
 ) -> Result<(Vec<u8>, bool), Problem> {
     let wanted = Wanted { limit, resolve_links: false };
-    made(call, &access, read, wanted, move |page| {
+    made(call, &access.clone(), read, wanted, move |page| {
+        let names = access.schema_names();
         let end = page.events.last().map(|event| event.position().next());
         let next = match page.next {
             Some(position) => Some(Position::new(position)),
             None => at_end.map(|at| end.map_or(at, |end| at.max(end))),
         };
         let next = next.map(|position| token(lineage, position));
-        let events = page.events.iter().map(EventJson::from).collect();
+        let events = page.events.iter().map(|event| named(&names, event)).collect();
         Ok((bytes_of(&LogPage { events, next }), page.events.is_empty()))
     })
     .await
@@ -187,14 +192,15 @@ async fn waited(
         _ => Position::ZERO,
     };
     let mut next = begin.max(head);
-    let (filter, system) = (read.filter.clone(), read.system);
+    let (filter, system, as_schema) = (read.filter.clone(), read.system, read.as_schema);
     let (bytes, is_empty) =
         log_page(call, access.clone(), read, limit, (lineage, Some(next))).await?;
     if !is_empty {
         return Ok(bytes);
     }
-    let subscribe = Subscribe { start: Start::At(next), filter, system, ..Subscribe::default() };
-    let mut feed = Feed::open(access, subscribe)?;
+    let start = Start::At(next);
+    let subscribe = Subscribe { start, filter, system, as_schema, ..Subscribe::default() };
+    let mut feed = Feed::open(access.clone(), subscribe)?;
     let came = async {
         loop {
             let items: Items = feed.next(limit as u64).await?;
@@ -212,7 +218,8 @@ async fn waited(
     let place = call.http.place(&call.http.pages).await;
     Ok(blocking(move || {
         let _place = place;
-        let events = events.iter().map(EventJson::from).collect();
+        let names = access.schema_names();
+        let events = events.iter().map(|event| named(&names, event)).collect();
         bytes_of(&LogPage { events, next })
     })
     .await)
@@ -236,7 +243,9 @@ pub(crate) async fn by_id(call: Call) -> Result<Response, Problem> {
     let place = call.http.place(&call.http.pages).await;
     let found = blocking(move || -> Result<_, ReadError> {
         let _place = place;
-        Ok(access.event_by_id(id)?.map(|event| bytes_of(&EventJson::from(&event))))
+        let found = access.event_by_id(id)?;
+        let names = access.schema_names();
+        Ok(found.map(|event| bytes_of(&named(&names, &event))))
     });
     match found.await? {
         Some(bytes) => chunks::whole(JSON, &call, bytes),
@@ -307,90 +316,6 @@ pub(crate) fn position(what: &str, text: &str, current: Lineage) -> Result<Posit
     Ok(position)
 }
 
-/// All events of a read, one a line, with no more of them in memory than are being sent.
-async fn lines(
-    call: &Call,
-    access: Access,
-    mut read: Read,
-    resolve_links: bool,
-) -> Result<Response, Problem> {
-    read.limit = call.parsed("limit")?;
-    let stop = Stop::default();
-    let ends = stop.on_drop();
-    let first = blocking(move || -> Result<_, ReadError> {
-        let mut events = access.read(read)?.into_iter();
-        events.end_at(&stop);
-        let links = resolve_links.then_some(access);
-        Ok(gather(Lines { events, links }))
-    })
-    .await?;
-    // What is wrong from the beginning has a status of its own.
-    let first = match first {
-        (_, out, Some(Err(error))) if out.is_empty() => return Err(error.into()),
-        first => first,
-    };
-    Ok(chunks::answer(NDJSON, &call.under_way, async move |chunks| {
-        let _ends = ends;
-        let (mut events, mut out, mut end) = first;
-        loop {
-            if !out.is_empty() && !chunks.send(Bytes::from(out)).await {
-                return;
-            }
-            match end {
-                None => {
-                    (events, out, end) = tokio::select! {
-                        gathered = blocking(move || gather(events)) => gathered,
-                        () = chunks.closed() => return,
-                    };
-                }
-                Some(Ok(())) => return,
-                Some(Err(error)) => {
-                    let mut line = Problem::from(error).json().to_string();
-                    line.push('\n');
-                    chunks.send(Bytes::from(line)).await;
-                    return;
-                }
-            }
-        }
-    }))
-}
-
-/// Events that become lines.
-struct Lines {
-    events: EventsIter,
-    /// Whose links are followed.
-    links: Option<Access>,
-}
-
-impl Lines {
-    fn next(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
-        let event = self.events.next()?;
-        Some(match &self.links {
-            Some(access) => event.and_then(|event| access.resolved(event)),
-            None => event,
-        })
-    }
-}
-
-type Gathered = (Lines, Vec<u8>, Option<Result<(), ReadError>>);
-
-/// Writes events as lines until there are enough bytes of them.
-fn gather(mut events: Lines) -> Gathered {
-    let mut out = Vec::new();
-    while out.len() < LINES_BYTES {
-        match events.next() {
-            Some(Ok(event)) => {
-                let written = serde_json::to_writer(&mut out, &EventJson::from(&event));
-                written.expect("an event has a JSON form");
-                out.push(b'\n');
-            }
-            Some(Err(error)) => return (events, out, Some(Err(error))),
-            None => return (events, out, Some(Ok(()))),
-        }
-    }
-    (events, out, None)
-}
-
 /// Where a client goes on that was here before.
 fn last_event_id(call: &Call, lineage: Lineage) -> Result<Option<Start>, Problem> {
     let name = axum::http::HeaderName::from_static("last-event-id");
@@ -433,6 +358,7 @@ fn followed(call: &Call, read: &Read, lineage: Lineage) -> Result<Subscribe, Pro
         filter: read.filter.clone(),
         system: read.system,
         checkpoint_every,
+        as_schema: read.as_schema,
     })
 }
 

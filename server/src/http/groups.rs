@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::events::named;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use nexus_node::{Access, DELIVERIES_MAX};
@@ -11,6 +12,7 @@ use nexus_protocol::json::{
     AnsweredJson, AppendJson, AppendedJson, DeliveryJson, FailureJson, GroupConfigJson,
     GroupInfoJson, GroupStartJson, LaneJson, RefusedJson, nack_of, tokens_of,
 };
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{AppendError, Appended};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,10 @@ pub(crate) struct Receive {
     /// take.
     #[serde(default)]
     wait_ms: Option<u64>,
+    /// The version of its schema that each event is shown in: `raw` as it is stored, which is so by default, `latest`, or a
+    /// number.
+    #[serde(default)]
+    as_schema: AsSchema,
 }
 
 /// Events for a consumer.
@@ -272,7 +278,7 @@ pub(crate) async fn receive(mut call: Call) -> Result<Response, Problem> {
     access.may_consume()?;
     call.content_type(&[JSON])?;
     let received = call.receive().await?;
-    let Receive { consumer, max, wait_ms } = received.json()?;
+    let Receive { consumer, max, wait_ms, as_schema } = received.json()?;
     drop(received);
     let max = max.unwrap_or(DELIVERIES_DEFAULT);
     if !(1..=DELIVERIES_MAX).contains(&max) {
@@ -284,7 +290,8 @@ pub(crate) async fn receive(mut call: Call) -> Result<Response, Problem> {
     }
     let wait = Duration::from_millis(wait).min(call.http.limits.request_time / 2);
     let group = call.path("group");
-    let mut handed = access.receive(group, &consumer, max, wait).await?;
+    let handed = access.receive(group, &consumer, max, wait).await?;
+    let mut handed = handed.as_schema(as_schema);
     let read = move || {
         let deliveries = handed.next(ANSWER_BYTES)?;
         Ok::<_, AppendError>((deliveries, handed.into_tokens()))
@@ -292,7 +299,9 @@ pub(crate) async fn receive(mut call: Call) -> Result<Response, Problem> {
     let (deliveries, left) = blocking(read).await?;
     // What does not fit into one answer is another's, or comes with the next.
     access.give_back(group, &consumer, left).await;
-    let answer = Deliveries { deliveries: deliveries.iter().map(DeliveryJson::from).collect() };
+    let names = access.schema_names();
+    let of = |delivery| DeliveryJson::of(delivery, |event| named(&names, event));
+    let answer = Deliveries { deliveries: deliveries.iter().map(of).collect() };
     let bytes = bytes_of(&answer);
     match chunks::whole(JSON, &call, bytes) {
         Ok(response) => Ok(response),

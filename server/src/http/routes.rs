@@ -23,6 +23,13 @@ const AS_OF: Parameter = Parameter::new(
     Text,
     "A past state: `position:N`, `revision:N` (of one stream), or `recorded:TIME`.",
 );
+/// In which version of their schemas events are shown.
+pub(crate) const AS_SCHEMA: Parameter = Parameter::new(
+    "as_schema",
+    Text,
+    "The version of its schema that each event is shown in: `raw` as it is stored, which is so by default, `latest`, or a \
+     number.",
+);
 const DIRECTION: Parameter =
     Parameter::new("direction", Word(&["forwards", "backwards"]), "Which way to read.");
 const FROM_POSITION: Parameter = Parameter::new(
@@ -178,6 +185,7 @@ const ROUTES: &[Route] = &[
                 LIMIT,
                 DIRECTION,
                 AS_OF,
+                AS_SCHEMA,
                 events::RESOLVE_LINKS,
             ],
             FILTER,
@@ -207,6 +215,7 @@ const ROUTES: &[Route] = &[
                 LIMIT,
                 DIRECTION,
                 AS_OF,
+                AS_SCHEMA,
                 SYSTEM,
                 Parameter::new(
                     "wait_ms",

@@ -393,8 +393,8 @@ impl Session {
                 let why = "a group knows itself where it goes on: leave `resume` out";
                 return Err(Problem::invalid(why));
             }
-            Opened::Consumer { group, consumer } => {
-                let consuming = Consuming::new(access, group, consumer)?;
+            Opened::Consumer { group, consumer, as_schema } => {
+                let consuming = Consuming::new(access, group, consumer)?.showing(as_schema);
                 let (task, consumer) = self.open_consumer(&id, consuming, credits);
                 (task, Kind::Consumer(consumer))
             }

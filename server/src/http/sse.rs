@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
-use nexus_protocol::{EventJson, Lineage, ReadError, Revision, SubscriptionItem};
+use nexus_node::SchemaNames;
+use nexus_protocol::{Lineage, ReadError, Revision, SubscriptionItem};
 use serde_json::json;
 
 use super::call::{Call, EVENT_STREAM};
 use super::chunks::{self, Chunks};
-use super::events::{token, token_or_none};
+use super::events::{named, token, token_or_none};
 use super::problem::Problem;
 use crate::feed::{Feed, Items};
 
@@ -79,23 +80,32 @@ async fn deliver(
             Err(error) => return Some(error),
         };
         let mut out = Vec::new();
-        items.iter().for_each(|item| write(item, lineage, from, &mut out));
+        let names = access.schema_names();
+        items.iter().for_each(|item| write(item, &names, (lineage, from), &mut out));
         if !out.is_empty() && !chunks.send(Bytes::from(out)).await {
             return None;
         }
     }
 }
 
-fn write(item: &SubscriptionItem, lineage: Lineage, from: Option<Revision>, out: &mut Vec<u8>) {
+fn write(
+    item: &SubscriptionItem,
+    names: &SchemaNames,
+    (lineage, from): (Lineage, Option<Revision>),
+    out: &mut Vec<u8>,
+) {
     let (name, position) = match item {
         SubscriptionItem::Event(event) => {
             if from.is_some_and(|from| event.revision() < from) {
                 return;
             }
-            out.extend_from_slice(
-                format!("id: {}\ndata: ", token(lineage, event.position())).as_bytes(),
-            );
-            let written = serde_json::to_writer(&mut *out, &EventJson::from(event));
+            // Whoever comes back in the middle of its parts gets them all again.
+            if !event.has_more_parts() {
+                let id = token(lineage, event.position());
+                out.extend_from_slice(format!("id: {id}\n").as_bytes());
+            }
+            out.extend_from_slice(b"data: ");
+            let written = serde_json::to_writer(&mut *out, &named(names, event));
             written.expect("an event has a JSON form");
             out.extend_from_slice(b"\n\n");
             return;

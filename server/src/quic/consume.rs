@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nexus_node::DELIVERIES_MAX;
 use nexus_protocol::group::Delivery;
+use nexus_protocol::schema::AsSchema;
+use nexus_protocol::wire::ConsumeHead;
 use nexus_protocol::wire::{
     AckWith, AnsweredHead, Answers, DeliveriesBuilder, PacketKind, decode_ack_with, decode_answers,
     encode_packet,
@@ -31,15 +33,6 @@ const _: () = assert!(DELIVERIES_MAX == limits::DELIVERIES_MAX, "what a group gi
 const ANSWERS_MAX: u32 = 256;
 /// What those that are told together may come to: one that names a thousand streams has some hundred KB.
 const ANSWERED_BYTES_MAX: usize = 1024 * 1024;
-/// Who consumes what.
-#[derive(Debug)]
-pub(crate) struct Wanted {
-    pub(crate) group: String,
-    pub(crate) consumer: String,
-    pub(crate) credit: u32,
-    pub(crate) max: u32,
-}
-
 /// A session of a consumer that has begun.
 #[derive(Debug)]
 struct Conversation {
@@ -67,12 +60,17 @@ enum Ended {
 }
 
 /// Serves a consumer until it leaves.
-pub(crate) async fn run(session: &Session, access: Accessed, wanted: Wanted, request: Request) {
+pub(crate) async fn run(
+    session: &Session,
+    access: Accessed,
+    (wanted, as_schema): (ConsumeHead, AsSchema),
+    request: Request,
+) {
     let Request { asked, reader, send } = request;
     let opened = access.map_err(|refused| session.no_access(&asked, refused));
-    let Wanted { group, consumer, credit, max } = wanted;
+    let ConsumeHead { group, consumer, credit, max } = wanted;
     let consuming = match opened.and_then(|access| Consuming::new(access, group, consumer)) {
-        Ok(consuming) => consuming,
+        Ok(consuming) => consuming.showing(as_schema),
         Err(error) => return session::fail_append(send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_LIVE);

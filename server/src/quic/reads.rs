@@ -1,7 +1,8 @@
 //! A read: events in packets, each made while the one before it is sent.
 
 use nexus_node::{EventsIter, Stop};
-use nexus_protocol::wire::{EndHead, ItemsBuilder, PacketKind, ReadHead, encode_packet};
+use nexus_protocol::schema::AsSchema;
+use nexus_protocol::wire::{EndHead, ItemsBuilder, PacketKind, encode_packet};
 use nexus_protocol::{Read, ReadError};
 
 use super::session::{self, Accessed, Request, Session};
@@ -17,18 +18,23 @@ struct Batch {
     items: ItemsBuilder,
     /// Whether blocks may be sent as they are stored.
     blocks: bool,
+    /// Whether further parts of the last event come: they are not torn apart.
+    in_parts: bool,
     /// How it ended, if it did.
     end: Option<Result<(), ReadError>>,
 }
 
 /// Serves a read to its end.
-pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, request: Request) {
+pub(crate) async fn run(session: &Session, access: Accessed, read: Read, request: Request) {
     let Request { asked, reader, mut send } = request;
     drop(reader);
     let access = access.map_err(|refused| session.no_access::<ReadError>(&asked, refused));
-    let (read, blocks) = (Read::from(head), session.takes_blocks());
+    let blocks = session.takes_blocks();
     // The events of a stream are found at once. Anything else may look at much and find nothing.
-    let is_short = read.stream.is_some() && read.filter.is_all() && read.as_of.is_none();
+    let is_short = read.stream.is_some()
+        && read.filter.is_all()
+        && read.as_of.is_none()
+        && read.as_schema == AsSchema::Raw;
     // Whatever ends this, a thread that still looks for events ends with it.
     let stop = Stop::default();
     let _ends = stop.on_drop();
@@ -36,7 +42,8 @@ pub(crate) async fn run(session: &Session, access: Accessed, head: ReadHead, req
     let open = move || -> Result<Batch, ReadError> {
         let mut events = access?.read(read)?.into_iter();
         events.end_at(&stop);
-        let nothing = Batch { events, items: ItemsBuilder::default(), blocks, end: None };
+        let items = ItemsBuilder::default();
+        let nothing = Batch { events, items, blocks, in_parts: false, end: None };
         Ok(nothing.gather(FIRST_BYTES))
     };
     let opened = if is_short {
@@ -88,7 +95,7 @@ enum Next {
 impl Batch {
     /// Gathers events until there are so many bytes of them.
     fn gather(mut self, bytes: usize) -> Self {
-        while self.items.bytes() < bytes {
+        while self.in_parts || self.items.bytes() < bytes {
             if self.blocks
                 && let Some(block) = self.events.next_block()
             {
@@ -96,7 +103,10 @@ impl Batch {
                 continue;
             }
             match self.events.next() {
-                Some(Ok(event)) => self.items.event(&event),
+                Some(Ok(event)) => {
+                    self.in_parts = event.has_more_parts();
+                    self.items.event(&event);
+                }
                 Some(Err(error)) => return Self { end: Some(Err(error)), ..self },
                 None => return Self { end: Some(Ok(())), ..self },
             }

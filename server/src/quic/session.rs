@@ -6,6 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use nexus_node::telemetry::{self, Coded, Context, Origin};
 use nexus_node::{Access, NoAccess, Principal, Refusal};
+use nexus_protocol::Read;
+use nexus_protocol::schema::AsSchema;
+use nexus_protocol::wire::ConsumeHead;
 use nexus_protocol::wire::{
     Failure, GroupAsk, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST,
     PacketKind, RouteAsk, SchemaAsk, Welcome, agree, encode_packet, in_version,
@@ -236,16 +239,31 @@ async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStream) {
         }
         Operation::Subscribe(head) => {
             drop(memory);
-            subscriptions::run(&session, access, head, request).await;
+            let wanted = subscriptions::wanted(head, AsSchema::Raw);
+            subscriptions::run(&session, access, wanted, request).await;
+        }
+        Operation::SubscribeAs { subscribe, as_schema } => {
+            drop(memory);
+            let wanted = subscriptions::wanted(*subscribe, as_schema.into());
+            subscriptions::run(&session, access, wanted, request).await;
         }
         Operation::Consume { group, consumer, credit, max } => {
             drop(memory);
-            let wanted = consume::Wanted { group, consumer, credit, max };
-            consume::run(&session, access, wanted, request).await;
+            let wanted = ConsumeHead { group, consumer, credit, max };
+            consume::run(&session, access, (wanted, AsSchema::Raw), request).await;
+        }
+        Operation::ConsumeAs { consume: wanted, as_schema } => {
+            drop(memory);
+            consume::run(&session, access, (*wanted, as_schema.into()), request).await;
         }
         Operation::Read(head) => {
             drop(memory);
-            within(limit, reads::run(&session, access, head, request)).await;
+            within(limit, reads::run(&session, access, head.into(), request)).await;
+        }
+        Operation::ReadAs { read, as_schema } => {
+            drop(memory);
+            let read = Read::from(*read).as_schema(as_schema.into());
+            within(limit, reads::run(&session, access, read, request)).await;
         }
         operation => {
             let question = Question { namespace: open.namespace, operation, payload, memory };
@@ -335,8 +353,8 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
     use telemetry::Operation as Named;
     match operation {
         Operation::Append => Named::Append,
-        Operation::Read(_) => Named::Read,
-        Operation::Subscribe(_) => Named::Subscribe,
+        Operation::Read(_) | Operation::ReadAs { .. } => Named::Read,
+        Operation::Subscribe(_) | Operation::SubscribeAs { .. } => Named::Subscribe,
         Operation::Event { .. } | Operation::EventsAt { .. } => Named::Event,
         Operation::Head => Named::Head,
         Operation::Stream { .. } => Named::Stream,
@@ -372,7 +390,7 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
             SchemaAsk::SetState { .. } => Named::SetSchemaState,
             SchemaAsk::SetSettings { .. } => Named::SetSchemaSettings,
         },
-        Operation::Consume { .. } => Named::Receive,
+        Operation::Consume { .. } | Operation::ConsumeAs { .. } => Named::Receive,
         Operation::Timers { .. } => Named::Timers,
     }
 }

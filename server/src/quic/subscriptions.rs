@@ -1,5 +1,6 @@
 //! A subscription: as many events as there is credit for, and the markers between them.
 
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::wire::{ItemsBuilder, PacketKind, SubscribeHead};
 use nexus_protocol::{ReadError, Subscribe};
 use quinn::SendStream;
@@ -13,19 +14,18 @@ use crate::feed::{Feed, TakeBlock, credit_left};
 pub(crate) async fn run(
     session: &Session,
     access: Accessed,
-    head: SubscribeHead,
+    (subscribe, credit): (Subscribe, u32),
     request: Request,
 ) {
     let Request { asked, reader, mut send } = request;
-    let credit = u64::from(head.credit);
     let opened = access.map_err(|refused| session.no_access(&asked, refused));
-    let feed = match opened.and_then(|access| Feed::open(access, Subscribe::from(head))) {
+    let feed = match opened.and_then(|access| Feed::open(access, subscribe)) {
         Ok(feed) => feed,
         Err(error) => return session::fail_read(send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
     let take_block: TakeBlock<ItemsBuilder> = session.takes_blocks().then_some(ItemsBuilder::block);
-    let (granted, credits) = watch::channel(credit);
+    let (granted, credits) = watch::channel(u64::from(credit));
     let ended = tokio::select! {
         ended = deliver(feed, take_block, &mut send, credits, session.door.closing()) => ended.map_err(Ended::Read),
         broken = take_credit(reader, granted) => broken.map_or(Ok(()), |why| Err(Ended::Broken(why))),
@@ -35,6 +35,12 @@ pub(crate) async fn run(
         Err(Ended::Read(error)) => session::fail_read(send, &error).await,
         Err(Ended::Broken(broken)) => session::refuse(session, &asked, send, &broken).await,
     }
+}
+
+/// What a subscription is to, and its first credit.
+pub(crate) fn wanted(head: SubscribeHead, as_schema: AsSchema) -> (Subscribe, u32) {
+    let credit = head.credit;
+    (Subscribe::from(head).as_schema(as_schema), credit)
 }
 
 /// Why a subscription ends before its client does.

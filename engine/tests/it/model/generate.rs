@@ -1,6 +1,7 @@
 //! What a run asks: appends of every shape, reads, filters, and subscriptions, from a seed and from
 //! what the model holds. Half of it is meant to succeed; the rest is near misses.
 
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{
     Append, AsOf, CorrelationId, Direction, EventData, ExpectedRevision, Filter, FilterItem, From,
     Position, Query, QueryItem, Read, Revision, SchemaId, Start, StreamAppend, StreamState,
@@ -350,7 +351,9 @@ impl Generator {
             _ => Some(1 + self.below(100)),
         };
         let filter = if self.one_in(2) { self.filter(naive) } else { Filter::all() };
-        Read { stream, direction, from, filter, limit, as_of, system: self.one_in(3) }
+        let system = self.one_in(3);
+        let as_schema = AsSchema::Raw;
+        Read { stream, direction, from, filter, limit, as_of, system, as_schema }
     }
 
     /// A subscription, from where it may begin.
@@ -365,6 +368,7 @@ impl Generator {
         };
         let filter = if self.one_in(3) { Filter::all() } else { self.filter(naive) };
         let checkpoint_every = self.pick(&[0, 1, 5, 30, 200]);
-        Subscribe { stream, start, filter, system: self.one_in(3), checkpoint_every }
+        let (system, as_schema) = (self.one_in(3), AsSchema::Raw);
+        Subscribe { stream, start, filter, system, checkpoint_every, as_schema }
     }
 }

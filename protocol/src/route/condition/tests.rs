@@ -29,7 +29,8 @@ fn recorded(data: &[u8], metadata: &str) -> RecordedEvent {
 fn naive(condition: &Condition, event: &RecordedEvent) -> bool {
     let whole = serde_json::to_value(EventJson::from(event)).unwrap();
     let mut at = Some(&whole);
-    for step in condition.path()[1..].split('/') {
+    let path = if condition.path() == "/schema" { "/schema/id" } else { condition.path() };
+    for step in path[1..].split('/') {
         let step = step.replace("~1", "/").replace("~0", "~");
         at = match at {
             Some(Value::Object(map)) => map.get(&step),
@@ -104,6 +105,7 @@ fn path() -> impl Strategy<Value = &'static str> {
         "/recorded_at",
         "/causation_id",
         "/schema",
+        "/schema/id",
         "/id",
         "/content_type",
     ])

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_node::{Access, EventsIter, Stop};
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{Direction, Read, ReadError, RecordedEvent};
 use tokio::sync::Notify;
 
@@ -11,6 +12,7 @@ use super::super::call::{Call, blocking};
 use super::super::problem::Problem;
 use super::super::route::Kind::Flag;
 use super::super::route::Parameter;
+use super::shown::followed_link;
 
 /// A page has no more than about so many bytes of events, and at least one.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -54,7 +56,8 @@ pub(super) async fn made<T: Send + 'static>(
     Wanted { limit, resolve_links }: Wanted,
     write: impl FnOnce(Page) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, Problem> {
-    let is_short = read.filter.is_all() && read.as_of.is_none();
+    let is_raw = read.as_schema == AsSchema::Raw;
+    let is_short = read.filter.is_all() && read.as_of.is_none() && is_raw;
     let places = if is_short { &call.http.pages } else { &call.http.searches };
     let place = call.http.place(places).await;
     let access = access.clone();
@@ -66,6 +69,7 @@ pub(super) async fn made<T: Send + 'static>(
         of_stream: read.stream.is_some(),
         direction: read.direction,
         resolve_links: resolve_links.then(|| access.clone()),
+        as_schema: read.as_schema,
         stop: stop.clone(),
         full: Arc::clone(&full),
     };
@@ -97,6 +101,7 @@ struct Making {
     direction: Direction,
     /// Whose links are followed.
     resolve_links: Option<Access>,
+    as_schema: AsSchema,
     stop: Stop,
     /// Told when it has all its events.
     full: Arc<Notify>,
@@ -106,9 +111,16 @@ impl Making {
     /// Reads a page, and looks for the event after it: then it is known that there is more.
     fn page(&self, events: EventsIter) -> Result<Page, ReadError> {
         let mut page = Page { events: Vec::new(), next: None };
-        let (mut bytes, mut is_full, mut last) = (0, false, None);
+        let (mut bytes, mut count, mut is_full, mut last) = (0, 0, false, None);
         for event in events {
-            let mut event = event?;
+            let event = match event {
+                // What cannot be shown is on the next page.
+                Err(ReadError::NotConverted { .. }) if is_full => {
+                    page.next = last.and_then(|last| self.behind(last));
+                    return Ok(page);
+                }
+                event => event?,
+            };
             // The next page goes on in what is read, wherever its links lead to.
             let place = self.place(&event);
             if is_full {
@@ -116,12 +128,16 @@ impl Making {
                 return Ok(page);
             }
             last = Some(place);
-            if let Some(access) = &self.resolve_links {
-                event = access.resolved(event)?;
-            }
-            bytes += event.data().len() + event.metadata().len();
-            page.events.push(event);
-            is_full = page.events.len() == self.limit || bytes > PAGE_BYTES_MAX;
+            // A stored event is on one page, with all its parts, and counts once.
+            let has_more_parts = event.has_more_parts();
+            count += usize::from(!has_more_parts);
+            let shown = match &self.resolve_links {
+                Some(access) => followed_link(access, event, self.as_schema)?,
+                None => vec![event],
+            };
+            bytes += shown.iter().map(|it| it.data().len() + it.metadata().len()).sum::<usize>();
+            page.events.extend(shown);
+            is_full = !has_more_parts && (count == self.limit || bytes > PAGE_BYTES_MAX);
             if is_full {
                 self.full.notify_one();
             }
@@ -176,6 +192,7 @@ mod tests {
                 of_stream: read.stream.is_some(),
                 direction: read.direction,
                 resolve_links: None,
+                as_schema: AsSchema::Raw,
                 stop: Stop::default(),
                 full: Arc::default(),
             };

@@ -1,13 +1,13 @@
 //! What a channel delivers: events within its credit, and markers, each a frame with a token.
 
 use axum::extract::ws::Utf8Bytes;
-use nexus_node::Access;
+use nexus_node::{Access, SchemaNames};
 use nexus_protocol::{EventJson, Lineage, ReadError, SubscriptionItem};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::super::events::{token, token_or_none};
+use super::super::events::{named, token, token_or_none};
 use super::super::problem::Problem;
 use super::said::Id;
 use super::{Last, Out, PING_EVERY, frame};
@@ -53,24 +53,27 @@ impl Delivery {
                     }
                 }
             };
+            let names = self.access.schema_names();
             for item in &items {
-                delivered += u64::from(matches!(item, SubscriptionItem::Event(_)));
-                if self.out.send(self.frame(item)).await.is_err() {
+                delivered += u64::from(item.ends_event());
+                if self.out.send(self.frame(item, &names)).await.is_err() {
                     return Ok(());
                 }
             }
         }
     }
 
-    fn frame(&self, item: &SubscriptionItem) -> Utf8Bytes {
+    fn frame(&self, item: &SubscriptionItem, names: &SchemaNames) -> Utf8Bytes {
         let marker = |name, position: Option<_>| {
             let token = token_or_none(self.lineage, position);
             frame(&json!({"id": self.id, "frame": name, "token": token, "position": position}))
         };
         match item {
             SubscriptionItem::Event(event) => {
-                let token = token(self.lineage, event.position());
-                let event = EventJson::from(event);
+                // Whoever comes back in the middle of its parts gets them all again.
+                let is_whole = !event.has_more_parts();
+                let token = is_whole.then(|| token(self.lineage, event.position()));
+                let event = named(names, event);
                 let frame = EventFrame { id: &self.id, frame: "event", token, event };
                 serde_json::to_string(&frame).expect("an event has a JSON form").into()
             }
@@ -86,6 +89,7 @@ impl Delivery {
 struct EventFrame<'a> {
     id: &'a Id,
     frame: &'static str,
-    token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     event: EventJson<'a>,
 }

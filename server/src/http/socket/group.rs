@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::events::named;
 use axum::extract::ws::Utf8Bytes;
 use nexus_protocol::group::Delivery;
 use nexus_protocol::json::{AnsweredJson, AppendedJson, DeliveryJson, EventJson, RefusedJson};
@@ -167,9 +168,11 @@ impl Channel {
     }
 
     fn event(&self, delivery: &Delivery) -> Utf8Bytes {
-        let DeliveryJson { token, attempt, lane, deadline, event } = delivery.into();
-        let id = &self.id;
-        let frame = DeliveryFrame { id, frame: "event", token, attempt, lane, deadline, event };
+        let names = self.consuming.schema_names();
+        let delivery = DeliveryJson::of(delivery, |event| named(&names, event));
+        let DeliveryJson { token, attempt, lane, deadline, event, parts } = delivery;
+        let (id, frame) = (&self.id, "event");
+        let frame = DeliveryFrame { id, frame, token, attempt, lane, deadline, event, parts };
         serde_json::to_string(&frame).expect("an event has a JSON form").into()
     }
 
@@ -200,6 +203,8 @@ struct DeliveryFrame<'a> {
     lane: u32,
     deadline: Timestamp,
     event: EventJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<EventJson<'a>>>,
 }
 
 /// What became of answers.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use nexus_protocol::json::{AppendJson, FailureJson};
+use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{Filter, Start, Subscribe};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -135,11 +136,15 @@ pub(super) enum Channel {
         stream: String,
         #[serde(default)]
         start: At,
+        #[serde(default)]
+        as_schema: AsSchema,
     },
     Category {
         category: String,
         #[serde(default)]
         start: At,
+        #[serde(default)]
+        as_schema: AsSchema,
     },
     Filter {
         #[serde(default)]
@@ -148,10 +153,14 @@ pub(super) enum Channel {
         system: bool,
         #[serde(default)]
         start: At,
+        #[serde(default)]
+        as_schema: AsSchema,
     },
     Group {
         group: String,
         consumer: String,
+        #[serde(default)]
+        as_schema: AsSchema,
     },
 }
 
@@ -170,23 +179,27 @@ pub(super) enum Opened {
     /// A subscription.
     Feed(Subscribe),
     /// A consumer of a group.
-    Consumer { group: String, consumer: String },
+    Consumer { group: String, consumer: String, as_schema: AsSchema },
 }
 
 impl Channel {
     pub(super) fn opened(self) -> Result<Opened, Problem> {
-        let (subscribe, start) = match self {
-            Self::Stream { stream, start } => (Subscribe::stream(stream), start),
-            Self::Category { category, start } => {
-                (Subscribe::all().filter(Filter::category(category)), start)
+        let (subscribe, start, as_schema) = match self {
+            Self::Stream { stream, start, as_schema } => {
+                (Subscribe::stream(stream), start, as_schema)
             }
-            Self::Filter { filter, system, start } => {
+            Self::Category { category, start, as_schema } => {
+                (Subscribe::all().filter(Filter::category(category)), start, as_schema)
+            }
+            Self::Filter { filter, system, start, as_schema } => {
                 filter.check()?;
-                (Subscribe { system, ..Subscribe::all().filter(filter) }, start)
+                (Subscribe { system, ..Subscribe::all().filter(filter) }, start, as_schema)
             }
-            Self::Group { group, consumer } => return Ok(Opened::Consumer { group, consumer }),
+            Self::Group { group, consumer, as_schema } => {
+                return Ok(Opened::Consumer { group, consumer, as_schema });
+            }
         };
-        Ok(Opened::Feed(subscribe.start(match start {
+        Ok(Opened::Feed(subscribe.as_schema(as_schema).start(match start {
             At::Beginning => Start::Beginning,
             At::End => Start::End,
         })))
@@ -206,6 +219,8 @@ mod tests {
             r#"{"op":"open","id":"x","channel":{"kind":"filter","filter":{"types":["T"]}}}"#,
             r#"{"op":"open","id":"x","channel":{"kind":"filter"},"resume":"1-7"}"#,
             r#"{"op":"open","id":1,"channel":{"kind":"group","group":"g","consumer":"c"}}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"stream","stream":"a","as_schema":"latest"}}"#,
+            r#"{"op":"open","id":1,"channel":{"kind":"group","group":"g","consumer":"c","as_schema":2}}"#,
             r#"{"op":"credit","id":1,"events":10}"#,
             r#"{"op":"close","id":1}"#,
             r#"{"op":"ack","id":1,"tokens":["a"]}"#,

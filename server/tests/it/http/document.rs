@@ -149,6 +149,7 @@ fn text_of(random: &mut Random, document: &Value, parameter: &Value) -> String {
         "as_of" => {
             random.pick(&["position:3", "revision:1", "recorded:2026-01-02T03:04:05Z"]).to_owned()
         }
+        "as_schema" => random.pick(&["raw", "latest", "1", "2"]).to_owned(),
         "namespace" => random.pick(&["default", "default", "orders", "none"]).to_owned(),
         "source" => random.pick(&["group:kept", "group:kept", "group:none", "kept"]).to_owned(),
         "If-Match" => random.pick(&["\"0\"", "\"1\"", "*", "W/\"1\""]).to_owned(),

@@ -21,7 +21,7 @@ fn happened(number: u64) -> Value {
     json!({ "type": "Happened", "data": number })
 }
 
-async fn follow(http: &Http, path: &str, last: Option<&str>) -> Messages {
+pub(super) async fn follow(http: &Http, path: &str, last: Option<&str>) -> Messages {
     let mut ask = http.get(path).header("accept", EVENT_STREAM);
     if let Some(last) = last {
         ask = ask.header("last-event-id", last);

@@ -152,6 +152,7 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "initial_ms" | "max_ms" | "wait_ms" => json!(1),
         // Of a snapshot it may be anything.
         "state" => json!("active"),
+        "up" => json!([]),
         "compatibility" => json!("NONE"),
         "validation" => json!("off"),
         "format" => json!("json"),

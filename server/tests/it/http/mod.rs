@@ -6,6 +6,7 @@ pub(crate) mod client;
 mod document;
 mod enemies;
 mod event_routes;
+mod evolution;
 mod follow;
 mod forms;
 mod generate;

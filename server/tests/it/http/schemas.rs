@@ -135,7 +135,8 @@ fn an_append_that_breaks_a_schema_is_refused_and_says_where() {
         let stored = append(&http, "order-1", &json!([event(json!({ "total_cents": 1 }))])).await;
         assert_eq!(stored.status, StatusCode::CREATED);
         let events = get(&http, "/v1/streams/order-1/events").await.json();
-        assert_eq!(events["events"][0]["schema"], 1, "what it was found to follow is noted");
+        let schema = json!({ "id": 1, "subject": "OrderPlaced", "version": 1 });
+        assert_eq!(events["events"][0]["schema"], schema, "what it was found to follow is noted");
         assert_eq!(events["events"][0]["data"], json!({ "total_cents": 1 }), "as it was sent");
         // By the door for many streams, and one that names a schema.
         let named = |id: u32, data: Value| {
@@ -327,7 +328,7 @@ fn a_timer_holds_its_event_to_its_schema() {
         };
         send(&http, Method::PUT, "/v1/timers/good", &timer(json!({ "n": 1 }))).await;
         let page = get(&http, "/v1/events?category=due&wait_ms=20000").await.json();
-        assert_eq!(page["events"][0]["schema"], 1, "{page}");
+        assert_eq!(page["events"][0]["schema"]["id"], 1, "{page}");
         let refused = send(&http, Method::PUT, "/v1/timers/bad", &timer(json!({}))).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
         assert_eq!(refused.json()["errors"][0]["rule"], "required", "{refused:?}");
