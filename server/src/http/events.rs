@@ -17,7 +17,7 @@ use nexus_protocol::{
 use serde::Serialize;
 
 use self::lines::lines;
-pub(crate) use self::page::RESOLVE_LINKS;
+pub(crate) use self::page::{AS_OF, AS_SCHEMA, RESOLVE_LINKS};
 use self::page::{Wanted, made};
 pub(crate) use self::shown::named;
 use super::append::etag;

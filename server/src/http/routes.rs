@@ -18,18 +18,6 @@ const NAMESPACE: &[Parameter] =
     &[Parameter::new("namespace", Text, "The namespace; `default` where it is not said.")];
 const LIMIT: Parameter = Parameter::new("limit", Number, "How many at most.");
 const SYSTEM: Parameter = Parameter::new("system", Flag, "The system's too.");
-const AS_OF: Parameter = Parameter::new(
-    "as_of",
-    Text,
-    "A past state: `position:N`, `revision:N` (of one stream), or `recorded:TIME`.",
-);
-/// In which version of their schemas events are shown.
-pub(crate) const AS_SCHEMA: Parameter = Parameter::new(
-    "as_schema",
-    Text,
-    "The version of its schema that each event is shown in: `raw` as it is stored, which is so by default, `latest`, or a \
-     number.",
-);
 const DIRECTION: Parameter =
     Parameter::new("direction", Word(&["forwards", "backwards"]), "Which way to read.");
 const FROM_POSITION: Parameter = Parameter::new(
@@ -184,8 +172,8 @@ const ROUTES: &[Route] = &[
                 FROM_TIME,
                 LIMIT,
                 DIRECTION,
-                AS_OF,
-                AS_SCHEMA,
+                events::AS_OF,
+                events::AS_SCHEMA,
                 events::RESOLVE_LINKS,
             ],
             FILTER,
@@ -214,8 +202,8 @@ const ROUTES: &[Route] = &[
                 FROM_TIME,
                 LIMIT,
                 DIRECTION,
-                AS_OF,
-                AS_SCHEMA,
+                events::AS_OF,
+                events::AS_SCHEMA,
                 SYSTEM,
                 Parameter::new(
                     "wait_ms",

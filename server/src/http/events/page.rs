@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::super::call::{Call, blocking};
 use super::super::problem::Problem;
-use super::super::route::Kind::Flag;
+use super::super::route::Kind::{Flag, Text};
 use super::super::route::Parameter;
 use super::shown::followed_link;
 
@@ -20,6 +20,21 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// the log may have nothing more. Far longer than a look at the next event takes on a busy machine, since a page
 /// that gives up says that there may be more.
 const LOOK_AHEAD_MAX: Duration = Duration::from_secs(1);
+
+/// Which past state is read.
+pub(crate) const AS_OF: Parameter = Parameter::new(
+    "as_of",
+    Text,
+    "A past state: `position:N`, `revision:N` (of one stream), or `recorded:TIME`.",
+);
+
+/// In which version of their schemas events are shown.
+pub(crate) const AS_SCHEMA: Parameter = Parameter::new(
+    "as_schema",
+    Text,
+    "The version of its schema that each event is shown in: `raw` as it is stored, which is so by default, `latest`, or a \
+     number.",
+);
 
 /// What asks for it that links are followed.
 pub(crate) const RESOLVE_LINKS: Parameter = Parameter::new(
