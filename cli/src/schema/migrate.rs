@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
         && let Some(event) = remote.next(&mut events)
     {
         let event = event?;
-        let name = registry.name_of(&event);
+        let name = registry.taken_for(&event);
         let Some((_, version)) = name.filter(|(subject, _)| *subject == args.subject) else {
             continue;
         };

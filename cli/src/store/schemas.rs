@@ -26,6 +26,9 @@ impl Store {
     /// The subject and the version that an event follows, as it is shown; `None`: none that is known here, or that this
     /// command may not see.
     pub(crate) fn schema_name(&self, event: &RecordedEvent) -> Option<(String, u32)> {
+        if event.schema() == SchemaId::NONE {
+            return None;
+        }
         let known = self.known_for(event).ok()?;
         let (subject, version) = known.registry.name_of(event)?;
         Some((subject.to_owned(), version))
@@ -50,7 +53,11 @@ impl Store {
     fn known_for(&self, event: &RecordedEvent) -> Result<MutexGuard<'_, Known>, ReadError> {
         let mut known = self.schemas.0.lock().unwrap_or_else(PoisonError::into_inner);
         let id = event.schema();
-        let is_known = id == SchemaId::NONE || known.registry.by_id(id).is_some();
+        let is_known = match id {
+            // Whether it is older than all schemas is known once they were read.
+            SchemaId::NONE => known.to.is_some(),
+            id => known.registry.by_id(id).is_some(),
+        };
         if is_known || Some(event.position()) <= known.to {
             return Ok(known);
         }

@@ -149,7 +149,7 @@ impl Registry {
 
     /// The subject that events of a type and category are bound to: of several the closest one, and of equally close ones the
     /// first by name.
-    fn bound(&self, event_type: &str, category: &str) -> Option<Arc<Subject>> {
+    pub(super) fn bound(&self, event_type: &str, category: &str) -> Option<Arc<Subject>> {
         {
             let known = self.bindings.known.read().unwrap_or_else(PoisonError::into_inner);
             let of_category = known.subjects.get(category);

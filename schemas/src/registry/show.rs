@@ -43,8 +43,29 @@ impl Registry {
         (event.altered() || event.position() > version.position).then_some(version)
     }
 
+    /// The version that the data of an event are taken for: that which it follows; or, of one that names none and is older than
+    /// the schemas of the subject that it is bound to, the first that events could follow.
+    pub fn taken_for(&self, event: &RecordedEvent) -> Option<(&str, u32)> {
+        let version = self.version_of(event)?;
+        Some((&version.of.subject, version.of.version))
+    }
+
+    pub(super) fn version_of(&self, event: &RecordedEvent) -> Option<&Arc<Version>> {
+        if event.schema() != SchemaId::NONE {
+            return self.followed(event);
+        }
+        let event_type = event.event_type();
+        if self.is_empty() || event.is_system() || event_type.starts_with('$') {
+            return None;
+        }
+        let bound = self.bound(event_type, event.category())?;
+        let subject = self.subjects.get(&bound.name)?;
+        let first = subject.versions.iter().find(|it| it.was_active)?;
+        (event.position() < first.position).then_some(first)
+    }
+
     /// An event as it is in a version of its schema: mostly one, and the parts of it where transforms make several or none.
-    /// What follows no schema in JSON is shown as it is stored, and so are events of the system.
+    /// What is [taken for](Self::taken_for) no schema in JSON is shown as it is stored, and so are events of the system.
     ///
     /// # Errors
     /// [`ReadError::NotConverted`]: there is no such version, no way to it, or the data cannot go it.
@@ -53,14 +74,24 @@ impl Registry {
         event: RecordedEvent,
         as_schema: AsSchema,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        if as_schema == AsSchema::Raw || event.schema() == SchemaId::NONE || event.is_system() {
+        if as_schema == AsSchema::Raw || event.is_system() {
             return Ok(vec![event]);
         }
-        let Some(version) = self.followed(&event) else { return Ok(vec![event]) };
+        let Some(version) = self.version_of(&event) else { return Ok(vec![event]) };
         let position = event.position();
         let fail = |why: String| ReadError::NotConverted { position, why };
         let way = self.way(version, as_schema).map_err(|why| fail(why.to_string()))?;
-        let Some(way) = way else { return Ok(vec![event]) };
+        let Some(way) = way else {
+            if event.schema() != SchemaId::NONE || version.of.format != SchemaFormat::Json {
+                return Ok(vec![event]);
+            }
+            // It says so now.
+            let same = vec![Lifted {
+                event_type: event.event_type().to_owned(),
+                data: event.data().to_vec(),
+            }];
+            return parts(&event, same, version.of.id).map_err(fail);
+        };
         let lifted = way.chain.apply(event.event_type(), event.data());
         let lifted = lifted.map_err(|why| {
             let (subject, number) = (&version.of.subject, version.of.version);

@@ -59,7 +59,7 @@ impl Registry {
     /// whether the way back leads to nothing that the event does not say.
     pub fn try_on(&self, event: &RecordedEvent, to: u32) -> Tried {
         let mut tried = Tried::default();
-        let Some(from) = self.followed(event) else { return tried };
+        let Some(from) = self.version_of(event) else { return tried };
         let parts = match self.show(event.clone(), AsSchema::Version(to)) {
             Ok(parts) => parts,
             Err(error) => {

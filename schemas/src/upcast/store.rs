@@ -52,11 +52,12 @@ impl<S: EventStore> Upcasting<S> {
 
     /// Whether all is known that it takes to show an event.
     fn knows(&self, event: &RecordedEvent) -> bool {
-        let id = event.schema();
-        id == SchemaId::NONE
-            || self.registry().by_id(id).is_some()
-            || Some(event.position())
-                <= *self.known_to.lock().unwrap_or_else(PoisonError::into_inner)
+        let known_to = *self.known_to.lock().unwrap_or_else(PoisonError::into_inner);
+        match event.schema() {
+            // Whether it is older than all schemas is known once they were read.
+            SchemaId::NONE => known_to.is_some(),
+            id => self.registry().by_id(id).is_some() || Some(event.position()) <= known_to,
+        }
     }
 
     /// Reads what was registered since.
@@ -81,7 +82,7 @@ impl<S: EventStore> Upcasting<S> {
             }
         }
         let mut known_to = self.known_to.lock().unwrap_or_else(PoisonError::into_inner);
-        *known_to = (*known_to).max(head);
+        *known_to = (*known_to).max(head).or(Some(Position::ZERO));
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use nexus_protocol::record::{PreparedRecord, Recipe, place};
 use nexus_protocol::schema::{
-    AsSchema, Compatibility, NewSchema, SchemaFormat, SchemaState, SchemaVersion, SettingsChange,
-    VersionPick,
+    AsSchema, Compatibility, NewSchema, Pattern, SchemaFormat, SchemaState, SchemaVersion,
+    SettingsChange, VersionPick,
 };
 use nexus_protocol::{
     EventData, EventId, Position, ReadError, RecordedEvent, Revision, SchemaId, Timestamp,
@@ -122,6 +122,8 @@ fn what_follows_no_schema_is_shown_as_it_is_stored() {
     let data = r#"{"total":1}"#;
     for event in [
         event("order", data, SchemaId::NONE),
+        event_at(0, "order-1", "other", data, SchemaId::NONE),
+        event_at(0, "order-1", "$link", data, SchemaId::NONE),
         // There was no such version when it was written.
         event_at(first.id.get().into(), "order-1", "order", data, first.id),
         event("order", data, SchemaId::new(99)),
@@ -139,6 +141,35 @@ fn what_follows_no_schema_is_shown_as_it_is_stored() {
     kept.try_register("A", &avro(field)).unwrap();
     let event = event("A", "", first.id);
     assert_eq!(kept.registry.show(event.clone(), AsSchema::Latest).unwrap(), [event]);
+}
+
+#[test]
+fn what_is_older_than_the_schemas_is_taken_for_their_first_version() {
+    let (mut kept, versions) = orders();
+    let old = event_at(0, "order-1", "order", r#"{"total":1.50}"#, SchemaId::NONE);
+    let texts = [r#"{"total":1.50}"#, r#"{"cents":1.50}"#, r#"{"sum":{"cents":1.50}}"#];
+    assert_eq!(kept.registry.name_of(&old), None, "it says nothing itself");
+    assert_eq!(kept.registry.taken_for(&old), Some(("order", 1)));
+    for (to, text) in versions.iter().zip(texts) {
+        let shown = kept.registry.show(old.clone(), AsSchema::Version(to.version)).unwrap();
+        assert_eq!((shown.len(), shown[0].schema(), shown[0].data()), (1, to.id, text.as_bytes()));
+    }
+    let raw = kept.registry.show(old.clone(), AsSchema::Raw).unwrap();
+    assert_eq!(raw, std::slice::from_ref(&old));
+    let none = event_at(0, "order-1", "order", "no json", SchemaId::NONE);
+    assert!(kept.texts(&none, AsSchema::Latest).unwrap_err().contains("version 1"));
+    // By what it is bound to now.
+    let other = event_at(0, "order-1", "other", r#"{"total":2}"#, SchemaId::NONE);
+    let types = vec![Pattern::new("o*").unwrap()];
+    kept.set(Some("order"), SettingsChange { types: Some(types), ..Default::default() });
+    assert_eq!(kept.texts(&other, AsSchema::Version(2)).unwrap(), [r#"{"cents":2}"#]);
+    // A draft is nothing that anybody wrote.
+    let mut kept = Kept::default();
+    let draft = NewSchema { state: SchemaState::Draft, ..json_schema(&object(&["a"], &[])) };
+    kept.try_register("order", &draft).unwrap();
+    assert_eq!(kept.registry.taken_for(&old), None);
+    kept.set_state("order", 1, SchemaState::Active).unwrap();
+    assert_eq!(kept.registry.taken_for(&old), Some(("order", 1)));
 }
 
 #[test]
