@@ -210,7 +210,8 @@ async fn a_group_delivers_an_event_with_all_its_parts_and_parks_what_cannot_be_s
 /// The one event that is parked, once it was tried.
 async fn parked(client: &Client, consumer: &Consumer) -> ParkedEntry {
     for _ in 0..1_000 {
-        let mut page = client.parked("mail", &ParkedList::default()).await.unwrap();
+        let list = ParkedList { limit: 10, ..ParkedList::default() };
+        let mut page = client.parked("mail", &list).await.unwrap();
         if let Some(parked) = page.entries.pop() {
             assert!(page.entries.is_empty(), "{page:?}");
             return parked;
