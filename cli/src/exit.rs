@@ -123,7 +123,7 @@ impl From<AppendError> for Failure {
                 Some("--data-bytes-max raises the limit of data, up to 16777216")
             }
             // Whoever lacks a role is told which one.
-            AppendError::Denied { reason } if reason.contains('$') => Some(
+            AppendError::Denied { reason, .. } if reason.contains('$') => Some(
                 "name a stream and a type of your own: those that start with `$` are the system's",
             ),
             AppendError::Corruption(_) => Some(AROUND_DAMAGE),
@@ -212,7 +212,7 @@ mod tests {
         check(AppendError::from(Invalid::NothingToDo).into(), Exit::Usage);
         let conflict = Conflict { clause: Clause::Boundary, positions: Vec::new() };
         check(AppendError::Conflict(Box::new(conflict)).into(), Exit::Conflict);
-        check(AppendError::Denied { reason: "no".to_owned() }.into(), Exit::Denied);
+        check(AppendError::Denied { reason: "no".to_owned(), denial: None }.into(), Exit::Denied);
         check(AppendError::Unknown.into(), Exit::Failed);
         let away = || "it is down".to_owned();
         check(
@@ -220,7 +220,7 @@ mod tests {
             Exit::NotReachable,
         );
         check(ReadError::Unavailable { reason: away() }.into(), Exit::NotReachable);
-        check(ReadError::Denied { reason: "no".to_owned() }.into(), Exit::Denied);
+        check(ReadError::Denied { reason: "no".to_owned(), denial: None }.into(), Exit::Denied);
         check(ReadError::Closed.into(), Exit::Failed);
         check(ReadError::from(Invalid::EmptyQuery).into(), Exit::Usage);
     }

@@ -26,6 +26,7 @@ mod namespace;
 mod node_state;
 mod output;
 mod parked;
+mod policy;
 mod read;
 mod route;
 mod schema;
@@ -150,6 +151,9 @@ enum Command {
     /// Registers, tries, and shows schemas, and says how strictly they are kept
     #[command(after_help = "Example:\n  nexus --data ./data schema list")]
     Schema(PlacedNoun<schema::Command>),
+    /// Tries, activates, and shows policies: who may do what, as rules say it
+    #[command(after_help = "Example:\n  nexus policy test ./policy --min-coverage 90")]
+    Policy(PlacedNoun<policy::Command>),
     /// Arms, lists, and disarms timers: events that are appended when their time has come
     #[command(after_help = "Example:\n  nexus --data ./data timer list")]
     Timer(PlacedNoun<timer::Command>),
@@ -200,6 +204,7 @@ impl Command {
             Self::Parked(placed) => placed.data.as_ref(),
             Self::Timer(placed) => placed.data.as_ref(),
             Self::Schema(placed) => placed.data.as_ref(),
+            Self::Policy(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
             Self::Token(placed) => placed.data.as_ref(),
@@ -246,6 +251,7 @@ impl Command {
             Self::Parked(placed) => parked::run(&placed.command, place, output),
             Self::Timer(placed) => timer::run(&placed.command, place, output),
             Self::Schema(placed) => schema::run(&placed.command, place, output),
+            Self::Policy(placed) => policy::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),

@@ -148,7 +148,7 @@ pub(crate) fn of_read(error: ReadError) -> AppendError {
     match error {
         ReadError::Invalid(invalid) => AppendError::Invalid(invalid),
         ReadError::Unauthenticated { reason } => AppendError::Unauthenticated { reason },
-        ReadError::Denied { reason } => AppendError::Denied { reason },
+        ReadError::Denied { reason, denial } => AppendError::Denied { reason, denial },
         ReadError::NotFound { what } => AppendError::NotFound { what },
         _ => AppendError::Unknown,
     }

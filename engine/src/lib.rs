@@ -33,7 +33,7 @@ pub use commit::{LocalReplicator, PendingAppend, ReplicatedFrame, Replicator, Se
 pub use engine::{CloseError, DeleteNamespaceError, Engine, foreign_entry};
 pub use error::OpenError;
 pub use frame::{ChainDigest, EntryId, LogOffset, Proposal};
-pub use namespace::Namespace;
+pub use namespace::{Namespace, OnBehalfOf};
 pub use nexus_protocol::{Explain, Stats, StreamList};
 pub use node_state::Vote;
 pub use options::Options;

@@ -8,8 +8,8 @@ use nexus_protocol::timer::TIMER_PREFIX;
 use nexus_protocol::{
     Append, AppendError, Appended, Corruption, EventData, EventId, EventStore, ExpectedRevision,
     FoldIdentity, Head, Invalid, Lineage, LogId, Position, Read, ReadError, RecordedEvent,
-    Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo, StreamList, Subscribe,
-    Timestamp, names, timer,
+    Revision, Snapshot, SnapshotAt, SnapshotInfo, Stats, StreamChange, StreamInfo, StreamList,
+    Subscribe, Timestamp, names, timer,
 };
 use uuid::Uuid;
 
@@ -20,6 +20,15 @@ use crate::read::{self, Events};
 use crate::segment::frames::Want;
 use crate::sequencer::{Context, PreparedAppend};
 use crate::subscribe::{self, Subscription};
+
+/// Whom an append is for, and by which policies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnBehalfOf<'a> {
+    /// Whose idempotency keys its keys are. The name of this process itself is empty.
+    pub principal: &'a str,
+    /// The revision in `$policies` of the bundle that admitted it, which is kept with the batch; `None`: none did.
+    pub policy_revision: Option<Revision>,
+}
 
 /// One log: a namespace of an open engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,25 +89,24 @@ impl Namespace {
 
     /// Submits an append: `.wait()` for its answer, or await it. Durable when it is answered.
     pub fn append(&self, append: Append) -> PendingAppend {
-        self.append_on_behalf_of("", append)
+        self.append_on_behalf_of(OnBehalfOf::default(), append)
     }
 
-    /// The same, for somebody: the idempotency keys of two principals are never the same key. The name
-    /// of this process itself is empty.
-    pub fn append_on_behalf_of(&self, principal: &str, append: Append) -> PendingAppend {
+    /// The same, for somebody: the idempotency keys of two principals are never the same key.
+    pub fn append_on_behalf_of(&self, by: OnBehalfOf<'_>, append: Append) -> PendingAppend {
         let allowed = if self.is_system { Ok(()) } else { self.check_allowed(&append) };
         match allowed {
-            Ok(()) => self.submit(principal, append, false),
+            Ok(()) => self.submit(by, append, false),
             Err(error) => PendingAppend::answered(Err(error)),
         }
     }
 
     /// The same of an append that must not be written: one that happened before is answered as it was then, and any other with
     /// what would stand in its way, or that none of its ids are stored.
-    pub fn repeat_on_behalf_of(&self, principal: &str, append: Append) -> PendingAppend {
+    pub fn repeat_on_behalf_of(&self, by: OnBehalfOf<'_>, append: Append) -> PendingAppend {
         let allowed = if self.is_system { Ok(()) } else { self.check_allowed(&append) };
         match allowed {
-            Ok(()) => self.submit(principal, append, true),
+            Ok(()) => self.submit(by, append, true),
             Err(error) => PendingAppend::answered(Err(error)),
         }
     }
@@ -110,20 +118,22 @@ impl Namespace {
 
     /// Submits an append to any stream, the system's included.
     pub(crate) fn append_unchecked(&self, append: Append) -> PendingAppend {
-        self.submit("", append, false)
+        self.submit(OnBehalfOf::default(), append, false)
     }
 
-    fn submit(&self, principal: &str, append: Append, is_only_repeat: bool) -> PendingAppend {
+    fn submit(&self, by: OnBehalfOf<'_>, append: Append, is_only_repeat: bool) -> PendingAppend {
         let options = self.shared.options();
         let log_id = self.log_id();
         let now = self.committer.now();
         let key = append.idempotency_key.clone();
         let make_id = |ordinal: u64| match &key {
-            Some(key) => log_id.keyed_event_id(principal, key, ordinal),
+            Some(key) => log_id.keyed_event_id(by.principal, key, ordinal),
             None => new_id(now),
         };
         let data_bytes_max = if self.is_system { DATA_BYTES_MAX } else { options.data_bytes_max };
-        let context = Context { data_bytes_max, make_id: &make_id, is_only_repeat };
+        let policy_revision = by.policy_revision;
+        let context =
+            Context { data_bytes_max, make_id: &make_id, is_only_repeat, policy_revision };
         let prepared = PreparedAppend::new(&append, &context);
         let limit = Duration::from_millis(options.queue_wait_ms);
         submit(Arc::clone(&self.committer), prepared, limit)
@@ -320,6 +330,7 @@ impl Namespace {
                         "stream {:?} is the system's: names that start with `$` are reserved",
                         stream.stream
                     ),
+                    denial: None,
                 });
             }
             for event in &stream.events {
@@ -329,6 +340,7 @@ impl Namespace {
                             "event type {:?} may not stand in stream {:?}",
                             event.event_type, stream.stream
                         ),
+                        denial: None,
                     });
                 }
                 if is_system {

@@ -30,8 +30,12 @@ pub(crate) fn age_out(committer: &Arc<Committer>, now: Timestamp) {
     for entry in committer.index.streams_with_settings() {
         if let Some(append) = due(committer, &entry, now) {
             let make_id = |_: u64| new_id(now);
-            let context =
-                Context { data_bytes_max: 4096, make_id: &make_id, is_only_repeat: false };
+            let context = Context {
+                data_bytes_max: 4096,
+                make_id: &make_id,
+                is_only_repeat: false,
+                policy_revision: None,
+            };
             let prepared = PreparedAppend::new(&append, &context);
             // A conflict means that the settings have changed: its turn comes again in a minute.
             if let Err(error) = submit(Arc::clone(committer), prepared, Duration::ZERO).wait() {

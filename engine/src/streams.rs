@@ -175,6 +175,7 @@ fn checked_user_stream(stream: &str) -> Result<(), AppendError> {
     if name.is_system() {
         return Err(AppendError::Denied {
             reason: format!("stream {stream:?} is the system's: its settings are its own"),
+            denial: None,
         });
     }
     Ok(())

@@ -1,135 +1,166 @@
 //! The guard: who may do what. Every handler asks it before it touches the log.
+//!
+//! What an operation asks for stands in one table, so that none is without: [`asks`]. The answer is that of the policies
+//! of its namespace; of what belongs to the whole node, that of roles.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_protocol::{AppendError, ReadError};
+use nexus_policies::{Action, Decision, Obligations, Reach, Subject};
+use nexus_protocol::policy::Denial;
+use nexus_protocol::{Append, AppendError, FilterItem, ReadError, RecordedEvent, Revision};
 
-use crate::principal::{Principal, Role};
+use crate::principal::Principal;
+use crate::telemetry::Operation;
 
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// To append events, or to keep a snapshot.
-    Append,
-    /// To read events and snapshots, once or as they come.
-    Read,
-    /// To see names, limits, and counts.
-    Inspect,
-    /// To take deliveries of a group, and to answer them.
-    Consume,
-    /// To make, change, pause, or delete groups, and to decide about what is parked.
-    ManageGroups,
-    /// To make, change, or delete routes.
-    ManageRoutes,
-    /// To register schemas, and to say how strictly they are kept.
-    ManageSchemas,
-    /// To change a stream's limits, or to delete it.
-    ManageStreams,
-    /// To create or delete a namespace.
-    ManageNamespaces,
-    /// To see counts of the whole node.
-    Monitor,
-    /// To make, list, and revoke tokens.
-    ManageTokens,
-    /// To see what administrators asked for.
-    Audit,
-}
-
-impl Action {
-    /// Every action.
-    pub const ALL: [Self; 12] = [
-        Self::Append,
-        Self::Read,
-        Self::Inspect,
-        Self::Consume,
-        Self::ManageGroups,
-        Self::ManageRoutes,
-        Self::ManageSchemas,
-        Self::ManageStreams,
-        Self::ManageNamespaces,
-        Self::Monitor,
-        Self::ManageTokens,
-        Self::Audit,
-    ];
-
-    /// Its name, for reasons and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Append => "append",
-            Self::Read => "read",
-            Self::Inspect => "inspect",
-            Self::Consume => "consume",
-            Self::ManageGroups => "manage groups",
-            Self::ManageRoutes => "manage routes",
-            Self::ManageSchemas => "manage schemas",
-            Self::ManageStreams => "manage streams",
-            Self::ManageNamespaces => "manage namespaces",
-            Self::Monitor => "monitor",
-            Self::ManageTokens => "manage tokens",
-            Self::Audit => "see the audit",
+/// What an operation asks for, and how far it goes.
+pub(crate) fn asks(operation: Operation) -> (Action, Reach) {
+    use Operation as Op;
+    match operation {
+        Op::Append => (Action::Append, Reach::Use),
+        Op::Read | Op::Event => (Action::Read, Reach::Use),
+        Op::Head | Op::Stream | Op::Streams => (Action::Read, Reach::See),
+        Op::Subscribe => (Action::Subscribe, Reach::Use),
+        Op::SetStream | Op::DeleteStream | Op::TombstoneStream => (Action::Erase, Reach::Change),
+        Op::SaveSnapshot => (Action::Snapshot, Reach::Change),
+        Op::LoadSnapshot => (Action::Snapshot, Reach::Use),
+        Op::Snapshots => (Action::Snapshot, Reach::See),
+        Op::Receive | Op::Answer => (Action::Group, Reach::Use),
+        Op::Groups | Op::Group | Op::Parked => (Action::Group, Reach::See),
+        Op::SetGroup
+        | Op::DeleteGroup
+        | Op::PauseGroup
+        | Op::ResumeGroup
+        | Op::SeekGroup
+        | Op::ReplayParked
+        | Op::SkipParked
+        | Op::EditParked => (Action::Group, Reach::Change),
+        Op::Routes | Op::Route => (Action::Route, Reach::See),
+        Op::DryRunRoute => (Action::Route, Reach::Use),
+        Op::SetRoute | Op::DeleteRoute => (Action::Route, Reach::Change),
+        Op::CheckSchema | Op::Schemas | Op::Schema => (Action::Schema, Reach::See),
+        Op::RegisterSchema | Op::SetSchemaState | Op::SetSchemaSettings => {
+            (Action::Schema, Reach::Change)
         }
+        Op::Policies => (Action::Policy, Reach::See),
+        Op::ActivatePolicies | Op::RollbackPolicies => (Action::Policy, Reach::Change),
+        Op::Timer | Op::Timers => (Action::Timer, Reach::Use),
+        Op::SetTimer | Op::DisarmTimer => (Action::Timer, Reach::Change),
+        // To be let in is no question for policies: who it is decides what may be done then.
+        Op::Connect | Op::Access | Op::Stats | Op::Namespaces | Op::Metrics => {
+            (Action::Admin, Reach::See)
+        }
+        Op::CreateNamespace
+        | Op::DeleteNamespace
+        | Op::Tokens
+        | Op::CreateToken
+        | Op::RevokeToken
+        | Op::Audit
+        | Op::ReloadCertificate
+        | Op::ReloadTrust => (Action::Admin, Reach::Change),
     }
 }
 
-/// What an [`Authorizer`] says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Yes.
-    Allow,
-    /// No, and why.
-    Deny {
-        /// What is missing.
-        reason: String,
-    },
-}
-
-/// Decides who may do what.
-pub trait Authorizer: Send + Sync + std::fmt::Debug + 'static {
-    /// Whether this principal may do this in this namespace.
-    fn decide(&self, principal: &Principal, action: Action, namespace: &str) -> Decision;
-}
-
-/// Decides by role alone, the same in every namespace.
+/// What an operation is about, as rules are told.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RoleAuthorizer;
+pub(crate) struct About<'a> {
+    /// The stream.
+    pub(crate) stream: Option<&'a str>,
+    /// The group, route, timer, or subject.
+    pub(crate) name: Option<&'a str>,
+    /// The earlier time that is asked about.
+    pub(crate) as_of: Option<&'a str>,
+    /// Whether events of the system's streams are asked for.
+    pub(crate) system: bool,
+    /// What is to be appended.
+    pub(crate) append: Option<&'a Append>,
+    /// It is asked before anything of the request is looked at: what follows from that is asked later.
+    pub(crate) is_beforehand: bool,
+}
 
-/// Whether a role allows an action.
-fn allows(role: Role, action: Action) -> bool {
-    match role {
-        Role::Admin => true,
-        Role::Operator => !matches!(action, Action::Append | Action::ManageTokens | Action::Audit),
-        Role::Writer => {
-            matches!(
-                action,
-                Action::Append | Action::Read | Action::Inspect | Action::Consume | Action::Monitor
-            )
-        }
-        Role::Reader => matches!(action, Action::Read | Action::Inspect | Action::Monitor),
-        Role::Monitor => action == Action::Monitor,
+impl<'a> About<'a> {
+    /// Of a stream.
+    pub(crate) fn stream(stream: &'a str) -> Self {
+        Self { stream: Some(stream), ..Self::default() }
+    }
+
+    /// Of something with a name.
+    pub(crate) fn name(name: &'a str) -> Self {
+        Self { name: Some(name), ..Self::default() }
+    }
+
+    /// Of a group; that of a consumer of a group that broadcasts goes by the name of that group.
+    pub(crate) fn group(name: &'a str) -> Self {
+        Self::name(nexus_protocol::group::own_group_parts(name).map_or(name, |(shared, _)| shared))
+    }
+
+    /// Of what is not looked at yet.
+    pub(crate) fn beforehand() -> Self {
+        Self { is_beforehand: true, ..Self::default() }
     }
 }
 
-impl Authorizer for RoleAuthorizer {
-    fn decide(&self, principal: &Principal, action: Action, _: &str) -> Decision {
-        if principal.roles.iter().any(|role| allows(*role, action)) {
-            return Decision::Allow;
-        }
-        let able: Vec<_> = Role::ALL.into_iter().filter(|role| allows(*role, action)).collect();
-        let able: Vec<_> = able.iter().map(|role| role.as_str()).collect();
-        let (id, action) = (&principal.id, action.as_str());
-        let reason =
-            format!("{id:?} may not {action}: it needs one of the roles {}", able.join(", "));
-        Decision::Deny { reason }
+/// Who asks, as the guard knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) subject: &'a Subject,
+}
+
+/// That something may be done, and what is demanded besides.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Permit {
+    /// `None`: nobody was asked, and nothing is demanded.
+    decision: Option<Arc<Decision>>,
+    /// The bundle that decided.
+    pub(crate) policy_revision: Option<Revision>,
+}
+
+impl Permit {
+    pub(crate) fn of(decision: Arc<Decision>, policy_revision: Option<Revision>) -> Self {
+        let demands = !decision.obligations.is_none();
+        Self { decision: demands.then_some(decision), policy_revision }
+    }
+
+    /// What is demanded; `None`: nothing.
+    pub(crate) fn obligations(&self) -> Option<&Obligations> {
+        self.decision.as_ref().map(|decision| &decision.obligations)
+    }
+
+    /// Whether it demands the same as another.
+    pub(crate) fn demands_as(&self, other: &Self) -> bool {
+        let of = |permit: &Self| {
+            permit
+                .obligations()
+                .map(|it| (it.tags_all.clone(), it.types_any.clone(), it.mask.clone()))
+        };
+        of(self) == of(other)
+    }
+
+    /// Whether an event may be seen.
+    pub(crate) fn shows(&self, event: &RecordedEvent) -> bool {
+        self.obligations().is_none_or(|obligations| obligations.shows(event))
+    }
+
+    /// Whether a filter lets through only what may be seen.
+    pub(crate) fn covers(&self, filter: &nexus_protocol::Filter) -> bool {
+        let Some(obligations) = self.obligations().filter(|it| !it.is_every_event()) else {
+            return true;
+        };
+        let covers = |item: &FilterItem| obligations.narrow(item.clone()).as_ref() == Some(item);
+        !filter.is_all() && filter.alternatives().iter().all(covers)
     }
 }
 
 /// Why somebody does not get through: the same for every operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The authorizer said no.
+    /// The policies said no.
     Denied {
         /// Why.
         reason: String,
+        /// Which decision that was.
+        denial: Option<Box<Denial>>,
     },
     /// The token that somebody was let in with is revoked, or has ended.
     TokenEnded,
@@ -160,7 +191,7 @@ impl Refusal {
 impl From<Refusal> for AppendError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Denied { reason } => Self::Denied { reason },
+            Refusal::Denied { reason, denial } => Self::Denied { reason, denial },
             Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
             Refusal::CertificateEnded => {
                 Self::Unauthenticated { reason: CERTIFICATE_ENDED.to_owned() }
@@ -174,7 +205,7 @@ impl From<Refusal> for AppendError {
 impl From<Refusal> for ReadError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Denied { reason } => Self::Denied { reason },
+            Refusal::Denied { reason, denial } => Self::Denied { reason, denial },
             Refusal::TokenEnded => Self::Unauthenticated { reason: TOKEN_ENDED.to_owned() },
             Refusal::CertificateEnded => {
                 Self::Unauthenticated { reason: CERTIFICATE_ENDED.to_owned() }
@@ -188,35 +219,22 @@ impl From<Refusal> for ReadError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::principal::PrincipalKind;
-
-    fn decide(role: Option<Role>, action: Action) -> Decision {
-        let principal = Principal::new("p", PrincipalKind::Token, role.into_iter().collect());
-        RoleAuthorizer.decide(&principal, action, "default")
-    }
 
     #[test]
-    fn roles_allow_what_their_name_says() {
-        let allowed = |role| -> Vec<Action> {
-            let all = Action::ALL.into_iter();
-            all.filter(|action| decide(Some(role), *action) == Decision::Allow).collect()
+    fn a_filter_that_implies_what_is_demanded_is_told_from_others() {
+        let mut decision = Decision::allow();
+        decision.obligations.tags_all.insert("tenant:1".to_owned());
+        let permit = Permit::of(Arc::new(decision), None);
+        let item = |tags: &[&str]| FilterItem {
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            types: vec!["A".to_owned()],
+            ..FilterItem::default()
         };
-        assert_eq!(allowed(Role::Admin), Action::ALL);
-        assert_eq!(allowed(Role::Operator).len(), Action::ALL.len() - 3);
-        let operator = allowed(Role::Operator);
-        let never = [Action::Append, Action::ManageTokens, Action::Audit];
-        assert!(!never.iter().any(|it| operator.contains(it)));
-        assert_eq!(
-            allowed(Role::Writer),
-            [Action::Append, Action::Read, Action::Inspect, Action::Consume, Action::Monitor]
-        );
-        assert_eq!(allowed(Role::Reader), [Action::Read, Action::Inspect, Action::Monitor]);
-        assert_eq!(allowed(Role::Monitor), [Action::Monitor]);
-    }
-
-    #[test]
-    fn a_refusal_says_which_roles_would_do() {
-        let Decision::Deny { reason } = decide(None, Action::Append) else { panic!("denied") };
-        assert_eq!(reason, "\"p\" may not append: it needs one of the roles admin, writer");
+        let filter =
+            |items: &[&[&str]]| nexus_protocol::Filter::any(items.iter().map(|it| item(it)));
+        assert!(permit.covers(&filter(&[&["tenant:1"], &["a:1", "tenant:1"]])));
+        assert!(!permit.covers(&filter(&[&["tenant:1"], &["a:1"]])));
+        assert!(!permit.covers(&nexus_protocol::Filter::all()));
+        assert!(Permit::default().covers(&nexus_protocol::Filter::all()));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Node`] holds the engine and who decides what is allowed. An [`Access`] is one namespace, seen
 //! by one [`Principal`]: it has one handler per operation, each in a file of its own under
-//! `handlers/`, and each asks the [`Authorizer`] before it touches the log. It is an
+//! `handlers/`, and each asks the guard before it touches the log: policies decide, or roles where there are none. It is an
 //! [`EventStore`](nexus_protocol::EventStore) like any other.
 //!
 //! Is not: a server. It opens no socket and knows no packet.
@@ -11,12 +11,14 @@ mod audit;
 mod certificates;
 mod clock;
 pub mod config;
+mod decisions;
 mod groups;
 mod guard;
 mod handlers;
 mod jwt;
 mod node;
 mod parking;
+mod policies;
 mod principal;
 mod quota;
 mod routes;
@@ -27,7 +29,7 @@ mod tokens;
 
 pub use audit::{AUDIT_STREAM, AuditEntry, AuditPage, Audited};
 pub use groups::GROUPS_MAX;
-pub use guard::{Action, Authorizer, Decision, Refusal, RoleAuthorizer};
+pub use guard::Refusal;
 pub use handlers::{
     Access, DELIVERIES_MAX, Events, EventsAt, EventsIter, FirstTokenError, NotIdentified,
     PARKED_PAGE_MAX, PendingAppend, Reads, Received, SchemaNames, Subscription, Watch,

@@ -10,9 +10,10 @@ use nexus_protocol::ReadError;
 use crate::audit::Audit;
 use crate::certificates::Certificates;
 use crate::groups::Groups;
-use crate::guard::{Authorizer, Refusal, RoleAuthorizer};
+use crate::guard::Refusal;
 use crate::handlers::Access;
 use crate::jwt::{Jwks, JwtRules, Jwts};
+use crate::policies::Policing;
 use crate::principal::{Principal, Role};
 use crate::quota::{Quota, Quotas};
 use crate::routes::Routes;
@@ -42,7 +43,7 @@ use nexus_schemas::Upcaster;
 #[derive(Clone, Debug)]
 pub struct Node {
     engine: Engine,
-    authorizer: Arc<dyn Authorizer>,
+    policing: Arc<Policing>,
     tokens: Arc<Tokens>,
     audit: Arc<Audit>,
     telemetry: Arc<Telemetry>,
@@ -72,7 +73,7 @@ impl Node {
         let audit = Arc::new(Audit::new(engine.clone()));
         let tokens = Tokens::load(Arc::clone(&audit)).map_err(NodeError::Tokens)?;
         let (tokens, telemetry) = (Arc::new(tokens), Arc::new(Telemetry::new()));
-        let (authorizer, quotas) = (Arc::new(RoleAuthorizer), Arc::default());
+        let (policing, quotas) = (Arc::new(Policing::new()), Arc::default());
         let certificates = Arc::default();
         let groups = Arc::new(Groups::new(Arc::clone(&telemetry)));
         let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
@@ -80,7 +81,7 @@ impl Node {
         let timers = Arc::new(Timers::new(Arc::clone(&schemas), Arc::clone(&telemetry)));
         Ok(Self {
             engine,
-            authorizer,
+            policing,
             tokens,
             audit,
             telemetry,
@@ -92,13 +93,6 @@ impl Node {
             timers,
             schemas,
         })
-    }
-
-    /// With another judge of who may do what.
-    #[must_use]
-    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
-        self.authorizer = Arc::new(authorizer);
-        self
     }
 
     /// With bounds on what each principal may do in each namespace; this process itself has none.
@@ -171,10 +165,22 @@ impl Node {
 
     /// Runs all that goes on by itself: groups, routes, and timers.
     pub fn open_all(&self) {
+        self.open_policies();
         self.open_schemas();
         self.open_groups();
         self.open_routes();
         self.open_timers();
+    }
+
+    /// Reads the policies of every namespace, so that the first request to it does not wait for that.
+    fn open_policies(&self) {
+        for name in self.engine.namespaces() {
+            let opened = self.engine.namespace(&name).map(|it| self.policing.state(&it));
+            if let Ok(Err(error)) = opened {
+                let context = crate::telemetry::Context::new(Operation::Policies, &name, "");
+                self.telemetry.log_error(&context, &error);
+            }
+        }
     }
 
     /// Reads the schemas of every namespace, so that the first append to it does not wait for that.
@@ -252,8 +258,8 @@ impl Node {
         &self.engine
     }
 
-    pub(crate) fn judge(&self) -> &dyn Authorizer {
-        &*self.authorizer
+    pub(crate) fn policing(&self) -> &Policing {
+        &self.policing
     }
 
     /// Commits what waits and closes the engine. Whoever still holds an [`Access`] is answered that

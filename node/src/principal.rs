@@ -22,12 +22,15 @@ pub enum Role {
     Reader,
     /// Counts and metrics, no event.
     Monitor,
+    /// Everything, whatever policies say: for the day on which they lock everybody out. All that is done with it is on
+    /// record.
+    BreakGlass,
 }
 
 impl Role {
-    /// Every role, the mightiest first.
-    pub const ALL: [Self; 5] =
-        [Self::Admin, Self::Operator, Self::Writer, Self::Reader, Self::Monitor];
+    /// Every role.
+    pub const ALL: [Self; 6] =
+        [Self::Admin, Self::Operator, Self::Writer, Self::Reader, Self::Monitor, Self::BreakGlass];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Role {
             Self::Writer => "writer",
             Self::Reader => "reader",
             Self::Monitor => "monitor",
+            Self::BreakGlass => "break_glass",
         }
     }
 }
@@ -49,7 +53,7 @@ impl fmt::Display for Role {
 
 /// A word that names no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role: use admin, operator, writer, reader, or monitor")]
+#[error("{0:?} is no role: use admin, operator, writer, reader, monitor, or break_glass")]
 pub struct UnknownRole(String);
 
 impl FromStr for Role {
@@ -104,6 +108,8 @@ pub struct Principal {
     pub door: Option<Door>,
     /// Who says that it is: the issuer of a JWT, empty where that names none.
     pub issuer: Option<String>,
+    /// The claims of its JWT, whose signature was verified; empty without one.
+    pub claims: serde_json::Map<String, serde_json::Value>,
     /// From then on it is refused, since what it came with ends by itself; `None`: it does not.
     pub ends_at: Option<Timestamp>,
 }
@@ -112,7 +118,8 @@ impl Principal {
     /// Somebody, with what is known of everybody.
     pub fn new(id: impl Into<String>, kind: PrincipalKind, roles: Vec<Role>) -> Self {
         let id = id.into();
-        Self { id, kind, roles, token: None, door: None, issuer: None, ends_at: None }
+        let claims = serde_json::Map::new();
+        Self { id, kind, roles, token: None, door: None, issuer: None, claims, ends_at: None }
     }
 
     /// This process itself: may do everything.
@@ -179,6 +186,13 @@ impl Principal {
     pub(crate) fn time_left(&self) -> Option<Duration> {
         let micros = self.ends_at?.as_micros().saturating_sub(now().as_micros());
         Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+
+    /// Who it is, as rules are told.
+    pub(crate) fn subject(&self) -> nexus_policies::Subject {
+        let roles: Vec<_> = self.roles.iter().map(|role| role.as_str()).collect();
+        let (kind, issuer) = (self.kind.as_str(), self.issuer.as_deref());
+        nexus_policies::Subject::new(&self.id, kind, issuer, &roles, &self.claims)
     }
 
     /// Whether it has a role.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::append::{ExpectedRevision, StreamState};
 use crate::ids::{EventId, Lineage, Position};
 use crate::names::InvalidName;
+use crate::policy::Denial;
 use crate::schema::{Incompatibility, SchemaProblem};
 
 /// Whether and how to try again.
@@ -216,6 +217,8 @@ pub enum AppendError {
     Denied {
         /// Why not, and what is allowed.
         reason: String,
+        /// Which decision that was, where policies decided.
+        denial: Option<Box<Denial>>,
     },
     /// What the append is for is not there.
     #[error("append is refused: there is no {what}")]
@@ -364,6 +367,8 @@ pub enum ReadError {
     Denied {
         /// Why not, and what is allowed.
         reason: String,
+        /// Which decision that was, where policies decided.
+        denial: Option<Box<Denial>>,
     },
     /// What is asked for is not there.
     #[error("read is refused: there is no {what}")]

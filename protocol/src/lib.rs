@@ -9,6 +9,7 @@ pub mod json;
 pub mod limits;
 pub mod names;
 pub mod percent;
+pub mod policy;
 pub mod record;
 pub mod route;
 pub mod schema;

@@ -50,7 +50,7 @@ fn what_was_sent_twice_is_refused_by_those_who_have_looked_for_it() {
         (AppendError::Deleted { stream: what() }, false),
         (AppendError::BelowRetention { what: what() }, false),
         (AppendError::NotFound { what: what() }, false),
-        (AppendError::Denied { reason: what() }, false),
+        (AppendError::Denied { reason: what(), denial: None }, false),
         (closed(), false),
     ] {
         assert_eq!(told(false, &error), error, "it says what happened the first time");

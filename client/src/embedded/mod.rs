@@ -6,6 +6,7 @@
 //! in memory: it is gathered within the poll that asks for it, since a hand-off would cost more.
 
 mod groups;
+mod policies;
 mod read;
 mod routes;
 mod schemas;

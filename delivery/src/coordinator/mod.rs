@@ -325,7 +325,7 @@ pub fn unread(error: ReadError) -> AppendError {
         ReadError::Poisoned { at } => AppendError::Poisoned { at },
         ReadError::Closed => AppendError::Unavailable(Unavailable::Closed),
         ReadError::NotFound { what } => AppendError::NotFound { what },
-        ReadError::Denied { reason } => AppendError::Denied { reason },
+        ReadError::Denied { reason, denial } => AppendError::Denied { reason, denial },
         ReadError::Unauthenticated { reason } => AppendError::Unauthenticated { reason },
         ReadError::RateLimited { retry_after } => AppendError::RateLimited { retry_after },
         ReadError::Invalid(invalid) => AppendError::Invalid(invalid),

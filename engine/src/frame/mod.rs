@@ -12,7 +12,7 @@ mod header;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use body::BatchView;
-pub(crate) use body::{BodyView, EXTENSION_IDEMPOTENCY_KEY, digest};
+pub(crate) use body::{BodyView, EXTENSION_IDEMPOTENCY_KEY, EXTENSION_POLICY_REVISION, digest};
 pub(crate) use build::{BatchParts, FrameBuilder};
 pub use chain::ChainDigest;
 pub(crate) use chain::ChainInput;

@@ -10,10 +10,10 @@ use nexus_protocol::limits::{
 use nexus_protocol::record::{PreparedRecord, Recipe};
 use nexus_protocol::{
     Append, AppendError, EventData, EventId, ExpectedRevision, Filter, Invalid, Position, Query,
-    SchemaId, StreamName, TooLarge, names,
+    Revision, SchemaId, StreamName, TooLarge, names,
 };
 
-use crate::frame::{BatchParts, EXTENSION_IDEMPOTENCY_KEY};
+use crate::frame::{BatchParts, EXTENSION_IDEMPOTENCY_KEY, EXTENSION_POLICY_REVISION};
 use crate::index::keys::{EventKeys, StreamKey, stream_key};
 use crate::index::stream::Effect;
 
@@ -63,6 +63,8 @@ pub(crate) struct Context<'a> {
     pub(crate) make_id: &'a dyn Fn(u64) -> EventId,
     /// See [`PreparedAppend::is_only_repeat`].
     pub(crate) is_only_repeat: bool,
+    /// The revision of the policies that admitted it, to be kept with the batch.
+    pub(crate) policy_revision: Option<Revision>,
 }
 
 impl PreparedAppend {
@@ -78,7 +80,7 @@ impl PreparedAppend {
             events: Vec::with_capacity(total),
             records: Vec::with_capacity(total),
             buffer: Vec::new(),
-            extensions: extensions(append)?,
+            extensions: extensions(append, context.policy_revision)?,
             boundary: None,
             absence: None,
             condition_bytes: condition_bytes(append),
@@ -217,8 +219,21 @@ fn encoded_bytes(append: &Append) -> Result<usize, AppendError> {
     Ok(size)
 }
 
-fn extensions(append: &Append) -> Result<Vec<u8>, AppendError> {
-    let Some(key) = &append.idempotency_key else { return Ok(Vec::new()) };
+fn extensions(append: &Append, policy: Option<Revision>) -> Result<Vec<u8>, AppendError> {
+    let mut out = Vec::new();
+    if let Some(key) = &append.idempotency_key {
+        add_key(&mut out, key)?;
+    }
+    if let Some(revision) = policy {
+        let value = revision.get().to_le_bytes();
+        out.extend_from_slice(&EXTENSION_POLICY_REVISION.to_le_bytes());
+        out.extend_from_slice(&8_u16.to_le_bytes());
+        out.extend_from_slice(&value);
+    }
+    Ok(out)
+}
+
+fn add_key(out: &mut Vec<u8>, key: &str) -> Result<(), AppendError> {
     let length =
         u16::try_from(key.len()).ok().filter(|n| usize::from(*n) <= IDEMPOTENCY_KEY_BYTES_MAX);
     let Some(length) = length else {
@@ -230,11 +245,10 @@ fn extensions(append: &Append) -> Result<Vec<u8>, AppendError> {
             max: IDEMPOTENCY_KEY_BYTES_MAX,
         }));
     };
-    let mut out = Vec::with_capacity(4 + key.len());
     out.extend_from_slice(&EXTENSION_IDEMPOTENCY_KEY.to_le_bytes());
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(key.as_bytes());
-    Ok(out)
+    Ok(())
 }
 
 fn query(query: &Query) -> Result<Filter, AppendError> {

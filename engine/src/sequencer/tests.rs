@@ -62,7 +62,12 @@ fn a_large_append_that_is_old_is_known_by_its_condition() {
     let event = |_: u64| EventData::new("Tested", "text/plain", "x".into()).tag("k:v");
     let append = Append::to("s-1").events((0..EVENTS).map(event)).absent(QueryItem::tags(["k:v"]));
     let id = |n: u64| EventId::from_uuid(Uuid::from_u64_pair(0x0197_0000_0000_7000, (2 << 62) | n));
-    let context = Context { data_bytes_max: 1 << 20, make_id: &id, is_only_repeat: false };
+    let context = Context {
+        data_bytes_max: 1 << 20,
+        make_id: &id,
+        is_only_repeat: false,
+        policy_revision: None,
+    };
     let append = PreparedAppend::new(&append, &context).unwrap();
     let mut view = stored(&append, Timestamp::from_micros(0));
     view.bound += ID_WINDOW_EVENTS + 1;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use nexus_protocol::{Append, AppendError, Appended, CorrelationId};
+use nexus_engine::{Namespace, OnBehalfOf};
+use nexus_protocol::timer::{TIMER_ARMED, TIMER_PREFIX, Timer};
+use nexus_protocol::{Append, AppendError, Appended, CorrelationId, SNAPSHOT_PREFIX};
 use tracing::Span;
 
 use super::Access;
 use super::observe::Scope;
-use crate::guard::Action;
+use crate::guard::{About, Permit};
 use crate::quota::Use;
 use crate::telemetry::{self, Operation, Origin, relaxed};
 
@@ -24,8 +26,7 @@ impl Access {
     pub fn append(&self, mut append: Append) -> Result<PendingAppend, AppendError> {
         let started = Instant::now();
         let telling = Telling::of(&append, self.origin);
-        let namespace =
-            self.guard::<AppendError>(Operation::Append, Action::Append, telling.origin)?;
+        let (namespace, permit) = self.may_append_this(&append, telling.origin)?;
         let asked = Use::Append { events: telling.events, bytes: telling.bytes };
         self.admit::<AppendError>(Operation::Append, asked, telling.origin)?;
         let timers = self.node.running_timers().admit(namespace, &append);
@@ -46,11 +47,44 @@ impl Access {
         let span = scope.telemetry.span(Operation::Append, &scope.namespace, telling.origin.trace);
         relaxed::add(&scope.telemetry.metrics().appends_in_flight, 1);
         let principal = self.scope.principal.keys();
+        let policy_revision = permit.policy_revision;
+        let by = OnBehalfOf { principal: &principal, policy_revision };
         let inner = span.in_scope(|| match refused {
-            Some(_) => namespace.repeat_on_behalf_of(&principal, append),
-            None => namespace.append_on_behalf_of(&principal, append),
+            Some(_) => namespace.repeat_on_behalf_of(by, append),
+            None => namespace.append_on_behalf_of(by, append),
         });
         Ok(PendingAppend { inner, refused, under_way: UnderWay { scope, started, telling, span } })
+    }
+
+    /// Whether the principal may append this. What is done by an append to a stream of the system's is asked for besides, and so
+    /// is what a timer appends when it fires.
+    pub(super) fn may_append_this(
+        &self,
+        append: &Append,
+        origin: Origin,
+    ) -> Result<(&Namespace, Permit), AppendError> {
+        for stream in &append.streams {
+            let name = stream.stream.as_str();
+            if let Some(of) = name.strip_prefix(SNAPSHOT_PREFIX) {
+                let about = About::stream(of);
+                self.guard::<AppendError>(Operation::SaveSnapshot, about, origin)?;
+            }
+            let Some(id) = name.strip_prefix(TIMER_PREFIX) else { continue };
+            for event in &stream.events {
+                let arms = event.event_type == TIMER_ARMED;
+                let operation = if arms { Operation::SetTimer } else { Operation::DisarmTimer };
+                self.guard::<AppendError>(operation, About::name(id), origin)?;
+                // What arms nothing is refused for that.
+                let Some(timer) = Timer::from_armed(&event.data).ok().filter(|_| arms) else {
+                    continue;
+                };
+                let due = Append::to(timer.stream).event(timer.event);
+                let about = About { append: Some(&due), ..About::default() };
+                self.guard::<AppendError>(Operation::Append, about, origin)?;
+            }
+        }
+        let about = About { append: Some(append), ..About::default() };
+        self.guard::<AppendError>(Operation::Append, about, origin)
     }
 
     fn log_append(&self, telling: &Telling, error: &AppendError) {
@@ -63,7 +97,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_append(&self) -> Result<(), AppendError> {
-        self.guard(Operation::Append, Action::Append, self.origin).map(|_| ())
+        self.guard(Operation::Append, About::beforehand(), self.origin).map(|_| ())
     }
 }
 

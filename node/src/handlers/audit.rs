@@ -5,7 +5,6 @@ use nexus_protocol::{ReadError, Revision};
 
 use crate::audit::{AUDIT_STREAM, AuditPage, Audited};
 use crate::config::Fingerprint;
-use crate::guard::Action;
 use crate::node::Node;
 use crate::principal::Principal;
 use crate::telemetry::{Coded, Context, Operation};
@@ -25,7 +24,7 @@ impl Node {
     ) -> Result<AuditPage, ReadError> {
         let context = Context::new(Operation::Audit, "", &principal.id);
         let list = || self.audit_stream().list(after, limit.min(AUDIT_PAGE_MAX));
-        self.observe(principal, Action::Audit, &context, list)
+        self.observe(principal, &context, list)
     }
 
     /// Puts on record that a door shows another certificate from now on. Blocks until that is durable.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use nexus_delivery::coordinator::{Answers, Handed, Request, What};
 use nexus_delivery::group::Delivery as GroupDelivery;
 use nexus_engine::Namespace;
+use nexus_policies::Obligations;
 use nexus_protocol::group::{
     ACK_DEADLINE_MAX, Answered, Delivery, DeliveryToken, Failure, Nack, NackAction, check_group,
 };
@@ -16,7 +17,7 @@ use nexus_protocol::{Append, AppendError, Appended, Invalid, ReadError, Recorded
 use super::Access;
 use super::events::resolved;
 use super::groups::{event_at, from_read, with_data_of};
-use crate::guard::Action;
+use crate::guard::{About, Permit};
 use crate::parking::block_on;
 use crate::quota::Use;
 use crate::telemetry::{self, Operation};
@@ -33,6 +34,7 @@ pub struct Received {
     group: String,
     consumer: String,
     as_schema: AsSchema,
+    permit: Permit,
 }
 
 impl Received {
@@ -46,7 +48,8 @@ impl Received {
     pub fn is_in_memory(&self) -> bool {
         let is_there =
             |handed: &Handed| handed.event.as_ref().is_some_and(|event| event.event_type() != LINK);
-        self.as_schema == AsSchema::Raw && self.handed.iter().all(is_there)
+        let is_plain = self.as_schema == AsSchema::Raw && self.permit.obligations().is_none();
+        is_plain && self.handed.iter().all(is_there)
     }
 
     /// How many there are, at most.
@@ -95,8 +98,11 @@ impl Received {
                 gone.push(delivery.token);
                 continue;
             };
-            let shown = resolved(&self.access.namespace, event)
-                .and_then(|event| self.access.shown(event, self.as_schema));
+            if !self.permit.shows(&event) {
+                return Err(self.not_theirs(delivery.token, &deliveries));
+            }
+            let shown = resolved(&self.access.namespace, &self.permit, event)
+                .and_then(|event| self.access.shown_to(&self.permit, event, self.as_schema));
             let mut parts = match shown {
                 Ok(parts) => parts.into_iter(),
                 // It is no better the next time, and stands in nobody's way: in the end it is parked, with the reason.
@@ -150,6 +156,15 @@ impl Received {
 }
 
 impl Received {
+    /// One is not for whoever asks: it is given back, with all others, and nothing counts as tried.
+    fn not_theirs(&mut self, token: DeliveryToken, taken: &[Delivery]) -> AppendError {
+        let left = self.handed.drain(..).map(|handed| handed.delivery.token);
+        let others = taken.iter().map(|delivery| delivery.token).chain([token]).chain(left);
+        block_on(self.access.give_back(&self.group, &self.consumer, others.collect()));
+        let reason = format!("group {:?} delivers what you may not see", self.group);
+        AppendError::Denied { reason, denial: None }
+    }
+
     /// One event cannot be read: it counts as tried, and the others do not.
     fn unread(
         &mut self,
@@ -206,8 +221,12 @@ impl Access {
         max: usize,
         wait: Duration,
     ) -> Result<Received, AppendError> {
+        let policing = self.node.policing();
+        let changes = policing.changes();
+        let permit = self.permitted(Operation::Receive, group)?;
         let ask = async {
             self.within_quota(Use::Read)?;
+            self.check_covers(group, &permit).await?;
             let group = self.joined(group, consumer).await?;
             let what = (consumer.to_owned(), max, wait);
             let handed = self.groups_ask(&group, what, Request::Receive).await;
@@ -215,12 +234,23 @@ impl Access {
                 // It was deleted, and may be made anew when it is asked for again.
                 self.node.running_groups().unknow(&self.namespace, &group);
             }
-            Ok((handed?, group))
+            let handed = handed?;
+            // It may have waited for long, and what was asked before may not hold any more.
+            if policing.changes() != changes {
+                let again = self.permitted(Operation::Receive, &group);
+                if !again.as_ref().is_ok_and(|again| again.demands_as(&permit)) {
+                    let tokens = handed.iter().map(|it| it.delivery.token).collect();
+                    self.give_back(&group, consumer, tokens).await;
+                    // Who may still consume asks again, and gets what they may see now.
+                    return again.map(|_| (Vec::new(), group));
+                }
+            }
+            Ok((handed, group))
         };
         let (handed, group) = self.consuming(Operation::Receive, group, ask).await?;
         let consumer = consumer.to_owned();
         let (access, as_schema) = (self.clone(), AsSchema::Raw);
-        Ok(Received { handed: handed.into(), access, group, consumer, as_schema })
+        Ok(Received { handed: handed.into(), access, group, consumer, as_schema, permit })
     }
 
     /// Says that deliveries are done. It is durable when it is answered. Without a consumer it counts for whoever has
@@ -273,8 +303,10 @@ impl Access {
         tokens: Vec<DeliveryToken>,
         what: What,
     ) -> Result<Answered, AppendError> {
+        let permit = self.permitted(Operation::Answer, group)?;
         let answers = Answers { consumer: consumer.map(str::to_owned), tokens, what };
         let ask = async {
+            self.check_covers(group, &permit).await?;
             check_times(&answers.what)?;
             let group = self.group_of(group, consumer).await?;
             self.groups_ask(&group, answers, Request::Answer).await
@@ -295,7 +327,9 @@ impl Access {
         tokens: Vec<DeliveryToken>,
         mut append: Append,
     ) -> Result<(Answered, Option<Appended>), AppendError> {
+        let permit = self.permitted(Operation::Answer, group)?;
         let ask = async {
+            self.check_covers(group, &permit).await?;
             self.may_append()?;
             if tokens.is_empty() {
                 let why =
@@ -307,6 +341,7 @@ impl Access {
                 events.for_each(|event| event.trace = event.trace.or(Some(trace)));
             }
             let principal = self.scope.principal.keys();
+            self.may_append_this(&append, self.origin)?;
             let mut append = self.namespace.of_client(&principal, append)?;
             self.node.running_timers().admit(&self.namespace, &append)?;
             self.node.schemas().check(&self.namespace, &mut append)?;
@@ -327,7 +362,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_consume(&self) -> Result<(), AppendError> {
-        self.guard(Operation::Receive, Action::Consume, self.origin).map(|_| ())
+        self.guard(Operation::Receive, About::beforehand(), self.origin).map(|_| ())
     }
 
     /// Lets a consumer go. `lost`: nobody knows why it is gone, and what it had counts as tried.
@@ -336,7 +371,9 @@ impl Access {
     /// When the principal may not consume, or there is no such group.
     pub async fn leave(&self, group: &str, consumer: &str, lost: bool) -> Result<(), AppendError> {
         let request = Request::Leave { consumer: consumer.to_owned(), lost };
+        let permit = self.permitted(Operation::Answer, group)?;
         let tell = async {
+            self.check_covers(group, &permit).await?;
             let group = self.group_of(group, Some(consumer)).await?;
             self.node.running_groups().tell(&self.namespace, &group, request).await
         };
@@ -371,14 +408,44 @@ impl Access {
         self.node.running_groups().ask(&self.namespace, group, what, request).await
     }
 
-    /// Around what consumers do: the guard first, then a duration, and one place where an error is logged.
+    /// Whether a consumer may do something in a group, and what is demanded besides.
+    fn permitted(&self, operation: Operation, group: &str) -> Result<Permit, AppendError> {
+        let about = About::group(group);
+        self.guard::<AppendError>(operation, about, self.origin).map(|(_, permit)| permit)
+    }
+
+    /// Refuses a group to whoever may see less than its filter lets through.
+    async fn check_covers(&self, group: &str, permit: &Permit) -> Result<(), AppendError> {
+        // Roles demand nothing, and look at no stream.
+        if permit.policy_revision.is_none() {
+            return Ok(());
+        }
+        let config = self.groups_ask(group, false, Request::Look).await?.config;
+        if config.filter.names_system() {
+            let about = About { system: true, ..About::group(group) };
+            self.guard::<AppendError>(Operation::Receive, about, self.origin)?;
+        }
+        if permit.obligations().is_none_or(Obligations::is_every_event) {
+            return Ok(());
+        }
+        let leads = config.only_routes || !config.branches.is_empty();
+        if !leads && permit.covers(&config.filter) {
+            return Ok(());
+        }
+        let reason = format!(
+            "group {group:?} delivers what you may not see: have one made whose filter asks for the tags and types that \
+             you may, and to which no routes lead"
+        );
+        Err(AppendError::Denied { reason, denial: None })
+    }
+
+    /// Around what consumers do, behind the guard: a duration, and one place where an error is logged.
     async fn consuming<T>(
         &self,
         operation: Operation,
         group: &str,
         ask: impl Future<Output = Result<T, AppendError>>,
     ) -> Result<T, AppendError> {
-        self.guard::<AppendError>(operation, Action::Consume, self.origin)?;
         let started = Instant::now();
         let answer = match check_group(group) {
             Ok(()) => ask.await,

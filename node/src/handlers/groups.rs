@@ -21,7 +21,7 @@ use serde_json::json;
 use super::{Access, broadcast};
 use crate::audit::Audited;
 use crate::groups::{GROUPS_MAX, Groups};
-use crate::guard::Action;
+use crate::guard::About;
 use crate::parking::block_on;
 use crate::telemetry::{Coded, Operation};
 
@@ -77,7 +77,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect.
     pub fn groups(&self) -> Result<Vec<String>, AppendError> {
-        self.observe(Operation::Groups, Action::Inspect, None, Groups::names)
+        self.observe(Operation::Groups, About::default(), Groups::names)
     }
 
     /// How a group is. Blocks on the disk.
@@ -85,7 +85,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such group.
     pub fn group(&self, name: &str) -> Result<GroupInfo, AppendError> {
-        self.observe(Operation::Group, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Group, About::group(name), |namespace| {
             self.look(namespace, name, false).map(|(info, _)| info)
         })
     }
@@ -95,7 +95,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such group.
     pub fn group_lanes(&self, name: &str) -> Result<(GroupInfo, Vec<LaneInfo>), AppendError> {
-        self.observe(Operation::Group, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Group, About::group(name), |namespace| {
             self.look(namespace, name, true)
         })
     }
@@ -171,7 +171,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such group.
     pub fn parked(&self, group: &str, list: &ParkedList) -> Result<ParkedPage, AppendError> {
-        self.observe(Operation::Parked, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Parked, About::group(group), |namespace| {
             self.check_one_queue(group)?;
             list.check()?;
             let limit = list.limit.min(PARKED_PAGE_MAX);
@@ -296,8 +296,18 @@ impl Access {
 
     /// Whether the principal may do something. Only to decide what is asked for next: a refusal of that is logged, this is
     /// not.
-    pub fn may(&self, action: Action) -> bool {
-        self.node.guard(&self.scope.principal, action, self.namespace()).is_ok()
+    pub fn may(&self, operation: Operation) -> bool {
+        self.node
+            .guard(self.scope.asker(), Some(&self.namespace), operation, &About::beforehand())
+            .is_ok()
+    }
+
+    /// Whether the principal may do something: asked before anything of a request is looked at.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_do(&self, operation: Operation) -> Result<(), AppendError> {
+        self.guard(operation, About::beforehand(), self.origin).map(|_| ())
     }
 
     /// Whether the principal may manage groups: asked before anything of a request is looked at.
@@ -305,7 +315,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_manage_groups(&self) -> Result<(), AppendError> {
-        self.guard(Operation::SetGroup, Action::ManageGroups, self.origin).map(|_| ())
+        self.guard(Operation::SetGroup, About::beforehand(), self.origin).map(|_| ())
     }
 
     /// Asks a group something, and blocks until it has answered.
@@ -326,7 +336,7 @@ impl Access {
         details: Option<serde_json::Value>,
         work: impl FnOnce(&Namespace) -> Result<T, AppendError>,
     ) -> Result<T, AppendError> {
-        self.observe(operation, Action::ManageGroups, None, |namespace| {
+        self.observe(operation, About::group(name), |namespace| {
             check_group(name)?;
             let audited = Audited::new(operation, self.principal());
             let audited = audited.in_namespace(self.namespace()).about(name);

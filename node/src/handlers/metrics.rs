@@ -2,7 +2,6 @@
 
 use nexus_protocol::ReadError;
 
-use crate::guard::Action;
 use crate::node::Node;
 use crate::principal::Principal;
 use crate::telemetry::{Context, MetricFamily, Operation};
@@ -19,7 +18,7 @@ impl Node {
         let routes = self.running_routes().gauges(self.engine());
         let timers = self.running_timers().gauges(self.engine());
         let text = || Ok(self.telemetry().text(self.engine(), &groups, &routes, &timers));
-        self.observe(principal, Action::Monitor, &context, text)
+        self.observe(principal, &context, text)
     }
 
     /// The same as numbers, for whoever publishes them in another form.
@@ -32,6 +31,6 @@ impl Node {
         let routes = self.running_routes().gauges(self.engine());
         let timers = self.running_timers().gauges(self.engine());
         let families = || Ok(self.telemetry().families(self.engine(), &groups, &routes, &timers));
-        self.observe(principal, Action::Monitor, &context, families)
+        self.observe(principal, &context, families)
     }
 }

@@ -10,6 +10,7 @@ mod metrics;
 mod namespaces;
 mod observe;
 mod parked_timers;
+mod policies;
 mod read;
 mod routes;
 mod schemas;
@@ -36,10 +37,10 @@ pub use show::SchemaNames;
 pub use store::{Reads, Watch};
 pub use tokens::{FirstTokenError, NotIdentified};
 
-use crate::guard::{Action, Decision, Refusal};
+use crate::guard::{About, Asker, Permit, Refusal};
 use crate::node::Node;
 use crate::principal::{Principal, PrincipalKind};
-use crate::telemetry::Origin;
+use crate::telemetry::{Operation, Origin};
 use observe::Scope;
 
 /// One namespace, as one principal may use it. Cheap to clone.
@@ -56,7 +57,8 @@ pub struct Access {
 impl Access {
     pub(crate) fn new(node: Node, namespace: Namespace, principal: Arc<Principal>) -> Self {
         let (telemetry, name) = (Arc::clone(node.telemetry()), namespace.name().to_owned());
-        let scope = Arc::new(Scope { telemetry, namespace: name, principal });
+        let subject = principal.subject();
+        let scope = Arc::new(Scope { telemetry, namespace: name, principal, subject });
         Self { node, namespace, scope, origin: Origin::default(), is_admitted: false }
     }
 
@@ -110,8 +112,21 @@ impl Access {
 }
 
 impl Node {
-    /// Asks whether a principal may do something in a namespace.
-    fn guard(&self, principal: &Principal, action: Action, name: &str) -> Result<(), Refusal> {
+    /// Asks whether a principal may do something to the whole node.
+    fn guard_node(&self, principal: &Principal, operation: Operation) -> Result<(), Refusal> {
+        let asker = Asker { principal, subject: &principal.subject() };
+        self.guard(asker, None, operation, &About::default()).map(|_| ())
+    }
+
+    /// Asks whether a principal may do something in a namespace, and what is demanded besides.
+    fn guard(
+        &self,
+        asker: Asker<'_>,
+        namespace: Option<&Namespace>,
+        operation: Operation,
+        about: &About<'_>,
+    ) -> Result<Permit, Refusal> {
+        let principal = asker.principal;
         let revoked = principal.token.as_ref().is_some_and(|token| !self.tokens().holds(token));
         if revoked || principal.is_over() {
             return Err(match principal.kind {
@@ -119,9 +134,6 @@ impl Node {
                 _ => Refusal::TokenEnded,
             });
         }
-        match self.judge().decide(principal, action, name) {
-            Decision::Allow => Ok(()),
-            Decision::Deny { reason } => Err(Refusal::Denied { reason }),
-        }
+        self.policing().decide(asker, namespace, operation, about)
     }
 }

@@ -6,7 +6,7 @@ use nexus_protocol::{
 };
 
 use crate::audit::Audited;
-use crate::guard::{Action, Refusal};
+use crate::guard::Refusal;
 use crate::node::Node;
 use crate::principal::Principal;
 use crate::telemetry::{Coded, Context, Operation};
@@ -18,7 +18,7 @@ impl Node {
     /// When the principal may not monitor.
     pub fn namespaces(&self, principal: &Principal) -> Result<Vec<String>, ReadError> {
         let context = Context::new(Operation::Namespaces, "", &principal.id);
-        self.observe(principal, Action::Monitor, &context, || Ok(self.engine().namespaces()))
+        self.observe(principal, &context, || Ok(self.engine().namespaces()))
     }
 
     /// Creates a namespace; one that exists stays as it is. Blocks until that is durable.
@@ -36,7 +36,7 @@ impl Node {
             self.put_namespace_on_record(principal, &context, created.as_ref().err());
             created
         };
-        self.observe(principal, Action::ManageNamespaces, &context, create)
+        self.observe(principal, &context, create)
     }
 
     /// Deletes a namespace for good, with all its events. Blocks until that is durable. Whoever still
@@ -60,11 +60,12 @@ impl Node {
                 self.running_routes().forget(log);
                 self.running_timers().forget(log);
                 self.schemas().forget(log);
+                self.policing().forget(log);
             }
             self.put_namespace_on_record(principal, &context, deleted.as_ref().err());
             deleted
         };
-        let deleted = self.observe(principal, Action::ManageNamespaces, &context, delete);
+        let deleted = self.observe(principal, &context, delete);
         deleted.map_err(|error| error.answer)
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use nexus_engine::Namespace;
+use nexus_policies::{Reach, Subject};
 
 use super::Access;
-use crate::guard::{Action, Refusal};
+use crate::guard::{About, Asker, Permit, Refusal, asks};
 use crate::node::Node;
 use crate::principal::{Principal, PrincipalKind};
 use crate::quota::Use;
@@ -19,9 +20,15 @@ pub(super) struct Scope {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) namespace: String,
     pub(super) principal: Arc<Principal>,
+    /// It, as rules are told.
+    pub(super) subject: Subject,
 }
 
 impl Scope {
+    pub(super) fn asker(&self) -> Asker<'_> {
+        Asker { principal: &self.principal, subject: &self.subject }
+    }
+
     /// What an operation happens to.
     pub(super) fn context(&self, operation: Operation) -> Context<'_> {
         Context::new(operation, &self.namespace, &self.principal.id)
@@ -33,16 +40,25 @@ impl Node {
     pub(super) fn observe<T, E: Coded + From<Refusal>>(
         &self,
         principal: &Principal,
-        action: Action,
         context: &Context<'_>,
         work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let guard = || self.guard_node(principal, context.operation);
+        self.observe_guarded(context, guard, |()| work())
+    }
+
+    /// The same, behind a guard of its own.
+    fn observe_guarded<P, T, E: Coded + From<Refusal>>(
+        &self,
+        context: &Context<'_>,
+        guard: impl FnOnce() -> Result<P, Refusal>,
+        work: impl FnOnce(P) -> Result<T, E>,
     ) -> Result<T, E> {
         let telemetry = self.telemetry();
         let (operation, namespace) = (context.operation, context.namespace);
         let started = Instant::now();
         telemetry.span(operation, namespace, context.trace).in_scope(|| {
-            let allowed = self.guard(principal, action, namespace).map_err(E::from);
-            let done = allowed.and_then(|()| work());
+            let done = guard().map_err(E::from).and_then(work);
             telemetry.metrics().ended(operation, started.elapsed());
             if let Err(error) = &done {
                 telemetry.log_error(context, error);
@@ -57,18 +73,31 @@ impl Access {
     pub(super) fn observe<T, E: Coded + From<Refusal>>(
         &self,
         operation: Operation,
-        action: Action,
-        stream: Option<&str>,
+        about: About<'_>,
         work: impl FnOnce(&Namespace) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.observe_events(operation, about, |namespace, _| work(namespace))
+    }
+
+    /// The same of what shows events: `work` is told what may be seen of them.
+    pub(super) fn observe_events<T, E: Coded + From<Refusal>>(
+        &self,
+        operation: Operation,
+        about: About<'_>,
+        work: impl FnOnce(&Namespace, &Permit) -> Result<T, E>,
+    ) -> Result<T, E> {
         let context = self.scope.context(operation).from_origin(self.origin);
-        let context = Context { stream, ..context };
-        self.node.observe(&self.scope.principal, action, &context, || {
+        let context = Context { stream: about.stream, ..context };
+        let guard = || {
             self.is_there()?;
-            if matches!(action, Action::Read | Action::Inspect | Action::Monitor) {
+            self.node.guard(self.scope.asker(), Some(&self.namespace), operation, &about)
+        };
+        self.node.observe_guarded(&context, guard, |permit| {
+            self.is_there()?;
+            if asks(operation).1 != Reach::Change {
                 self.within_quota(Use::Read)?;
             }
-            work(&self.namespace)
+            work(&self.namespace, &permit)
         })
     }
 
@@ -118,12 +147,15 @@ impl Access {
     pub(super) fn guard<E: Coded + From<Refusal>>(
         &self,
         operation: Operation,
-        action: Action,
+        about: About<'_>,
         origin: Origin,
-    ) -> Result<&Namespace, E> {
-        let scope = &self.scope;
-        let allowed = self.node.guard(&scope.principal, action, &scope.namespace);
-        let allowed = allowed.and_then(|()| self.is_there()).map(|()| &self.namespace);
+    ) -> Result<(&Namespace, Permit), E> {
+        let allowed = self.is_there().and_then(|()| {
+            let asker = self.scope.asker();
+            self.node.guard(asker, Some(&self.namespace), operation, &about)
+        });
+        let allowed =
+            allowed.and_then(|permit| self.is_there().map(|()| (&self.namespace, permit)));
         allowed.map_err(|refusal| self.refused(operation, refusal, origin))
     }
 }

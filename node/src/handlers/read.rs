@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use nexus_engine::Stop;
-use nexus_protocol::{Block, Explain, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem};
+use nexus_protocol::{
+    Block, Explain, Filter, FilterItem, Read, ReadError, RecordedEvent, Subscribe, SubscriptionItem,
+};
 use tracing::Span;
 
 use super::Access;
 use super::observe::Scope;
 use super::show::Showing;
-use crate::guard::Action;
+use crate::guard::{About, Permit};
 use crate::quota::Use;
 use crate::telemetry::{self, Operation, Origin, relaxed};
 
@@ -24,12 +26,22 @@ impl Access {
     /// When the principal may not read.
     pub fn read(&self, read: Read) -> Result<Events, ReadError> {
         let started = Instant::now();
-        let namespace = self.guard::<ReadError>(Operation::Read, Action::Read, self.origin)?;
+        let as_of = read.as_of.as_ref().map(ToString::to_string);
+        let about = About {
+            stream: read.stream.as_deref(),
+            as_of: as_of.as_deref(),
+            system: asks_for_system(read.system, &read.filter),
+            ..About::default()
+        };
+        let (namespace, permit) = self.guard::<ReadError>(Operation::Read, about, self.origin)?;
         self.admit::<ReadError>(Operation::Read, Use::Read, self.origin)?;
         let reading = self.reading(Operation::Read, read.stream.clone());
         let span =
             self.scope.telemetry.span(Operation::Read, &self.scope.namespace, self.origin.trace);
-        let showing = Showing::new(self, read.as_schema);
+        let showing = Showing::new(self, &permit, read.as_schema);
+        let Read { filter, .. } = read;
+        let filter = narrowed(&permit, filter);
+        let read = Read { filter, ..read };
         let inner = span.in_scope(|| namespace.read(read).into_iter());
         Ok(Events { inner, reading, showing, started, _span: span })
     }
@@ -39,7 +51,11 @@ impl Access {
     /// # Errors
     /// When the principal may not read.
     pub fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, ReadError> {
-        let namespace = self.guard::<ReadError>(Operation::Subscribe, Action::Read, self.origin)?;
+        // Before it is asked: a change that comes in between is seen later.
+        let changes = self.node.policing().changes();
+        let about = Guarded::about(&subscribe);
+        let (namespace, permit) =
+            self.guard::<ReadError>(Operation::Subscribe, about, self.origin)?;
         self.admit::<ReadError>(Operation::Subscribe, Use::Read, self.origin)?;
         let reading = self.reading(Operation::Subscribe, subscribe.stream.clone());
         let span = self.scope.telemetry.span(
@@ -48,9 +64,12 @@ impl Access {
             self.origin.trace,
         );
         relaxed::add(&self.scope.telemetry.metrics().subscriptions, 1);
-        let showing = Showing::new(self, subscribe.as_schema);
+        let showing = Showing::new(self, &permit, subscribe.as_schema);
+        let filter = narrowed(&permit, subscribe.filter);
+        let subscribe = Subscribe { filter, ..subscribe };
+        let guarded = Guarded::new(self, &subscribe, changes, permit);
         let inner = span.in_scope(|| namespace.subscribe(subscribe));
-        Ok(Subscription { inner, reading, showing })
+        Ok(Subscription { inner, reading, showing, guarded })
     }
 
     /// Whether who uses it is still let in: asked again and again by what goes on for long.
@@ -58,7 +77,7 @@ impl Access {
     /// # Errors
     /// When its token is revoked or has ended, or it may not read any more.
     pub fn may_still_read(&self) -> Result<(), ReadError> {
-        self.guard(Operation::Subscribe, Action::Read, self.origin).map(|_| ())
+        self.guard(Operation::Subscribe, About::beforehand(), self.origin).map(|_| ())
     }
 
     fn reading(&self, operation: Operation, stream: Option<String>) -> Reading {
@@ -66,6 +85,9 @@ impl Access {
         Reading { scope, operation, stream, origin, events: 0, bytes: 0 }
     }
 }
+
+/// A reader that waits looks so often whether policies have changed.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// So many events are counted at a time.
 const COUNTED_TOGETHER: u64 = 256;
@@ -222,6 +244,75 @@ impl Iterator for EventsIter {
     }
 }
 
+/// Whether events of the system's streams are asked for.
+fn asks_for_system(system: bool, filter: &Filter) -> bool {
+    system || filter.names_system()
+}
+
+/// A filter that lets through what may be seen alone.
+fn narrowed(permit: &Permit, filter: Filter) -> Filter {
+    let Some(obligations) = permit.obligations().filter(|it| !it.is_every_event()) else {
+        return filter;
+    };
+    let all = [FilterItem::default()];
+    let items = if filter.is_all() { &all[..] } else { filter.alternatives() };
+    let left: Vec<_> = items.iter().filter_map(|it| obligations.narrow(it.clone())).collect();
+    match left.is_empty() {
+        // No type has a control character: it selects nothing.
+        true => Filter::event_type("\0"),
+        false => Filter::any(left),
+    }
+}
+
+/// What a subscription may see, which is asked again when policies change.
+#[derive(Debug)]
+struct Guarded {
+    access: Access,
+    stream: Option<String>,
+    system: bool,
+    /// How often policies had changed when it was asked.
+    changes: u64,
+    permit: Permit,
+    /// Why it has ended.
+    ended: Option<ReadError>,
+}
+
+impl Guarded {
+    fn new(access: &Access, subscribe: &Subscribe, changes: u64, permit: Permit) -> Self {
+        let (access, stream) = (access.clone(), subscribe.stream.clone());
+        let system = asks_for_system(subscribe.system, &subscribe.filter);
+        Self { access, stream, system, changes, permit, ended: None }
+    }
+
+    fn about(subscribe: &Subscribe) -> About<'_> {
+        let system = asks_for_system(subscribe.system, &subscribe.filter);
+        About { stream: subscribe.stream.as_deref(), system, ..About::default() }
+    }
+
+    /// Whether it goes on.
+    fn check(&mut self) -> Result<(), ReadError> {
+        let changes = self.access.node.policing().changes();
+        if changes != self.changes && self.ended.is_none() {
+            self.changes = changes;
+            self.ended = self.asked_again().err();
+        }
+        self.ended.clone().map_or(Ok(()), Err)
+    }
+
+    fn asked_again(&self) -> Result<(), ReadError> {
+        let about =
+            About { stream: self.stream.as_deref(), system: self.system, ..About::default() };
+        let origin = self.access.origin;
+        let asked = self.access.guard::<ReadError>(Operation::Subscribe, about, origin);
+        let (_, permit) = asked?;
+        if permit.demands_as(&self.permit) {
+            return Ok(());
+        }
+        let why = "policies have changed, and with them what may be seen: subscribe again, from where you are";
+        Err(ReadError::Unavailable { reason: why.to_owned() })
+    }
+}
+
 /// Events as they come, and the markers between them. It never ends by itself.
 #[derive(Debug)]
 pub struct Subscription {
@@ -229,12 +320,14 @@ pub struct Subscription {
     reading: Reading,
     /// `None`: events are shown as they are stored.
     showing: Option<Showing>,
+    guarded: Guarded,
 }
 
 impl Subscription {
     /// The next events as a block of the log, at most so many of them; as [`EventsIter::next_block`] has it.
     pub fn next_block(&mut self, events_max: u64) -> Option<Block> {
-        if self.showing.is_some() {
+        // Why it has ended is told with the next event.
+        if self.showing.is_some() || self.guarded.check().is_err() {
             return None;
         }
         let block = self.inner.next_block(events_max)?;
@@ -247,6 +340,9 @@ impl Subscription {
         loop {
             if let Some(part) = self.next_part() {
                 return Some(part);
+            }
+            if let Err(error) = self.guarded.check() {
+                return Some(Err(error));
             }
             let item = self.inner.try_next();
             if let Some(shown) = self.shown(item) {
@@ -266,8 +362,16 @@ impl Subscription {
             if let Some(part) = self.next_part() {
                 return Some(part);
             }
+            if let Err(error) = self.guarded.check() {
+                return Some(Err(error));
+            }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let item = self.inner.next_blocking(left);
+            // A change of policies ends it, and nothing comes with that where nothing of it may be seen.
+            let some = left.map_or(LOOK_AGAIN_AFTER, |left| left.min(LOOK_AGAIN_AFTER));
+            let item = self.inner.next_blocking(Some(some));
+            if item.is_none() && left.is_none_or(|left| left > some) {
+                continue;
+            }
             if let Some(shown) = self.shown(item) {
                 return shown;
             }
@@ -318,7 +422,12 @@ impl Stream for Subscription {
             if let Some(part) = self.next_part() {
                 return Poll::Ready(Some(part));
             }
-            let Poll::Ready(item) = Pin::new(&mut self.inner).poll_next(context) else {
+            let polled = Pin::new(&mut self.inner).poll_next(context);
+            // Behind that, so that it is woken by the change that it has not seen.
+            if let Err(error) = self.guarded.check() {
+                return Poll::Ready(Some(Err(error)));
+            }
+            let Poll::Ready(item) = polled else {
                 self.reading.count();
                 return Poll::Pending;
             };

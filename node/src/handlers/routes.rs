@@ -14,7 +14,7 @@ use super::Access;
 use super::groups::{first_position, from_read};
 use crate::audit::Audited;
 use crate::groups::Groups;
-use crate::guard::Action;
+use crate::guard::About;
 use crate::routes::{Routes, lag};
 use crate::telemetry::{Coded, Operation};
 
@@ -84,9 +84,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect.
     pub fn routes(&self) -> Result<Vec<String>, AppendError> {
-        self.observe(Operation::Routes, Action::Inspect, None, |namespace| {
-            self.all_names(namespace)
-        })
+        self.observe(Operation::Routes, About::default(), |namespace| self.all_names(namespace))
     }
 
     /// How a route is. Blocks on the disk.
@@ -94,7 +92,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such route.
     pub fn route(&self, name: &str) -> Result<RouteInfo, AppendError> {
-        self.observe(Operation::Route, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Route, About::name(name), |namespace| {
             check_route_name(name)?;
             self.look_at_route(namespace, name)
         })
@@ -132,7 +130,7 @@ impl Access {
         config: Option<RouteConfig>,
         limit: usize,
     ) -> Result<DryRun, AppendError> {
-        self.observe(Operation::DryRunRoute, Action::Read, None, |namespace| {
+        self.observe(Operation::DryRunRoute, About::name(name), |namespace| {
             check_route_name(name)?;
             let config = match config {
                 Some(config) => config,
@@ -148,7 +146,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_manage_routes(&self) -> Result<(), AppendError> {
-        self.guard(Operation::SetRoute, Action::ManageRoutes, self.origin).map(|_| ())
+        self.guard(Operation::SetRoute, About::beforehand(), self.origin).map(|_| ())
     }
 
     /// The routes that lead to groups, each with its group.
@@ -230,7 +228,7 @@ impl Access {
         details: Option<serde_json::Value>,
         work: impl FnOnce(&Namespace) -> Result<T, AppendError>,
     ) -> Result<T, AppendError> {
-        self.observe(operation, Action::ManageRoutes, None, |namespace| {
+        self.observe(operation, About::name(name), |namespace| {
             check_route_name(name)?;
             let audited = Audited::new(operation, self.principal());
             let audited = audited.in_namespace(self.namespace()).about(name);

@@ -7,13 +7,13 @@ use nexus_protocol::schema::{
     EffectiveSettings, Incompatibility, NewSchema, SchemaState, SchemaVersion, SettingsChange,
     SettingsOf, SubjectInfo, VersionPick, check_subject,
 };
-use nexus_protocol::{AppendError, NamespaceName, SchemaId};
+use nexus_protocol::{AppendError, SchemaId};
 use nexus_schemas::{Change, Registering};
 use serde_json::json;
 
 use super::Access;
 use crate::audit::Audited;
-use crate::guard::Action;
+use crate::guard::About;
 use crate::schemas::{Schemas, refused};
 use crate::telemetry::{Coded, Operation};
 
@@ -75,7 +75,7 @@ impl Access {
         subject: &str,
         new: &NewSchema,
     ) -> Result<Vec<Incompatibility>, AppendError> {
-        self.observe(Operation::CheckSchema, Action::Inspect, None, |namespace| {
+        self.observe(Operation::CheckSchema, About::name(subject), |namespace| {
             let schemas = self.node.schemas();
             let registry = schemas.registry(namespace)?;
             registry.check(subject, new, &schemas.wide()?).map_err(refused)
@@ -92,7 +92,7 @@ impl Access {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<SubjectInfo>, AppendError> {
-        self.observe(Operation::Schemas, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Schemas, About::default(), |namespace| {
             let schemas = self.node.schemas();
             let (registry, wide) = (schemas.registry(namespace)?, schemas.wide()?);
             let mut bytes = 0;
@@ -111,7 +111,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such subject.
     pub fn subject(&self, subject: &str) -> Result<SubjectInfo, AppendError> {
-        self.observe(Operation::Schemas, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Schemas, About::name(subject), |namespace| {
             let schemas = self.node.schemas();
             let (registry, wide) = (schemas.registry(namespace)?, schemas.wide()?);
             registry.subject(subject, &wide).ok_or_else(|| no_subject(subject))
@@ -123,7 +123,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such version.
     pub fn schema(&self, subject: &str, pick: VersionPick) -> Result<SchemaVersion, AppendError> {
-        self.observe(Operation::Schema, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Schema, About::name(subject), |namespace| {
             let registry = self.node.schemas().registry(namespace)?;
             let found = registry.version(subject, pick).cloned();
             found.ok_or_else(|| match pick {
@@ -142,7 +142,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such version.
     pub fn schema_by_id(&self, id: SchemaId) -> Result<SchemaVersion, AppendError> {
-        self.observe(Operation::Schema, Action::Inspect, None, |namespace| {
+        self.observe(Operation::Schema, About::default(), |namespace| {
             let registry = self.node.schemas().registry(namespace)?;
             let none = || {
                 let what = format!("schema {}: ids are those of this namespace", id.get());
@@ -193,8 +193,8 @@ impl Access {
         let details = serde_json::to_value(SettingsChangeJson::from(change)).unwrap_or_default();
         if *of == SettingsOf::Global {
             // They are no namespace's own: whoever may here need not there.
-            let system = NamespaceName::SYSTEM;
-            let allowed = self.node.guard(&self.scope.principal, Action::ManageSchemas, system);
+            let (asker, about) = (self.scope.asker(), About::default());
+            let allowed = self.node.guard(asker, None, Operation::SetSchemaSettings, &about);
             allowed.map_err(AppendError::from)?;
         }
         self.change_schemas(Operation::SetSchemaSettings, about, details, |namespace, schemas| {
@@ -219,7 +219,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or there is no such subject.
     pub fn schema_settings(&self, of: &SettingsOf) -> Result<SubjectInfo, AppendError> {
-        self.observe(Operation::Schemas, Action::Inspect, None, |_| self.settings_of(of))
+        self.observe(Operation::Schemas, About::default(), |_| self.settings_of(of))
     }
 
     fn settings_of(&self, of: &SettingsOf) -> Result<SubjectInfo, AppendError> {
@@ -245,7 +245,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_manage_schemas(&self, operation: Operation) -> Result<(), AppendError> {
-        self.guard(operation, Action::ManageSchemas, self.origin).map(|_| ())
+        self.guard(operation, About::beforehand(), self.origin).map(|_| ())
     }
 
     /// Changes schemas for somebody who may, and puts on record what became of it.
@@ -256,7 +256,7 @@ impl Access {
         details: serde_json::Value,
         work: impl FnOnce(&Namespace, &Schemas) -> Result<T, AppendError>,
     ) -> Result<T, AppendError> {
-        self.observe(operation, Action::ManageSchemas, None, |namespace| {
+        self.observe(operation, About::name(subject), |namespace| {
             if !subject.is_empty() {
                 check_subject(subject)?;
             }

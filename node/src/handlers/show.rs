@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use nexus_policies::Mask;
+use nexus_protocol::record::Instead;
 use nexus_protocol::schema::AsSchema;
-use nexus_protocol::{ReadError, RecordedEvent};
+use nexus_protocol::{ReadError, RecordedEvent, SchemaId};
 use nexus_schemas::Registry;
 
 use super::Access;
+use crate::guard::Permit;
 
 /// What the schemas of a namespace are called.
 #[derive(Clone, Debug)]
@@ -24,6 +28,26 @@ impl Access {
     pub fn schema_names(&self) -> SchemaNames {
         // Where the registry is damaged, whoever appends or asks for a schema is told; ids are there still.
         SchemaNames(self.node.schemas().registry(&self.namespace).unwrap_or_default())
+    }
+
+    /// The same of an event for somebody, without what they may not see: before it is shown in another version, and after.
+    pub(super) fn shown_to(
+        &self,
+        permit: &Permit,
+        event: RecordedEvent,
+        as_schema: AsSchema,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        let has_mask = permit.obligations().is_some_and(|it| !it.mask.is_empty());
+        let event = masked(permit, event);
+        let mut parts = match self.shown(event.clone(), as_schema) {
+            // What is masked may be what it takes to show it so: then nothing of it is shown.
+            Err(ReadError::NotConverted { .. }) if has_mask => return Ok(vec![withheld(&event)]),
+            shown => shown?,
+        };
+        if as_schema != AsSchema::Raw && has_mask {
+            parts = parts.into_iter().map(|part| masked(permit, part)).collect();
+        }
+        Ok(parts)
     }
 
     /// An event as it is in a version of its schema: mostly one, and its parts where transforms make several or none of it.
@@ -51,15 +75,17 @@ impl Access {
 pub(super) struct Showing {
     access: Access,
     as_schema: AsSchema,
+    permit: Permit,
     parts: std::vec::IntoIter<RecordedEvent>,
 }
 
 impl Showing {
     /// `None`: events are shown as they are stored.
-    pub(super) fn new(access: &Access, as_schema: AsSchema) -> Option<Self> {
-        let is_raw = as_schema == AsSchema::Raw;
+    pub(super) fn new(access: &Access, permit: &Permit, as_schema: AsSchema) -> Option<Self> {
+        let is_raw = as_schema == AsSchema::Raw && permit.obligations().is_none();
         let parts = Vec::new().into_iter();
-        (!is_raw).then(|| Self { access: access.clone(), as_schema, parts })
+        let permit = permit.clone();
+        (!is_raw).then(|| Self { access: access.clone(), as_schema, permit, parts })
     }
 
     /// The next part of what was taken.
@@ -69,7 +95,31 @@ impl Showing {
 
     /// Takes the next event; its parts come one by one.
     pub(super) fn take(&mut self, event: RecordedEvent) -> Result<(), ReadError> {
-        self.parts = self.access.shown(event, self.as_schema)?.into_iter();
+        let parts = self.access.shown_to(&self.permit, event, self.as_schema)?;
+        self.parts = parts.into_iter();
         Ok(())
     }
+}
+
+/// An event without the values that somebody may not see. Data in which they cannot be found are withheld as a whole.
+pub(super) fn masked(permit: &Permit, event: RecordedEvent) -> RecordedEvent {
+    let Some(mask) = permit.obligations().map(|it| &it.mask).filter(|mask| !mask.is_empty()) else {
+        return event;
+    };
+    let data = Mask::new(mask).apply(event.data()).unwrap_or_default();
+    if data == event.data() {
+        return event;
+    }
+    let (event_type, content_type) = (event.event_type(), event.content_type());
+    let instead = Instead { event_type, content_type, data: data.into(), schema: event.schema() };
+    // Four bytes may stand where one did; an event that is too long by that is withheld too.
+    event.with(instead).unwrap_or_else(|_| withheld(&event))
+}
+
+/// An event without its data.
+fn withheld(event: &RecordedEvent) -> RecordedEvent {
+    let (event_type, content_type) = (event.event_type(), event.content_type());
+    let (data, schema) = (Bytes::new(), SchemaId::NONE);
+    let withheld = event.with(Instead { event_type, content_type, data, schema });
+    withheld.expect("an event without data is shorter than it was")
 }

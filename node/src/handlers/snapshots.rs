@@ -5,7 +5,7 @@ use nexus_protocol::{
 };
 
 use super::Access;
-use crate::guard::Action;
+use crate::guard::About;
 use crate::quota::Use;
 use crate::telemetry::Operation;
 
@@ -17,7 +17,7 @@ impl Access {
     pub fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
         let stream = snapshot.stream.clone();
         let asked = Use::Append { events: 1, bytes: snapshot.state.len() as u64 };
-        self.observe(Operation::SaveSnapshot, Action::Append, Some(stream.as_str()), |namespace| {
+        self.observe(Operation::SaveSnapshot, About::stream(stream.as_str()), |namespace| {
             self.within_quota(asked)?;
             namespace.save_snapshot(snapshot)
         })
@@ -33,7 +33,7 @@ impl Access {
         at: SnapshotAt,
         fold: FoldIdentity,
     ) -> Result<Option<Snapshot>, ReadError> {
-        self.observe(Operation::LoadSnapshot, Action::Read, Some(stream), |namespace| {
+        self.observe(Operation::LoadSnapshot, About::stream(stream), |namespace| {
             namespace.load_snapshot(stream, at, fold)
         })
     }
@@ -43,7 +43,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or it is not a stream's name.
     pub fn list_snapshots(&self, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {
-        self.observe(Operation::Snapshots, Action::Inspect, Some(stream), |namespace| {
+        self.observe(Operation::Snapshots, About::stream(stream), |namespace| {
             namespace.list_snapshots(stream)
         })
     }

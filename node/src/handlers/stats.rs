@@ -3,7 +3,7 @@
 use nexus_protocol::{ReadError, Stats};
 
 use super::Access;
-use crate::guard::Action;
+use crate::guard::About;
 use crate::telemetry::Operation;
 
 impl Access {
@@ -12,6 +12,6 @@ impl Access {
     /// # Errors
     /// When the principal may not monitor.
     pub fn stats(&self) -> Result<Stats, ReadError> {
-        self.observe(Operation::Stats, Action::Monitor, None, |namespace| Ok(namespace.stats()))
+        self.observe(Operation::Stats, About::default(), |namespace| Ok(namespace.stats()))
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Access;
 use crate::audit::Audited;
-use crate::guard::Action;
+use crate::guard::About;
 use crate::quota::Use;
 use crate::telemetry::{Coded, Operation};
 
@@ -18,7 +18,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect, or it is not a stream's name.
     pub fn stream_info(&self, stream: &str) -> Result<StreamInfo, ReadError> {
-        self.observe(Operation::Stream, Action::Inspect, Some(stream), |namespace| {
+        self.observe(Operation::Stream, About::stream(stream), |namespace| {
             namespace.stream_info(stream)
         })
     }
@@ -28,7 +28,7 @@ impl Access {
     /// # Errors
     /// When the principal may not inspect.
     pub fn streams(&self, list: &StreamList) -> Result<Vec<StreamInfo>, ReadError> {
-        self.observe(Operation::Streams, Action::Inspect, None, |namespace| namespace.streams(list))
+        self.observe(Operation::Streams, About::default(), |namespace| namespace.streams(list))
     }
 
     /// Whether the principal may change streams: asked before anything of a change is looked at.
@@ -36,7 +36,7 @@ impl Access {
     /// # Errors
     /// When it may not.
     pub fn may_manage_streams(&self) -> Result<(), AppendError> {
-        self.guard(Operation::SetStream, Action::ManageStreams, self.origin).map(|_| ())
+        self.guard(Operation::SetStream, About::beforehand(), self.origin).map(|_| ())
     }
 
     /// Changes a stream's limits. Blocks until that is durable.
@@ -94,7 +94,7 @@ impl Access {
         work: impl FnOnce(&Namespace) -> Result<T, AppendError>,
     ) -> Result<T, AppendError> {
         let audited = audited.in_namespace(self.namespace()).about(stream);
-        self.observe(operation, Action::ManageStreams, Some(stream), |namespace| {
+        self.observe(operation, About::stream(stream), |namespace| {
             // Every change of a stream is one event of a system stream. Who is over the quota is not on
             // record, like those who may not: they cannot push out what matters.
             self.within_quota(Use::Append { events: 1, bytes: 0 })?;

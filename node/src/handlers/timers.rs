@@ -11,7 +11,7 @@ use nexus_protocol::{
 };
 
 use super::Access;
-use crate::guard::Action;
+use crate::guard::About;
 use crate::telemetry::Operation;
 use crate::timers::Timers;
 
@@ -27,7 +27,7 @@ impl Access {
     /// # Errors
     /// When the principal may not append; `Invalid` of an id or a timer that cannot be; as an append's.
     pub fn set_timer(&self, id: &str, timer: &Timer) -> Result<bool, AppendError> {
-        self.observe(Operation::SetTimer, Action::Append, None, |namespace| {
+        self.observe(Operation::SetTimer, About::name(id), |namespace| {
             check_timer_id(id)?;
             // One that has fired is not armed again by a request that comes twice.
             let is_so =
@@ -45,7 +45,7 @@ impl Access {
     /// # Errors
     /// When the principal may not read, or there is no such timer, or it is disarmed.
     pub fn timer(&self, id: &str) -> Result<TimerInfo, ReadError> {
-        self.observe(Operation::Timer, Action::Read, None, |namespace| {
+        self.observe(Operation::Timer, About::name(id), |namespace| {
             check_timer_id(id)?;
             info(namespace, id)?.ok_or_else(|| ReadError::NotFound { what: no_timer(id) })
         })
@@ -56,7 +56,7 @@ impl Access {
     /// # Errors
     /// When the principal may not append, or the timer is disarmed by now.
     pub fn armed_timer(&self, id: &str) -> Result<TimerInfo, AppendError> {
-        self.observe(Operation::Timer, Action::Append, None, |namespace| {
+        self.observe(Operation::SetTimer, About::name(id), |namespace| {
             let known = info(namespace, id).map_err(unread)?;
             known.ok_or_else(|| AppendError::NotFound { what: no_timer(id) })
         })
@@ -67,7 +67,7 @@ impl Access {
     /// # Errors
     /// When the principal may not read.
     pub fn timers(&self, list: &TimerList) -> Result<TimerPage, AppendError> {
-        self.observe(Operation::Timers, Action::Read, None, |namespace| {
+        self.observe(Operation::Timers, About::default(), |namespace| {
             let (ids, more) = self.ids(namespace, list)?;
             let mut next = ids.last().cloned().filter(|_| more);
             let (mut timers, mut bytes) = (Vec::new(), 0);
@@ -91,7 +91,7 @@ impl Access {
     /// # Errors
     /// When the principal may not read.
     pub fn timer_ids(&self, list: &TimerList) -> Result<(Vec<String>, bool), AppendError> {
-        self.observe(Operation::Timers, Action::Read, None, |namespace| self.ids(namespace, list))
+        self.observe(Operation::Timers, About::default(), |namespace| self.ids(namespace, list))
     }
 
     fn ids(
@@ -116,7 +116,7 @@ impl Access {
     /// # Errors
     /// When the principal may not append; `NotFound` where it is not armed any more, or never was; as an append's.
     pub fn disarm_timer(&self, id: &str) -> Result<(), AppendError> {
-        self.observe(Operation::DisarmTimer, Action::Append, None, |namespace| {
+        self.observe(Operation::DisarmTimer, About::name(id), |namespace| {
             check_timer_id(id)?;
             let mut last = AppendError::NotFound { what: no_timer(id) };
             for _ in 0..TRIES {

@@ -7,7 +7,6 @@ use nexus_protocol::{AppendError, ReadError};
 
 use crate::audit::Audited;
 use crate::config::{self, ConfigError};
-use crate::guard::Action;
 use crate::jwt::Jwks;
 use crate::node::Node;
 use crate::principal::{Principal, Role};
@@ -36,7 +35,7 @@ impl Node {
                 self.put_on_record(principal, audited, Some(error));
             })
         };
-        let made = self.observe(principal, Action::ManageTokens, &context, make)?;
+        let made = self.observe(principal, &context, make)?;
         tracing::info!(by = principal.id, id = made.info.id, name, %role, "a token was made");
         Ok(made)
     }
@@ -46,7 +45,7 @@ impl Node {
     /// # Errors
     /// When it may not.
     pub fn may_manage_tokens(&self, principal: &Principal) -> Result<(), AppendError> {
-        self.guard(principal, Action::ManageTokens, "").map_err(|refusal| {
+        self.guard_node(principal, Operation::CreateToken).map_err(|refusal| {
             let error = AppendError::from(refusal);
             // What is made once the request was looked at counts as the operation.
             let context = Context::new(Operation::CreateToken, "", &principal.id);
@@ -65,7 +64,7 @@ impl Node {
         principal: &Principal,
         dir: &Path,
     ) -> Result<PathBuf, FirstTokenError> {
-        self.guard(principal, Action::ManageTokens, "").map_err(AppendError::from)?;
+        self.guard_node(principal, Operation::CreateToken).map_err(AppendError::from)?;
         let asked = Asked { name: "admin", role: Role::Admin, ttl: None };
         // Kept before it holds: a crash in between leaves no token that nobody has.
         let mut path = PathBuf::new();
@@ -82,7 +81,7 @@ impl Node {
     /// When the principal may not manage tokens.
     pub fn list_tokens(&self, principal: &Principal) -> Result<Vec<TokenInfo>, ReadError> {
         let context = Context::new(Operation::Tokens, "", &principal.id);
-        self.observe(principal, Action::ManageTokens, &context, || Ok(self.tokens().list()))
+        self.observe(principal, &context, || Ok(self.tokens().list()))
     }
 
     /// Makes a token worthless, also for those who were let in with it. Blocks until that is durable.
@@ -91,7 +90,7 @@ impl Node {
     /// When the principal may not manage tokens, or there is none of that id; as an append's.
     pub fn revoke_token(&self, principal: &Principal, id: &str) -> Result<(), AppendError> {
         let context = Context::new(Operation::RevokeToken, "", &principal.id);
-        self.observe(principal, Action::ManageTokens, &context, || {
+        self.observe(principal, &context, || {
             let revoked = self.tokens().revoke(principal, id).and_then(|there| {
                 let shown: String = id.chars().take(64).collect();
                 let missing = || AppendError::NotFound { what: format!("token {shown:?}") };

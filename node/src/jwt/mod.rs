@@ -149,6 +149,8 @@ impl Jwts {
         let ends_at = ends_at(claims).ok_or_else(|| BadJwt::BadClaim("exp".to_owned()))?;
         let mut principal = Principal::new(id, PrincipalKind::Jwt, roles);
         (principal.issuer, principal.ends_at) = (Some(issuer), Some(ends_at));
+        principal.claims =
+            claims.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         match principal.is_over() {
             true => Err(BadJwt::Expired),
             false => Ok(principal),

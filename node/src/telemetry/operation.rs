@@ -103,6 +103,12 @@ words! {
         SetSchemaState = "set_schema_state",
         /// To change what holds for a subject, or for all of them.
         SetSchemaSettings = "set_schema_settings",
+        /// What policies decide.
+        Policies = "policies",
+        /// To have other policies decide.
+        ActivatePolicies = "activate_policies",
+        /// To have earlier policies decide again.
+        RollbackPolicies = "rollback_policies",
         /// To arm a timer.
         SetTimer = "set_timer",
         /// How a timer stands.

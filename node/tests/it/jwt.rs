@@ -194,7 +194,7 @@ fn roles_are_one_or_many_and_those_of_others_are_not_ours() {
     let event = EventData::json("A", &1).unwrap();
     let error = access.append(Append::to("a").event(event)).unwrap_err();
     assert!(
-        matches!(&error, AppendError::Denied { reason } if reason.contains("\"alice\"")),
+        matches!(&error, AppendError::Denied { reason, .. } if reason.contains("\"alice\"")),
         "{error}"
     );
     assert!(matches!(access.head(), Err(ReadError::Denied { .. })));

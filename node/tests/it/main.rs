@@ -9,5 +9,6 @@ mod group_metrics;
 mod jwt;
 mod logs;
 mod metrics;
+mod policies;
 mod quota;
 mod tracing;

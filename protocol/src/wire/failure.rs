@@ -5,13 +5,14 @@ use std::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::PROTOCOL_SCHEMAS;
+use super::policy::DenialHead;
+use super::read_failure::ReadFailure;
 use super::request::{ExpectedHead, StateHead};
 use super::schema::{IncompatibilityHead, SchemaProblemHead};
 use crate::error::{
-    AppendError, Clause, Conflict, Corruption, CorruptionKind, Invalid, ReadError, TooLarge,
-    Unavailable,
+    AppendError, Clause, Conflict, Corruption, CorruptionKind, Invalid, TooLarge, Unavailable,
 };
-use crate::ids::{EventId, Lineage, Position};
+use crate::ids::{EventId, Position};
 use crate::names::{InvalidName, NameProblem};
 use crate::schema::SchemaProblem;
 
@@ -32,7 +33,7 @@ pub enum Failure {
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-enum NameProblemHead {
+pub(super) enum NameProblemHead {
     Empty,
     TooLong { bytes: u64, max: u64 },
     Control { at: u64 },
@@ -43,7 +44,7 @@ enum NameProblemHead {
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-enum InvalidHead {
+pub(super) enum InvalidHead {
     Name { what: String, name: String, problem: NameProblemHead },
     StreamTwice(String),
     IdTwice([u8; 16]),
@@ -123,7 +124,7 @@ enum CorruptionKindHead {
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-struct CorruptionHead {
+pub(super) struct CorruptionHead {
     file: String,
     offset_bytes: u64,
     kind: CorruptionKindHead,
@@ -273,9 +274,13 @@ enum AppendFailureHead {
     SchemaInvalid(Vec<SchemaProblemHead>),
     /// From [`PROTOCOL_SCHEMAS`] on.
     Incompatible(Vec<IncompatibilityHead>),
+    DeniedBy {
+        reason: String,
+        denial: DenialHead,
+    },
 }
 
-fn ms_of(duration: Duration) -> u64 {
+pub(super) fn ms_of(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -326,7 +331,12 @@ impl From<&AppendError> for AppendFailure {
             AppendError::Unauthenticated { reason } => {
                 Head::Unauthenticated { reason: reason.clone() }
             }
-            AppendError::Denied { reason } => Head::Denied { reason: reason.clone() },
+            AppendError::Denied { reason, denial } => match denial {
+                None => Head::Denied { reason: reason.clone() },
+                Some(denial) => {
+                    Head::DeniedBy { reason: reason.clone(), denial: (&**denial).into() }
+                }
+            },
             AppendError::NotFound { what } => Head::NotFound { what: what.clone() },
             AppendError::Deleted { stream } => Head::Deleted { stream: stream.clone() },
             AppendError::Conflict(conflict) => conflict_head(conflict),
@@ -365,7 +375,10 @@ impl From<AppendFailure> for AppendError {
                 max: usize_of(max),
             }),
             Head::Unauthenticated { reason } => Self::Unauthenticated { reason },
-            Head::Denied { reason } => Self::Denied { reason },
+            Head::Denied { reason } => Self::Denied { reason, denial: None },
+            Head::DeniedBy { reason, denial } => {
+                Self::Denied { reason, denial: Some(Box::new(denial.into())) }
+            }
             Head::NotFound { what } => Self::NotFound { what },
             Head::Deleted { stream } => Self::Deleted { stream },
             Head::Conflict { clause, positions } => Self::Conflict(conflict_of(clause, positions)),
@@ -407,88 +420,9 @@ pub fn in_version(error: AppendError, version: u16) -> AppendError {
             };
             Invalid::Request(full.unwrap_or_else(|| error.to_string())).into()
         }
-        error => error,
-    }
-}
-
-/// [`ReadError`].
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct ReadFailure(ReadFailureHead);
-
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-enum ReadFailureHead {
-    Invalid(InvalidHead),
-    Unauthenticated { reason: String },
-    Denied { reason: String },
-    NotFound { what: String },
-    Deleted { stream: String },
-    LineageChanged { given: u32, current: u32 },
-    RateLimited { retry_after_ms: u64 },
-    Corruption { position: u64, resume_at: Option<u64>, corruption: CorruptionHead },
-    Poisoned { at: Option<u64> },
-    Unavailable { reason: String },
-    Closed,
-    NotConverted { position: u64, why: String },
-}
-
-impl From<&ReadError> for ReadFailure {
-    fn from(error: &ReadError) -> Self {
-        use ReadFailureHead as Head;
-        Self(match error {
-            ReadError::Invalid(invalid) => Head::Invalid((&**invalid).into()),
-            ReadError::Unauthenticated { reason } => {
-                Head::Unauthenticated { reason: reason.clone() }
-            }
-            ReadError::Denied { reason } => Head::Denied { reason: reason.clone() },
-            ReadError::NotFound { what } => Head::NotFound { what: what.clone() },
-            ReadError::Deleted { stream } => Head::Deleted { stream: stream.clone() },
-            ReadError::LineageChanged { given, current } => {
-                Head::LineageChanged { given: given.get(), current: current.get() }
-            }
-            ReadError::RateLimited { retry_after } => {
-                Head::RateLimited { retry_after_ms: ms_of(*retry_after) }
-            }
-            ReadError::Corruption { position, resume_at, corruption } => Head::Corruption {
-                position: position.get(),
-                resume_at: resume_at.map(Position::get),
-                corruption: (&**corruption).into(),
-            },
-            ReadError::Poisoned { at } => Head::Poisoned { at: at.map(Position::get) },
-            ReadError::Unavailable { reason } => Head::Unavailable { reason: reason.clone() },
-            ReadError::Closed => Head::Closed,
-            ReadError::NotConverted { position, why } => {
-                Head::NotConverted { position: position.get(), why: why.clone() }
-            }
-        })
-    }
-}
-
-impl From<ReadFailure> for ReadError {
-    fn from(failure: ReadFailure) -> Self {
-        use ReadFailureHead as Head;
-        match failure.0 {
-            Head::Invalid(invalid) => Invalid::from(invalid).into(),
-            Head::Unauthenticated { reason } => Self::Unauthenticated { reason },
-            Head::Denied { reason } => Self::Denied { reason },
-            Head::NotFound { what } => Self::NotFound { what },
-            Head::Deleted { stream } => Self::Deleted { stream },
-            Head::LineageChanged { given, current } => {
-                Self::LineageChanged { given: Lineage::new(given), current: Lineage::new(current) }
-            }
-            Head::RateLimited { retry_after_ms } => {
-                Self::RateLimited { retry_after: Duration::from_millis(retry_after_ms) }
-            }
-            Head::Corruption { position, resume_at, corruption } => Self::Corruption {
-                position: Position::new(position),
-                resume_at: resume_at.map(Position::new),
-                corruption: corruption.into(),
-            },
-            Head::Poisoned { at } => Self::Poisoned { at: at.map(Position::new) },
-            Head::Unavailable { reason } => Self::Unavailable { reason },
-            Head::Closed => Self::Closed,
-            Head::NotConverted { position, why } => {
-                Self::NotConverted { position: Position::new(position), why }
-            }
+        AppendError::Denied { reason, .. } if version < PROTOCOL_SCHEMAS => {
+            AppendError::Denied { reason, denial: None }
         }
+        error => error,
     }
 }

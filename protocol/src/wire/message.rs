@@ -5,13 +5,13 @@ use rkyv::{Archive, Deserialize, Serialize};
 use super::as_schema::{AsSchemaHead, ConsumeHead};
 use super::group::{GroupAsk, GroupHead, GroupLagHead, GroupLanesHead};
 use super::parked::ParkedPageHead;
+use super::policy::{PoliciesHead, PolicyAsk};
 use super::request::{ExpectedHead, ReadHead, SubscribeHead};
 use super::route::{DryRunHead, RouteAsk, RouteHead};
 use super::schema::{IncompatibilityHead, SchemaAsk, SchemaHead, SubjectHead};
 use super::stream::{StatsHead, StreamHead};
 use super::{AppendedHead, PROTOCOL_GROUPS, PROTOCOL_OLDEST, PROTOCOL_SCHEMAS};
 use crate::ids::{Lineage, Position, Revision};
-use crate::read::Explain;
 use crate::snapshot::{FoldIdentity, Snapshot, SnapshotAt, SnapshotInfo};
 use crate::stream::{Head, StreamChange};
 
@@ -227,6 +227,11 @@ pub enum Operation {
         /// In which version.
         as_schema: AsSchemaHead,
     },
+    /// Something of policies.
+    Policy {
+        /// What.
+        ask: Box<PolicyAsk>,
+    },
 }
 
 /// A token, but for its secret.
@@ -321,7 +326,8 @@ impl Operation {
             Self::Schema { .. }
             | Self::ReadAs { .. }
             | Self::SubscribeAs { .. }
-            | Self::ConsumeAs { .. } => PROTOCOL_SCHEMAS,
+            | Self::ConsumeAs { .. }
+            | Self::Policy { .. } => PROTOCOL_SCHEMAS,
             _ => PROTOCOL_OLDEST,
         }
     }
@@ -443,6 +449,13 @@ pub enum Answer {
     Subject(Box<SubjectHead>),
     /// What a candidate that was tried does not go together with.
     SchemaCheck(Vec<IncompatibilityHead>),
+    /// The policies of a namespace.
+    Policies(Box<PoliciesHead>),
+    /// Policies were changed.
+    PoliciesChanged {
+        /// The revision of that.
+        revision: u64,
+    },
 }
 
 impl Answer {
@@ -459,37 +472,6 @@ impl Answer {
                 Some(Head { position, lineage: Lineage::new(lineage) })
             }
             _ => None,
-        }
-    }
-}
-
-/// How a read went about it: what its `End` says.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-pub struct EndHead {
-    /// See [`Explain::index`].
-    pub index: String,
-    /// See [`Explain::segments_read`].
-    pub segments_read: u64,
-    /// See [`Explain::postings_read`].
-    pub postings_read: u64,
-}
-
-impl From<&Explain> for EndHead {
-    fn from(explain: &Explain) -> Self {
-        Self {
-            index: explain.index.clone().into_owned(),
-            segments_read: explain.segments_read,
-            postings_read: explain.postings_read,
-        }
-    }
-}
-
-impl From<EndHead> for Explain {
-    fn from(head: EndHead) -> Self {
-        Self {
-            index: head.index.into(),
-            segments_read: head.segments_read,
-            postings_read: head.postings_read,
         }
     }
 }

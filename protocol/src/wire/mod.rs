@@ -14,13 +14,16 @@ mod append;
 mod as_schema;
 mod consume;
 mod decoder;
+mod end;
 mod failure;
 mod group;
 mod items;
 mod message;
 mod packet;
 mod parked;
+mod policy;
 mod raw;
+mod read_failure;
 mod request;
 mod route;
 mod schema;
@@ -35,18 +38,21 @@ pub use consume::{
     decode_answers, decode_deliveries, encode_ack_with, encode_answers,
 };
 pub use decoder::{Packet, PacketDecoder};
-pub use failure::{AppendFailure, Failure, ReadFailure, in_version};
+pub use end::EndHead;
+pub use failure::{AppendFailure, Failure, in_version};
 pub use group::{
     GroupAsk, GroupConfigHead, GroupHead, GroupLagHead, GroupLanesHead, GroupStartHead,
 };
 pub use items::{ItemsBuilder, decode_items};
-pub use message::{Answer, EndHead, Hello, Open, Operation, SnapshotHead, TokenHead, Welcome};
+pub use message::{Answer, Hello, Open, Operation, SnapshotHead, TokenHead, Welcome};
 pub use packet::{
     Encode, Message, PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head,
     encode_packet, try_encode_packet,
 };
 pub use parked::{ParkedListHead, ParkedPageHead, ParkedPickHead};
+pub use policy::{DenialHead, PoliciesHead, PolicyAsk, PolicyChangeHead, PolicyVersionHead};
 pub use raw::{RAW_ALPN, RAW_ORDER_BYTES, RawOrder};
+pub use read_failure::{ReadFailure, read_in_version};
 pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
 pub use route::{DryRunHead, RouteAsk, RouteConfigHead, RouteHead};
 pub use schema::{
@@ -70,7 +76,7 @@ pub const PROTOCOL_NOT_BEFORE: u16 = 3;
 pub const PROTOCOL_LANES_LAG: u16 = 4;
 /// The first version in which what is parked is named by its key.
 pub const PROTOCOL_PARKED_KEYS: u16 = 4;
-/// The first version that has schemas.
+/// The first version that has schemas and policies.
 pub const PROTOCOL_SCHEMAS: u16 = 5;
 
 const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL && PROTOCOL_SCHEMAS <= PROTOCOL);

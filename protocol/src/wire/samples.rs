@@ -140,6 +140,11 @@ fn name_of_operation(operation: &Operation) -> &'static str {
             SchemaAsk::SetSettings { .. } => "schema_set_settings",
             SchemaAsk::Settings { .. } => "schema_settings",
         },
+        Operation::Policy { ask } => match **ask {
+            PolicyAsk::Show => "policy_show",
+            PolicyAsk::Activate { .. } => "policy_activate",
+            PolicyAsk::Rollback { .. } => "policy_rollback",
+        },
     }
 }
 
@@ -174,6 +179,8 @@ fn name_of_answer(answer: &Answer) -> &'static str {
         Answer::Subjects(_) => "subjects",
         Answer::Subject(_) => "subject",
         Answer::SchemaCheck(_) => "schema_check",
+        Answer::Policies(_) => "policies",
+        Answer::PoliciesChanged { .. } => "policies_changed",
     }
 }
 

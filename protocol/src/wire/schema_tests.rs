@@ -1,4 +1,4 @@
-//! What version 5 has besides: schemas.
+//! What version 5 has besides: schemas and policies.
 
 use super::group_tests::deliveries;
 use super::samples::Samples;
@@ -7,6 +7,7 @@ use super::*;
 use crate::error::{AppendError, Invalid, ReadError};
 use crate::group::Delivery;
 use crate::ids::{Position, SchemaId};
+use crate::policy::{Denial, PoliciesInfo, PolicyChange, PolicyVersion, Reason};
 use crate::read::{Read, Subscribe, SubscriptionItem};
 use crate::schema::{
     AsSchema, Compatibility, DataProblem, EffectiveSettings, Incompatibility, NewSchema, Pattern,
@@ -147,7 +148,62 @@ fn version_5_speaks_of_schemas_as_it_did() {
     samples.open("", Operation::consume(consume(), AsSchema::Latest));
     let failure = Failure::Read((&not_converted()).into());
     samples.message("failure_not_converted", PacketKind::Failure, &failure);
+    let policy = |ask| Operation::Policy { ask: Box::new(ask) };
+    samples.open("", policy(PolicyAsk::Show));
+    let files = vec![("a.rego".to_owned(), "package nexus.read".to_owned())];
+    samples.open("", policy(PolicyAsk::Activate { files, shadow: true }));
+    samples.open("", policy(PolicyAsk::Rollback { to: Some(3) }));
+    samples.answer("", &Answer::Policies(Box::new((&policies()).into())));
+    samples.answer("", &Answer::PoliciesChanged { revision: 4 });
+    let (append, read) = denied();
+    let failure = Failure::Append((&append).into());
+    samples.message("failure_denied_append", PacketKind::Failure, &failure);
+    let failure = Failure::Read((&read).into());
+    samples.message("failure_denied_read", PacketKind::Failure, &failure);
     samples.all_are_the_same(5);
+}
+
+fn policies() -> PoliciesInfo {
+    let version = PolicyVersion {
+        revision: 3,
+        fingerprint: "ab".into(),
+        actions: vec!["read".into()],
+        files: [("a.rego".to_owned(), "package nexus.read".to_owned())].into(),
+    };
+    let change = PolicyChange {
+        revision: 3,
+        what: "activated".into(),
+        by: "alice".into(),
+        at_us: 7,
+        fingerprint: Some("ab".into()),
+    };
+    PoliciesInfo { active: Some(version.clone()), shadow: Some(version), changes: vec![change] }
+}
+
+fn denied() -> (AppendError, ReadError) {
+    let denial = Some(Box::new(Denial {
+        decision_id: uuid::Uuid::from_bytes([7; 16]),
+        reasons: vec![Reason::new("role_missing", "no role")],
+        policy_revision: Some(crate::Revision::new(3)),
+    }));
+    let reason = "no".to_owned();
+    let append = AppendError::Denied { reason: reason.clone(), denial: denial.clone() };
+    (append, ReadError::Denied { reason, denial })
+}
+
+#[test]
+fn policies_come_back_as_they_were() {
+    assert_eq!(PoliciesInfo::from(PoliciesHead::from(&policies())), policies());
+    let (append, read) = denied();
+    assert_eq!(AppendError::from(AppendFailure::from(&append)), append);
+    assert_eq!(ReadError::from(ReadFailure::from(&read)), read);
+    let older = PROTOCOL_SCHEMAS - 1;
+    let told = in_version(append, older);
+    assert_eq!(told, AppendError::Denied { reason: "no".into(), denial: None });
+    assert_eq!(
+        read_in_version(read, older),
+        ReadError::Denied { reason: "no".into(), denial: None }
+    );
 }
 
 #[test]

@@ -239,7 +239,7 @@ pub(super) fn append_errors() -> Vec<AppendError> {
     let errors = [
         AppendError::TooLarge(TooLarge { what: "w".into(), size: 2, max: 1 }),
         AppendError::Unauthenticated { reason: "r".into() },
-        AppendError::Denied { reason: "r".into() },
+        AppendError::Denied { reason: "r".into(), denial: None },
         AppendError::NotFound { what: "namespace".into() },
         AppendError::Deleted { stream: "s".into() },
         conflict(Clause::Stream { stream: "s".into(), expected, found }),
@@ -278,7 +278,7 @@ pub(super) fn read_errors() -> Vec<ReadError> {
     vec![
         Invalid::EmptyQuery.into(),
         ReadError::Unauthenticated { reason: "r".into() },
-        ReadError::Denied { reason: "r".into() },
+        ReadError::Denied { reason: "r".into(), denial: None },
         ReadError::NotFound { what: "w".into() },
         ReadError::Deleted { stream: "s".into() },
         ReadError::LineageChanged { given: Lineage::new(1), current: Lineage::new(2) },

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::events::named;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use nexus_node::telemetry::Operation;
 use nexus_node::{Access, DELIVERIES_MAX};
 use nexus_protocol::group::{Delivery, DeliveryToken, GroupConfig};
 use nexus_protocol::json::{
@@ -229,7 +230,7 @@ pub(crate) async fn delete(call: Call) -> Result<Response, Problem> {
 /// `POST /v1/groups/{group}/pause`
 pub(crate) async fn pause(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_manage_groups()?;
+    access.may_do(Operation::PauseGroup)?;
     call.content_type(&[JSON])?;
     let name = call.path("group").to_owned();
     let received = call.receive().await?;
@@ -263,7 +264,7 @@ async fn changed(
 /// `POST /v1/groups/{group}/seek`
 pub(crate) async fn seek(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_manage_groups()?;
+    access.may_do(Operation::SeekGroup)?;
     call.content_type(&[JSON])?;
     let name = call.path("group").to_owned();
     let received = call.receive().await?;
@@ -330,7 +331,7 @@ pub(super) fn tokens(texts: &[Cow<'_, str>]) -> Result<Vec<DeliveryToken>, Probl
 /// `POST /v1/groups/{group}/ack`
 pub(crate) async fn ack(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_consume()?;
+    access.may_do(Operation::Answer)?;
     call.content_type(&[JSON])?;
     let received = call.receive().await?;
     let Ack { consumer, tokens: texts, append } = received.json()?;
@@ -348,7 +349,7 @@ pub(crate) async fn ack(mut call: Call) -> Result<Response, Problem> {
 /// `POST /v1/groups/{group}/nack`
 pub(crate) async fn nack(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_consume()?;
+    access.may_do(Operation::Answer)?;
     call.content_type(&[JSON])?;
     let received = call.receive().await?;
     let NewNack { consumer, tokens: texts, action, delay_ms, error } = received.json()?;
@@ -361,7 +362,7 @@ pub(crate) async fn nack(mut call: Call) -> Result<Response, Problem> {
 /// `POST /v1/groups/{group}/extend`
 pub(crate) async fn extend(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_consume()?;
+    access.may_do(Operation::Answer)?;
     call.content_type(&[JSON])?;
     let received = call.receive().await?;
     let Extend { consumer, tokens: texts, by_ms } = received.json()?;

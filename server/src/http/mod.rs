@@ -20,6 +20,7 @@ mod namespaces;
 mod openapi;
 mod pages;
 mod parked;
+mod policies;
 mod problem;
 mod route;
 mod routes;

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use nexus_node::{Access, Action, PARKED_PAGE_MAX};
+use nexus_node::telemetry::Operation;
+use nexus_node::{Access, PARKED_PAGE_MAX};
 use nexus_protocol::group::{ParkedList, ParkedPick};
 use nexus_protocol::json::{ParkedEntryJson, pick_of};
 use nexus_protocol::timer::{TimerList, TimerState};
@@ -132,7 +133,7 @@ pub(crate) async fn list(call: Call) -> Result<Response, Problem> {
 
 /// `POST /v1/parked/replay`
 pub(crate) async fn replay(call: Call) -> Result<Response, Problem> {
-    decide(call, Access::replay_parked, Access::replay_timers).await
+    decide(call, Operation::ReplayParked, Access::replay_parked, Access::replay_timers).await
 }
 
 /// `POST /v1/parked/skip`, `POST /v1/parked/purge`
@@ -141,16 +142,17 @@ pub(crate) async fn skip(call: Call) -> Result<Response, Problem> {
         None => access.skip_parked(group, pick),
         Some(_) => Err(Invalid::Request("`rate_per_s` is for a replay".to_owned()).into()),
     };
-    decide(call, skip, Access::skip_timers).await
+    decide(call, Operation::SkipParked, skip, Access::skip_timers).await
 }
 
 /// Whose rights count is known when the body is: one of the two has to be there before that is read.
-fn may_decide(access: &Access) -> Result<(), AppendError> {
-    if access.may(Action::ManageGroups) { Ok(()) } else { access.may_append() }
+fn may_decide(access: &Access, operation: Operation) -> Result<(), AppendError> {
+    if access.may(operation) { Ok(()) } else { access.may_append() }
 }
 
 async fn decide(
     mut call: Call,
+    operation: Operation,
     decide: impl FnOnce(&Access, &str, ParkedPick, Option<u32>) -> Result<u64, AppendError>
     + Send
     + 'static,
@@ -158,7 +160,7 @@ async fn decide(
 ) -> Result<Response, Problem> {
     let access = call.access()?;
     call.content_type(&[JSON])?;
-    may_decide(&access)?;
+    may_decide(&access, operation)?;
     let received = call.receive().await?;
     let Pick { source, ids, lane, key, all, rate_per_s } = received.json()?;
     if let Some(ids) = ids.as_ref().filter(|ids| ids.len() > IDS_MAX) {
@@ -174,7 +176,7 @@ async fn decide(
         let count = blocking(move || decide_timers(&access, ids.as_deref())).await?;
         return Ok(json(StatusCode::OK, &Picked { count }));
     }
-    access.may_manage_groups()?;
+    access.may_do(operation)?;
     let group = group_of(&source)?.to_owned();
     let pick = pick_of(ids.as_deref(), lane, key.as_deref(), all)?;
     let count = blocking(move || decide(&access, &group, pick, rate_per_s)).await?;
@@ -185,7 +187,7 @@ async fn decide(
 pub(crate) async fn edit(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
     call.content_type(&[JSON])?;
-    may_decide(&access)?;
+    may_decide(&access, Operation::EditParked)?;
     let id = call.path("id").to_owned();
     let received = call.receive().await?;
     let Edit { source, data } = received.json()?;
@@ -194,7 +196,7 @@ pub(crate) async fn edit(mut call: Call) -> Result<Response, Problem> {
         let position = blocking(move || access.edit_timer(&id, data.into())).await?;
         return Ok(json(StatusCode::OK, &Edited { position: position.get() }));
     }
-    access.may_manage_groups()?;
+    access.may_do(Operation::EditParked)?;
     let (at, group) = (position(&id)?, group_of(&source)?.to_owned());
     let position = blocking(move || access.edit_parked(&group, at, data.into())).await?;
     Ok(json(StatusCode::OK, &Edited { position: position.get() }))

@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use nexus_node::telemetry::{Coded, Context, Telemetry};
 use nexus_node::{NoAccess, Refusal};
 use nexus_protocol::json::{ExpectedJson, IncompatibilityJson, SchemaProblemJson, state_word};
+use nexus_protocol::policy::Denial;
 use nexus_protocol::{
     AppendError, Clause, Conflict, ErrorCode, EventJsonError, Invalid, InvalidName, Position,
-    ReadError, Retry,
+    ReadError, Retry, Revision,
 };
 use serde_json::{Map, Value, json};
 
@@ -137,6 +138,12 @@ impl Problem {
         }
     }
 
+    fn with_denial(self, denial: &Denial) -> Self {
+        self.with("decision_id", denial.decision_id.to_string())
+            .with("reasons", json!(denial.reasons))
+            .with("policy_revision", denial.policy_revision.map(Revision::get))
+    }
+
     /// Its JSON.
     pub(crate) fn json(&self) -> Value {
         let code = self.code.to_string();
@@ -252,6 +259,7 @@ impl From<AppendError> for Problem {
                 problem.with("id", id.to_string()).with("position", position.get())
             }
             AppendError::Deleted { stream } => problem.with("stream", stream.as_str()),
+            AppendError::Denied { denial: Some(denial), .. } => problem.with_denial(denial),
             AppendError::SchemaInvalid(problems) => {
                 let errors: Vec<_> = problems.iter().map(SchemaProblemJson::from).collect();
                 problem.with("errors", json!(errors))
@@ -273,6 +281,7 @@ impl From<ReadError> for Problem {
         match &error {
             ReadError::Invalid(invalid) => problem.with_invalid(invalid),
             ReadError::Deleted { stream } => problem.with("stream", stream.as_str()),
+            ReadError::Denied { denial: Some(denial), .. } => problem.with_denial(denial),
             ReadError::LineageChanged { given, current } => {
                 problem.with("given", given.get()).with("current", current.get())
             }

@@ -86,6 +86,7 @@ macro_rules! handler {
 
 mod event_routes;
 mod groups;
+mod policies;
 mod schemas;
 mod timers;
 
@@ -112,7 +113,7 @@ const ROUTE: Route = Route {
 /// All operations.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
     let of_delivery = groups::ROUTES.iter().chain(event_routes::ROUTES).chain(timers::ROUTES);
-    ROUTES.iter().chain(of_delivery).chain(schemas::ROUTES)
+    ROUTES.iter().chain(of_delivery).chain(schemas::ROUTES).chain(policies::ROUTES)
 }
 
 /// Those on the log, its streams, and the node.
@@ -186,7 +187,7 @@ const ROUTES: &[Route] = &[
             "The events.",
             body![JSON events::StreamPage, NDJSON EventJson<'_>, EVENT_STREAM String],
         )],
-        problems: &[410],
+        problems: &[409, 410],
         handler: handler!(events::of_stream),
         ..ROUTE
     },
@@ -222,7 +223,7 @@ const ROUTES: &[Route] = &[
             "The events.",
             body![JSON events::LogPage, NDJSON EventJson<'_>, EVENT_STREAM String],
         )],
-        problems: &[410],
+        problems: &[409, 410],
         handler: handler!(events::of_log),
         ..ROUTE
     },

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use nexus_node::telemetry::Operation;
 use nexus_protocol::json::{NewSnapshotJson, SnapshotInfoJson, SnapshotJson, UpcasterHashJson};
 use nexus_protocol::{AsOf, FoldIdentity, ReadError, Revision, SnapshotAt, StreamName};
 use serde::Serialize;
@@ -70,7 +71,7 @@ pub(crate) async fn load(call: Call) -> Result<Response, Problem> {
 /// `PUT /v1/streams/{stream}/snapshots/{revision}`
 pub(crate) async fn save(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_append()?;
+    access.may_do(Operation::SaveSnapshot)?;
     call.content_type(&[JSON])?;
     let stream = StreamName::new(call.path("stream"))?;
     let revision: Revision = call.parsed_path("revision")?;

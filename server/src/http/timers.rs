@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use nexus_node::telemetry::Operation;
 use nexus_protocol::json::{NewTimerJson, TimerJson};
 use nexus_protocol::limits::TIMERS_PAGE_MAX;
 use nexus_protocol::timer::{TimerInfo, TimerList, TimerState};
@@ -28,7 +29,7 @@ pub(crate) struct Timers<'a> {
 /// `PUT /v1/timers/{id}`
 pub(crate) async fn set(mut call: Call) -> Result<Response, Problem> {
     let access = call.access()?;
-    access.may_append()?;
+    access.may_do(Operation::SetTimer)?;
     call.content_type(&[JSON])?;
     let id = call.path("id").to_owned();
     let received = call.receive().await?;

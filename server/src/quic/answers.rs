@@ -10,8 +10,8 @@ use nexus_node::{Access, NoAccess, Node, Principal, Refusal, Role, TokenInfo, Un
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::timer::{TimerList, TimerState};
 use nexus_protocol::wire::{
-    Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, SchemaAsk, SnapshotHead,
-    StreamHead, TokenHead, encode_packet,
+    Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, PolicyAsk, SchemaAsk,
+    SnapshotHead, StreamHead, TokenHead, encode_packet,
 };
 use nexus_protocol::{
     AppendError, EventId, Invalid, Position, ReadError, Revision, Snapshot, StreamChange,
@@ -20,7 +20,7 @@ use nexus_protocol::{
 use quinn::SendStream;
 
 use super::session::{self, Accessed, Asked, Question, Request, Session};
-use super::{event_routes, groups, schemas};
+use super::{event_routes, groups, policies, schemas};
 
 /// An answer that is longer is counted as memory of requests until it is sent.
 const SHORT_BYTES_MAX: usize = 64 * 1024;
@@ -63,26 +63,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
         Operation::RevokeToken { id } => {
             node.revoke_token(&principal, &id).map(|()| plain(&Answer::Done)).map_err(append)
         }
-        Operation::Group { group, ask } => {
-            let access = access.map_err(|refused| telling.no_access(refused));
-            let tell = |error: &_| telling.tell(error);
-            access.and_then(|it| groups::answer(&it, &group, *ask, &payload, tell)).map_err(append)
-        }
-        Operation::Route { route, ask } => {
-            let tell = |error: &_| telling.tell(error);
-            let access = access.map_err(|refused| telling.no_access(refused));
-            access.and_then(|it| event_routes::answer(&it, &route, *ask, tell)).map_err(append)
-        }
-        Operation::Schema { subject, ask } => {
-            let tell = |error: &_| telling.tell(error);
-            let access = access.map_err(|refused| telling.no_access(refused));
-            access.and_then(|it| schemas::answer(&it, &subject, *ask, tell)).map_err(append)
-        }
-        Operation::Timers { failed, after, limit } => {
-            let access = access.map_err(|refused| telling.no_access(refused));
-            access.and_then(|it| timer_ids(&it, failed, after, limit)).map_err(append)
-        }
-        operation => ask(&telling, access, operation, &payload),
+        operation => of_namespace(&telling, access, operation, &payload),
     };
     let place = match is_long {
         true => Some(session.door.place_for_answer().await),
@@ -101,10 +82,39 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     end_with(session, send, packet, place).await;
 }
 
+/// Answers what is asked of a namespace.
+fn of_namespace(
+    telling: &Telling,
+    access: Accessed,
+    operation: Operation,
+    payload: &Bytes,
+) -> Result<Bytes, Failure> {
+    let tell = |error: &_| telling.tell(error);
+    let there = |access: Accessed| access.map_err(|refused| telling.no_access(refused));
+    let answered = match operation {
+        Operation::Group { group, ask } => {
+            there(access).and_then(|it| groups::answer(&it, &group, *ask, payload, tell))
+        }
+        Operation::Route { route, ask } => {
+            there(access).and_then(|it| event_routes::answer(&it, &route, *ask, tell))
+        }
+        Operation::Schema { subject, ask } => {
+            there(access).and_then(|it| schemas::answer(&it, &subject, *ask, tell))
+        }
+        Operation::Policy { ask } => there(access).and_then(|it| policies::answer(&it, *ask, tell)),
+        Operation::Timers { failed, after, limit } => {
+            there(access).and_then(|it| timer_ids(&it, failed, after, limit))
+        }
+        operation => return ask(telling, access, operation, payload),
+    };
+    answered.map_err(append)
+}
+
 /// Why there is no answer, as the client's version has words for it.
 fn failed(session: &Session, failure: Failure) -> Bytes {
     let failure = match failure {
         Failure::Append(failure) => append(session.told_error(failure.into())),
+        Failure::Read(failure) => read(session.told_read(failure.into())),
         failure => failure,
     };
     encode_packet(PacketKind::Failure, &failure, &[])
@@ -156,6 +166,7 @@ fn may_be_long(operation: &Operation) -> bool {
                 | GroupAsk::ParkedOfKey { .. }
         ),
         Operation::Schema { ask, .. } => matches!(**ask, SchemaAsk::Subjects { .. }),
+        Operation::Policy { ask } => matches!(**ask, PolicyAsk::Show),
         _ => false,
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, request: Request) {
     // Asked before anything of an append is looked at, and again for each.
     let access = match opened.and_then(|access| access.may_append().map(|()| access)) {
         Ok(access) => access,
-        Err(error) => return session::fail_append(send, &error).await,
+        Err(error) => return session::fail_append(session, send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_ANSWERS);
     let (submitted, answered) = mpsc::channel(session.door.appends_in_flight_max.max(1) as usize);

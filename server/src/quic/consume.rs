@@ -71,12 +71,12 @@ pub(crate) async fn run(
     let ConsumeHead { group, consumer, credit, max } = wanted;
     let consuming = match opened.and_then(|access| Consuming::new(access, group, consumer)) {
         Ok(consuming) => consuming.showing(as_schema),
-        Err(error) => return session::fail_append(send, &error).await,
+        Err(error) => return session::fail_append(session, send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_LIVE);
     let mut seated = match consuming.seat(&session.door.consumers).await {
         Ok(seated) => seated,
-        Err(error) => return session::fail_append(send, &error).await,
+        Err(error) => return session::fail_append(session, send, &error).await,
     };
     let conversation = Arc::new(Conversation {
         consuming,
@@ -96,8 +96,8 @@ pub(crate) async fn run(
         Ended::Left => session::finish(send).await,
         Ended::Lost => {}
         Ended::Broken(broken) => session::refuse(session, &asked, send, &broken).await,
-        Ended::Told(error) => session::fail_append(send, &error).await,
-        Ended::Superseded => session::fail_append(send, &consuming.superseded()).await,
+        Ended::Told(error) => session::fail_append(session, send, &error).await,
+        Ended::Superseded => session::fail_append(session, send, &consuming.superseded()).await,
     }
 }
 

@@ -9,6 +9,7 @@ mod event_routes;
 mod groups;
 pub(crate) mod listener;
 mod packets;
+mod policies;
 mod reads;
 mod schemas;
 mod session;

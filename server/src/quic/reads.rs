@@ -56,7 +56,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, read: Read, request
     };
     let mut batch = match opened {
         Ok(batch) => batch,
-        Err(error) => return session::fail_read(send, &error).await,
+        Err(error) => return session::fail_read(session, send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
     loop {
@@ -80,7 +80,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, read: Read, request
                 let end = encode_packet(PacketKind::End, &explain, &[]);
                 return session::end_with(send, end).await;
             }
-            Next::Failed(error) => return session::fail_read(send, &error).await,
+            Next::Failed(error) => return session::fail_read(session, send, &error).await,
         };
     }
 }

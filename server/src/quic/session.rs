@@ -11,7 +11,8 @@ use nexus_protocol::schema::AsSchema;
 use nexus_protocol::wire::ConsumeHead;
 use nexus_protocol::wire::{
     Failure, GroupAsk, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST,
-    PacketKind, RouteAsk, SchemaAsk, Welcome, agree, encode_packet, in_version,
+    PacketKind, PolicyAsk, RouteAsk, SchemaAsk, Welcome, agree, encode_packet, in_version,
+    read_in_version,
 };
 use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
@@ -51,6 +52,11 @@ impl Session {
     /// The same of an error.
     pub(crate) fn told_error(&self, error: AppendError) -> AppendError {
         in_version(error, self.version)
+    }
+
+    /// The same of a read's.
+    pub(crate) fn told_read(&self, error: ReadError) -> ReadError {
+        read_in_version(error, self.version)
     }
 
     /// Logs an error that is answered here, since no handler was asked.
@@ -314,17 +320,19 @@ pub(crate) async fn refuse(session: &Session, asked: &Asked, send: SendStream, b
     }
     let error = Invalid::Request(broken.to_string()).into();
     session.log(asked, &error);
-    fail_read(send, &error).await;
+    fail_read(session, send, &error).await;
 }
 
 /// Ends a stream with why a read failed.
-pub(crate) async fn fail_read(send: SendStream, error: &ReadError) {
-    end_with(send, encode_packet(PacketKind::Failure, &Failure::Read(error.into()), &[])).await;
+pub(crate) async fn fail_read(session: &Session, send: SendStream, error: &ReadError) {
+    let failure = Failure::Read((&session.told_read(error.clone())).into());
+    end_with(send, encode_packet(PacketKind::Failure, &failure, &[])).await;
 }
 
 /// Ends a stream with why an append failed.
-pub(crate) async fn fail_append(send: SendStream, error: &AppendError) {
-    end_with(send, encode_packet(PacketKind::Failure, &Failure::Append(error.into()), &[])).await;
+pub(crate) async fn fail_append(session: &Session, send: SendStream, error: &AppendError) {
+    let failure = Failure::Append((&session.told_error(error.clone())).into());
+    end_with(send, encode_packet(PacketKind::Failure, &failure, &[])).await;
 }
 
 /// Sends a packet; `false`: the client is gone, or did not take it for so long that it is held no more. Whoever
@@ -389,6 +397,11 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
             SchemaAsk::Version(_) | SchemaAsk::ById(_) => Named::Schema,
             SchemaAsk::SetState { .. } => Named::SetSchemaState,
             SchemaAsk::SetSettings { .. } => Named::SetSchemaSettings,
+        },
+        Operation::Policy { ask } => match **ask {
+            PolicyAsk::Show => Named::Policies,
+            PolicyAsk::Activate { .. } => Named::ActivatePolicies,
+            PolicyAsk::Rollback { .. } => Named::RollbackPolicies,
         },
         Operation::Consume { .. } | Operation::ConsumeAs { .. } => Named::Receive,
         Operation::Timers { .. } => Named::Timers,

@@ -21,7 +21,7 @@ pub(crate) async fn run(
     let opened = access.map_err(|refused| session.no_access(&asked, refused));
     let feed = match opened.and_then(|access| Feed::open(access, subscribe)) {
         Ok(feed) => feed,
-        Err(error) => return session::fail_read(send, &error).await,
+        Err(error) => return session::fail_read(session, send, &error).await,
     };
     let _ = send.set_priority(session::PRIORITY_CATCH_UP);
     let take_block: TakeBlock<ItemsBuilder> = session.takes_blocks().then_some(ItemsBuilder::block);
@@ -32,7 +32,7 @@ pub(crate) async fn run(
     };
     match ended {
         Ok(()) => {}
-        Err(Ended::Read(error)) => session::fail_read(send, &error).await,
+        Err(Ended::Read(error)) => session::fail_read(session, send, &error).await,
         Err(Ended::Broken(broken)) => session::refuse(session, &asked, send, &broken).await,
     }
 }

@@ -56,7 +56,7 @@ fn a_token_says_who_asks_and_what_they_may_over_both_doors() {
         let client = connect(&running, &writer).await.unwrap();
         client.append(append()).await.unwrap();
         let error = client.tokens().await.unwrap_err();
-        let ReadError::Denied { reason } = &error else { panic!("{error}") };
+        let ReadError::Denied { reason, .. } = &error else { panic!("{error}") };
         assert!(reason.contains("\"alice\" may not manage tokens"), "{reason}");
         let event = json!([{ "type": "A" }]);
         let writes = http(&running, &writer).post("/v1/streams/a/events", &event);

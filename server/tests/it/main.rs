@@ -12,6 +12,7 @@ mod http;
 mod jwt;
 mod lost_answers;
 mod mtls;
+mod policies;
 mod pool;
 mod raw;
 mod relay;

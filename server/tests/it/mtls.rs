@@ -101,7 +101,7 @@ fn a_certificate_says_who_asks_and_its_name_what_they_may() {
         let client = connect(&running, &ci).await.unwrap();
         client.append(append()).await.unwrap();
         let error = client.tokens().await.unwrap_err();
-        let ReadError::Denied { reason } = &error else { panic!("{error}") };
+        let ReadError::Denied { reason, .. } = &error else { panic!("{error}") };
         assert!(reason.contains("\"ci.example\" may not manage tokens"), "{reason}");
         let web = http(&running, &ci);
         let event = json!([{ "type": "A" }]);
@@ -130,7 +130,7 @@ fn a_token_goes_before_a_certificate_and_one_without_a_role_is_nobodys() {
         let address: Address = url(&running, &ci.files).parse().unwrap();
         let client = Client::connect(address.clone().token(&made)).await.unwrap();
         let error = client.append(append()).await.unwrap_err();
-        let AppendError::Denied { reason } = &error else { panic!("{error}") };
+        let AppendError::Denied { reason, .. } = &error else { panic!("{error}") };
         assert!(reason.contains("\"reads\" may not append"), "{reason}");
         // A wrong one is not made good by a certificate.
         let error = Client::connect(address.token("nx_00_00")).await.unwrap_err();

@@ -147,7 +147,7 @@ fn a_token_says_who_asks_until_it_is_revoked() {
         writer.append(append()).await.unwrap();
         let error = writer.tokens().await.unwrap_err();
         assert!(
-            matches!(&error, ReadError::Denied { reason } if reason.contains("admin")),
+            matches!(&error, ReadError::Denied { reason, .. } if reason.contains("admin")),
             "{error}"
         );
         // Where tokens are kept, nobody gets: not by name, and not by looking at everything.

@@ -53,6 +53,7 @@ const LAYERS: &[Layer] = &[
         may: May::Import(&[
             "protocol",
             "engine",
+            "policies",
             "node",
             "client",
             "server",
@@ -72,7 +73,7 @@ const LAYERS: &[Layer] = &[
     // The parsers of imports are the command's own.
     Layer {
         folder: "fuzz",
-        may: May::Import(&["protocol", "engine", "schemas", "delivery", "cli"]),
+        may: May::Import(&["protocol", "engine", "schemas", "policies", "delivery", "cli"]),
         is_library: false,
     },
     leaf("examples/orders"),

@@ -118,7 +118,7 @@ fn what_is_behind_an_error_is_told() {
     // Whoever asks makes up names, and they may be as long as a request.
     let long = "ä".repeat(100_000);
     let context = Context { stream: Some(&long), ..context };
-    let denied = Outer(AppendError::Denied { reason: long.clone() });
+    let denied = Outer(AppendError::Denied { reason: long.clone(), denial: None });
     let lines = logged(Level::INFO, || telemetry.log_error(&context, &denied));
     for field in ["stream", "causes"] {
         let text = lines[0][field].as_str().unwrap();
@@ -131,7 +131,7 @@ fn the_louder_the_more_it_is_the_nodes_own_fault() {
     let telemetry = Telemetry::new();
     let context = Context::new(Operation::Append, "default", "ci");
     let log = |error: &dyn Coded| telemetry.log_error(&context, error);
-    let denied = AppendError::Denied { reason: "no".to_owned() };
+    let denied = AppendError::Denied { reason: "no".to_owned(), denial: None };
     let closed = AppendError::Unavailable(Unavailable::Closed);
     let full = AppendError::Unavailable(Unavailable::DiskFull);
     let lines = logged(Level::INFO, || {
@@ -152,7 +152,7 @@ fn the_louder_the_more_it_is_the_nodes_own_fault() {
 fn a_flood_is_counted_and_hides_nothing_else() {
     let telemetry = Telemetry::new();
     let context = Context::new(Operation::Append, "default", "mallory");
-    let denied = AppendError::Denied { reason: "no".to_owned() };
+    let denied = AppendError::Denied { reason: "no".to_owned(), denial: None };
     let lines = logged(Level::INFO, || {
         for _ in 0..1000 {
             telemetry.log_error(&context, &denied);
@@ -174,7 +174,7 @@ fn what_nobody_listens_to_costs_no_allowance() {
     let telemetry = Telemetry::new();
     let context = Context::new(Operation::Append, "default", "ci");
     let gone = AppendError::Deleted { stream: "s".to_owned() };
-    let denied = AppendError::Denied { reason: "x".repeat(5000) };
+    let denied = AppendError::Denied { reason: "x".repeat(5000), denial: None };
     let lines = logged(Level::INFO, || {
         (0..1000).for_each(|_| telemetry.log_error(&context, &gone));
         telemetry.log_error(&context, &denied);

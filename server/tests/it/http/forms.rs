@@ -254,7 +254,7 @@ pub(crate) fn append_error(problem: &Value) -> AppendError {
             max: usize::try_from(size("max")).unwrap(),
         }),
         "unauthenticated" => AppendError::Unauthenticated { reason: detail },
-        "denied" => AppendError::Denied { reason: detail },
+        "denied" => AppendError::Denied { reason: detail, denial: None },
         "not_found" => AppendError::NotFound { what: detail },
         "stream_deleted" => AppendError::Deleted { stream: text(problem, "stream") },
         "conflict" => AppendError::Conflict(Box::new(conflict(problem))),
@@ -278,7 +278,7 @@ pub(crate) fn read_error(problem: &Value) -> ReadError {
     match problem["name"].as_str().unwrap() {
         "invalid" => invalid(problem).into(),
         "unauthenticated" => ReadError::Unauthenticated { reason: detail },
-        "denied" => ReadError::Denied { reason: detail },
+        "denied" => ReadError::Denied { reason: detail, denial: None },
         "not_found" => ReadError::NotFound { what: detail },
         "stream_deleted" => ReadError::Deleted { stream: text(problem, "stream") },
         "lineage_changed" => {

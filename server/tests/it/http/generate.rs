@@ -156,6 +156,14 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "compatibility" => json!("NONE"),
         "validation" => json!("off"),
         "format" => json!("json"),
+        // One that lets through whoever asks next.
+        "files" => {
+            let all =
+                ["append", "read", "as_of", "subscribe", "group", "route", "timer", "snapshot"];
+            let all = all.into_iter().chain(["schema", "policy", "admin", "erase"]);
+            let rule = |action| format!("package nexus.{action}\ndecision := {{\"allow\": true}}");
+            all.map(|action| (format!("{action}.rego"), json!(rule(action)))).collect()
+        }
         _ => return None,
     })
 }

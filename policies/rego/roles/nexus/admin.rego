@@ -1,0 +1,3 @@
+package nexus.admin
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.append
+
+decision := data.nexus_roles.decision

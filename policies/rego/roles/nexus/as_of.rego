@@ -1,0 +1,3 @@
+package nexus.as_of
+
+decision := data.nexus_roles.decision

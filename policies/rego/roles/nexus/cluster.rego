@@ -1,0 +1,3 @@
+package nexus.cluster
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.command
+
+decision := data.nexus_roles.decision

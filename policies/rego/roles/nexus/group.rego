@@ -1,0 +1,3 @@
+package nexus.group
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.projection
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.read
+
+decision := data.nexus_roles.decision

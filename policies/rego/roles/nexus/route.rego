@@ -1,0 +1,3 @@
+package nexus.route
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.saga
+
+decision := data.nexus_roles.decision

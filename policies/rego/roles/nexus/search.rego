@@ -1,0 +1,3 @@
+package nexus.search
+
+decision := data.nexus_roles.decision

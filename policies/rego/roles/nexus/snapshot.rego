@@ -1,0 +1,3 @@
+package nexus.snapshot
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.subscribe
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.timer
+
+decision := data.nexus_roles.decision

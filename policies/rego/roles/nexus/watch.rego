@@ -1,0 +1,3 @@
+package nexus.watch
+
+decision := data.nexus_roles.decision

@@ -1,0 +1,3 @@
+package nexus.erase
+
+decision := data.starter.operations.decision

@@ -1,0 +1,3 @@
+package nexus.policy
+
+decision := data.starter.operations.decision

@@ -1,0 +1,3 @@
+package nexus.schema
+
+decision := data.starter.operations.decision

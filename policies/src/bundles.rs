@@ -1,0 +1,18 @@
+//! The bundles that come with Nexus, as files and what is in them.
+
+/// A bundle's files.
+pub type Files = &'static [(&'static str, &'static str)];
+
+macro_rules! files {
+    ($dir:literal: $($name:literal)*) => {
+        &[$(($name, include_str!(concat!("../rego/", $dir, "/", $name))),)*]
+    };
+}
+
+/// What decides where no bundle was activated: roles.
+pub const ROLES: Files = files!["roles":
+    "nexus/admin.rego" "nexus/append.rego" "nexus/as_of.rego" "nexus/cluster.rego" "nexus/command.rego"
+    "nexus/erase.rego" "nexus/group.rego" "nexus/policy.rego" "nexus/projection.rego" "nexus/read.rego"
+    "nexus/route.rego" "nexus/saga.rego" "nexus/schema.rego" "nexus/search.rego" "nexus/snapshot.rego"
+    "nexus/subscribe.rego" "nexus/timer.rego" "nexus/watch.rego" "roles.rego"
+];
