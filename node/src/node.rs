@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use nexus_engine::{CloseError, Engine, OpenError};
+use nexus_engine::{CloseError, Engine, Namespace, OpenError};
 use nexus_protocol::ReadError;
 
 use crate::audit::Audit;
@@ -18,7 +18,7 @@ use crate::principal::{Principal, Role};
 use crate::quota::{Quota, Quotas};
 use crate::routes::Routes;
 use crate::schemas::Schemas;
-use crate::telemetry::{Operation, Telemetry};
+use crate::telemetry::{Coded, Operation, Telemetry};
 use crate::timers::Timers;
 use crate::tokens::{TOKENS_STREAM, Tokens};
 use nexus_schemas::Upcaster;
@@ -73,7 +73,7 @@ impl Node {
         let audit = Arc::new(Audit::new(engine.clone()));
         let tokens = Tokens::load(Arc::clone(&audit)).map_err(NodeError::Tokens)?;
         let (tokens, telemetry) = (Arc::new(tokens), Arc::new(Telemetry::new()));
-        let (policing, quotas) = (Arc::new(Policing::new()), Arc::default());
+        let (policing, quotas) = (Arc::default(), Arc::default());
         let certificates = Arc::default();
         let groups = Arc::new(Groups::new(Arc::clone(&telemetry)));
         let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
@@ -154,65 +154,41 @@ impl Node {
     /// Opens every group, also those that nobody asks for: what is late is noted, and what makes no progress is seen.
     /// Without it a group is opened when it is asked something first.
     pub fn open_groups(&self) {
-        for name in self.engine.namespaces() {
-            let opened = self.engine.namespace(&name).map(|it| self.groups.open_all(&it));
-            if let Ok(Err(error)) = opened {
-                let context = crate::telemetry::Context::new(Operation::Groups, &name, "");
-                self.telemetry.log_error(&context, &error);
-            }
-        }
+        self.in_each(Operation::Groups, |namespace| self.groups.open_all(namespace));
     }
 
-    /// Runs all that goes on by itself: groups, routes, and timers.
+    /// Runs all that goes on by itself: groups, routes, and timers. What decides and what payloads have to look like is read
+    /// first, so that the first request to a namespace does not wait for that.
     pub fn open_all(&self) {
-        self.open_policies();
-        self.open_schemas();
+        self.in_each(Operation::Policies, |namespace| self.policing.state(namespace));
+        self.in_each(Operation::Schemas, |namespace| self.schemas.registry(namespace));
         self.open_groups();
         self.open_routes();
         self.open_timers();
     }
 
-    /// Reads the policies of every namespace, so that the first request to it does not wait for that.
-    fn open_policies(&self) {
-        for name in self.engine.namespaces() {
-            let opened = self.engine.namespace(&name).map(|it| self.policing.state(&it));
-            if let Ok(Err(error)) = opened {
-                let context = crate::telemetry::Context::new(Operation::Policies, &name, "");
-                self.telemetry.log_error(&context, &error);
-            }
-        }
-    }
-
-    /// Reads the schemas of every namespace, so that the first append to it does not wait for that.
-    fn open_schemas(&self) {
-        for name in self.engine.namespaces() {
-            let opened = self.engine.namespace(&name).map(|it| self.schemas.registry(&it));
-            if let Ok(Err(error)) = opened {
-                let context = crate::telemetry::Context::new(Operation::Schemas, &name, "");
-                self.telemetry.log_error(&context, &error);
-            }
-        }
-    }
-
     /// Carries every route that leads to a stream, also those that nobody asks for. Without it a route is carried from
     /// when it is asked for, and begins where it was.
     pub fn open_routes(&self) {
-        for name in self.engine.namespaces() {
-            let opened = self.engine.namespace(&name).map(|it| self.routes.open_all(&it));
-            if let Ok(Err(error)) = opened {
-                let context = crate::telemetry::Context::new(Operation::Routes, &name, "");
-                self.telemetry.log_error(&context, &error);
-            }
-        }
+        self.in_each(Operation::Routes, |namespace| self.routes.open_all(namespace));
     }
 
     /// Has timers fired from now on, in every namespace that has any. Without it they are once somebody arms or lists
     /// one: whoever only looks into a directory for a moment appends nothing to it.
     pub fn open_timers(&self) {
+        self.in_each(Operation::Timers, |namespace| self.timers.open(namespace));
+    }
+
+    /// Opens something in every namespace. What cannot be opened is in the log, and keeps nothing else from it.
+    fn in_each<T, E: Coded>(
+        &self,
+        operation: Operation,
+        open: impl Fn(&Namespace) -> Result<T, E>,
+    ) {
         for name in self.engine.namespaces() {
-            let opened = self.engine.namespace(&name).map(|it| self.timers.open(&it));
+            let opened = self.engine.namespace(&name).map(|namespace| open(&namespace));
             if let Ok(Err(error)) = opened {
-                let context = crate::telemetry::Context::new(Operation::Timers, &name, "");
+                let context = crate::telemetry::Context::new(operation, &name, "");
                 self.telemetry.log_error(&context, &error);
             }
         }

@@ -7,7 +7,7 @@ mod state;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use nexus_engine::Namespace;
 use nexus_policies::{Action, Asked, Bundle, Decision, Policies, Reach, Resource};
@@ -23,11 +23,9 @@ use crate::principal::{PrincipalKind, Role, now};
 use crate::telemetry::Operation;
 
 /// The policies of a node.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Policing {
     known: RwLock<HashMap<LogId, Known>>,
-    /// What decides where nothing was activated.
-    roles: Arc<Policies>,
     decisions: Decisions,
     /// How often what decides has changed, in any namespace.
     changes: AtomicU64,
@@ -52,12 +50,6 @@ struct Question<'a> {
 }
 
 impl Policing {
-    pub(crate) fn new() -> Self {
-        let roles = Arc::new(roles());
-        let changes = AtomicU64::new(0);
-        Self { known: RwLock::default(), roles, decisions: Decisions::default(), changes }
-    }
-
     fn known(&self, log: LogId) -> Known {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&log).cloned();
         known.unwrap_or_else(|| {
@@ -156,7 +148,7 @@ impl Policing {
         let state = state.as_deref();
         let broken = broken.or_else(|| state.and_then(|state| state.broken.clone()));
         let in_force = state.and_then(|state| state.active.as_ref());
-        let policies = in_force.map_or(&*self.roles, |it| &it.policies);
+        let policies = in_force.map_or(&*ROLES, |it| &it.policies);
         if about.is_beforehand && policies.looks_into_requests() && broken.is_none() {
             return Ok(Permit::default());
         }
@@ -234,13 +226,14 @@ impl Policing {
     }
 }
 
-/// The bundle that decides by roles.
-fn roles() -> Policies {
+/// What decides where nothing was activated: roles. It is made ready when it is asked first, which a process that works on
+/// its own directory never does.
+static ROLES: LazyLock<Policies> = LazyLock::new(|| {
     let files = nexus_policies::ROLES.iter();
     let files = files.map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
     let bundle = Bundle::new(files).expect("the bundle of roles is one");
     Policies::compile(&bundle).expect("the bundle of roles has rules")
-}
+});
 
 fn asked<'a>(
     asker: Asker<'a>,

@@ -22,6 +22,7 @@ mod interpreter;
 mod lint;
 mod mask;
 mod policies;
+mod raw;
 mod reads;
 mod shape;
 mod syntax;
@@ -34,7 +35,7 @@ pub use bundle::{
     BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, BadBundle, Bundle, BundleFile, FILE_NAME_BYTES_MAX,
     Fingerprint,
 };
-pub use bundles::{Files, ROLES};
+pub use bundles::{Files, ROLES, STARTER};
 pub use decision::{Decision, NotADecision, Obligations};
 pub use functions::FUNCTIONS;
 pub use input::{Asked, INPUT_VERSION, Resource, Subject};
@@ -43,4 +44,5 @@ pub use nexus_protocol::policy::Reason;
 
 pub use lint::{Finding, Severity, lint};
 pub use policies::{Policies, Unreadable};
+pub use raw::RawMachine;
 pub use trial::{Coverage, TESTS_MAX, Trial, Verdict, try_out};

@@ -1,4 +1,5 @@
-//! The set `governance`: what it costs to hold events to schemas, in this process.
+//! The set `governance`: what it costs to hold events to schemas, in this process; what policies cost is in
+//! [`super::policies`].
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ const FIVE_VERSIONS: [&str; 5] = [
     r#"[{"op": "cast", "path": "/customer", "to": "string", "from": "integer"}]"#,
 ];
 
-/// Scenarios of schemas.
-pub(super) const ENTRIES: [Entry; 3] = [
+/// Scenarios of schemas and policies.
+pub(super) const ENTRIES: [Entry; 6] = [
     Entry {
         names: &["schema-validate"],
         goals: &[
@@ -53,19 +54,43 @@ pub(super) const ENTRIES: [Entry; 3] = [
         goals: &["a candidate on all events of a log: at least 300,000 events/s"],
         run: Bench::against_log,
     },
+    Entry {
+        names: &["policy-rules"],
+        goals: &[
+            "the starter bundle on an append of an order, one core: at most 1.1 x the raw interpreter",
+        ],
+        run: Bench::rules,
+    },
+    Entry {
+        names: &["policy-remembered"],
+        goals: &["a decision that follows from headers, one core: at most 2 us"],
+        run: Bench::remembered,
+    },
+    Entry {
+        names: &["governed-appends"],
+        goals: &[
+            "32 writers whose orders follow a schema and are asked about: at least 0.7 x the rate without both",
+        ],
+        run: Bench::governed,
+    },
 ];
 
 impl Bench {
     /// The schema that the orders follow, made ready.
     fn schema_of_orders(&self) -> Result<Compiled, Failure> {
+        let compiled = Compiled::new(SchemaFormat::Json, &self.schema_text()?, &[]);
+        compiled.map_err(|why| Failure::failed(why.to_string()))
+    }
+
+    /// The text of the schema that the orders follow.
+    pub(super) fn schema_text(&self) -> Result<String, Failure> {
         let mut inference = Inference::new();
         for number in 0..TOGETHER * 4 {
             let event = self.orders.event(number);
             let order = serde_json::from_slice(&event.data);
             inference.add(&order.map_err(|why| Failure::failed(format!("an order: {why}")))?);
         }
-        let compiled = Compiled::new(SchemaFormat::Json, &inference.finish().to_string(), &[]);
-        compiled.map_err(|why| Failure::failed(why.to_string()))
+        Ok(inference.finish().to_string())
     }
 
     /// Does something with the data of orders for a turn.

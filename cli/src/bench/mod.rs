@@ -9,6 +9,7 @@ mod governance;
 mod groups;
 mod log;
 mod plot;
+mod policies;
 mod report;
 mod rounds;
 mod server;
@@ -95,7 +96,7 @@ enum Set {
     Server,
     /// Consumer groups of a server on this machine, over QUIC
     Groups,
-    /// Schemas, in this process
+    /// Schemas and policies, in this process
     Governance,
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nexus_engine::Engine;
-use nexus_protocol::{Append, EventData, ExpectedRevision, JSON, Revision};
+use nexus_protocol::{Append, AppendError, Appended, EventData, ExpectedRevision, JSON, Revision};
 
 use super::rounds::{Latencies, Turn};
 use crate::exit::Failure;
@@ -211,7 +211,12 @@ impl Writer {
         self.written -= batch;
     }
 
-    fn run(&mut self, engine: &Engine, batch: u64, until: Instant) -> Result<Turn, Failure> {
+    fn run(
+        &mut self,
+        append_one: &(impl Fn(Append) -> Result<Appended, AppendError> + Sync),
+        batch: u64,
+        until: Instant,
+    ) -> Result<Turn, Failure> {
         let mut turn = Turn::default();
         loop {
             let append = self.next(batch);
@@ -220,7 +225,7 @@ impl Writer {
                 self.give_back(batch);
                 return Ok(turn);
             }
-            engine.append(append).wait()?;
+            append_one(append)?;
             turn.latencies.add(begun.elapsed());
             turn.events += batch;
         }
@@ -247,6 +252,19 @@ pub(super) fn append_for(
     batch: u64,
     duration: Duration,
 ) -> Result<Turn, Failure> {
+    append_by(&|append| engine.append(append).wait(), writers, batch, duration)
+}
+
+/// The same, by whatever appends.
+///
+/// # Errors
+/// The first append that was not acknowledged.
+pub(super) fn append_by(
+    append_one: &(impl Fn(Append) -> Result<Appended, AppendError> + Sync),
+    writers: &mut [Writer],
+    batch: u64,
+    duration: Duration,
+) -> Result<Turn, Failure> {
     let barrier = Barrier::new(writers.len());
     let barrier = &barrier;
     let turns: Vec<Result<(Turn, Instant, Instant), Failure>> = std::thread::scope(|scope| {
@@ -256,7 +274,7 @@ pub(super) fn append_for(
                 scope.spawn(move || {
                     barrier.wait();
                     let begun = Instant::now();
-                    let turn = writer.run(engine, batch, begun + duration)?;
+                    let turn = writer.run(append_one, batch, begun + duration)?;
                     Ok((turn, begun, Instant::now()))
                 })
             })
