@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nexus_engine::{Namespace, PendingAppend};
-use nexus_policies::{Action, Asked, Decision, Mask, Policies};
+use nexus_policies::{Asked, Decision, Mask, Policies};
 use nexus_protocol::policy::{DECISION_MADE, DECISIONS_STREAM, POLICIES_IN_FORCE};
 use nexus_protocol::{Append, AppendError, EventData, LogId, Revision, StreamChange};
 use serde_json::{Value, json};
@@ -99,8 +99,12 @@ impl Decisions {
         let pending = self.append(namespace, event);
         match (record, pending) {
             (Record::First, pending) => pending?.wait().map(|_| ()),
-            // It goes on by itself; where it fails, the log of the node says why appends do.
-            (Record::Yes, pending) => pending.map(drop),
+            // One that has its place goes on by itself; one that has none would be given up.
+            (Record::Yes, pending) => match pending? {
+                placed if placed.is_placed() => Ok(()),
+                waits => waits.wait().map(|_| ()),
+            },
+            // Where it fails, the log of the node says why appends do.
             (_, pending) => {
                 drop(pending);
                 Ok(())
@@ -154,14 +158,15 @@ impl Decisions {
 }
 
 fn record(entry: &Entry<'_>) -> Record {
+    let is_past = entry.asked.resource.as_of.is_some();
     if entry.breaks_glass {
-        return Record::Yes;
+        return if is_past { Record::First } else { Record::Yes };
     }
     if entry.revision.is_none() && entry.shadow.is_none() {
         return Record::No;
     }
     let allowed = entry.decision.allow;
-    if allowed && entry.asked.action == Action::AsOf {
+    if allowed && is_past {
         return Record::First;
     }
     match entry.decision.obligations.log {
@@ -240,9 +245,11 @@ fn input(entry: &Entry<'_>) -> Value {
             let masked = masked.and_then(|text| serde_json::from_slice(&text).ok());
             event.insert("data".to_owned(), masked.unwrap_or_default());
         }
-        if is_large {
-            input["without_data"] = true.into();
-        }
+    }
+    // It cannot be asked about again as it was.
+    let has_events = input.get("events").is_some();
+    if entry.asked.append.is_some() && (is_large || !has_events) {
+        input["without_data"] = true.into();
     }
     input
 }

@@ -3,12 +3,14 @@
 //! What an operation asks for stands in one table, so that none is without: [`asks`]. The answer is that of the policies
 //! of its namespace; of what belongs to the whole node, that of roles.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use nexus_policies::{Action, Decision, Obligations, Reach, Subject};
+use nexus_policies::{Action, Decision, Mask, Obligations, Reach, Subject};
 use nexus_protocol::policy::Denial;
-use nexus_protocol::{Append, AppendError, FilterItem, ReadError, RecordedEvent, Revision};
+use nexus_protocol::{
+    Append, AppendError, FilterItem, ReadError, RecordedEvent, Revision, Unavailable,
+};
 
 use crate::principal::Principal;
 use crate::telemetry::Operation;
@@ -76,6 +78,8 @@ pub(crate) struct About<'a> {
     pub(crate) append: Option<&'a Append>,
     /// It is asked before anything of the request is looked at: what follows from that is asked later.
     pub(crate) is_beforehand: bool,
+    /// It decides only what is asked for next: nothing of it comes on record.
+    pub(crate) is_quiet: bool,
 }
 
 impl<'a> About<'a> {
@@ -104,7 +108,14 @@ impl<'a> About<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asker<'a> {
     pub(crate) principal: &'a Principal,
-    pub(crate) subject: &'a Subject,
+    /// It, as rules are told; made when they are asked first.
+    pub(crate) subject: &'a OnceLock<Subject>,
+}
+
+impl<'a> Asker<'a> {
+    pub(crate) fn subject(&self) -> &'a Subject {
+        self.subject.get_or_init(|| self.principal.subject())
+    }
 }
 
 /// That something may be done, and what is demanded besides.
@@ -112,6 +123,7 @@ pub(crate) struct Asker<'a> {
 pub(crate) struct Permit {
     /// `None`: nobody was asked, and nothing is demanded.
     decision: Option<Arc<Decision>>,
+    mask: Option<Arc<Mask>>,
     /// The bundle that decided.
     pub(crate) policy_revision: Option<Revision>,
 }
@@ -119,7 +131,9 @@ pub(crate) struct Permit {
 impl Permit {
     pub(crate) fn of(decision: Arc<Decision>, policy_revision: Option<Revision>) -> Self {
         let demands = !decision.obligations.is_none();
-        Self { decision: demands.then_some(decision), policy_revision }
+        let pointers = Some(&decision.obligations.mask).filter(|mask| !mask.is_empty());
+        let mask = pointers.map(|pointers| Arc::new(Mask::new(pointers)));
+        Self { decision: demands.then_some(decision), mask, policy_revision }
     }
 
     /// What is demanded; `None`: nothing.
@@ -129,12 +143,15 @@ impl Permit {
 
     /// Whether it demands the same as another.
     pub(crate) fn demands_as(&self, other: &Self) -> bool {
-        let of = |permit: &Self| {
-            permit
-                .obligations()
-                .map(|it| (it.tags_all.clone(), it.types_any.clone(), it.mask.clone()))
-        };
-        of(self) == of(other)
+        match (self.obligations(), other.obligations()) {
+            (Some(these), Some(those)) => these.demand_as(those),
+            (these, those) => these.is_none() && those.is_none(),
+        }
+    }
+
+    /// What nobody is shown; `None`: nothing is masked.
+    pub(crate) fn mask(&self) -> Option<&Mask> {
+        self.mask.as_deref()
     }
 
     /// Whether an event may be seen.
@@ -171,6 +188,11 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// It may be done, and has to be on record before it is, which it cannot be.
+    NotRecorded {
+        /// Why.
+        why: String,
+    },
     /// Somebody does more than they may in that time.
     RateLimited {
         /// When to ask again.
@@ -181,6 +203,8 @@ pub enum Refusal {
 const TOKEN_ENDED: &str = "the token is revoked or has ended: ask for a new one";
 
 const CERTIFICATE_ENDED: &str = "the client certificate has expired: connect with a new one";
+
+const NOT_RECORDED: &str = "what was decided cannot be put on record, as it has to be";
 
 impl Refusal {
     fn what(name: &str) -> String {
@@ -197,6 +221,9 @@ impl From<Refusal> for AppendError {
                 Self::Unauthenticated { reason: CERTIFICATE_ENDED.to_owned() }
             }
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
+            Refusal::NotRecorded { why } => {
+                Self::Unavailable(Unavailable::CannotGrow(format!("{NOT_RECORDED}: {why}")))
+            }
             Refusal::RateLimited { retry_after } => Self::RateLimited { retry_after },
         }
     }
@@ -211,6 +238,9 @@ impl From<Refusal> for ReadError {
                 Self::Unauthenticated { reason: CERTIFICATE_ENDED.to_owned() }
             }
             Refusal::NoNamespace { name } => Self::NotFound { what: Refusal::what(&name) },
+            Refusal::NotRecorded { why } => {
+                Self::Unavailable { reason: format!("{NOT_RECORDED}: {why}") }
+            }
             Refusal::RateLimited { retry_after } => Self::RateLimited { retry_after },
         }
     }

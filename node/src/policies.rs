@@ -187,12 +187,12 @@ impl Policing {
             && !breaks_glass
             && shadow.is_none()
             && decision.obligations.log.is_none()
-            && question.asked.action != Action::AsOf;
+            && question.asked.resource.as_of.is_none();
         if is_plain {
             return Ok(Permit::of(decision, revision));
         }
         let id = Uuid::now_v7();
-        if let Some(namespace) = namespace {
+        if let Some(namespace) = namespace.filter(|_| !question.about.is_quiet) {
             let entry = Entry {
                 id,
                 asked: &question.asked,
@@ -204,12 +204,8 @@ impl Policing {
                 principal: asker.principal,
                 breaks_glass,
             };
-            self.decisions.put_on_record(namespace, &entry).map_err(|reason| Refusal::Denied {
-                reason: format!(
-                    "what was decided cannot be put on record, as it has to be: {reason}"
-                ),
-                denial: None,
-            })?;
+            let recorded = self.decisions.put_on_record(namespace, &entry);
+            recorded.map_err(|why| Refusal::NotRecorded { why: why.to_string() })?;
         }
         if breaks_glass {
             return Ok(Permit::of(Arc::new(Decision::allow()), revision));
@@ -249,7 +245,7 @@ fn asked<'a>(
     Asked {
         action: if is_past { Action::AsOf } else { action },
         reach,
-        subject: asker.subject,
+        subject: asker.subject(),
         resource: Resource { namespace, operation, stream, name, as_of, system: about.system },
         append: about.append,
         door: asker.principal.door.map(|door| door.as_str()),
@@ -294,11 +290,7 @@ fn kept(operation: Operation, about: &About<'_>, decision: Arc<Decision>) -> Arc
 }
 
 fn differs(one: &Decision, other: &Decision) -> bool {
-    let demands = |it: &Decision| {
-        let all = it.obligations.clone();
-        (all.tags_all, all.types_any, all.mask)
-    };
-    one.allow != other.allow || (one.allow && demands(one) != demands(other))
+    one.allow != other.allow || (one.allow && !one.obligations.demand_as(&other.obligations))
 }
 
 /// Why something is denied, for people.

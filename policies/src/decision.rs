@@ -39,6 +39,13 @@ impl Obligations {
         self.tags_all.is_empty() && self.types_any.is_none()
     }
 
+    /// Whether they demand the same as others, whatever comes on record.
+    pub fn demand_as(&self, other: &Self) -> bool {
+        self.tags_all == other.tags_all
+            && self.types_any == other.types_any
+            && self.mask == other.mask
+    }
+
     /// Whether an event may be seen, or be appended.
     pub fn admits(&self, event_type: &str, mut has_tag: impl FnMut(&str) -> bool) -> bool {
         self.types_any.as_ref().is_none_or(|types| types.contains(event_type))

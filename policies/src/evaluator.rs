@@ -1,14 +1,15 @@
-//! The evaluators of a bundle: machines that run its rules, one a core, each used by one thread at a time.
+//! The evaluators of a bundle: machines that run its rules, each used by one thread at a time.
 
-use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use regorus::Value;
 use regorus::rvm::{Program, RegoVM};
 use regorus::utils::limits::ExecutionTimerConfig;
+
+use crate::functions;
 
 /// Instructions of a decision, besides those for each event.
 const INSTRUCTIONS_MAX: usize = 200_000;
@@ -20,64 +21,46 @@ const INSTRUCTIONS_PER_EVENT: usize = 10_000;
 const TIME_MAX: Duration = Duration::from_millis(250);
 
 /// Instructions after which the time is looked at.
-const LOOK_AT_TIME_AFTER: NonZeroU32 = NonZeroU32::new(1024).expect("more than none");
+const LOOK_AT_TIME_AFTER: NonZeroU32 = NonZeroU32::new(16).expect("more than none");
+
+/// Machines that are kept for the next who asks: more threads than cores may be in the midst of a decision.
+const KEPT_MAX: usize = 64;
 
 /// Machines with the program of a bundle.
 pub(crate) struct Evaluators {
     program: Arc<Program>,
     data: Value,
-    slots: Box<[Mutex<Option<RegoVM>>]>,
+    /// Those that nobody uses.
+    idle: Mutex<Vec<RegoVM>>,
 }
 
 impl std::fmt::Debug for Evaluators {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Evaluators").field("slots", &self.slots.len()).finish_non_exhaustive()
+        f.debug_struct("Evaluators").finish_non_exhaustive()
     }
 }
 
 impl Evaluators {
-    /// As many as there are cores, each made when it is used first.
+    /// Each machine is made when one is needed and none is idle.
     pub(crate) fn new(program: Arc<Program>, data: Value) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let slots = (0..cores).map(|_| Mutex::new(None)).collect();
-        Self { program, data, slots }
+        Self { program, data, idle: Mutex::default() }
     }
 
-    /// Runs an entry point.
+    fn idle(&self) -> MutexGuard<'_, Vec<RegoVM>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs an entry point. Nobody waits for a machine: one that is in use may be so for long.
     ///
     /// # Errors
     /// Why it did not come to an end.
     pub(crate) fn run(&self, entry: &str, input: Value, events: usize) -> Result<Value, String> {
-        let mut hasher = std::hash::DefaultHasher::new();
-        std::thread::current().id().hash(&mut hasher);
-        let first = usize::try_from(hasher.finish() % self.slots.len() as u64).unwrap_or(0);
-        for at in (first..self.slots.len()).chain(0..first) {
-            match self.slots[at].try_lock() {
-                Ok(mut slot) => return self.run_in(&mut slot, entry, input, events),
-                Err(TryLockError::Poisoned(slot)) => {
-                    return self.run_in(&mut slot.into_inner(), entry, input, events);
-                }
-                Err(TryLockError::WouldBlock) => {}
-            }
-        }
-        // Whoever is in there may be for long: nobody waits for them.
-        self.run_in(&mut None, entry, input, events)
-    }
-
-    fn run_in(
-        &self,
-        slot: &mut Option<RegoVM>,
-        entry: &str,
-        input: Value,
-        events: usize,
-    ) -> Result<Value, String> {
-        let mut vm = match slot.take() {
-            Some(vm) => vm,
-            None => self.machine()?,
-        };
+        let idle = self.idle().pop();
+        let mut vm = idle.map_or_else(|| self.machine(), Ok)?;
         let more = INSTRUCTIONS_PER_EVENT.saturating_mul(events);
         vm.set_max_instructions(INSTRUCTIONS_MAX.saturating_add(more));
         vm.set_input(input);
+        functions::begin();
         // Bundles come from outside, and the interpreter is somebody else's: what goes wrong in it denies, and a machine
         // that it went wrong in is not used again.
         let run = catch_unwind(AssertUnwindSafe(|| {
@@ -87,7 +70,10 @@ impl Evaluators {
         }));
         let Ok((said, vm)) = run else { return Err("the interpreter of rules failed".to_owned()) };
         if said.is_ok() {
-            *slot = Some(vm);
+            let mut idle = self.idle();
+            if idle.len() < KEPT_MAX {
+                idle.push(vm);
+            }
         }
         said
     }

@@ -6,6 +6,7 @@
 //! their parts, so that a few lines of rules can make one that is huge when it is written out: sizes are those of what is
 //! written out.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use regorus::unstable::{BUILTINS, Expr, Ref, Span};
@@ -18,7 +19,42 @@ const NODES_MAX: usize = 2_000_000;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The product of the sizes of the arguments of a function that multiplies them.
-const PRODUCT_MAX: usize = 64 * 1024 * 1024;
+const PRODUCT_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes that all functions together make in one evaluation, about.
+const MADE_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes that an element of a collection takes, about.
+const ELEMENT_BYTES: usize = 32;
+
+thread_local! {
+    /// What functions have made in the evaluation that runs on this thread.
+    static MADE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// An evaluation begins on this thread: functions have made nothing in it.
+pub(crate) fn begin() {
+    MADE.set(0);
+}
+
+/// Counts what a function made. Parts that it was given are shared, and count where they were made.
+fn made(value: Value, args: &[Value], name: &str) -> anyhow::Result<Value> {
+    let bytes = match (&value, args.first()) {
+        // All of it is new.
+        (_, Some(Value::String(text))) if name == "json.unmarshal" => text.len() * ELEMENT_BYTES,
+        (Value::String(text), _) => text.len(),
+        (Value::Array(array), _) => array.len() * ELEMENT_BYTES,
+        (Value::Set(set), _) => set.len() * ELEMENT_BYTES,
+        (Value::Object(object), _) => object.len() * ELEMENT_BYTES,
+        _ => 0,
+    };
+    let made = MADE.get().saturating_add(bytes);
+    MADE.set(made);
+    match made > MADE_MAX {
+        true => Err(too_much(made, MADE_MAX)),
+        false => Ok(value),
+    }
+}
 
 /// Bytes of all factors of a product of numbers.
 const PRODUCT_BYTES_MAX: usize = 8 * 1024;
@@ -65,7 +101,7 @@ macro_rules! functions {
                         static INNER: OnceLock<Option<Function>> = OnceLock::new();
                         check(args, Makes::$makes)?;
                         match INNER.get_or_init(|| BUILTINS.get($name).map(|it| it.0)) {
-                            Some(inner) => inner(span, exprs, args, strict),
+                            Some(inner) => made(inner(span, exprs, args, strict)?, args, $name),
                             None => Ok(Value::Undefined),
                         }
                     }

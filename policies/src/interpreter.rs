@@ -73,6 +73,7 @@ impl Interpreter {
     /// Why it has none; one that is undefined has one.
     pub(crate) fn evaluate(&mut self, rule: &str) -> Result<Value, Failed> {
         self.take_refused();
+        functions::begin();
         let engine = &mut self.engine;
         // An evaluation begins by forgetting the one before, so that one that ended so does no harm to the next.
         let run = catch_unwind(AssertUnwindSafe(|| engine.eval_rule(rule.to_owned())));

@@ -91,9 +91,10 @@ impl Policies {
         self.with_resource || self.reads.has("events") || self.reads.has("env.now")
     }
 
-    /// The input document of this, for the record. Without the data of events if these are not looked at.
+    /// The input document of this, for the record: with events, also where the rules look at none, as others may. Without them
+    /// where they cannot be read.
     pub fn input(&self, asked: &Asked<'_>) -> serde_json::Value {
-        let document = asked.document(self.reads.has("events"));
+        let document = asked.document(true);
         let document = document.or_else(|_| asked.document(false));
         let text = document.ok().and_then(|document| document.to_json_str().ok());
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()

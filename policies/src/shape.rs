@@ -120,6 +120,8 @@ impl Shape {
                 (level.operators, level.steps) = (0, 0);
             }
             '.' => self.level().steps += 1,
+            // A text, of which nothing else is left.
+            '"' => {}
             c if c.is_whitespace() => self.level().steps = 0,
             _ => {
                 let level = self.level();
@@ -192,6 +194,7 @@ mod tests {
         let decision = "decision := {\"allow\": true, \"reasons\": [{\"code\": \"a\", \"msg\": \"b\"}]} if a == b\n";
         check(&decision.repeat(4000), None);
         check(&"x := a.b.c + d.e[f] * 2 == 7\n".repeat(4000), None);
+        check(&"ids contains \"u1\"\n".repeat(4000), None);
         check("a ] } ) ]", None);
     }
 }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use nexus_engine::Engine;
 use nexus_node::{Access, Node, Principal, PrincipalKind, Role};
 use nexus_policies::{
-    Action, Asked, Bundle, Policies, RawMachine, Reach, Resource, STARTER, Subject,
+    Action, Asked, Bundle, Files, Policies, ROLES, RawMachine, Reach, Resource, STARTER, Subject,
 };
 use nexus_protocol::schema::{
     NewSchema, Pattern, SchemaFormat, SettingsChange, SettingsOf, Validation,
@@ -33,8 +33,8 @@ fn administrator() -> Principal {
     Principal::new("bench", PrincipalKind::Token, vec![Role::Admin])
 }
 
-fn starter() -> Result<Bundle, Failure> {
-    let files = STARTER.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+fn bundle_of(files: Files) -> Result<Bundle, Failure> {
+    let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
     Bundle::new(files).map_err(failed)
 }
 
@@ -56,7 +56,7 @@ impl Bench {
     }
 
     pub(super) fn rules(&mut self) -> Result<Vec<Scenario>, Failure> {
-        let bundle = starter()?;
+        let bundle = bundle_of(STARTER)?;
         let policies = Policies::compile(&bundle).map_err(failed)?;
         let mut raw = RawMachine::new(&bundle, Action::Append).map_err(failed)?;
         let subject = Subject::new("bench", "token", None, &["admin"], &serde_json::Map::new());
@@ -97,7 +97,7 @@ impl Bench {
     }
 
     pub(super) fn remembered(&mut self) -> Result<Vec<Scenario>, Failure> {
-        let policies = Policies::compile(&starter()?).map_err(failed)?;
+        let policies = Policies::compile(&bundle_of(STARTER)?).map_err(failed)?;
         let subject = Subject::new("bench", "token", None, &["admin"], &serde_json::Map::new());
         let turn = self.effort.turn;
         let decide = |policies: &Policies| black_box(policies.decide(&asked(&subject, None))).allow;
@@ -120,15 +120,30 @@ impl Bench {
         )])
     }
 
+    /// Rules that look at heads: what they say is remembered.
     pub(super) fn governed(&mut self) -> Result<Vec<Scenario>, Failure> {
-        const NAME: &str = "governed-appends";
+        self.governed_by("governed-appends", &bundle_of(ROLES)?, "by roles, as an active bundle")
+    }
+
+    /// Rules that look into each order.
+    pub(super) fn governed_by_content(&mut self) -> Result<Vec<Scenario>, Failure> {
+        let name = "governed-appends-by-content";
+        self.governed_by(name, &bundle_of(STARTER)?, "the starter bundle, which looks into each")
+    }
+
+    fn governed_by(
+        &self,
+        name: &'static str,
+        bundle: &Bundle,
+        rules: &str,
+    ) -> Result<Vec<Scenario>, Failure> {
         let schema = self.schema_text()?;
-        let dir = self.dir.join(NAME);
+        let dir = self.dir.join(name);
         let engine = Engine::options().backend(self.backend).open(&dir)?;
         let node = Node::over(engine).map_err(failed)?;
         node.create_namespace(&Principal::local(), "governed").map_err(failed)?;
         let here = node.access(Principal::local(), "governed").map_err(failed)?;
-        govern(&here, &schema)?;
+        govern(&here, &schema, bundle)?;
         let plain = node.access(administrator(), NamespaceName::DEFAULT).map_err(failed)?;
         let governed = node.access(administrator(), "governed").map_err(failed)?;
         let turn = self.effort.turn;
@@ -142,7 +157,7 @@ impl Bench {
         node.close().map_err(failed)?;
         std::fs::remove_dir_all(&dir)
             .map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
-        let goal = Scenario::new(NAME, "x without both", Better::Higher, 0.7);
+        let goal = Scenario::new(name, "x without both", Better::Higher, 0.7);
         let mut scenario = goal.ratios(rounds.rate_ratios());
         let ratio = scenario.ratio.unwrap_or(0.0);
         scenario = scenario.measured(ratio);
@@ -150,13 +165,14 @@ impl Bench {
         scenario.ceiling_per_s = Some(rounds.ceiling_per_s(0));
         Ok(vec![scenario.note(format!(
             "{WRITERS} threads, an order of {DATA_BYTES} B each time, every append durable, through the handlers of a node; \
+             held to a JSON Schema, and decided {rules}; \
              beside it: the same in a namespace without a schema, where roles decide"
         ))])
     }
 }
 
-/// Has orders follow a schema, and the starter bundle decide.
-fn govern(here: &Access, schema: &str) -> Result<(), Failure> {
+/// Has orders follow a schema, and a bundle decide.
+fn govern(here: &Access, schema: &str, bundle: &Bundle) -> Result<(), Failure> {
     here.register_schema("Order", &NewSchema::new(SchemaFormat::Json, schema.to_owned()))?;
     let change = SettingsChange {
         categories: Some(vec![Pattern::new("order").map_err(failed)?]),
@@ -164,7 +180,7 @@ fn govern(here: &Access, schema: &str) -> Result<(), Failure> {
         ..SettingsChange::default()
     };
     here.set_schema_settings(&SettingsOf::Subject("Order".to_owned()), &change)?;
-    here.activate_policies(starter()?.into(), false)?;
+    here.activate_policies(bundle.clone().into(), false)?;
     // What follows no schema, and what is over the limit, is refused: else nothing would be measured.
     let wrong = nexus_protocol::EventData::json("OrderPlaced", &json!({ "total_cents": "x" }));
     let wrong = Append::to("order-wrong").event(wrong.map_err(failed)?);

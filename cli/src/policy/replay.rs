@@ -28,8 +28,13 @@ pub(crate) struct Args {
 struct OnRecord {
     action: String,
     allow: bool,
+    #[serde(default)]
+    reasons: Vec<Reason>,
     input: serde_json::Value,
 }
+
+/// The code of a denial that no bundle said: what it demanded could not be kept.
+const NOT_KEPT: &str = "obligation_not_kept";
 
 /// A decision that would not be the same.
 #[derive(Debug, Serialize)]
@@ -46,7 +51,7 @@ struct Flip {
 struct Summary {
     checked: u64,
     flipped: u64,
-    /// Those that a bundle cannot be asked about again, since not all of their input is on record.
+    /// Those that a bundle cannot be asked about again, since not all of their input is on record, or no rule denied them.
     skipped: u64,
 }
 
@@ -91,7 +96,8 @@ pub(super) fn run(args: &Args, remote: &Remote, output: &mut Output) -> Result<(
 /// What was decided, and what is decided now; `None`: nobody can say.
 fn again(policies: &Policies, event: &RecordedEvent) -> Option<((u64, OnRecord), Decision)> {
     let on_record: OnRecord = event.json().ok()?;
-    if on_record.input.get("without_data").is_some() {
+    let is_not_kept = on_record.reasons.first().is_some_and(|it| it.code == NOT_KEPT);
+    if is_not_kept || on_record.input.get("without_data").is_some() {
         return None;
     }
     let decision = policies.evaluate_json(&on_record.input).ok()?;

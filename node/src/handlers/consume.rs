@@ -20,7 +20,7 @@ use super::groups::{event_at, from_read, with_data_of};
 use crate::guard::{About, Permit};
 use crate::parking::block_on;
 use crate::quota::Use;
-use crate::telemetry::{self, Operation};
+use crate::telemetry::Operation;
 
 /// Deliveries that one call may ask for, and answers that it may give.
 pub const DELIVERIES_MAX: usize = nexus_delivery::coordinator::MAX_DELIVERIES;
@@ -226,7 +226,7 @@ impl Access {
         let permit = self.permitted(Operation::Receive, group)?;
         let ask = async {
             self.within_quota(Use::Read)?;
-            self.check_covers(group, &permit).await?;
+            self.check_covers(Operation::Receive, group, &permit).await?;
             let group = self.joined(group, consumer).await?;
             let what = (consumer.to_owned(), max, wait);
             let handed = self.groups_ask(&group, what, Request::Receive).await;
@@ -238,6 +238,13 @@ impl Access {
             // It may have waited for long, and what was asked before may not hold any more.
             if policing.changes() != changes {
                 let again = self.permitted(Operation::Receive, &group);
+                let again = match again {
+                    Ok(again) => {
+                        let covers = self.check_covers(Operation::Receive, &group, &again).await;
+                        covers.map(|()| again)
+                    }
+                    denied => denied,
+                };
                 if !again.as_ref().is_ok_and(|again| again.demands_as(&permit)) {
                     let tokens = handed.iter().map(|it| it.delivery.token).collect();
                     self.give_back(&group, consumer, tokens).await;
@@ -306,7 +313,7 @@ impl Access {
         let permit = self.permitted(Operation::Answer, group)?;
         let answers = Answers { consumer: consumer.map(str::to_owned), tokens, what };
         let ask = async {
-            self.check_covers(group, &permit).await?;
+            self.check_covers(Operation::Answer, group, &permit).await?;
             check_times(&answers.what)?;
             let group = self.group_of(group, consumer).await?;
             self.groups_ask(&group, answers, Request::Answer).await
@@ -329,7 +336,7 @@ impl Access {
     ) -> Result<(Answered, Option<Appended>), AppendError> {
         let permit = self.permitted(Operation::Answer, group)?;
         let ask = async {
-            self.check_covers(group, &permit).await?;
+            self.check_covers(Operation::Answer, group, &permit).await?;
             self.may_append()?;
             if tokens.is_empty() {
                 let why =
@@ -373,7 +380,7 @@ impl Access {
         let request = Request::Leave { consumer: consumer.to_owned(), lost };
         let permit = self.permitted(Operation::Answer, group)?;
         let tell = async {
-            self.check_covers(group, &permit).await?;
+            self.check_covers(Operation::Answer, group, &permit).await?;
             let group = self.group_of(group, Some(consumer)).await?;
             self.node.running_groups().tell(&self.namespace, &group, request).await
         };
@@ -415,17 +422,24 @@ impl Access {
     }
 
     /// Refuses a group to whoever may see less than its filter lets through.
-    async fn check_covers(&self, group: &str, permit: &Permit) -> Result<(), AppendError> {
-        // Roles demand nothing, and look at no stream.
-        if permit.policy_revision.is_none() {
+    async fn check_covers(
+        &self,
+        operation: Operation,
+        group: &str,
+        permit: &Permit,
+    ) -> Result<(), AppendError> {
+        let sees_all = permit.obligations().is_none_or(Obligations::is_every_event);
+        let receives = operation == Operation::Receive;
+        // Roles demand nothing, and look at no stream; and whoever answers is shown nothing.
+        if permit.policy_revision.is_none() || (sees_all && !receives) {
             return Ok(());
         }
         let config = self.groups_ask(group, false, Request::Look).await?.config;
-        if config.filter.names_system() {
+        if receives && config.filter.names_system() {
             let about = About { system: true, ..About::group(group) };
             self.guard::<AppendError>(Operation::Receive, about, self.origin)?;
         }
-        if permit.obligations().is_none_or(Obligations::is_every_event) {
+        if sees_all {
             return Ok(());
         }
         let leads = config.only_routes || !config.branches.is_empty();
@@ -454,7 +468,6 @@ impl Access {
         self.scope.telemetry.metrics().ended(operation, started.elapsed());
         if let Err(error) = &answer {
             let context = self.scope.context(operation).from_origin(self.origin);
-            let context = telemetry::Context { ..context };
             self.scope.telemetry.log_error(&context, error);
         }
         answer

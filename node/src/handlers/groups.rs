@@ -297,9 +297,8 @@ impl Access {
     /// Whether the principal may do something. Only to decide what is asked for next: a refusal of that is logged, this is
     /// not.
     pub fn may(&self, operation: Operation) -> bool {
-        self.node
-            .guard(self.scope.asker(), Some(&self.namespace), operation, &About::beforehand())
-            .is_ok()
+        let about = About { is_quiet: true, ..About::beforehand() };
+        self.node.guard(self.scope.asker(), Some(&self.namespace), operation, &about).is_ok()
     }
 
     /// Whether the principal may do something: asked before anything of a request is looked at.

@@ -22,7 +22,7 @@ mod streams;
 mod timers;
 mod tokens;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nexus_engine::Namespace;
@@ -57,7 +57,7 @@ pub struct Access {
 impl Access {
     pub(crate) fn new(node: Node, namespace: Namespace, principal: Arc<Principal>) -> Self {
         let (telemetry, name) = (Arc::clone(node.telemetry()), namespace.name().to_owned());
-        let subject = principal.subject();
+        let subject = OnceLock::new();
         let scope = Arc::new(Scope { telemetry, namespace: name, principal, subject });
         Self { node, namespace, scope, origin: Origin::default(), is_admitted: false }
     }
@@ -114,7 +114,7 @@ impl Access {
 impl Node {
     /// Asks whether a principal may do something to the whole node.
     fn guard_node(&self, principal: &Principal, operation: Operation) -> Result<(), Refusal> {
-        let asker = Asker { principal, subject: &principal.subject() };
+        let asker = Asker { principal, subject: &OnceLock::new() };
         self.guard(asker, None, operation, &About::default()).map(|_| ())
     }
 

@@ -1,7 +1,7 @@
 //! Around every handler: the guard first, then a span and a duration, and one place where an error is
 //! logged.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use nexus_engine::Namespace;
@@ -20,8 +20,8 @@ pub(super) struct Scope {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) namespace: String,
     pub(super) principal: Arc<Principal>,
-    /// It, as rules are told.
-    pub(super) subject: Subject,
+    /// It, as rules are told; made when they are asked first.
+    pub(super) subject: OnceLock<Subject>,
 }
 
 impl Scope {
@@ -69,7 +69,7 @@ impl Node {
 }
 
 impl Access {
-    /// The same in its namespace; `stream` is what the operation is about, if it is about one.
+    /// The same in its namespace; `about` is what the operation is about.
     pub(super) fn observe<T, E: Coded + From<Refusal>>(
         &self,
         operation: Operation,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nexus_protocol::policy::PoliciesInfo;
+use nexus_protocol::policy::{POLICIES_ACTIVATED, PoliciesInfo};
 use nexus_protocol::{AppendError, Invalid, Revision};
 use serde_json::json;
 
@@ -59,13 +59,12 @@ impl Access {
                         "no policies are active: roles decide, and there is nothing to roll back";
                     return Err(Invalid::Request(why.to_owned()).into());
                 }
-                let to = to.map(Revision::get);
-                if let Some(at) = to {
-                    let found = crate::policies::load(&self.namespace, at, at);
-                    found
-                        .map_err(|why| AppendError::NotFound { what: format!("bundle: {why}") })?;
-                }
-                Ok(rolled_back(to.or_else(|| state.before()), &by))
+                let to = to.map(Revision::get).or_else(|| state.before());
+                let load = |at| crate::policies::load(&self.namespace, POLICIES_ACTIVATED, at, at);
+                let not_found = |why| AppendError::NotFound { what: format!("bundle: {why}") };
+                let found = to.map(load).transpose().map_err(not_found)?;
+                let fingerprint = found.map(|it| it.policies.fingerprint());
+                Ok(rolled_back(to.zip(fingerprint), &by))
             })
         })
     }

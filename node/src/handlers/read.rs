@@ -16,6 +16,7 @@ use super::Access;
 use super::observe::Scope;
 use super::show::Showing;
 use crate::guard::{About, Permit};
+use crate::principal::PrincipalKind;
 use crate::quota::Use;
 use crate::telemetry::{self, Operation, Origin, relaxed};
 
@@ -289,6 +290,11 @@ impl Guarded {
         About { stream: subscribe.stream.as_deref(), system, ..About::default() }
     }
 
+    /// Whether policies are asked about it at all.
+    fn is_asked(&self) -> bool {
+        self.access.principal().kind != PrincipalKind::Local
+    }
+
     /// Whether it goes on.
     fn check(&mut self) -> Result<(), ReadError> {
         let changes = self.access.node.policing().changes();
@@ -367,9 +373,12 @@ impl Subscription {
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             // A change of policies ends it, and nothing comes with that where nothing of it may be seen.
-            let some = left.map_or(LOOK_AGAIN_AFTER, |left| left.min(LOOK_AGAIN_AFTER));
-            let item = self.inner.next_blocking(Some(some));
-            if item.is_none() && left.is_none_or(|left| left > some) {
+            let some = match self.guarded.is_asked() {
+                true => Some(left.map_or(LOOK_AGAIN_AFTER, |left| left.min(LOOK_AGAIN_AFTER))),
+                false => left,
+            };
+            let item = self.inner.next_blocking(some);
+            if item.is_none() && some != left {
                 continue;
             }
             if let Some(shown) = self.shown(item) {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nexus_policies::Mask;
 use nexus_protocol::record::Instead;
 use nexus_protocol::schema::AsSchema;
 use nexus_protocol::{ReadError, RecordedEvent, SchemaId};
@@ -37,7 +36,7 @@ impl Access {
         event: RecordedEvent,
         as_schema: AsSchema,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        let has_mask = permit.obligations().is_some_and(|it| !it.mask.is_empty());
+        let has_mask = permit.mask().is_some();
         let event = masked(permit, event);
         let mut parts = match self.shown(event.clone(), as_schema) {
             // What is masked may be what it takes to show it so: then nothing of it is shown.
@@ -103,10 +102,8 @@ impl Showing {
 
 /// An event without the values that somebody may not see. Data in which they cannot be found are withheld as a whole.
 pub(super) fn masked(permit: &Permit, event: RecordedEvent) -> RecordedEvent {
-    let Some(mask) = permit.obligations().map(|it| &it.mask).filter(|mask| !mask.is_empty()) else {
-        return event;
-    };
-    let data = Mask::new(mask).apply(event.data()).unwrap_or_default();
+    let Some(mask) = permit.mask() else { return event };
+    let data = mask.apply(event.data()).unwrap_or_default();
     if data == event.data() {
         return event;
     }

@@ -1,7 +1,7 @@
 //! To keep and load snapshots of aggregates.
 
 use nexus_protocol::{
-    AppendError, Appended, FoldIdentity, ReadError, Snapshot, SnapshotAt, SnapshotInfo,
+    AppendError, Appended, AsOf, FoldIdentity, ReadError, Snapshot, SnapshotAt, SnapshotInfo,
 };
 
 use super::Access;
@@ -33,7 +33,13 @@ impl Access {
         at: SnapshotAt,
         fold: FoldIdentity,
     ) -> Result<Option<Snapshot>, ReadError> {
-        self.observe(Operation::LoadSnapshot, About::stream(stream), |namespace| {
+        let past = match at {
+            SnapshotAt::Latest => None,
+            SnapshotAt::Position(position) => Some(AsOf::Position(position).to_string()),
+            SnapshotAt::Revision(revision) => Some(AsOf::Revision(revision).to_string()),
+        };
+        let about = About { as_of: past.as_deref(), ..About::stream(stream) };
+        self.observe(Operation::LoadSnapshot, about, |namespace| {
             namespace.load_snapshot(stream, at, fold)
         })
     }

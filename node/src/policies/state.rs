@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nexus_engine::Namespace;
-use nexus_policies::{Bundle, Policies};
+use nexus_policies::{Bundle, Fingerprint, Policies};
 use nexus_protocol::policy::{
     POLICIES_ACTIVATED, POLICIES_ROLLED_BACK, POLICIES_SHADOWED, POLICIES_STREAM,
     POLICY_CHANGES_MAX, PoliciesInfo, PolicyChange, PolicyVersion,
@@ -69,8 +69,10 @@ pub(crate) fn shadowed(bundle: &InForce, by: &str) -> EventData {
 }
 
 /// That an earlier bundle decides again; `None`: roles do.
-pub(crate) fn rolled_back(to: Option<u64>, by: &str) -> EventData {
-    event(POLICIES_ROLLED_BACK, &Said { by: by.to_owned(), fingerprint: None, files: None, to })
+pub(crate) fn rolled_back(to: Option<(u64, Fingerprint)>, by: &str) -> EventData {
+    let fingerprint = to.map(|(_, fingerprint)| fingerprint.to_string());
+    let (by, to) = (by.to_owned(), to.map(|(revision, _)| revision));
+    event(POLICIES_ROLLED_BACK, &Said { by, fingerprint, files: None, to })
 }
 
 impl State {
@@ -93,7 +95,7 @@ impl State {
             state.apply(&recorded, &said, &mut in_force, &mut shadow);
         }
         if let Some((revision, at)) = in_force {
-            match load(namespace, revision, at) {
+            match load(namespace, POLICIES_ACTIVATED, revision, at) {
                 Ok(loaded) => state.active = Some(loaded),
                 Err(why) => state.broken = Some(why),
             }
@@ -104,7 +106,7 @@ impl State {
             state.broken = Some(why);
         }
         // One that cannot be asked any more decides nothing.
-        state.shadow = shadow.and_then(|at| load(namespace, at, at).ok());
+        state.shadow = shadow.and_then(|at| load(namespace, POLICIES_SHADOWED, at, at).ok());
         Ok(state)
     }
 
@@ -141,10 +143,6 @@ impl State {
             // A later version's.
             _ => return,
         };
-        let fingerprint = said.fingerprint.clone().or_else(|| {
-            let of = self.changes.iter().find(|it| Some(it.revision) == said.to)?;
-            of.fingerprint.clone()
-        });
         if self.changes.len() == POLICY_CHANGES_MAX {
             self.changes.remove(0);
         }
@@ -153,7 +151,7 @@ impl State {
             what: what.to_owned(),
             by: said.by.clone(),
             at_us: recorded.recorded_at().as_micros(),
-            fingerprint,
+            fingerprint: said.fingerprint.clone(),
         });
     }
 
@@ -185,14 +183,19 @@ fn version(in_force: &InForce) -> PolicyVersion {
     }
 }
 
-/// The bundle that stands at a revision of the stream, in force since another.
-pub(crate) fn load(namespace: &Namespace, since: u64, at: u64) -> Result<InForce, String> {
+/// The bundle that an event of a type brought, at a revision of the stream; in force since another.
+pub(crate) fn load(
+    namespace: &Namespace,
+    event_type: &str,
+    since: u64,
+    at: u64,
+) -> Result<InForce, String> {
     let wrong = |why: String| format!("revision {at} of `{POLICIES_STREAM}`: {why}");
     let read = Read::stream(POLICIES_STREAM).from_revision(Revision::new(at)).limit(1);
     let found = namespace.for_system().read(read).into_iter().next().transpose();
     let found = found.map_err(|error| wrong(error.to_string()))?;
     let found = found.filter(|it| it.revision().get() == at);
-    let found = found.filter(|it| it.event_type() != POLICIES_ROLLED_BACK);
+    let found = found.filter(|it| it.event_type() == event_type);
     let found = found.ok_or_else(|| wrong("there is no bundle".to_owned()))?;
     let said: Said = found.json().map_err(|error| wrong(error.to_string()))?;
     let bundle = Bundle::new(said.files.unwrap_or_default());

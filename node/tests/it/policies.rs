@@ -454,3 +454,24 @@ fn what_is_masked_stays_so_where_an_append_is_denied_for_its_tags() {
     let last = &on_record.last().unwrap()["input"]["events"][0]["data"];
     assert_eq!(*last, json!({ "applicant": { "name": null }, "fee": 1.5, "number": 9 }));
 }
+
+#[test]
+fn a_shadow_was_never_activated_and_is_not_rolled_back_to() {
+    let node = node(bundle(&[]));
+    let here = local(&node);
+    let shadow = here.activate_policies(bundle(&[("watch", "decision := 1")]), true).unwrap();
+    let refused = here.rollback_policies(Some(shadow)).unwrap_err();
+    assert!(matches!(refused, AppendError::NotFound { .. }), "{refused}");
+    assert_eq!(here.policies().unwrap().active.unwrap().revision, 0);
+}
+
+#[test]
+fn a_snapshot_of_an_earlier_time_is_on_record_and_the_newest_is_not() {
+    let node = node(bundle(&[("snapshot", "decision := {\"allow\": true}")]));
+    let other = access(&node, "other");
+    let load = |at| other.load_snapshot("permit-2", at, FoldIdentity::default()).unwrap();
+    load(SnapshotAt::Latest);
+    assert_eq!(decisions(&node), [Value::Null; 0]);
+    load(SnapshotAt::Position(Position::new(2)));
+    assert_eq!(decisions(&node)[0]["as_of"], json!("position:2"));
+}

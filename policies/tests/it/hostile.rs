@@ -61,7 +61,7 @@ fn what_does_not_compile_is_refused_with_its_place() {
     refused("decision := {", &["read.rego:3"]);
     refused("decision := {\"allow\": nowhere}\n", &["read.rego:3", "nowhere"]);
     refused("decision := {\"allow\": nowhere(1)}\n", &["nowhere"]);
-    refused("decision := {\"allow\": true} with input as {}\n", &[]);
+    refused("decision := {\"allow\": true} with input as {}\n", &["`with`"]);
     refused("decision := \u{0}\n", &["NUL"]);
 }
 
@@ -365,4 +365,12 @@ proptest! {
         }
         try_all(files);
     }
+}
+
+#[test]
+fn what_functions_make_together_is_bounded() {
+    // None of the calls is too much; all of them would make 360 MB.
+    let text = "xs := concat(\"\", [c | some i in numbers.range(1, 1500); c := \"a\"])\n";
+    let harm = "count([r | some i in numbers.range(1, 160); r := replace(xs, \"a\", xs)]) == 160";
+    denied(text, harm, "rule_failed");
 }

@@ -201,3 +201,67 @@ fn a_clerk_sees_one_group_of_permits_over_http() {
         messages.next().await.unwrap();
     });
 }
+
+/// Operations that belong to no namespace, and those that anybody may ask for.
+const NOT_OF_A_NAMESPACE: [&str; 11] = [
+    "/v1/namespaces",
+    "/v1/tokens",
+    "/v1/audit",
+    "/v1/policies",
+    "/v1/session",
+    "/openapi.json",
+    "/metrics",
+    "/health",
+    "/errors",
+    "/live",
+    "/ready",
+];
+
+#[test]
+fn every_operation_on_a_namespace_asks_its_policies() {
+    let office = Office::new();
+    office.running.runtime.block_on(async {
+        let chief = office.http(&office.admin);
+        let document = chief.get("/openapi.json").send().await.unwrap().json();
+        let rule = "package nexus.policy\ndecision := {\"allow\": true}".to_owned();
+        let files = json!({ "files": { "a.rego": rule } });
+        assert_eq!(chief.post("/v1/policies", &files).send().await.unwrap().status, StatusCode::OK);
+        let mut asked = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            if NOT_OF_A_NAMESPACE.iter().any(|it| path.starts_with(it)) || !path.starts_with("/v1/")
+            {
+                continue;
+            }
+            for method in methods.as_object().unwrap().keys().filter(|it| *it != "parameters") {
+                let mut filled = String::new();
+                for part in path.split('/').skip(1) {
+                    let part = match part {
+                        "{revision}" | "{id}" | "{position}" | "{version}" => "1",
+                        "{event_id}" => "0199aaaa-0000-7000-8000-000000000000",
+                        part if part.starts_with('{') => "a",
+                        part => part,
+                    };
+                    filled.push('/');
+                    filled.push_str(part);
+                }
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let answer = body_of(chief.ask(method.clone(), filled.clone()), &method);
+                let answer = answer.send().await.unwrap();
+                let (status, name) = answer.problem();
+                assert_eq!((status, &*name), (403, "denied"), "{method} {filled}: {answer:?}");
+                assert!(answer.json()["decision_id"].is_string(), "{method} {filled}: {answer:?}");
+                asked += 1;
+            }
+        }
+        println!("count: operations_that_ask {asked}");
+        assert!(asked > 30, "{asked}");
+    });
+}
+
+/// A request with something in it where it may have that: policies are asked before it is looked at.
+fn body_of(ask: crate::http::client::Ask, method: &Method) -> crate::http::client::Ask {
+    match *method {
+        Method::GET | Method::DELETE | Method::HEAD => ask,
+        _ => ask.json(&json!({})),
+    }
+}
