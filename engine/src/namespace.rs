@@ -131,7 +131,9 @@ impl Namespace {
             None => new_id(now),
         };
         let data_bytes_max = if self.is_system { DATA_BYTES_MAX } else { options.data_bytes_max };
-        let policy_revision = by.policy_revision;
+        // What a client says of it does not count.
+        let said = append.policy_revision.filter(|_| self.is_system);
+        let policy_revision = by.policy_revision.or(said);
         let context =
             Context { data_bytes_max, make_id: &make_id, is_only_repeat, policy_revision };
         let prepared = PreparedAppend::new(&append, &context);
@@ -269,7 +271,19 @@ impl Namespace {
     /// # Errors
     /// As an append's.
     pub fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
-        crate::snapshot::save(self, snapshot)
+        self.save_snapshot_on_behalf_of(OnBehalfOf::default(), snapshot)
+    }
+
+    /// The same, for somebody.
+    ///
+    /// # Errors
+    /// As [`Self::save_snapshot`].
+    pub fn save_snapshot_on_behalf_of(
+        &self,
+        by: OnBehalfOf<'_>,
+        snapshot: Snapshot,
+    ) -> Result<Appended, AppendError> {
+        crate::snapshot::save(self, by, snapshot)
     }
 
     /// Loads a snapshot that this fold made; one that another fold made is a miss.

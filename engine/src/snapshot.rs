@@ -12,11 +12,15 @@ use nexus_protocol::{
 };
 
 use crate::index::keys::stream_key;
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, OnBehalfOf};
 use crate::read::Cursor;
 use crate::segment::frames::Want;
 
-pub(crate) fn save(namespace: &Namespace, snapshot: Snapshot) -> Result<Appended, AppendError> {
+pub(crate) fn save(
+    namespace: &Namespace,
+    by: OnBehalfOf<'_>,
+    snapshot: Snapshot,
+) -> Result<Appended, AppendError> {
     if snapshot.stream.is_system() {
         let why = format!("stream {:?} is the system's: it has no snapshots", snapshot.stream);
         return Err(Invalid::Request(why).into());
@@ -25,7 +29,8 @@ pub(crate) fn save(namespace: &Namespace, snapshot: Snapshot) -> Result<Appended
     let metadata = serde_json::to_vec(&metadata).expect("metadata has a JSON form");
     let event = EventData::new(SNAPSHOT_TAKEN, snapshot.content_type, snapshot.state);
     let stream = format!("{SNAPSHOT_PREFIX}{}", snapshot.stream);
-    namespace.append(Append::to(stream).event(event.metadata(metadata))).wait()
+    let append = Append::to(stream).event(event.metadata(metadata));
+    namespace.append_on_behalf_of(by, append).wait()
 }
 
 pub(crate) fn list(namespace: &Namespace, stream: &str) -> Result<Vec<SnapshotInfo>, ReadError> {

@@ -176,6 +176,9 @@ pub struct Append {
     pub absence: Option<Absence>,
     /// Gives events without an id ids of their own, so that the append can be repeated.
     pub idempotency_key: Option<String>,
+    /// The revision in `$policies` of the bundle that admitted it, where Nexus itself appends it together with events of its own:
+    /// it is kept with the batch. Of all others what is said here counts for nothing, and it is never sent.
+    pub policy_revision: Option<Revision>,
 }
 
 impl Append {

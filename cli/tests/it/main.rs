@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod chaos;
 mod ci_template;
+mod clerk;
 mod commands;
 mod config;
 mod context;

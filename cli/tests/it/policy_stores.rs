@@ -7,12 +7,12 @@ use crate::nexus::{Folder, lines};
 use crate::places::{at_both, parsed};
 
 /// A bundle that comes with Nexus.
-fn comes_with(name: &str) -> String {
+pub(crate) fn comes_with(name: &str) -> String {
     format!("{}/../policies/rego/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A bundle of these rules.
-fn bundle(folder: &Folder, name: &str, rules: &[&str]) -> String {
+pub(crate) fn bundle(folder: &Folder, name: &str, rules: &[&str]) -> String {
     let dir = folder.path(name);
     std::fs::create_dir_all(&dir).unwrap();
     for (number, rule) in rules.iter().enumerate() {

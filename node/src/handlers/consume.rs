@@ -348,8 +348,9 @@ impl Access {
                 events.for_each(|event| event.trace = event.trace.or(Some(trace)));
             }
             let principal = self.scope.principal.keys();
-            self.may_append_this(&append, self.origin)?;
+            let (_, permit) = self.may_append_this(&append, self.origin)?;
             let mut append = self.namespace.of_client(&principal, append)?;
+            append.policy_revision = permit.policy_revision;
             self.node.running_timers().admit(&self.namespace, &append)?;
             self.node.schemas().check(&self.namespace, &mut append)?;
             let events = append.event_count() as u64;

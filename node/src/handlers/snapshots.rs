@@ -1,5 +1,6 @@
 //! To keep and load snapshots of aggregates.
 
+use nexus_engine::OnBehalfOf;
 use nexus_protocol::{
     AppendError, Appended, AsOf, FoldIdentity, ReadError, Snapshot, SnapshotAt, SnapshotInfo,
 };
@@ -17,9 +18,12 @@ impl Access {
     pub fn save_snapshot(&self, snapshot: Snapshot) -> Result<Appended, AppendError> {
         let stream = snapshot.stream.clone();
         let asked = Use::Append { events: 1, bytes: snapshot.state.len() as u64 };
-        self.observe(Operation::SaveSnapshot, About::stream(stream.as_str()), |namespace| {
+        let about = About::stream(stream.as_str());
+        self.observe_events(Operation::SaveSnapshot, about, |namespace, permit| {
             self.within_quota(asked)?;
-            namespace.save_snapshot(snapshot)
+            let policy_revision = permit.policy_revision;
+            let by = OnBehalfOf { policy_revision, ..OnBehalfOf::default() };
+            namespace.save_snapshot_on_behalf_of(by, snapshot)
         })
     }
 

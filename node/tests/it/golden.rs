@@ -1,5 +1,5 @@
 //! Data directories of released versions with all that a node keeps in a log: groups, what they have parked, routes,
-//! timers, tokens, the audit. Every later version shows the same of them, and goes on.
+//! timers, tokens, the audit, schemas, and policies. Every later version shows the same of them, and goes on.
 //!
 //! With `NEXUS_GOLDEN_WRITE=1` the test keeps one of the version at hand, once, at its release. What is in it is kept as a
 //! JSON value a line; a later version may say more of each.
@@ -7,14 +7,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nexus_node::{Access, Engine, Node, Principal, Role};
+use nexus_node::{Access, Engine, Node, Principal, PrincipalKind, Role};
 use nexus_protocol::group::{
     Delivery, DeliveryToken, Failure, GroupConfig, GroupMode, Nack, ParkedList, ParkedPick,
 };
-use nexus_protocol::json::{GroupInfoJson, ParkedEntryJson, RouteInfoJson, TimerJson};
+use nexus_protocol::json::{
+    GroupInfoJson, ParkedEntryJson, RouteInfoJson, SubjectInfoJson, TimerJson,
+};
 use nexus_protocol::route::{Condition, Operator, RouteConfig, RouteTarget};
+use nexus_protocol::schema::{AsSchema, NewSchema, SchemaFormat};
 use nexus_protocol::timer::{Timer, TimerList, TimerState};
-use nexus_protocol::{Append, EventData, Filter, Timestamp};
+use nexus_protocol::{Append, AppendError, EventData, Filter, Read, ReadError, Timestamp};
 use nexus_testing::executor::block_on;
 use nexus_testing::golden;
 use serde_json::{Value, json};
@@ -42,6 +45,54 @@ fn append(access: &Access, stream: &str, event: EventData) {
 
 fn placed(number: u64) -> EventData {
     EventData::json("Placed", &json!({ "n": number })).unwrap()
+}
+
+fn schema(properties: &Value) -> NewSchema {
+    let schema = json!({ "type": "object", "properties": properties });
+    NewSchema::new(SchemaFormat::Json, schema.to_string())
+}
+
+fn stranger(node: &Node) -> Access {
+    let stranger = Principal::new("stranger", PrincipalKind::Token, vec![Role::Admin]);
+    node.access(stranger, "default").unwrap()
+}
+
+/// Makes what governs, and something that is governed by it.
+fn govern(node: &Node, access: &Access) {
+    let number = json!({ "type": "integer" });
+    access.register_schema("Placed", &schema(&json!({ "n": number, "edited": {} }))).unwrap();
+    access.register_schema("Moved", &schema(&json!({ "from": number }))).unwrap();
+    append(access, "moves", EventData::json("Moved", &json!({ "from": 7 })).unwrap());
+    let renamed = r#"[{"op": "rename", "path": "/from", "to": "to"}]"#.to_owned();
+    let second = NewSchema { up: renamed, ..schema(&json!({ "to": number })) };
+    access.register_schema("Moved", &second).unwrap();
+    let bundle = |code: &str| {
+        let rule = format!(
+            "package nexus.read\ndecision := {{\"allow\": false, \"reasons\": [{{\"code\": \"{code}\"}}]}}"
+        );
+        [("read.rego".to_owned(), rule)].into()
+    };
+    access.activate_policies(bundle("kept"), false).unwrap();
+    access.activate_policies(bundle("given_up"), false).unwrap();
+    access.rollback_policies(None).unwrap();
+    access.activate_policies(bundle("looks_on"), true).unwrap();
+    stranger(node).head().unwrap_err();
+}
+
+/// What governed goes on to do so.
+fn goes_on_to_govern(node: &Node, access: &Access) {
+    let bad = EventData::json("Placed", &json!({ "n": "many" })).unwrap();
+    let refused = access.append(Append::to("order-1").event(bad)).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, AppendError::SchemaInvalid(_)), "{refused}");
+    let read = Read::stream("moves").as_schema(AsSchema::Latest);
+    let moved: Vec<_> = access.read(read).unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!(moved[0].json::<Value>().unwrap(), json!({ "to": 7 }));
+    let ReadError::Denied { denial: Some(denial), .. } = stranger(node).head().unwrap_err() else {
+        panic!("what was activated decides")
+    };
+    assert_eq!(denial.reasons[0].code, "kept");
+    access.rollback_policies(None).unwrap();
+    stranger(node).head().unwrap();
 }
 
 /// So many deliveries.
@@ -74,6 +125,7 @@ fn park(access: &Access, deliveries: &[Delivery], class: &str) {
 /// Makes all that a node keeps.
 fn fill(node: &Node, access: &Access) {
     node.create_token(&Principal::local(), "ci", Role::Writer, None).unwrap();
+    govern(node, access);
     let orders = GroupConfig { filter: Filter::category("order"), ..GroupConfig::default() };
     let rules = ["db: retry 1m, then alert", "gone: skip"].map(|rule| rule.parse().unwrap());
     let mail = GroupConfig { lanes: 16, parked_rules: rules.into(), ..orders.clone() };
@@ -171,6 +223,13 @@ fn describe(node: &Node, access: &Access) -> Vec<Value> {
         .unwrap()
         .timers;
     all.extend(timers.iter().map(|info| serde_json::to_value(TimerJson::from(info)).unwrap()));
+    for subject in access.subjects(None, 100).unwrap() {
+        all.push(serde_json::to_value(SubjectInfoJson::from(&subject)).unwrap());
+    }
+    let policies = access.policies().unwrap();
+    if !policies.changes.is_empty() {
+        all.push(serde_json::to_value(policies).unwrap());
+    }
     let audit = node.audit(&Principal::local(), None, 1_000).unwrap().entries;
     let audit =
         audit.iter().map(|it| json!({ "audit": it.audited.operation, "of": it.audited.what }));
@@ -221,6 +280,10 @@ fn what_released_versions_kept_is_shown_and_gone_on_with() {
         assert_eq!(shown.len(), kept.len(), "{name}: {shown:#?}");
         for (shown, kept) in shown.iter().zip(&kept) {
             assert!(says(shown, kept), "{name}: {shown} is not {kept}");
+        }
+        let is_governed = kept.iter().any(|it| it.get("subject").is_some());
+        if is_governed {
+            goes_on_to_govern(&node, &access);
         }
         // What is parked comes back, edited where it was, and each key in its order.
         assert!(access.replay_parked("mail", ParkedPick::All, None).unwrap() > 0);

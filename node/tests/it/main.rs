@@ -5,6 +5,7 @@
 
 mod audit;
 mod golden;
+mod governed_crashes;
 mod group_metrics;
 mod jwt;
 mod logs;

@@ -144,6 +144,7 @@ impl AppendJson<'_> {
             }),
             absence: self.absent.map(|absence| Absence { query: query(absence.query) }),
             idempotency_key: self.idempotency_key,
+            policy_revision: None,
         })
     }
 }

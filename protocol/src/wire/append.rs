@@ -264,6 +264,7 @@ pub(super) fn append_of(head: AppendHead, payload: &Bytes) -> Result<Append, Wir
         }),
         absence: head.absence.map(|query| Absence { query: query.into() }),
         idempotency_key: head.idempotency_key,
+        policy_revision: None,
     })
 }
 
