@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use nexus_protocol::limits::SYSTEM_STREAM_NAME_BYTES_MAX;
 use nexus_protocol::{
     Append, AppendError, Appended, EventData, FoldIdentity, Invalid, ReadError, Revision,
     SNAPSHOT_PREFIX, SNAPSHOT_TAKEN, Snapshot, SnapshotAt, SnapshotInfo, SnapshotMetadata,
@@ -29,6 +30,7 @@ pub(crate) fn save(
     let metadata = serde_json::to_vec(&metadata).expect("metadata has a JSON form");
     let event = EventData::new(SNAPSHOT_TAKEN, snapshot.content_type, snapshot.state);
     let stream = format!("{SNAPSHOT_PREFIX}{}", snapshot.stream);
+    assert!(stream.len() <= SYSTEM_STREAM_NAME_BYTES_MAX, "a prefix fits before any name");
     let append = Append::to(stream).event(event.metadata(metadata));
     namespace.append_on_behalf_of(by, append).wait()
 }

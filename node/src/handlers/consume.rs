@@ -25,6 +25,11 @@ use crate::telemetry::Operation;
 /// Deliveries that one call may ask for, and answers that it may give.
 pub const DELIVERIES_MAX: usize = nexus_delivery::coordinator::MAX_DELIVERIES;
 
+/// One call waits so long for deliveries at most.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Meanwhile it looks so often whether policies have changed.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Deliveries whose events may still have to be read.
 #[derive(Debug)]
 #[must_use = "whoever drops them keeps them from others until their time is over"]
@@ -228,8 +233,7 @@ impl Access {
             self.within_quota(Use::Read)?;
             self.check_covers(Operation::Receive, group, &permit).await?;
             let group = self.joined(group, consumer).await?;
-            let what = (consumer.to_owned(), max, wait);
-            let handed = self.groups_ask(&group, what, Request::Receive).await;
+            let handed = self.waited(&group, (consumer, max), wait, changes).await;
             if let Err(AppendError::NotFound { .. }) = &handed {
                 // It was deleted, and may be made anew when it is asked for again.
                 self.node.running_groups().unknow(&self.namespace, &group);
@@ -258,6 +262,26 @@ impl Access {
         let consumer = consumer.to_owned();
         let (access, as_schema) = (self.clone(), AsSchema::Raw);
         Ok(Received { handed: handed.into(), access, group, consumer, as_schema, permit })
+    }
+
+    /// Waits for deliveries, and not beyond a change of policies: whoever waits may not be one who gets any.
+    async fn waited(
+        &self,
+        group: &str,
+        (consumer, max): (&str, usize),
+        wait: Duration,
+        changes: u64,
+    ) -> Result<Vec<Handed>, AppendError> {
+        let until = Instant::now() + wait.min(WAIT_MAX);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let what = (consumer.to_owned(), max, left.min(LOOK_AGAIN_AFTER));
+            let handed = self.groups_ask(group, what, Request::Receive).await?;
+            let is_over = left <= LOOK_AGAIN_AFTER || self.node.policing().changes() != changes;
+            if is_over || !handed.is_empty() {
+                return Ok(handed);
+            }
+        }
     }
 
     /// Says that deliveries are done. It is durable when it is answered. Without a consumer it counts for whoever has
