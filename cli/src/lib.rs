@@ -27,6 +27,7 @@ mod node_state;
 mod output;
 mod parked;
 mod policy;
+mod projection;
 mod read;
 mod route;
 mod schema;
@@ -154,6 +155,9 @@ enum Command {
     /// Tries, activates, and shows policies: who may do what, as rules say it
     #[command(after_help = "Example:\n  nexus policy test ./policy --min-coverage 90")]
     Policy(PlacedNoun<policy::Command>),
+    /// Tries projections, which fold events into documents
+    #[command(after_help = "Example:\n  nexus --data ./data projection dry-run orders.json")]
+    Projection(PlacedNoun<projection::Command>),
     /// Arms, lists, and disarms timers: events that are appended when their time has come
     #[command(after_help = "Example:\n  nexus --data ./data timer list")]
     Timer(PlacedNoun<timer::Command>),
@@ -205,6 +209,7 @@ impl Command {
             Self::Timer(placed) => placed.data.as_ref(),
             Self::Schema(placed) => placed.data.as_ref(),
             Self::Policy(placed) => placed.data.as_ref(),
+            Self::Projection(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
             Self::Token(placed) => placed.data.as_ref(),
@@ -252,6 +257,7 @@ impl Command {
             Self::Timer(placed) => timer::run(&placed.command, place, output),
             Self::Schema(placed) => schema::run(&placed.command, place, output),
             Self::Policy(placed) => policy::run(&placed.command, place, output),
+            Self::Projection(placed) => projection::run(&placed.command, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),

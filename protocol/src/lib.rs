@@ -23,6 +23,7 @@ mod error_code;
 mod event;
 mod filter;
 mod ids;
+mod pointer;
 mod read;
 mod snapshot;
 mod store;
@@ -47,6 +48,7 @@ pub use filter::{Filter, FilterItem};
 pub use ids::{CausationId, CorrelationId, EventId, Lineage, LogId, Position, Revision, SchemaId};
 pub use json::{EventJson, EventJsonError};
 pub use names::{InvalidName, NameProblem, NamespaceName, StreamName};
+pub use pointer::{EventPointer, Looked};
 pub use read::{AsOf, Direction, Explain, From, Read, Start, Subscribe, SubscriptionItem};
 pub use record::{RecordError, RecordedEvent};
 pub use snapshot::{

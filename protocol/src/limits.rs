@@ -156,8 +156,8 @@ pub const ROUTE_NAME_BYTES_MAX: usize = 128;
 pub const BRANCHES_MAX: usize = 32;
 /// Conditions of a route.
 pub const CONDITIONS_MAX: usize = 32;
-/// Bytes of a condition's path.
-pub const CONDITION_PATH_BYTES_MAX: usize = 1_024;
+/// Bytes of a pointer into an event.
+pub const POINTER_BYTES_MAX: usize = 1_024;
 /// Bytes of a condition's value, as JSON.
 pub const CONDITION_VALUE_BYTES_MAX: usize = 4_096;
 /// Routes that an event may be carried by, one after the other: one that came by so many is carried no further.
@@ -226,3 +226,27 @@ pub const PARTS_MAX: usize = 256;
 pub const LIFTED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What operations make of one event on its way, or compare, in bytes, with what later ones drop again.
 pub const LIFT_WORK_BYTES_MAX: usize = 4 * LIFTED_BYTES_MAX;
+/// Bytes of the name of a projection, and of a field of its documents.
+pub const PROJECTION_NAME_BYTES_MAX: usize = 64;
+/// Fields of a projection's documents.
+pub const PROJECTION_FIELDS_MAX: usize = 256;
+/// Rules of one field.
+pub const PROJECTION_RULES_MAX: usize = 32;
+/// Bytes of a document's key.
+pub const DOCUMENT_KEY_BYTES_MAX: usize = 512;
+/// What a document's fields take in memory, in bytes, about.
+pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
+/// Tags that a document carries.
+pub const DOCUMENT_TAGS_MAX: usize = 1_024;
+/// Bytes of a text that an expression puts together.
+pub const DOCUMENT_TEXT_BYTES_MAX: usize = 64 * 1024;
+/// Values that `append` keeps where nothing is said.
+pub const APPEND_VALUES_DEFAULT: usize = 100;
+/// Values that `append` keeps at most.
+pub const APPEND_VALUES_MAX: usize = 1_000;
+/// Different values that `count_distinct` tells apart.
+pub const DISTINCT_VALUES_MAX: usize = 10_000;
+/// Parts of an expression of a projection.
+pub const COMPUTE_PARTS_MAX: usize = 64;
+/// How deep such an expression may be nested.
+pub const COMPUTE_DEPTH_MAX: usize = 8;

@@ -7,6 +7,7 @@ use crate::nexus::{Folder, Ran, finish};
 
 const POLICIES: &str = include_str!("../../../docs/guides/policies.md");
 const SCHEMAS: &str = include_str!("../../../docs/guides/schemas.md");
+const READ_MODELS: &str = include_str!("../../../docs/guides/read-models.md");
 
 /// What is typed, block by block, as one script that ends where something does otherwise than the guide says: a block that is
 /// marked `refused` fails, and any other does not.
@@ -74,4 +75,10 @@ fn the_commands_of_the_guide_on_schemas_run_as_they_stand() {
     // The same event as it is stored, in the newest version, and in the first.
     assert!(ran.stdout.contains("\"total_cents\": 250"), "{}", ran.stdout);
     assert!(ran.stdout.contains("\"amount\":{\"cents\":250}"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_commands_of_the_guide_on_read_models_run_as_they_stand() {
+    let ran = run(READ_MODELS);
+    assert!(ran.stdout.contains("2 documents of 4 events"), "{}", ran.stdout);
 }

@@ -22,6 +22,7 @@ mod permits;
 mod places;
 mod policies;
 mod policy_stores;
+mod projection;
 mod prometheus;
 mod round_trip;
 mod routes;

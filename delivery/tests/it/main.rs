@@ -8,6 +8,7 @@ mod coordinator;
 mod crashes;
 mod model;
 mod oracle;
+mod projection;
 mod routes;
 mod timers;
 mod troubles;

@@ -1,12 +1,9 @@
 //! [`Condition`]: a comparison of one value of an event, as its JSON form has it, with another.
 //!
-//! A path is a JSON pointer over the whole event: `/data/amount`, `/metadata/source`, `/type`, `/stream`. Numbers are
-//! compared as numbers, strings as strings, byte by byte: so times in RFC 3339 of one offset compare as times. A path
-//! that leads nowhere fulfils no condition but that it is not there; nor do data that are not JSON. Only what the path
-//! names is rendered: an event is not written out as JSON to be asked for its type.
+//! A path is an [`EventPointer`]. Numbers are compared as numbers, strings as strings, byte by byte: so times in RFC 3339 of
+//! one offset compare as times. A path that leads nowhere fulfils no condition but that it is not there; nor do data that
+//! are not JSON.
 
-use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -14,28 +11,9 @@ use std::str::FromStr;
 use serde_json::{Number, Value};
 
 use crate::error::Invalid;
-use crate::limits::{CONDITION_PATH_BYTES_MAX, CONDITION_VALUE_BYTES_MAX, CONDITIONS_MAX};
+use crate::limits::{CONDITION_VALUE_BYTES_MAX, CONDITIONS_MAX};
+use crate::pointer::{EventPointer, Looked};
 use crate::record::RecordedEvent;
-
-/// The fields that an event has in its JSON form, and that a path may begin with.
-const FIELDS: [&str; 16] = [
-    "stream",
-    "revision",
-    "position",
-    "id",
-    "type",
-    "tags",
-    "recorded_at",
-    "occurred_at",
-    "not_before",
-    "schema",
-    "content_type",
-    "correlation_id",
-    "causation_id",
-    "traceparent",
-    "metadata",
-    "data",
-];
 
 /// How a value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +93,7 @@ fn invalid(why: String) -> Invalid {
 /// A comparison of one value of an event with another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    path: String,
+    path: EventPointer,
     op: Operator,
     value: Value,
 }
@@ -126,11 +104,11 @@ impl Condition {
     /// # Errors
     /// A path that is no pointer into an event, and a value that the operator cannot compare with.
     pub fn new(path: impl Into<String>, op: Operator, value: Value) -> Result<Self, Invalid> {
-        let path = path.into();
-        check_path(&path)?;
+        let path = EventPointer::new(path)?;
         if value.to_string().len() > CONDITION_VALUE_BYTES_MAX {
             let why = format!(
-                "the value that {path:?} is compared with has more than {CONDITION_VALUE_BYTES_MAX} bytes"
+                "the value that {:?} is compared with has more than {CONDITION_VALUE_BYTES_MAX} bytes",
+                path.as_str()
             );
             return Err(invalid(why));
         }
@@ -144,14 +122,17 @@ impl Condition {
             Operator::Prefix => (!value.is_string()).then_some("a string"),
         };
         if let Some(takes) = takes {
-            return Err(invalid(format!("`{op}` of {path:?} takes {takes} as its value")));
+            return Err(invalid(format!(
+                "`{op}` of {:?} takes {takes} as its value",
+                path.as_str()
+            )));
         }
         Ok(Self { path, op, value })
     }
 
     /// Where the value stands: a JSON pointer.
     pub fn path(&self) -> &str {
-        &self.path
+        self.path.as_str()
     }
 
     /// How it is compared.
@@ -189,37 +170,6 @@ impl Condition {
     }
 }
 
-/// Refuses what is no pointer into an event.
-fn check_path(path: &str) -> Result<(), Invalid> {
-    let shown: String = path.chars().take(64).collect();
-    if path.len() > CONDITION_PATH_BYTES_MAX {
-        let why = format!("path {shown:?}… has more than {CONDITION_PATH_BYTES_MAX} bytes");
-        return Err(invalid(why));
-    }
-    let Some(rest) = path.strip_prefix('/') else {
-        let why =
-            format!("path {shown:?} is no JSON pointer: begin it with `/`, as `/data/amount`");
-        return Err(invalid(why));
-    };
-    // `~` stands only in `~0` and `~1`.
-    let escapes = path.split('~').skip(1);
-    if escapes.into_iter().any(|rest| !rest.starts_with(['0', '1'])) {
-        let why = format!(
-            "path {shown:?} is no JSON pointer: write `~` as `~0` and `/` in a name as `~1`"
-        );
-        return Err(invalid(why));
-    }
-    let field = rest.split('/').next().unwrap_or_default();
-    if !FIELDS.contains(&field) {
-        let why = format!(
-            "path {shown:?} begins with no field of an event: it has {}",
-            FIELDS.join(", ")
-        );
-        return Err(invalid(why));
-    }
-    Ok(())
-}
-
 /// Refuses more conditions than are allowed.
 ///
 /// # Errors
@@ -237,62 +187,8 @@ pub fn check_conditions(conditions: &[Condition]) -> Result<(), Invalid> {
 
 /// Whether an event fulfils all conditions.
 pub fn all_hold(conditions: &[Condition], event: &RecordedEvent) -> bool {
-    let looked = Looked { event, data: OnceCell::new(), metadata: OnceCell::new() };
+    let looked = Looked::new(event);
     conditions.iter().all(|condition| condition.holds(&looked))
-}
-
-/// An event, and what of it was taken apart.
-struct Looked<'a> {
-    event: &'a RecordedEvent,
-    data: OnceCell<Option<Value>>,
-    metadata: OnceCell<Option<Value>>,
-}
-
-impl Looked<'_> {
-    /// What a path leads to.
-    fn at(&self, path: &str) -> Option<Cow<'_, Value>> {
-        let path = path.strip_prefix('/')?;
-        let end = path.find('/').unwrap_or(path.len());
-        let (field, rest) = path.split_at(end);
-        let parsed = |bytes| serde_json::from_slice::<Value>(bytes).ok();
-        let whole = match field {
-            "data" => Cow::Borrowed(self.data.get_or_init(|| parsed(self.event.data())).as_ref()?),
-            "metadata" => {
-                let metadata = self.metadata.get_or_init(|| parsed(self.event.metadata()));
-                Cow::Borrowed(metadata.as_ref()?)
-            }
-            field => Cow::Owned(self.field(field)?),
-        };
-        // A schema is compared by its id, whichever way it is spelled.
-        let rest = if field == "schema" && rest == "/id" { "" } else { rest };
-        match whole {
-            Cow::Borrowed(value) => value.pointer(rest).map(Cow::Borrowed),
-            Cow::Owned(value) if rest.is_empty() => Some(Cow::Owned(value)),
-            Cow::Owned(value) => value.pointer(rest).cloned().map(Cow::Owned),
-        }
-    }
-
-    fn field(&self, field: &str) -> Option<Value> {
-        let event = self.event;
-        let text = |value: &dyn fmt::Display| Value::String(value.to_string());
-        Some(match field {
-            "stream" => Value::String(event.stream().to_owned()),
-            "type" => Value::String(event.event_type().to_owned()),
-            "content_type" => Value::String(event.content_type().to_owned()),
-            "revision" => event.revision().get().into(),
-            "position" => event.position().get().into(),
-            "id" => text(&event.id()),
-            "tags" => event.tags().collect(),
-            "recorded_at" => text(&event.recorded_at()),
-            "occurred_at" => text(&event.occurred_at()?),
-            "not_before" => text(&event.not_before()?),
-            "schema" => serde_json::to_value(event.schema()).ok().filter(|it| it != 0)?,
-            "correlation_id" => text(&event.correlation_id()?),
-            "causation_id" => text(&event.causation_id()?),
-            "traceparent" => text(&event.trace()?),
-            _ => return None,
-        })
-    }
 }
 
 /// How two values compare: numbers as numbers, strings as strings; others do not.

@@ -54,6 +54,7 @@ const LAYERS: &[Layer] = &[
             "protocol",
             "engine",
             "policies",
+            "delivery",
             "node",
             "client",
             "server",

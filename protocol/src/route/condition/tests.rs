@@ -7,6 +7,7 @@ use super::*;
 use crate::event::EventData;
 use crate::ids::{EventId, Position, Revision};
 use crate::json::EventJson;
+use crate::limits::POINTER_BYTES_MAX;
 use crate::record::{PreparedRecord, Recipe, place};
 use crate::time::Timestamp;
 
@@ -173,7 +174,7 @@ fn all_conditions_have_to_hold() {
 
 #[test]
 fn what_is_no_condition_is_refused_with_what_would_be() {
-    let long = format!("/data/{}", "a".repeat(CONDITION_PATH_BYTES_MAX));
+    let long = format!("/data/{}", "a".repeat(POINTER_BYTES_MAX));
     for (path, op, value, part) in [
         ("data/a", "eq", json!(1), "begin it with `/`"),
         ("", "eq", json!(1), "begin it with `/`"),

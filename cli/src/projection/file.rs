@@ -1,0 +1,42 @@
+//! A definition of a projection in a file.
+
+use std::io::Read;
+use std::path::Path;
+
+use nexus_delivery::projection::{Definition, DefinitionError, DefinitionFile};
+use serde_json::Value;
+
+use crate::exit::Failure;
+
+/// A definition has at most so many bytes.
+const DEFINITION_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Reads a definition: in TOML where the name of the file ends so, else in JSON; `-` is standard input.
+///
+/// # Errors
+/// Says what is wrong with it, and where.
+pub(super) fn read(path: &Path) -> Result<Definition, Failure> {
+    let shown = path.display();
+    let mut text = String::new();
+    let limit = DEFINITION_BYTES_MAX + 1;
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::failed(format!("{shown} cannot be read: {error}")))?;
+    if text.len() as u64 > DEFINITION_BYTES_MAX {
+        let why = format!("{shown} has more than {DEFINITION_BYTES_MAX} bytes");
+        return Err(Failure::usage(why));
+    }
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    let json: Result<Value, String> = if is_toml {
+        toml::from_str(&text).map_err(|error| error.to_string())
+    } else {
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    };
+    let json = json.map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+    DefinitionFile::from_json(json)
+        .and_then(Definition::new)
+        .map_err(|error: DefinitionError| Failure::usage(format!("{shown}: {error}")))
+}

@@ -1,0 +1,21 @@
+//! Projections: events folded into documents that are looked up by key.
+//!
+//! A [`Definition`] says which events, by what key their documents are found, and how each field of a document comes about:
+//! folded from values of events, or computed from other fields. It is data, in JSON or TOML; nothing of it is code.
+//!
+//! A fold is pure: the same events in the same order give the same documents, byte for byte, on any machine. That is what
+//! everything behind it rests on: a read model that is lost is folded again. An event is folded whole or not at all: what
+//! goes wrong leaves the document as it was.
+
+mod definition;
+mod expression;
+mod field;
+mod file;
+mod fold;
+
+pub use self::definition::{Definition, Document};
+pub use self::field::{FieldType, Value};
+pub use self::file::{
+    Access, DefinitionError, DefinitionFile, FieldFile, Operator, RuleFile, SinkKind,
+};
+pub use self::fold::FoldError;
