@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use nexus_delivery::projection::{Definition, Document};
+use nexus_delivery::projection::{Definition, Document, DocumentsDigest, EventsDigest};
 use nexus_protocol::{Looked, Read, RecordedEvent};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -51,9 +51,12 @@ struct Failed {
 }
 
 /// What came of all of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Summary {
     events: u64,
+    /// What was folded, and what came of it: the same where both are.
+    events_digest: String,
+    documents_digest: String,
     /// Events that no document is of: they say nothing of what the key is made of.
     without_key: u64,
     failed: u64,
@@ -71,12 +74,14 @@ struct Report<'a> {
 struct Trial<'a> {
     definition: &'a Definition,
     documents: BTreeMap<String, Option<Document>>,
+    folded: EventsDigest,
     summary: Summary,
 }
 
 impl Trial<'_> {
     fn fold(&mut self, event: &RecordedEvent) {
         self.summary.events += 1;
+        self.folded = self.folded.with(event);
         let looked = Looked::new(event);
         let key = match self.definition.key(&looked) {
             Ok(Some(key)) => key,
@@ -99,6 +104,16 @@ impl Trial<'_> {
         }
     }
 
+    /// Says what came of it.
+    fn end(&mut self) {
+        let mut digest = DocumentsDigest::default();
+        for (key, document) in &self.documents {
+            document.iter().for_each(|it| digest.put(key, &it.encode()));
+        }
+        self.summary.events_digest = self.folded.to_string();
+        self.summary.documents_digest = digest.to_string();
+    }
+
     fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
         let there = self.documents.iter().filter_map(|(key, it)| it.as_ref().map(|it| (key, it)));
         there.map(|(key, document)| Shown {
@@ -114,12 +129,17 @@ impl Trial<'_> {
 pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let definition = file::read(&args.file)?;
     let store = Store::open_to_read(place)?;
-    let summary = Summary { events: 0, without_key: 0, failed: 0, failures: Vec::new() };
-    let mut trial = Trial { definition: &definition, documents: BTreeMap::new(), summary };
+    let mut trial = Trial {
+        definition: &definition,
+        documents: BTreeMap::new(),
+        folded: EventsDigest::default(),
+        summary: Summary::default(),
+    };
     let read = Read::all().filter(definition.filter().clone()).limit(args.limit);
     for event in store.read(read) {
         trial.fold(&event?);
     }
+    trial.end();
     print(&trial, output)?;
     store.close()?;
     match trial.summary.failed {

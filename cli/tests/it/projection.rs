@@ -50,13 +50,21 @@ fn documents_are_shown_that_a_definition_makes() {
             append("order-3", "OrderErased", "{}");
             append("order-2", "OrderErased", "{}");
             append("other-1", "LineAdded", r#"{"cents":1}"#);
-            let report = parsed(ask, &dry_run);
+            let mut report = parsed(ask, &dry_run);
             let document = json!({ "state": "LineRemoved", "total_cents": 750, "total": 7.5 });
             let wanted = json!({
                 "documents": [{ "key": "order-1", "document": document, "events": 2 }],
                 "events": 5, "without_key": 0, "failed": 0, "failures": [],
             });
+            let digests = ["events_digest", "documents_digest"].map(|it| report[it].take());
+            assert!(digests.iter().all(|it| it.as_str().unwrap().len() == 64), "{digests:?}");
+            report.as_object_mut().unwrap().retain(|_, value| !value.is_null());
             assert_eq!(report, wanted);
+            let again = parsed(ask, &dry_run);
+            assert_eq!(
+                [&again["events_digest"], &again["documents_digest"]],
+                [&digests[0], &digests[1]]
+            );
             let first = parsed(ask, &[&dry_run[..], &["--limit", "2"]].concat());
             assert_eq!(first["documents"].as_array().unwrap().len(), 2);
             let table = ask(&dry_run).done();

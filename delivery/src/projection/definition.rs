@@ -10,6 +10,7 @@ use nexus_protocol::limits::{
 use nexus_protocol::{EventPointer, Filter, Looked};
 use serde_json::{Map, Value as Json};
 
+use super::codec::{self, NoDocument};
 use super::expression::{Datum, Expression, Function, or_leaf};
 use super::field::{FieldType, Value};
 use super::file::{Access, DefinitionError, DefinitionFile, FieldFile, Operator, RuleFile};
@@ -46,17 +47,22 @@ struct Computed {
 /// What events were folded into.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    slots: Vec<Slot>,
-    tags: BTreeSet<String>,
-    events: u64,
+    pub(super) slots: Vec<Slot>,
+    pub(super) tags: BTreeSet<String>,
+    pub(super) events: u64,
     /// What its slots take, about.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Document {
     /// How many events were folded into it.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// The bytes that it is kept as: the same for the same document.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
     }
 
     /// The tags that it carries, by which it is known who may see it.
@@ -223,6 +229,14 @@ impl Definition {
         };
         tags.extend(event.tags().map(str::to_owned));
         if tags.len() > DOCUMENT_TAGS_MAX { Err(FoldError::TooManyTags) } else { Ok(Some(tags)) }
+    }
+
+    /// The document that was kept as these bytes, by this version of the definition.
+    ///
+    /// # Errors
+    /// Says where they are none: the documents are to be folded again.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Document, NoDocument> {
+        codec::decode(bytes, self.folded.len())
     }
 
     /// A document as it is shown: its fields that have a value, those that are computed included.

@@ -7,13 +7,17 @@
 //! everything behind it rests on: a read model that is lost is folded again. An event is folded whole or not at all: what
 //! goes wrong leaves the document as it was.
 
+mod codec;
 mod definition;
+mod digest;
 mod expression;
 mod field;
 mod file;
 mod fold;
 
+pub use self::codec::NoDocument;
 pub use self::definition::{Definition, Document};
+pub use self::digest::{DocumentsDigest, EventsDigest};
 pub use self::field::{FieldType, Value};
 pub use self::file::{
     Access, DefinitionError, DefinitionFile, FieldFile, Operator, RuleFile, SinkKind,

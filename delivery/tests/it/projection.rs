@@ -171,6 +171,8 @@ fn documents_are_what_their_events_say() {
                 assert!(of_key.is_empty());
                 continue;
             };
+            let bytes = document.encode();
+            assert_eq!(definition.decode(&bytes).as_ref(), Ok(&*document), "seed {seed}");
             assert_eq!(definition.shown(document), modelled(of_key), "seed {seed}: {of_key:?}");
             assert_eq!(document.events(), of_key.len() as u64);
             let tags: BTreeSet<&str> = of_key.iter().flat_map(RecordedEvent::tags).collect();
@@ -178,6 +180,56 @@ fn documents_are_what_their_events_say() {
         }
     }
     assert!(folded == 12_000 && poison > 100 && ended > 100, "{folded} {poison} {ended}");
+}
+
+#[test]
+fn bytes_that_are_no_document_are_refused_and_one_document_has_one_encoding() {
+    let definition = all_operators();
+    let (mut kept, mut refused) = (0, 0);
+    for seed in 0..20 {
+        let mut random = Random::new(seed);
+        let engine = Engine::in_memory();
+        let store = engine.namespace("default").unwrap();
+        let events = (0..60).map(|_| random_event(&mut random));
+        store.append(Append::to("all").events(events)).wait().unwrap();
+        let mut document = None;
+        for event in store.read(Read::all()) {
+            let _ = definition.fold(&mut document, &Looked::new(&event.unwrap()));
+        }
+        let Some(document) = document else { continue };
+        let bytes = document.encode();
+        for cut in 0..bytes.len() {
+            let cut_off = definition.decode(&bytes[..cut]).unwrap_err();
+            assert!(cut_off.at <= cut);
+        }
+        assert!(definition.decode(&[&bytes[..], &[0]].concat()).is_err());
+        for _ in 0..2_000 {
+            let mut changed = bytes.clone();
+            for _ in 0..=random.below(3) {
+                let at = usize::try_from(random.below(changed.len() as u64)).unwrap();
+                changed[at] = u8::try_from(random.below(256)).unwrap();
+            }
+            match definition.decode(&changed) {
+                // What is read is what is there, but for JSON that is written in another way.
+                Ok(read) => {
+                    let again = read.encode();
+                    assert_eq!(definition.decode(&again).unwrap(), read);
+                    kept += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(kept > 1_000 && refused > 1_000, "{kept} {refused}");
+    let other = fold_definition();
+    let mut document = None;
+    other.fold(&mut document, &Looked::new(&events(&[json!(1)])[0])).unwrap();
+    assert!(definition.decode(&document.unwrap().encode()).is_err(), "it has other fields");
+}
+
+fn fold_definition() -> Definition {
+    let count = json!({ "f": { "type": "u64", "fold": "count" } });
+    definition(json!({ "name": "p", "key": "/stream", "fields": count }))
 }
 
 fn events(all: &[Value]) -> Vec<RecordedEvent> {
