@@ -12,22 +12,29 @@
 //!             4 ‖ count u32 ‖ digests u64        different values, ascending
 //! value    := 0 ‖ length u32 ‖ text      1 ‖ u64      2 ‖ i64      3 ‖ f64      4 ‖ bool u8
 //!             5 ‖ microseconds i64       6 ‖ IPv4, 4 bytes         7 ‖ IPv6, 16 bytes
-//!             8 ‖ length u32 ‖ JSON text
+//!             8 ‖ json
+//! json     := 0 null   1 false   2 true   3 ‖ i64   4 ‖ u64, beyond i64   5 ‖ f64   6 ‖ length u32 ‖ text
+//!             7 ‖ count u32 ‖ json …     8 ‖ count u32 ‖ members, ascending: length u32 ‖ name ‖ json
 //! rank     := 0 ‖ i128      1 ‖ f64      2 ‖ microseconds i64      3 ‖ length u32 ‖ text
 //! ```
+//!
+//! JSON is not kept as text: a float that is written and read again need not be the same, and a document that was kept would
+//! not be the one that was folded.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nexus_protocol::Timestamp;
 use nexus_protocol::limits::DOCUMENT_TAGS_MAX;
-use serde_json::Value as Json;
+use serde_json::{Map, Number, Value as Json};
 
 use super::definition::Document;
 use super::field::Value;
 use super::fold::{Rank, Slot};
 
 const VERSION: u8 = 1;
+/// JSON that was read is 128 deep at most, and so is what is folded of it.
+const JSON_DEPTH_MAX: usize = 130;
 
 /// Bytes that are no document: of a later version, or damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,10 +117,41 @@ fn put_value(value: &Value, out: &mut Vec<u8>) {
         Value::Ip(IpAddr::V4(address)) => put(6, &address.octets(), out),
         Value::Ip(IpAddr::V6(address)) => put(7, &address.octets(), out),
         Value::Json(json) => {
+            out.push(8);
+            put_json(json, out);
+        }
+    }
+}
+
+fn put_json(json: &Json, out: &mut Vec<u8>) {
+    match json {
+        Json::Null => out.push(0),
+        Json::Bool(bool) => out.push(1 + u8::from(*bool)),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => put(3, &number.to_le_bytes(), out),
+            (None, Some(number)) => put(4, &number.to_le_bytes(), out),
+            (None, None) => {
+                let number = number.as_f64().expect("what is no whole number is a float");
+                put(5, &number.to_le_bytes(), out);
+            }
+        },
+        Json::String(text) => put_text(6, text, out),
+        Json::Array(items) => {
+            out.push(7);
+            put_length(items.len(), out);
+            items.iter().for_each(|item| put_json(item, out));
+        }
+        Json::Object(members) => {
+            out.push(8);
+            put_length(members.len(), out);
             // In one order, whatever map this process has for objects.
-            let mut canonical = json.clone();
-            canonical.sort_all_objects();
-            put_text(8, &canonical.to_string(), out);
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            for (name, value) in members {
+                put_length(name.len(), out);
+                out.extend_from_slice(name.as_bytes());
+                put_json(value, out);
+            }
         }
     }
 }
@@ -244,7 +282,46 @@ impl<'a> Input<'a> {
             5 => Value::Date(Timestamp::from_micros(i64::from_le_bytes(self.array()?))),
             6 => Value::Ip(IpAddr::from(self.array::<4>()?)),
             7 => Value::Ip(IpAddr::from(self.array::<16>()?)),
-            8 => Value::Json(serde_json::from_str::<Json>(self.long_text()?).ok()?),
+            8 => Value::Json(self.json(JSON_DEPTH_MAX)?),
+            _ => return None,
+        })
+    }
+
+    fn json(&mut self, depth: usize) -> Option<Json> {
+        let deeper = depth.checked_sub(1)?;
+        let [kind] = self.array()?;
+        Some(match kind {
+            0 => Json::Null,
+            1 => Json::Bool(false),
+            2 => Json::Bool(true),
+            3 => i64::from_le_bytes(self.array()?).into(),
+            // Any other has its one encoding.
+            4 => {
+                let number = u64::from_le_bytes(self.array()?);
+                i64::try_from(number).err().map(|_| number.into())?
+            }
+            5 => Number::from_f64(finite(self.array()?)?).map(Json::Number)?,
+            6 => Json::String(self.long_text()?.to_owned()),
+            7 => {
+                let count = self.length()?;
+                let mut items = Vec::new();
+                for _ in 0..count {
+                    items.push(self.json(deeper)?);
+                }
+                Json::Array(items)
+            }
+            8 => {
+                let count = self.length()?;
+                let (mut members, mut last) = (Map::new(), None);
+                for _ in 0..count {
+                    let name = self.long_text()?;
+                    if last.replace(name).is_some_and(|last| last >= name) {
+                        return None;
+                    }
+                    members.insert(name.to_owned(), self.json(deeper)?);
+                }
+                Json::Object(members)
+            }
             _ => return None,
         })
     }

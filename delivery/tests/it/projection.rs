@@ -210,10 +210,8 @@ fn bytes_that_are_no_document_are_refused_and_one_document_has_one_encoding() {
                 changed[at] = u8::try_from(random.below(256)).unwrap();
             }
             match definition.decode(&changed) {
-                // What is read is what is there, but for JSON that is written in another way.
                 Ok(read) => {
-                    let again = read.encode();
-                    assert_eq!(definition.decode(&again).unwrap(), read);
+                    assert_eq!(read.encode(), changed, "there is one encoding");
                     kept += 1;
                 }
                 Err(_) => refused += 1,
@@ -225,6 +223,26 @@ fn bytes_that_are_no_document_are_refused_and_one_document_has_one_encoding() {
     let mut document = None;
     other.fold(&mut document, &Looked::new(&events(&[json!(1)])[0])).unwrap();
     assert!(definition.decode(&document.unwrap().encode()).is_err(), "it has other fields");
+}
+
+#[test]
+fn json_is_kept_to_the_bit() {
+    let field = json!({ "type": "json", "fold": "set", "from": "/data" });
+    let definition = definition(json!({ "name": "p", "key": "/stream", "fields": { "f": field } }));
+    // Some readers of floats are one off in the last place.
+    let engine = Engine::in_memory();
+    let store = engine.namespace("default").unwrap();
+    let text = r#"[1.18446744073709551e20, -0.0, 5e-324, 1.7976931348623157e308, 18446744073709551615,
+        -9223372036854775808, 0.1, {"b": {}, "a": [null, true, false, ""]}, 9007199254740993.0]"#;
+    let event = EventData::new("E", "application/json", text.into());
+    store.append(Append::to("a").event(event)).wait().unwrap();
+    let event = store.read(Read::all()).into_iter().next().unwrap().unwrap();
+    let mut document = None;
+    definition.fold(&mut document, &Looked::new(&event)).unwrap();
+    let document = document.unwrap();
+    let again = definition.decode(&document.encode()).unwrap();
+    assert_eq!((&again, again.encode()), (&document, document.encode()));
+    assert_eq!(definition.shown(&again), definition.shown(&document));
 }
 
 fn fold_definition() -> Definition {
