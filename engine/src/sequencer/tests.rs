@@ -82,3 +82,23 @@ fn a_large_append_that_is_old_is_known_by_its_condition() {
     // In the window, by the condition, and in the whole log.
     assert_eq!(view.asked.get() as u64, 3 * EVENTS);
 }
+
+#[test]
+fn a_batch_says_which_bundle_admitted_it_where_one_did() {
+    let extensions = |policy_revision| {
+        let append = Append::to("s-1").event(EventData::new("Tested", "text/plain", "x".into()));
+        let id =
+            |n: u64| EventId::from_uuid(Uuid::from_u64_pair(0x0197_0000_0000_7000, (2 << 62) | n));
+        let context = Context {
+            data_bytes_max: 1 << 20,
+            make_id: &id,
+            is_only_repeat: false,
+            policy_revision,
+        };
+        PreparedAppend::new(&append, &context).unwrap().extensions
+    };
+    assert_eq!(extensions(None), [0_u8; 0]);
+    // Its kind, its length, and the revision.
+    let wanted = [3, 0, 8, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(extensions(Some(nexus_protocol::Revision::new(7))), wanted);
+}
