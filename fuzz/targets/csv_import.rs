@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nexus_cli::fuzzing::csv(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nexus_rows::fuzzing::csv(bytes));

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nexus_cli::fuzzing::ndjson(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| nexus_rows::fuzzing::ndjson(bytes));

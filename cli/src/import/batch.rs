@@ -13,8 +13,7 @@ use nexus_protocol::{
     Append, AppendError, Appended, EventData, EventId, Position, ReadError, RecordedEvent, Retry,
     SchemaId,
 };
-
-use super::Row;
+use nexus_rows::Row;
 
 /// Most rows that are looked up and appended together.
 const BATCH_ROWS_MAX: usize = 512;

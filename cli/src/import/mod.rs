@@ -2,32 +2,26 @@
 //!
 //! The input decides every event and its id, so an import that was killed, or is run on a file that
 //! has grown at its end, appends what is missing and nothing twice. The first row that is no event, or
-//! whose id another event has, stops it; what came before stays.
+//! whose id another event has, stops it; what came before stays. What a row is and which id it has,
+//! `nexus_rows` says.
 
 mod batch;
-mod csv;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-mod id;
 mod input;
-mod ndjson;
-mod problem;
 mod progress;
-mod template;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use nexus_protocol::limits::DATA_BYTES_DEFAULT;
-use nexus_protocol::{EventData, EventId, names};
+use nexus_rows::{
+    BadRow, CsvRows, ExportedRows, FieldRows, Mapping, Row, Rows, Template, TemplateError,
+};
 use serde::Serialize;
 
 use self::batch::{LoadError, Loader};
 pub(crate) use self::batch::{Standing, Target};
 use self::input::Input;
-use self::problem::{BadRow, RowProblem};
 use self::progress::{Progress, ProgressKind};
-use self::template::Template;
 use crate::exit::Failure;
 use crate::filter;
 use crate::output::{Facts, Output};
@@ -85,90 +79,6 @@ pub(crate) enum Format {
     Ndjson,
 }
 
-/// How rows become events.
-#[derive(Clone, Debug)]
-struct Mapping {
-    stream: Template,
-    event_type: Template,
-    occurred_at: Option<Template>,
-    tags: Vec<Template>,
-}
-
-impl Mapping {
-    /// What the flags say; `None`: the lines are events already.
-    fn from_args(args: &Args) -> Result<Option<Self>, Failure> {
-        let usage = |error: template::TemplateError| Failure::usage(error.to_string());
-        let Some(stream) = &args.stream else { return Ok(None) };
-        let Some(event_type) = &args.event_type else {
-            return Err(Failure::usage(
-                "--stream needs --type: say what type the events have, as in --type '{kind}'",
-            ));
-        };
-        let parse = |flag, source: &String| Template::parse(flag, source).map_err(usage);
-        let tag = |source: &String| Template::parse_tag("--tag", source).map_err(usage);
-        Ok(Some(Self {
-            stream: parse("--stream", stream)?,
-            event_type: parse("--type", event_type)?,
-            occurred_at: args
-                .occurred_at
-                .as_ref()
-                .map(|t| parse("--occurred-at", t))
-                .transpose()?,
-            tags: args.tags.iter().map(tag).collect::<Result<_, _>>()?,
-        }))
-    }
-}
-
-/// A row as the event it makes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Row {
-    /// The line it begins at, from 1.
-    line: u64,
-    stream: String,
-    event: EventData,
-    id: EventId,
-    /// Whether it is the system's own event, which only the system appends.
-    left_out: bool,
-}
-
-impl Row {
-    /// A row whose event breaks no limit; it has no id yet.
-    fn checked(
-        line: u64,
-        template: &Template,
-        stream: String,
-        event: EventData,
-        data_bytes_max: usize,
-    ) -> Result<Self, BadRow> {
-        names::check_stream_name(&stream).map_err(|name| {
-            BadRow::line(line, RowProblem::Name { name, template: template.to_string() })
-        })?;
-        if names::is_system(&stream) {
-            return Err(BadRow::line(line, RowProblem::SystemStream { stream }));
-        }
-        if names::is_system(&event.event_type) {
-            let event_type = event.event_type;
-            return Err(BadRow::line(line, RowProblem::SystemType { event_type }));
-        }
-        event.check(data_bytes_max).map_err(|problem| BadRow::line(line, problem))?;
-        Ok(Self { line, stream, event, id: EventId::from_bytes([0; 16]), left_out: false })
-    }
-
-    /// The id that its event has.
-    pub(crate) fn id(&self) -> EventId {
-        self.id
-    }
-
-    fn with_id(mut self, id: EventId) -> Self {
-        self.id = id;
-        self.event = self.event.id(id);
-        self
-    }
-}
-
-/// Rows one after the other, up to the first bad one.
-type Rows<'i> = Box<dyn Iterator<Item = Result<Row, BadRow>> + 'i>;
-
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Imported {
@@ -195,7 +105,7 @@ fn is_zero(number: &u64) -> bool {
 /// # Errors
 /// When a row is no event, or the store refuses one.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
-    let mapping = Mapping::from_args(args)?;
+    let mapping = mapping_of(args)?;
     let input = Input::open(&args.file, args.format)?;
     if mapping.is_none() && input.format() == Format::Csv {
         return Err(Failure::usage(
@@ -219,17 +129,34 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     }
 }
 
+/// How the flags say that rows become events; `None`: the lines are events already.
+fn mapping_of(args: &Args) -> Result<Option<Mapping>, Failure> {
+    let usage = |error: TemplateError| Failure::usage(error.to_string());
+    let Some(stream) = &args.stream else { return Ok(None) };
+    let Some(event_type) = &args.event_type else {
+        return Err(Failure::usage(
+            "--stream needs --type: say what type the events have, as in --type '{kind}'",
+        ));
+    };
+    let parse = |flag, source: &String| Template::parse(flag, source).map_err(usage);
+    let tag = |source: &String| Template::parse_tag("--tag", source).map_err(usage);
+    Ok(Some(Mapping {
+        stream: parse("--stream", stream)?,
+        event_type: parse("--type", event_type)?,
+        occurred_at: args.occurred_at.as_ref().map(|t| parse("--occurred-at", t)).transpose()?,
+        tags: args.tags.iter().map(tag).collect::<Result<_, _>>()?,
+    }))
+}
+
 fn open_rows(
     input: Input,
     mapping: Option<Mapping>,
     data_bytes_max: usize,
 ) -> Result<Rows<'static>, BadRow> {
     Ok(match (input.format(), mapping) {
-        (Format::Csv, Some(mapping)) => {
-            Box::new(csv::CsvRows::open(input, &mapping, data_bytes_max)?)
-        }
-        (_, Some(mapping)) => Box::new(ndjson::FieldRows::new(input, mapping, data_bytes_max)),
-        (_, None) => Box::new(ndjson::ExportedRows::new(input, data_bytes_max)),
+        (Format::Csv, Some(mapping)) => Box::new(CsvRows::open(input, &mapping, data_bytes_max)?),
+        (_, Some(mapping)) => Box::new(FieldRows::new(input, mapping, data_bytes_max)),
+        (_, None) => Box::new(ExportedRows::new(input, data_bytes_max)),
     })
 }
 

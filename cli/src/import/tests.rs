@@ -14,25 +14,16 @@ fn args(list: &[&str]) -> Args {
 #[test]
 fn templates_are_read_from_the_flags() {
     let list = ["a.csv", "--stream", "permit-{case:id}", "--type", "{name}", "--tag", "g:{a:b}"];
-    let mapping = Mapping::from_args(&args(&list)).unwrap().unwrap();
+    let mapping = mapping_of(&args(&list)).unwrap().unwrap();
     assert_eq!(mapping.stream.to_string(), "--stream 'permit-{case:id}'");
     assert_eq!(mapping.tags.len(), 1);
-    assert!(Mapping::from_args(&args(&["a.ndjson"])).unwrap().is_none());
+    assert!(mapping_of(&args(&["a.ndjson"])).unwrap().is_none());
 }
 
 #[test]
 fn a_stream_needs_a_type_and_templates_their_braces() {
-    let failure = Mapping::from_args(&args(&["a.csv", "--stream", "a"])).unwrap_err();
+    let failure = mapping_of(&args(&["a.csv", "--stream", "a"])).unwrap_err();
     assert!(format!("{failure:?}").contains("--stream needs --type"), "{failure:?}");
-    let failure =
-        Mapping::from_args(&args(&["a.csv", "--stream", "a{", "--type", "b"])).unwrap_err();
+    let failure = mapping_of(&args(&["a.csv", "--stream", "a{", "--type", "b"])).unwrap_err();
     assert!(format!("{failure:?}").contains("never closed"), "{failure:?}");
-}
-
-#[test]
-fn an_imported_stream_is_never_the_systems() {
-    let template = Template::parse("--stream", "{a}").unwrap();
-    let event = EventData::json("T", &1).unwrap();
-    let error = Row::checked(7, &template, "$meta-a".to_owned(), event, 1024).unwrap_err();
-    assert!(error.to_string().starts_with("line 7: stream \"$meta-a\" is the system's"), "{error}");
 }

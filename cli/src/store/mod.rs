@@ -15,12 +15,13 @@ use nexus_protocol::{
     Head, Read, ReadError, RecordedEvent, SnapshotInfo, Stats, StreamChange, StreamInfo,
     StreamList, StreamState, Subscribe, SubscriptionItem, Unavailable,
 };
+use nexus_rows::Row;
 
 pub(crate) use place::{Given, Place, before_contexts, current_context, server_address};
 pub(crate) use remote::Remote;
 
 use crate::exit::Failure;
-use crate::import::{Row, Standing, Target};
+use crate::import::{Standing, Target};
 
 /// An open log.
 pub(crate) struct Store {
@@ -374,7 +375,7 @@ impl Target for Store {
     type Pending = Pending;
 
     fn look_up(&self, row: &Row) -> Result<Standing, ReadError> {
-        let stored = self.event_by_id(row.id())?;
+        let stored = self.event_by_id(row.id)?;
         Ok(Standing::of(row, stored.as_ref()))
     }
 

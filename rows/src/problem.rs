@@ -4,8 +4,7 @@ use std::fmt;
 
 use nexus_protocol::{EventJsonError, EventProblem, InvalidName, TimestampError};
 
-use super::template::UnknownColumn;
-use crate::output::shortened;
+use crate::template::UnknownColumn;
 
 /// Characters of a name that are shown.
 const NAME_WIDTH: usize = 64;
@@ -13,7 +12,7 @@ const NAME_WIDTH: usize = 64;
 const LISTED_WIDTH: usize = 400;
 
 /// Names of columns or fields, as a message lists them: an input may have any number, of any length.
-pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
+pub(crate) fn listed<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
     let mut list = String::new();
     for name in names {
         if !list.is_empty() {
@@ -28,14 +27,22 @@ pub(super) fn listed<'n>(names: impl IntoIterator<Item = &'n String>) -> String 
     list
 }
 
-/// A row that is no event. It stops the import; the rows before it stay.
+/// The beginning of a text, with `…` where something is left out.
+pub(crate) fn shortened(text: &str, width_max: usize) -> String {
+    match text.char_indices().nth(width_max) {
+        Some(_) => text.chars().take(width_max.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
+/// A row that is no event. No row comes after it; those before it stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {problem}")]
-pub(crate) struct BadRow {
+pub struct BadRow {
     /// Where it is.
-    pub(crate) at: Place,
+    pub at: Place,
     /// What is wrong.
-    pub(crate) problem: RowProblem,
+    pub problem: RowProblem,
 }
 
 impl BadRow {
@@ -52,16 +59,16 @@ impl BadRow {
 
 /// A place in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// The line its row begins at, from 1; line breaks inside quotes count.
-    pub(crate) line: u64,
+    pub line: u64,
     /// Which part of it.
-    pub(crate) column: Option<Column>,
+    pub column: Option<Column>,
 }
 
 /// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Column {
+pub enum Column {
     /// A cell: its number, from 1, and the name that the header gives it.
     Cell(usize, String),
     /// A byte of the line, from 1.
@@ -87,7 +94,7 @@ impl fmt::Display for Place {
 
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RowProblem {
+pub enum RowProblem {
     /// The input has no first line.
     #[error("the input is empty: its first line must name the columns")]
     NoHeader,
@@ -199,4 +206,15 @@ pub(crate) enum RowProblem {
     /// The input cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_shortened_at_characters() {
+        assert_eq!(shortened("äöü", 3), "äöü");
+        assert_eq!(shortened("äöüß", 3), "äö…");
+    }
 }

@@ -5,11 +5,12 @@
 
 use std::fmt;
 
-use super::problem::listed;
+use crate::problem::listed;
 
-/// A template as it was given, and with which flag.
+/// A template as it was given, and with which flag: text with the names of columns or fields in braces, as in
+/// `permit-{case}`; `{{` and `}}` stand for one brace. Shown as on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template {
+pub struct Template {
     flag: &'static str,
     source: String,
     parts: Vec<Part>,
@@ -24,10 +25,10 @@ pub(crate) enum Part {
     Name(String),
 }
 
-/// Why a text is not a template.
+/// Why a text is not a template: says where, and what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{flag} {source_text:?}: {problem}")]
-pub(crate) struct TemplateError {
+pub struct TemplateError {
     flag: &'static str,
     source_text: String,
     problem: TemplateProblem,
@@ -53,10 +54,10 @@ enum TemplateProblem {
     NotKeyValue,
 }
 
-/// A template names a column that the input does not have.
+/// A template names a column that the input does not have: says which, and which there are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{flag} {template:?} names column {column:?}, which is not there; there are: {there}")]
-pub(crate) struct UnknownColumn {
+pub struct UnknownColumn {
     flag: &'static str,
     template: String,
     column: String,
@@ -64,11 +65,11 @@ pub(crate) struct UnknownColumn {
 }
 
 impl Template {
-    /// Reads the template that was given with `flag`.
+    /// Reads the template that was given with `flag`, which messages repeat.
     ///
     /// # Errors
-    /// Says where the braces do not match.
-    pub(crate) fn parse(flag: &'static str, source: &str) -> Result<Self, TemplateError> {
+    /// When it is empty, a brace has no other, or nothing stands between them.
+    pub fn parse(flag: &'static str, source: &str) -> Result<Self, TemplateError> {
         let parts = parse_parts(source).map_err(|problem| TemplateError {
             flag,
             source_text: source.to_owned(),
@@ -81,7 +82,7 @@ impl Template {
     ///
     /// # Errors
     /// As [`Template::parse`], and when it makes no `key:value`.
-    pub(crate) fn parse_tag(flag: &'static str, source: &str) -> Result<Self, TemplateError> {
+    pub fn parse_tag(flag: &'static str, source: &str) -> Result<Self, TemplateError> {
         let template = Self::parse(flag, source)?;
         let keyed = template.parts.iter().any(|p| matches!(p, Part::Text(t) if t.contains(':')));
         if !keyed {

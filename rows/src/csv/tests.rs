@@ -1,7 +1,6 @@
 //! Rows, their bytes, and every way in which a CSV can be bad.
 
 use super::*;
-use crate::import::template::Template;
 
 fn mapping(stream: &str, occurred_at: Option<&str>, tags: &[&str]) -> Mapping {
     Mapping {

@@ -7,11 +7,10 @@ use nexus_protocol::limits::{DATA_BYTES_MAX, METADATA_BYTES_MAX};
 use nexus_protocol::{EventData, EventJson, JSON, names};
 use serde_json::value::RawValue;
 
-use super::id::RowIds;
-use super::problem::{BadRow, Column, RowProblem, listed};
-use super::template::{Part, Template, tag_has_value};
-use super::{Mapping, Row};
-use crate::output::shortened;
+use crate::id::RowIds;
+use crate::problem::{BadRow, Column, RowProblem, listed, shortened};
+use crate::row::{Mapping, Row};
+use crate::template::{Part, Template, tag_has_value};
 
 /// Longest line: the largest event as export writes it, data and metadata in base64.
 const LINE_BYTES_MAX: usize = (DATA_BYTES_MAX + METADATA_BYTES_MAX) / 3 * 4 + 1024 * 1024;
@@ -116,8 +115,14 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
-/// Objects whose fields fill templates.
-pub(crate) struct FieldRows<R> {
+/// Lines that are objects of JSON, whose fields fill templates. The data of an event is its line as it is written; a name
+/// with dots is a field that is called so, or else a field in a field.
+///
+/// A line may have 1 MiB more than the largest event as `nexus export` writes it, and no more of the input is held at
+/// once than such a line and what is read ahead of it; blank lines are passed over. After a [`BadRow`] there are no more
+/// rows: a line that is not UTF-8, is no object of JSON, has not what a template names, is too long, or makes an event
+/// that breaks a limit.
+pub struct FieldRows<R> {
     lines: Lines<R>,
     mapping: Mapping,
     ids: RowIds,
@@ -126,8 +131,8 @@ pub(crate) struct FieldRows<R> {
 }
 
 impl<R: BufRead> FieldRows<R> {
-    /// Over an input.
-    pub(crate) fn new(input: R, mapping: Mapping, data_bytes_max: usize) -> Self {
+    /// Over an input. An event may have `data_bytes_max` bytes of data.
+    pub fn new(input: R, mapping: Mapping, data_bytes_max: usize) -> Self {
         let lines = Lines::new(input);
         Self { lines, mapping, ids: RowIds::default(), data_bytes_max, done: false }
     }
@@ -272,9 +277,13 @@ fn kind_of(value: &RawValue) -> &'static str {
     }
 }
 
-/// Events as `export` wrote them. Events of system streams that only the system appends to are
-/// passed over, and counted.
-pub(crate) struct ExportedRows<R> {
+/// Lines that are events as `nexus export` wrote them. Those of system streams that only the system appends to are
+/// marked ([`Row::left_out`]), so that they can be counted and passed over. An event without an id gets one from its
+/// line.
+///
+/// Lines have the bound of [`FieldRows`]. After a [`BadRow`] there are no more rows: a line that is not UTF-8, is no
+/// exported event, is too long, or holds an event that breaks a limit.
+pub struct ExportedRows<R> {
     lines: Lines<R>,
     ids: RowIds,
     data_bytes_max: usize,
@@ -282,8 +291,8 @@ pub(crate) struct ExportedRows<R> {
 }
 
 impl<R: BufRead> ExportedRows<R> {
-    /// Over an input.
-    pub(crate) fn new(input: R, data_bytes_max: usize) -> Self {
+    /// Over an input. An event may have `data_bytes_max` bytes of data.
+    pub fn new(input: R, data_bytes_max: usize) -> Self {
         Self { lines: Lines::new(input), ids: RowIds::default(), data_bytes_max, done: false }
     }
 

@@ -11,10 +11,10 @@ use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 use nexus_protocol::limits::DATA_BYTES_MAX;
 use nexus_protocol::{EventData, JSON};
 
-use super::id::RowIds;
-use super::problem::{BadRow, Column, RowProblem};
-use super::template::{Bound, tag_has_value};
-use super::{Mapping, Row};
+use crate::id::RowIds;
+use crate::problem::{BadRow, Column, RowProblem};
+use crate::row::{Mapping, Row};
+use crate::template::{Bound, Template, tag_has_value};
 
 /// Longest row, in bytes as it stands in the input.
 const ROW_BYTES_MAX: usize = DATA_BYTES_MAX + 1024 * 1024;
@@ -22,8 +22,15 @@ const ROW_BYTES_MAX: usize = DATA_BYTES_MAX + 1024 * 1024;
 /// Bytes that the parser is given at first: the mark that a file of UTF-8 may begin with, and one.
 const FIRST_BYTES: usize = 4;
 
-/// The rows of a CSV input, as events.
-pub(crate) struct CsvRows<R> {
+/// The rows of a CSV input, as events. Its first row names the columns; the data of an event is an object of JSON with
+/// the cells as texts, in the order of the columns.
+///
+/// A row may have 1 MiB more than the data of any event
+/// ([`DATA_BYTES_MAX`](nexus_protocol::limits::DATA_BYTES_MAX)), as it stands in the input; no more of the input is
+/// held at once than such a row and what is read ahead of it. After a [`BadRow`] there are no more rows: one that is not
+/// UTF-8, has another number of cells than the header, is never closed, is too long, or makes an event that breaks a
+/// limit.
+pub struct CsvRows<R> {
     rows: RawRows<R>,
     columns: Vec<String>,
     /// `"name":` of each column, as JSON.
@@ -38,11 +45,11 @@ pub(crate) struct CsvRows<R> {
 }
 
 impl<R: Read> CsvRows<R> {
-    /// Reads the header and finds the columns that the mapping names.
+    /// Reads the header and finds the columns that the mapping names. An event may have `data_bytes_max` bytes of data.
     ///
     /// # Errors
-    /// When there is no header, or it has not what the mapping names.
-    pub(crate) fn open(input: R, mapping: &Mapping, data_bytes_max: usize) -> Result<Self, BadRow> {
+    /// When the header cannot be read, is not there, names a column twice, or has not what the mapping names.
+    pub fn open(input: R, mapping: &Mapping, data_bytes_max: usize) -> Result<Self, BadRow> {
         let mut rows = RawRows::new(input);
         let line = rows.line;
         if !rows.next()? {
@@ -50,7 +57,7 @@ impl<R: Read> CsvRows<R> {
         }
         let columns = header(&rows)?;
         let unknown = |unknown| BadRow::line(rows.row_line, RowProblem::UnknownColumn(unknown));
-        let bind = |template: &super::Template| template.bind(&columns).map_err(unknown);
+        let bind = |template: &Template| template.bind(&columns).map_err(unknown);
         let keys = columns.iter().map(|name| {
             let mut key = Vec::new();
             push_json(&mut key, name);

@@ -6,11 +6,11 @@
 use std::collections::HashSet;
 use std::io::{BufReader, Read};
 
-use super::csv::CsvRows;
-use super::ndjson::{ExportedRows, FieldRows};
-use super::problem::BadRow;
-use super::template::{Part, Template};
-use super::{Mapping, Row};
+use crate::csv::CsvRows;
+use crate::ndjson::{ExportedRows, FieldRows};
+use crate::problem::BadRow;
+use crate::row::{Mapping, Row};
+use crate::template::{Part, Template};
 
 /// Largest data of one event, in bytes: small, so that inputs reach it.
 const DATA_BYTES_MAX: usize = 512;
