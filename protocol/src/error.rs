@@ -422,6 +422,19 @@ pub enum ReadError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// A projection has not come as far as it was asked to within the time that the caller gave it.
+    #[error(
+        "the projection has come {}, and not to position {wanted} within {waited_ms} ms: ask again, or for less",
+        come_to(*.at)
+    )]
+    NotCaughtUp {
+        /// What the answer was to know of.
+        wanted: Position,
+        /// How far it has come.
+        at: Option<Position>,
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
     /// The server cannot be reached, or broke off.
     #[error("the server cannot be reached: {reason}")]
     Unavailable {
@@ -431,6 +444,14 @@ pub enum ReadError {
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
+}
+
+/// A projection is asked again after so long: it folds thousands of events meanwhile.
+const NOT_CAUGHT_UP_AFTER: Duration = Duration::from_millis(100);
+
+/// How far something has come.
+fn come_to(at: Option<Position>) -> String {
+    at.map_or_else(|| "nowhere yet".to_owned(), |at| format!("to position {at}"))
 }
 
 impl From<Invalid> for ReadError {
@@ -450,6 +471,8 @@ impl ReadError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::RateLimited { retry_after } => Retry::After(*retry_after),
+            // It was waited for already.
+            Self::NotCaughtUp { .. } => Retry::After(NOT_CAUGHT_UP_AFTER),
             Self::Unavailable { .. } => Retry::After(Duration::from_secs(1)),
             _ => Retry::Never,
         }

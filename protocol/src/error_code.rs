@@ -60,11 +60,13 @@ impl ErrorCode {
     pub const OUTCOME_UNKNOWN: Self = Self::new("NX3004", "outcome_unknown", 504);
     /// The caller asks for more than it may have in that time.
     pub const RATE_LIMITED: Self = Self::new("NX3005", "rate_limited", 429);
+    /// A projection has not come as far as it was asked to in time.
+    pub const NOT_CAUGHT_UP: Self = Self::new("NX3006", "not_caught_up", 503);
     /// Bytes on disk are not what was written.
     pub const CORRUPTION: Self = Self::new("NX4001", "corruption", 500);
 
     /// Every code, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::INVALID,
         Self::TOO_LARGE,
         Self::DENIED,
@@ -85,6 +87,7 @@ impl ErrorCode {
         Self::POISONED,
         Self::OUTCOME_UNKNOWN,
         Self::RATE_LIMITED,
+        Self::NOT_CAUGHT_UP,
         Self::CORRUPTION,
     ];
 
@@ -150,6 +153,7 @@ impl ReadError {
             Self::NotConverted { .. } => ErrorCode::INCOMPATIBLE,
             Self::Corruption { .. } => ErrorCode::CORRUPTION,
             Self::Poisoned { .. } => ErrorCode::POISONED,
+            Self::NotCaughtUp { .. } => ErrorCode::NOT_CAUGHT_UP,
             Self::Unavailable { .. } | Self::Closed => ErrorCode::UNAVAILABLE,
         }
     }
@@ -192,6 +196,7 @@ mod tests {
             "NX3003 poisoned 503",
             "NX3004 outcome_unknown 504",
             "NX3005 rate_limited 429",
+            "NX3006 not_caught_up 503",
             "NX4001 corruption 500",
         ];
         assert_eq!(printed.as_slice(), fixed);

@@ -10,9 +10,11 @@ pub mod limits;
 pub mod names;
 pub mod percent;
 pub mod policy;
+pub mod projection;
 pub mod record;
 pub mod route;
 pub mod schema;
+pub mod search;
 pub mod timer;
 pub mod wire;
 

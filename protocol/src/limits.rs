@@ -250,3 +250,35 @@ pub const DISTINCT_VALUES_MAX: usize = 10_000;
 pub const COMPUTE_PARTS_MAX: usize = 64;
 /// How deep such an expression may be nested.
 pub const COMPUTE_DEPTH_MAX: usize = 8;
+/// Projections of a namespace.
+pub const PROJECTIONS_MAX: usize = 1_000;
+/// Versions of one projection that are there at a time.
+pub const PROJECTION_VERSIONS_MAX: usize = 8;
+/// Bytes of a definition, as JSON.
+pub const DEFINITION_BYTES_MAX: usize = 256 * 1024;
+/// Keys of one version of a projection that are parked, or wait for another try: with more of them it stops, and says so.
+pub const PARKED_KEYS_MAX: usize = 1_000;
+/// Events of one version of a projection that it was decided about to skip, or to fold with other data.
+pub const AMENDMENTS_MAX: usize = 10_000;
+/// Bytes of the data that such events are folded with, of one version of a projection.
+pub const AMENDMENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How often an event is folded that fails in a way which may pass, before its key is parked.
+pub const FOLD_ATTEMPTS_MAX: u32 = 5;
+/// How long a lookup waits for a position where nothing is said, in milliseconds.
+pub const LOOKUP_WAIT_MS_DEFAULT: u64 = 5_000;
+/// The longest time that a lookup waits for a position, in milliseconds.
+pub const LOOKUP_WAIT_MS_MAX: u64 = 60_000;
+/// Documents of one answer to a search.
+pub const SEARCH_LIMIT_MAX: usize = 1_000;
+/// Bytes of a query in the query language, and of a search as JSON.
+pub const SEARCH_BYTES_MAX: usize = 64 * 1024;
+/// Parts of a query.
+pub const SEARCH_CLAUSES_MAX: usize = 256;
+/// How deep a query may be nested.
+pub const SEARCH_DEPTH_MAX: usize = 8;
+/// Bytes of a regular expression in a query.
+pub const SEARCH_REGEX_BYTES_MAX: usize = 256;
+/// Memory that aggregations of one search take, in bytes.
+pub const AGGREGATION_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Buckets of the aggregations of one search.
+pub const AGGREGATION_BUCKETS_MAX: u32 = 10_000;

@@ -18,9 +18,9 @@ use crate::timer::TimerInfo;
 pub struct ParkedEntryJson<'a> {
     /// What it is named by: its position as text; of a timer its id.
     pub id: String,
-    /// Where it was parked: `group:NAME`, or `timers`.
+    /// Where it was parked: `group:NAME`, `projection:NAME`, or `timers`.
     pub source: &'a str,
-    /// Its lane.
+    /// Its lane; 0 where there are none.
     pub lane: u32,
     /// Where it stands in the log; of a timer, what armed it.
     pub position: u64,

@@ -6,13 +6,17 @@ use super::as_schema::{AsSchemaHead, ConsumeHead};
 use super::group::{GroupAsk, GroupHead, GroupLagHead, GroupLanesHead};
 use super::parked::ParkedPageHead;
 use super::policy::{PoliciesHead, PolicyAsk};
+use super::projection::{DocumentHead, ProjectionAsk, ProjectionHead};
 use super::request::{ExpectedHead, ReadHead, SubscribeHead};
 use super::route::{DryRunHead, RouteAsk, RouteHead};
 use super::schema::{IncompatibilityHead, SchemaAsk, SchemaHead, SubjectHead};
+use super::snapshot::{SnapshotHead, snapshot_at};
 use super::stream::{StatsHead, StreamHead};
-use super::{AppendedHead, PROTOCOL_GROUPS, PROTOCOL_OLDEST, PROTOCOL_SCHEMAS};
+use super::{
+    AppendedHead, PROTOCOL_GROUPS, PROTOCOL_OLDEST, PROTOCOL_PROJECTIONS, PROTOCOL_SCHEMAS,
+};
 use crate::ids::{Lineage, Position, Revision};
-use crate::snapshot::{FoldIdentity, Snapshot, SnapshotAt, SnapshotInfo};
+use crate::snapshot::{FoldIdentity, SnapshotAt};
 use crate::stream::{Head, StreamChange};
 
 /// The client's first words.
@@ -232,6 +236,13 @@ pub enum Operation {
         /// What.
         ask: Box<PolicyAsk>,
     },
+    /// Something of a projection, which has one short answer.
+    Projection {
+        /// Its name; of all projections, empty.
+        projection: String,
+        /// What.
+        ask: Box<ProjectionAsk>,
+    },
 }
 
 /// A token, but for its secret.
@@ -245,73 +256,6 @@ pub struct TokenHead {
     pub role: String,
     /// From then on it is refused, in microseconds since 1970; `None`: never.
     pub expires_at: Option<i64>,
-}
-
-/// A snapshot but for its state.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct SnapshotHead {
-    /// The stream it is of.
-    pub stream: String,
-    /// The state is that after the event of this revision.
-    pub revision: u64,
-    /// Where it stands in the log; 0 when it is saved.
-    pub position: u64,
-    /// See [`FoldIdentity::fold_version`].
-    pub fold_version: u32,
-    /// See [`FoldIdentity::upcaster_hash`].
-    pub upcaster_hash: u64,
-    /// Media type of the state.
-    pub content_type: String,
-}
-
-impl From<&Snapshot> for SnapshotHead {
-    fn from(snapshot: &Snapshot) -> Self {
-        Self {
-            stream: snapshot.stream.as_str().to_owned(),
-            revision: snapshot.revision.get(),
-            position: 0,
-            fold_version: snapshot.fold.fold_version,
-            upcaster_hash: snapshot.fold.upcaster_hash,
-            content_type: snapshot.content_type.clone(),
-        }
-    }
-}
-
-impl SnapshotHead {
-    /// Of a listed snapshot.
-    pub fn of(stream: &str, info: &SnapshotInfo) -> Self {
-        Self {
-            stream: stream.to_owned(),
-            revision: info.revision.get(),
-            position: info.position.get(),
-            fold_version: info.fold.fold_version,
-            upcaster_hash: info.fold.upcaster_hash,
-            content_type: String::new(),
-        }
-    }
-
-    /// Which fold made it.
-    pub fn fold(&self) -> FoldIdentity {
-        FoldIdentity { fold_version: self.fold_version, upcaster_hash: self.upcaster_hash }
-    }
-
-    /// As a listed snapshot.
-    pub fn info(&self) -> SnapshotInfo {
-        SnapshotInfo {
-            revision: Revision::new(self.revision),
-            position: Position::new(self.position),
-            fold: self.fold(),
-        }
-    }
-}
-
-/// Which snapshot a request means. A revision goes before a position.
-pub(crate) fn snapshot_at(revision: Option<u64>, position: Option<u64>) -> SnapshotAt {
-    match (revision, position) {
-        (Some(revision), _) => SnapshotAt::Revision(Revision::new(revision)),
-        (None, Some(position)) => SnapshotAt::Position(Position::new(position)),
-        (None, None) => SnapshotAt::Latest,
-    }
 }
 
 impl Operation {
@@ -328,6 +272,7 @@ impl Operation {
             | Self::SubscribeAs { .. }
             | Self::ConsumeAs { .. }
             | Self::Policy { .. } => PROTOCOL_SCHEMAS,
+            Self::Projection { .. } => PROTOCOL_PROJECTIONS,
             _ => PROTOCOL_OLDEST,
         }
     }
@@ -456,6 +401,19 @@ pub enum Answer {
         /// The revision of that.
         revision: u64,
     },
+    /// A projection was made, or has a definition.
+    ProjectionSet {
+        /// Whether this version was not there before.
+        made: bool,
+    },
+    /// Names of projections.
+    Projections(Vec<String>),
+    /// How a projection is.
+    Projection(Box<ProjectionHead>),
+    /// A document; its fields are the payload.
+    Document(Box<DocumentHead>),
+    /// What was found; the payload is [`SearchAnswer`](crate::search::SearchAnswer), as JSON.
+    Found,
 }
 
 impl Answer {

@@ -22,11 +22,13 @@ mod message;
 mod packet;
 mod parked;
 mod policy;
+mod projection;
 mod raw;
 mod read_failure;
 mod request;
 mod route;
 mod schema;
+mod snapshot;
 mod stream;
 
 pub use append::{
@@ -44,13 +46,17 @@ pub use group::{
     GroupAsk, GroupConfigHead, GroupHead, GroupLagHead, GroupLanesHead, GroupStartHead,
 };
 pub use items::{ItemsBuilder, decode_items};
-pub use message::{Answer, Hello, Open, Operation, SnapshotHead, TokenHead, Welcome};
+pub use message::{Answer, Hello, Open, Operation, TokenHead, Welcome};
 pub use packet::{
     Encode, Message, PACKET_HEADER_BYTES, PacketHeader, PacketKind, WireError, decode_head,
     encode_packet, try_encode_packet,
 };
 pub use parked::{ParkedListHead, ParkedPageHead, ParkedPickHead};
 pub use policy::{DenialHead, PoliciesHead, PolicyAsk, PolicyChangeHead, PolicyVersionHead};
+pub use projection::{
+    DocumentHead, LookupHead, ProjectionAsk, ProjectionChangeHead, ProjectionHead, definition_of,
+    search_of,
+};
 pub use raw::{RAW_ALPN, RAW_ORDER_BYTES, RawOrder};
 pub use read_failure::{ReadFailure, read_in_version};
 pub use request::{ExpectedHead, QueryHead, ReadHead, StateHead, SubscribeHead};
@@ -58,12 +64,13 @@ pub use route::{DryRunHead, RouteAsk, RouteConfigHead, RouteHead};
 pub use schema::{
     IncompatibilityHead, NewSchemaHead, SchemaAsk, SchemaHead, SettingsChangeHead, SubjectHead,
 };
+pub use snapshot::SnapshotHead;
 pub use stream::{StatsHead, StreamHead};
 
 /// The name that both sides give when TLS begins (ALPN).
 pub const ALPN: &[u8] = b"nexus/1";
 /// The version of the messages that this build speaks best.
-pub const PROTOCOL: u16 = 5;
+pub const PROTOCOL: u16 = 6;
 /// The oldest version that it still speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The first version in which items may be blocks.
@@ -78,10 +85,12 @@ pub const PROTOCOL_LANES_LAG: u16 = 4;
 pub const PROTOCOL_PARKED_KEYS: u16 = 4;
 /// The first version that has schemas and policies.
 pub const PROTOCOL_SCHEMAS: u16 = 5;
+/// The first version that has projections, and says that one has not come so far yet.
+pub const PROTOCOL_PROJECTIONS: u16 = 6;
 
 const _: () = assert!(PROTOCOL_OLDEST <= PROTOCOL && PROTOCOL_SCHEMAS <= PROTOCOL);
 const _: () = assert!(PROTOCOL_BLOCKS <= PROTOCOL && PROTOCOL_GROUPS <= PROTOCOL);
-const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL);
+const _: () = assert!(PROTOCOL_NOT_BEFORE <= PROTOCOL && PROTOCOL_PROJECTIONS <= PROTOCOL);
 const _: () = assert!(PROTOCOL_PARKED_KEYS <= PROTOCOL && PROTOCOL_LANES_LAG <= PROTOCOL);
 
 /// The version that two sides speak: the newest that both know.
@@ -94,6 +103,8 @@ pub fn agree(theirs_oldest: u16, theirs: u16) -> Option<u16> {
 mod group_tests;
 #[cfg(test)]
 mod parked_tests;
+#[cfg(test)]
+mod projection_tests;
 #[cfg(test)]
 mod route_tests;
 #[cfg(test)]

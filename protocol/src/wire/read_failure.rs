@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::PROTOCOL_SCHEMAS;
 use super::failure::{CorruptionHead, InvalidHead, ms_of};
 use super::policy::DenialHead;
+use super::{PROTOCOL_PROJECTIONS, PROTOCOL_SCHEMAS};
 use crate::error::{Invalid, ReadError};
 use crate::ids::{Lineage, Position};
 
@@ -15,6 +15,9 @@ pub fn read_in_version(error: ReadError, version: u16) -> ReadError {
     match error {
         ReadError::Denied { reason, .. } if version < PROTOCOL_SCHEMAS => {
             ReadError::Denied { reason, denial: None }
+        }
+        ReadError::NotCaughtUp { .. } if version < PROTOCOL_PROJECTIONS => {
+            ReadError::Unavailable { reason: error.to_string() }
         }
         error => error,
     }
@@ -39,6 +42,7 @@ enum ReadFailureHead {
     Closed,
     NotConverted { position: u64, why: String },
     DeniedBy { reason: String, denial: DenialHead },
+    NotCaughtUp { wanted: u64, at: Option<u64>, waited_ms: u64 },
 }
 
 impl From<&ReadError> for ReadFailure {
@@ -74,6 +78,11 @@ impl From<&ReadError> for ReadFailure {
             ReadError::NotConverted { position, why } => {
                 Head::NotConverted { position: position.get(), why: why.clone() }
             }
+            ReadError::NotCaughtUp { wanted, at, waited_ms } => Head::NotCaughtUp {
+                wanted: wanted.get(),
+                at: at.map(Position::get),
+                waited_ms: *waited_ms,
+            },
         })
     }
 }
@@ -107,6 +116,11 @@ impl From<ReadFailure> for ReadError {
             Head::NotConverted { position, why } => {
                 Self::NotConverted { position: Position::new(position), why }
             }
+            Head::NotCaughtUp { wanted, at, waited_ms } => Self::NotCaughtUp {
+                wanted: Position::new(wanted),
+                at: at.map(Position::new),
+                waited_ms,
+            },
         }
     }
 }

@@ -145,6 +145,18 @@ fn name_of_operation(operation: &Operation) -> &'static str {
             PolicyAsk::Activate { .. } => "policy_activate",
             PolicyAsk::Rollback { .. } => "policy_rollback",
         },
+        Operation::Projection { ask, .. } => match **ask {
+            ProjectionAsk::Set { .. } => "projection_set",
+            ProjectionAsk::Names => "projection_names",
+            ProjectionAsk::Info => "projection_info",
+            ProjectionAsk::Change(_) => "projection_change",
+            ProjectionAsk::Lookup(_) => "projection_lookup",
+            ProjectionAsk::Parked { .. } => "projection_parked",
+            ProjectionAsk::Replay(_) => "projection_replay",
+            ProjectionAsk::Skip(_) => "projection_skip",
+            ProjectionAsk::Edit { .. } => "projection_edit",
+            ProjectionAsk::Search { .. } => "projection_search",
+        },
     }
 }
 
@@ -181,6 +193,11 @@ fn name_of_answer(answer: &Answer) -> &'static str {
         Answer::SchemaCheck(_) => "schema_check",
         Answer::Policies(_) => "policies",
         Answer::PoliciesChanged { .. } => "policies_changed",
+        Answer::ProjectionSet { .. } => "projection_set",
+        Answer::Projections(_) => "projections",
+        Answer::Projection(_) => "projection",
+        Answer::Found => "found",
+        Answer::Document(_) => "document",
     }
 }
 
