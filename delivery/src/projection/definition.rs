@@ -130,9 +130,37 @@ impl Definition {
         &self.file
     }
 
+    /// What tells it from every other: the digest (BLAKE3) of its JSON form. Keys and documents are the same where it is.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let json = serde_json::to_vec(&self.file).expect("a definition has a JSON form");
+        *blake3::hash(&json).as_bytes()
+    }
+
     /// Which events it takes.
     pub fn filter(&self) -> &Filter {
         &self.file.filter
+    }
+
+    /// What is known of documents by whoever may not see some of the events: the fields that come of what `hides` says of a
+    /// pointer, by name; and whether keys do.
+    pub fn hidden(&self, hides: impl Fn(&EventPointer) -> bool) -> (BTreeSet<&str>, bool) {
+        let mut of_key = Vec::new();
+        self.key.leaves(&mut of_key);
+        let mut hidden = BTreeSet::new();
+        for field in &self.folded {
+            if field.rules.iter().flat_map(Rule::pointers).any(&hides) {
+                hidden.insert(field.name.as_str());
+            }
+        }
+        // Each stands behind what it is computed from.
+        for field in &self.computed {
+            let mut leaves = Vec::new();
+            field.expression.leaves(&mut leaves);
+            if leaves.iter().any(|it| hidden.contains(it.as_str())) {
+                hidden.insert(field.name.as_str());
+            }
+        }
+        (hidden, of_key.into_iter().any(hides))
     }
 
     /// What the document of an event is found by; `None`: the event says nothing of what the key is made of, and belongs to

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use nexus_protocol::RecordedEvent;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What was folded: a chain over the positions and ids of events, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,42 +32,101 @@ pub struct DocumentsDigest([u64; 4]);
 impl DocumentsDigest {
     /// With a document, as the bytes that it is kept as.
     pub fn put(&mut self, key: &str, document: &[u8]) {
-        for (sum, term) in self.0.iter_mut().zip(terms(key, document)) {
-            *sum = sum.wrapping_add(term);
-        }
+        self.put_term(Term::of(key, document));
     }
 
     /// Without a document that was put.
     pub fn take(&mut self, key: &str, document: &[u8]) {
-        for (sum, term) in self.0.iter_mut().zip(terms(key, document)) {
-            *sum = sum.wrapping_sub(term);
+        self.take_term(Term::of(key, document));
+    }
+
+    pub(super) fn put_term(&mut self, term: Term) {
+        for (sum, word) in self.0.iter_mut().zip(term.0) {
+            *sum = sum.wrapping_add(word);
+        }
+    }
+
+    pub(super) fn take_term(&mut self, term: Term) {
+        for (sum, word) in self.0.iter_mut().zip(term.0) {
+            *sum = sum.wrapping_sub(word);
         }
     }
 }
 
-fn terms(key: &str, document: &[u8]) -> [u64; 4] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key.as_bytes());
-    hasher.update(document);
-    let hash = hasher.finalize();
-    let mut words = hash.as_bytes().chunks_exact(8);
+/// What a document adds to the digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Term([u64; 4]);
+
+impl Term {
+    pub(super) fn of(key: &str, document: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(key.len() as u64).to_le_bytes());
+        hasher.update(key.as_bytes());
+        hasher.update(document);
+        Self(words(hasher.finalize().as_bytes()))
+    }
+}
+
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    let mut words = bytes.chunks_exact(8);
     std::array::from_fn(|_| {
         let word = words.next().and_then(|it| it.try_into().ok());
         u64::from_le_bytes(word.expect("32 bytes are four words"))
     })
 }
 
+fn hex(bytes: impl IntoIterator<Item = u8>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.into_iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// The bytes of a digest that was printed.
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 impl fmt::Display for EventsDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hex(self.0, f)
     }
 }
 
 impl fmt::Display for DocumentsDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.0.iter().flat_map(|word| word.to_le_bytes());
-        bytes.into_iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hex(self.0.into_iter().flat_map(u64::to_le_bytes), f)
+    }
+}
+
+impl Serialize for EventsDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for DocumentsDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventsDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        from_hex(&text).map(Self).ok_or_else(|| D::Error::custom("no digest"))
+    }
+}
+
+impl<'de> Deserialize<'de> for DocumentsDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = from_hex(&text).ok_or_else(|| D::Error::custom("no digest"))?;
+        Ok(Self(words(&bytes)))
     }
 }
 
@@ -89,5 +150,10 @@ mod tests {
         changed.take("a", b"1");
         changed.take("b", b"2");
         assert_eq!(changed.to_string(), "0".repeat(64));
+        let written = serde_json::to_string(&digest(&[a, b])).unwrap();
+        assert_eq!(serde_json::from_str::<DocumentsDigest>(&written).unwrap(), digest(&[a, b]));
+        for wrong in ["", "\"\"", "\"+0\"", "\"ü\"", &format!("\"{}\"", "+0".repeat(32))] {
+            assert!(serde_json::from_str::<EventsDigest>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -175,6 +175,15 @@ impl Rule {
         self.on.is_empty() || self.on.iter().any(|it| it == event_type)
     }
 
+    /// Where in the event it looks.
+    pub(super) fn pointers(&self) -> impl Iterator<Item = &EventPointer> {
+        let from = match &self.source {
+            Source::Pointer(pointer) => Some(pointer),
+            Source::Nothing | Source::Value(_) => None,
+        };
+        from.into_iter().chain(&self.by)
+    }
+
     /// What an event does to what the field holds; `None`: nothing.
     pub(super) fn change(
         &self,

@@ -7,6 +7,8 @@
 //! everything behind it rests on: a read model that is lost is folded again. An event is folded whole or not at all: what
 //! goes wrong leaves the document as it was.
 
+mod catalog;
+mod checkpoint;
 mod codec;
 mod definition;
 mod digest;
@@ -14,7 +16,13 @@ mod expression;
 mod field;
 mod file;
 mod fold;
+mod lanes;
+mod model;
+mod runner;
+mod sink;
 
+pub use self::catalog::{BuildId, Catalog, Named, Version};
+pub use self::checkpoint::{Checkpoint, NotMine, Origin};
 pub use self::codec::NoDocument;
 pub use self::definition::{Definition, Document};
 pub use self::digest::{DocumentsDigest, EventsDigest};
@@ -23,3 +31,6 @@ pub use self::file::{
     Access, DefinitionError, DefinitionFile, FieldFile, Operator, RuleFile, SinkKind,
 };
 pub use self::fold::FoldError;
+pub use self::model::{FoldFailed, Projection};
+pub use self::runner::{Amendment, Ended, Progress, Runner, Unusable};
+pub use self::sink::{Changed, Commit, Documents, Kept, Pace, Sink, SinkError};
