@@ -101,6 +101,12 @@ impl Engine {
         options.open("/memory").expect("an empty disk in memory can be opened")
     }
 
+    /// The directory that it keeps its log in; `None`: it runs on a disk that it was given, as in memory.
+    pub fn directory(&self) -> Option<&Path> {
+        let parts = &self.shared.parts;
+        parts.options.disk.is_none().then_some(&*parts.dir)
+    }
+
     pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let disk = directory::prepare(dir, &options)?;
         let lock = take_lock(&*disk, dir, options.read_only)?;

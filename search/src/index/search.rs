@@ -1,0 +1,323 @@
+//! [`Searching`]: searches in the documents of one commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nexus_delivery::projection::{FieldType, Kept, SinkError};
+use nexus_protocol::Position;
+use nexus_protocol::limits::{
+    AGGREGATION_BUCKETS_MAX, AGGREGATION_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX, SEARCH_LIMIT_MAX,
+};
+use nexus_protocol::search::SearchRequest;
+use serde_json::Value;
+use tantivy::aggregation::agg_req::{Aggregations, get_fast_field_names};
+use tantivy::aggregation::{AggContextParams, AggregationCollector, AggregationLimitsGuard};
+use tantivy::collector::Count;
+use tantivy::query::{AllQuery, BooleanQuery, ConstScoreQuery, Occur, Query, TermQuery};
+use tantivy::schema::IndexRecordOption;
+use tantivy::snippet::SnippetGenerator;
+use tantivy::{Index, TantivyError, Term};
+
+use super::Seen;
+use super::error::guarded;
+use super::mapping::tokenizers;
+use super::order::{By, Hit, Ordered, Place, Rank, SORTS_MAX, Sort};
+use super::query::Asking;
+use super::snapshot::Snapshot;
+
+/// Characters of a highlight, about.
+const HIGHLIGHT_CHARS: usize = 200;
+/// What documents are put in order by that match best.
+const SCORE: &str = "_score";
+
+/// Why nothing is found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// The search cannot be right.
+    #[error("{0}")]
+    Invalid(String),
+    /// The documents cannot be read.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// Searches in what a sink keeps, by any thread.
+#[derive(Clone)]
+pub struct Searching {
+    pub(super) seen: Arc<Seen>,
+    pub(super) index: Index,
+}
+
+/// What somebody may see.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    /// Only documents that carry all of these tags.
+    pub tags_all: BTreeSet<String>,
+    /// Fields that are as if they were not there.
+    pub hidden: BTreeSet<String>,
+}
+
+/// A document that was found.
+#[derive(Clone, Debug)]
+pub struct SearchedHit {
+    /// What it is found by.
+    pub key: String,
+    /// How well it matches, where documents are put in order by that.
+    pub score: Option<f32>,
+    /// What is kept of it.
+    pub kept: Kept,
+}
+
+/// What was found.
+pub struct Searched {
+    /// Documents, in order.
+    pub hits: Vec<SearchedHit>,
+    /// All that match.
+    pub total: u64,
+    /// What the next page is asked for with.
+    pub next_page: Option<Vec<Value>>,
+    /// What was counted and summed up.
+    pub aggs: Option<Value>,
+    /// The first position that the answer knows nothing of.
+    pub next: Position,
+    highlights: Vec<(String, SnippetGenerator)>,
+}
+
+impl Searched {
+    /// Where a text of a field matches, as HTML; `None`: nowhere, or nobody asked.
+    pub fn highlight(&self, field: &str, text: &str) -> Option<String> {
+        let (_, generator) = self.highlights.iter().find(|(name, _)| name == field)?;
+        let snippet = generator.snippet(text);
+        (!snippet.is_empty()).then(|| snippet.to_html())
+    }
+}
+
+fn invalid(why: impl Into<String>) -> SearchError {
+    SearchError::Invalid(why.into())
+}
+
+impl Searching {
+    /// Searches, for somebody who may see so much.
+    ///
+    /// # Errors
+    /// As [`SearchError`] says.
+    pub fn search(&self, asked: &SearchRequest, sight: &Sight) -> Result<Searched, SearchError> {
+        if asked.limit > SEARCH_LIMIT_MAX {
+            return Err(invalid(format!("limit: at most {SEARCH_LIMIT_MAX} documents")));
+        }
+        let snapshot = self.seen.now();
+        let asking = Asking::new(&snapshot.mapping, &self.index, &sight.hidden);
+        let of = |at: &str, asked: &Option<Value>| -> Result<Box<dyn Query>, SearchError> {
+            let query = asked.as_ref().map(|it| asking.query(it));
+            let query = query.unwrap_or_else(|| Ok(Box::new(AllQuery)));
+            query.map_err(|why| invalid(format!("{at}: {why}")))
+        };
+        let query = of("query", &asked.query)?;
+        let mut parts = vec![(Occur::Must, query.box_clone())];
+        if asked.filter.is_some() {
+            let filter = of("filter", &asked.filter)?;
+            parts.push((Occur::Must, Box::new(ConstScoreQuery::new(filter, 0.0))));
+        }
+        for tag in &sight.tags_all {
+            let tag = Term::from_field_text(snapshot.mapping.tags, tag);
+            let tag = TermQuery::new(tag, IndexRecordOption::Basic);
+            parts.push((Occur::Must, Box::new(ConstScoreQuery::new(Box::new(tag), 0.0))));
+        }
+        let sorts = sorts_of(asked, &asking)?;
+        let after = asked.search_after.as_ref().map(|it| place_of(it, &sorts)).transpose()?;
+        let aggs = asked.aggs.as_ref().map(|it| aggregations_of(it, &asking)).transpose()?;
+        let whole: Box<dyn Query> = match parts.len() {
+            1 => parts.remove(0).1,
+            _ => Box::new(BooleanQuery::new(parts)),
+        };
+        let ordered = Ordered { sorts: sorts.clone(), limit: asked.limit, after };
+        let (hits, total, aggs) = run(&snapshot, &*whole, (ordered, aggs))?;
+        let is_last = hits.len() < asked.limit || asked.limit == 0;
+        let next_page = hits.last().filter(|_| !is_last).map(|hit| next_of(&hit.place, &sorts));
+        let mut found = Vec::with_capacity(hits.len());
+        for Hit { place, address, score } in hits {
+            let kept = snapshot.kept(&place.key, address)?;
+            found.push(SearchedHit { key: place.key, score, kept });
+        }
+        let highlights = highlights_of(asked, &asking, (&snapshot, &*query))?;
+        Ok(Searched { hits: found, total, next_page, aggs, next: snapshot.next, highlights })
+    }
+}
+
+/// Asks the index.
+fn run(
+    snapshot: &Snapshot,
+    query: &dyn Query,
+    (ordered, aggs): (Ordered, Option<Aggregations>),
+) -> Result<(Vec<Hit>, u64, Option<Value>), SearchError> {
+    let aggregating = aggs.map(|aggs| {
+        let limits =
+            AggregationLimitsGuard::new(Some(AGGREGATION_BYTES_MAX), Some(AGGREGATION_BUCKETS_MAX));
+        AggregationCollector::from_aggs(aggs, AggContextParams::new(limits, tokenizers()))
+    });
+    let collector = (ordered, Count, aggregating);
+    // What is asked may be what is wrong: that is told from what is damaged.
+    let mut wrong = None;
+    let searched =
+        guarded(&snapshot.place, || match snapshot.searcher.search(query, &collector) {
+            Err(
+                error @ (TantivyError::InvalidArgument(_)
+                | TantivyError::AggregationError(_)
+                | TantivyError::FieldNotFound(_)
+                | TantivyError::SchemaError(_)),
+            ) => {
+                wrong = Some(error.to_string());
+                Ok(None)
+            }
+            other => other.map(Some),
+        })?;
+    let Some((hits, total, aggs)) = searched else {
+        return Err(invalid(wrong.unwrap_or_default()));
+    };
+    let aggs = aggs.map(serde_json::to_value).transpose();
+    let aggs = aggs.map_err(|why| invalid(format!("aggs: {why}")))?;
+    Ok((hits, total as u64, aggs))
+}
+
+/// What documents are put in order by.
+fn sorts_of(asked: &SearchRequest, asking: &Asking<'_>) -> Result<Vec<Sort>, SearchError> {
+    if asked.sort.is_empty() {
+        // Where nothing is asked all match equally well, and stand by key.
+        let by_score = asked.query.is_some();
+        return Ok(by_score
+            .then_some(Sort { by: By::Score, descending: true })
+            .into_iter()
+            .collect());
+    }
+    if asked.sort.len() > SORTS_MAX {
+        return Err(invalid(format!("sort: at most {SORTS_MAX} fields")));
+    }
+    let of = |sort: &Value| -> Result<Sort, String> {
+        let (name, order) = match sort {
+            Value::String(name) => (name, None),
+            Value::Object(members) => {
+                let mut members = members.iter();
+                let (Some((name, of)), None) = (members.next(), members.next()) else {
+                    return Err("name one field, as {\"opened\": \"desc\"}".to_owned());
+                };
+                let order = of.get("order").unwrap_or(of);
+                (name, Some(order.as_str().ok_or("say \"asc\" or \"desc\"")?))
+            }
+            _ => return Err("name a field, as \"opened\" or {\"opened\": \"desc\"}".to_owned()),
+        };
+        let by = match name.as_str() {
+            SCORE => By::Score,
+            name => {
+                let field_type = asking.field(name)?.field_type;
+                if matches!(
+                    field_type,
+                    FieldType::Text | FieldType::Facet | FieldType::Json | FieldType::Ip
+                ) {
+                    return Err(format!(
+                        "field {name:?} is {field_type}: documents are put in order by keywords, numbers, dates, and bools"
+                    ));
+                }
+                By::Field(name.to_owned(), field_type)
+            }
+        };
+        let descending = match order {
+            None => by == By::Score,
+            Some("asc") => false,
+            Some("desc") => true,
+            Some(other) => return Err(format!("say \"asc\" or \"desc\", and not {other:?}")),
+        };
+        if by == By::Score && !descending {
+            return Err("what matches best comes first: leave \"asc\" out".to_owned());
+        }
+        Ok(Sort { by, descending })
+    };
+    asked
+        .sort
+        .iter()
+        .map(of)
+        .collect::<Result<_, _>>()
+        .map_err(|why| invalid(format!("sort: {why}")))
+}
+
+/// The place that a page begins behind.
+fn place_of(after: &[Value], sorts: &[Sort]) -> Result<Place, SearchError> {
+    let wrong = || invalid("search_after: it is `next` of an answer to the same search");
+    let (key, ranks) = after.split_last().ok_or_else(wrong)?;
+    let key = key.as_str().filter(|key| key.len() <= DOCUMENT_KEY_BYTES_MAX).ok_or_else(wrong)?;
+    if ranks.len() != sorts.len() {
+        return Err(wrong());
+    }
+    let ranks = ranks.iter().zip(sorts).map(|(json, sort)| Rank::from_json(json, &sort.by));
+    let ranks = ranks.collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+    Ok(Place { ranks, key: key.to_owned() })
+}
+
+fn next_of(place: &Place, sorts: &[Sort]) -> Vec<Value> {
+    let ranks = place.ranks.iter().zip(sorts).map(|(rank, sort)| rank.to_json(&sort.by));
+    ranks.chain([Value::String(place.key.clone())]).collect()
+}
+
+/// What is to be counted and summed up, if nothing of it is hidden.
+fn aggregations_of(asked: &Value, asking: &Asking<'_>) -> Result<Aggregations, SearchError> {
+    let wrong = |why: String| invalid(format!("aggs: {why}"));
+    refuse_inner_queries(asked).map_err(wrong)?;
+    let aggs: Aggregations =
+        serde_json::from_value(asked.clone()).map_err(|why| wrong(why.to_string()))?;
+    for name in get_fast_field_names(&aggs) {
+        let field = match asking.field(&name) {
+            Ok(field) => field,
+            // A path into one that is JSON.
+            Err(why) => {
+                let first = name.split('.').next().unwrap_or_default();
+                let json = asking.field(first).ok();
+                json.filter(|it| it.field_type == FieldType::Json).ok_or_else(|| wrong(why))?
+            }
+        };
+        if matches!(field.field_type, FieldType::Text | FieldType::Facet) {
+            let kind = field.field_type;
+            return Err(wrong(format!(
+                "field {name:?} is {kind}: have the same as keyword beside it"
+            )));
+        }
+    }
+    Ok(aggs)
+}
+
+/// Queries within aggregations would go around what is looked at in queries, and whole documents around what is hidden.
+fn refuse_inner_queries(asked: &Value) -> Result<(), String> {
+    match asked {
+        Value::Object(members) => {
+            members.iter().try_for_each(|(name, inner)| match name.as_str() {
+                "filter" | "filters" | "top_hits" => {
+                    Err(format!("`{name}` is not there: say it in `filter` of the search"))
+                }
+                _ => refuse_inner_queries(inner),
+            })
+        }
+        Value::Array(items) => items.iter().try_for_each(refuse_inner_queries),
+        _ => Ok(()),
+    }
+}
+
+fn highlights_of(
+    asked: &SearchRequest,
+    asking: &Asking<'_>,
+    (snapshot, query): (&Snapshot, &dyn Query),
+) -> Result<Vec<(String, SnippetGenerator)>, SearchError> {
+    let mut highlights = Vec::new();
+    for name in &asked.highlight {
+        let field = asking.field(name).map_err(|why| invalid(format!("highlight: {why}")))?;
+        if field.field_type != FieldType::Text {
+            let why = format!("highlight: field {name:?} is {}, and no text", field.field_type);
+            return Err(invalid(why));
+        }
+        let generator = guarded(&snapshot.place, || {
+            SnippetGenerator::create(&snapshot.searcher, query, field.field)
+        });
+        let mut generator = generator?;
+        generator.set_max_num_chars(HIGHLIGHT_CHARS);
+        highlights.push((name.clone(), generator));
+    }
+    Ok(highlights)
+}

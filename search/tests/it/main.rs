@@ -1,0 +1,15 @@
+//! Behaviour of sinks, through their public API.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs, clippy::cast_possible_truncation)]
+
+mod commits;
+mod directories;
+mod disk;
+mod flips;
+mod index;
+mod kill;
+mod model;
+mod random;
+mod readers;
+mod troubles;
