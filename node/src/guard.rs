@@ -46,6 +46,14 @@ pub(crate) fn asks(operation: Operation) -> (Action, Reach) {
         }
         Op::Policies => (Action::Policy, Reach::See),
         Op::ActivatePolicies | Op::RollbackPolicies => (Action::Policy, Reach::Change),
+        Op::Projections | Op::Projection => (Action::Projection, Reach::See),
+        Op::SetProjection
+        | Op::RebuildProjection
+        | Op::SwitchProjection
+        | Op::PauseProjection
+        | Op::ResumeProjection
+        | Op::DeleteProjection => (Action::Projection, Reach::Change),
+        Op::Lookup | Op::Search => (Action::Search, Reach::Use),
         Op::Timer | Op::Timers => (Action::Timer, Reach::Use),
         Op::SetTimer | Op::DisarmTimer => (Action::Timer, Reach::Change),
         // To be let in is no question for policies: who it is decides what may be done then.

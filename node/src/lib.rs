@@ -20,6 +20,7 @@ mod node;
 mod parking;
 mod policies;
 mod principal;
+mod projections;
 mod quota;
 mod routes;
 mod schemas;

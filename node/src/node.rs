@@ -15,6 +15,7 @@ use crate::handlers::Access;
 use crate::jwt::{Jwks, JwtRules, Jwts};
 use crate::policies::Policing;
 use crate::principal::{Principal, Role};
+use crate::projections::Projections;
 use crate::quota::{Quota, Quotas};
 use crate::routes::Routes;
 use crate::schemas::Schemas;
@@ -54,6 +55,7 @@ pub struct Node {
     routes: Arc<Routes>,
     timers: Arc<Timers>,
     schemas: Arc<Schemas>,
+    projections: Arc<Projections>,
 }
 
 impl Node {
@@ -79,6 +81,7 @@ impl Node {
         let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
         let schemas = Arc::new(Schemas::new(Arc::clone(&audit)));
         let timers = Arc::new(Timers::new(Arc::clone(&schemas), Arc::clone(&telemetry)));
+        let projections = Arc::new(Projections::new(&engine));
         Ok(Self {
             engine,
             policing,
@@ -92,6 +95,7 @@ impl Node {
             routes,
             timers,
             schemas,
+            projections,
         })
     }
 
@@ -157,7 +161,7 @@ impl Node {
         self.in_each(Operation::Groups, |namespace| self.groups.open_all(namespace));
     }
 
-    /// Runs all that goes on by itself: groups, routes, and timers. What decides and what payloads have to look like is read
+    /// Runs all that goes on by itself: groups, routes, timers, and projections. What decides and what payloads have to look like is read
     /// first, so that the first request to a namespace does not wait for that.
     pub fn open_all(&self) {
         self.in_each(Operation::Policies, |namespace| self.policing.state(namespace));
@@ -165,6 +169,12 @@ impl Node {
         self.open_groups();
         self.open_routes();
         self.open_timers();
+        self.open_projections();
+    }
+
+    /// Folds every projection from now on. Without it one is folded from when somebody asks for it.
+    pub fn open_projections(&self) {
+        self.in_each(Operation::Projections, |namespace| self.projections.open_all(namespace));
     }
 
     /// Carries every route that leads to a stream, also those that nobody asks for. Without it a route is carried from
@@ -196,6 +206,10 @@ impl Node {
 
     pub(crate) fn running_routes(&self) -> &Routes {
         &self.routes
+    }
+
+    pub(crate) fn projections(&self) -> &Projections {
+        &self.projections
     }
 
     pub(crate) fn schemas(&self) -> &Schemas {
@@ -244,6 +258,7 @@ impl Node {
     /// # Errors
     /// When the end could not be noted: nothing is lost, but the next start reads more.
     pub fn close(self) -> Result<(), CloseError> {
+        self.projections.close();
         self.routes.close();
         self.groups.close();
         self.timers.close();

@@ -276,6 +276,8 @@ fn kept(operation: Operation, about: &About<'_>, decision: Arc<Decision>) -> Arc
             | Operation::Subscribe
             | Operation::Receive
             | Operation::Answer
+            | Operation::Lookup
+            | Operation::Search
     );
     // Names and counts are no events.
     let (_, reach) = asks(operation);

@@ -11,6 +11,7 @@ mod namespaces;
 mod observe;
 mod parked_timers;
 mod policies;
+mod projections;
 mod read;
 mod routes;
 mod schemas;

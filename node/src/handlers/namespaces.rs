@@ -59,6 +59,7 @@ impl Node {
                 self.running_groups().forget(log);
                 self.running_routes().forget(log);
                 self.running_timers().forget(log);
+                self.projections().forget(log);
                 self.schemas().forget(log);
                 self.policing().forget(log);
             }

@@ -3,8 +3,9 @@
 use nexus_delivery::coordinator::Gauges;
 use nexus_protocol::limits::METRIC_NAMESPACES_MAX;
 
+use super::RunningGauges;
 use super::family::{Descriptor, MetricFamily, MetricKind, MetricValue, Sample};
-use super::timers::TimerGauges;
+use super::projections::METRIC_PROJECTIONS_MAX;
 
 /// Groups that metrics name, the first by namespace and name, so that a scrape stays bounded however many there are.
 const METRIC_GROUPS_MAX: usize = METRIC_NAMESPACES_MAX;
@@ -60,8 +61,9 @@ const METRICS: &[Metric] = &[
     ),
 ];
 
-/// All of it; timers that failed are parked, too.
-pub(super) fn families(groups: &[GroupGauges], timers: &[TimerGauges]) -> Vec<MetricFamily> {
+/// All of it; timers that failed are parked, and events that could not be folded, too.
+pub(super) fn families(running: &RunningGauges) -> Vec<MetricFamily> {
+    let RunningGauges { groups, timers, projections, .. } = running;
     let named = groups.iter().take(METRIC_GROUPS_MAX);
     let family =
         |descriptor, label: &'static str, prefix: &str, number: fn(&GroupGauges) -> u64| {
@@ -81,6 +83,13 @@ pub(super) fn families(groups: &[GroupGauges], timers: &[TimerGauges]) -> Vec<Me
     parked.samples.extend(timers.iter().take(METRIC_NAMESPACES_MAX).map(|it| Sample {
         labels: vec![("namespace", it.namespace.clone()), ("source", "timers".to_owned())],
         value: MetricValue::Number(it.gauges.failed),
+    }));
+    parked.samples.extend(projections.iter().take(METRIC_PROJECTIONS_MAX).map(|it| Sample {
+        labels: vec![
+            ("namespace", it.namespace.clone()),
+            ("source", format!("projection:{}", it.projection)),
+        ],
+        value: MetricValue::Number(it.info.parked),
     }));
     of_groups.chain([parked]).collect()
 }
@@ -103,7 +112,10 @@ mod tests {
     /// That a group stalls is seen after a minute of its clock: here it is told by hand.
     #[test]
     fn each_number_is_told_under_its_own_name() {
-        let text = family::text(families(&[group("idle", false), group("mail", true)], &[]));
+        let text = family::text(families(&RunningGauges {
+            groups: vec![group("idle", false), group("mail", true)],
+            ..RunningGauges::default()
+        }));
         let told = |name: &str, label: &str, of: &str| {
             let sample = format!("nexus_{name}{{namespace=\"default\",{label}{of}\"}} ");
             let line = text.lines().find_map(|line| line.strip_prefix(&sample));

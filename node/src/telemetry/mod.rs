@@ -12,6 +12,7 @@ mod family;
 mod groups;
 mod metrics;
 mod operation;
+mod projections;
 pub(crate) mod relaxed;
 mod routes;
 mod throttle;
@@ -28,6 +29,7 @@ pub use errors::{Coded, Context, Origin};
 pub use family::{Descriptor, METRICS_CONTENT_TYPE, MetricFamily, MetricKind, MetricValue, Sample};
 pub(crate) use groups::GroupGauges;
 pub use operation::{Door, Operation};
+pub(crate) use projections::ProjectionGauges;
 pub(crate) use routes::RouteGauges;
 pub(crate) use timers::TimerGauges;
 
@@ -36,6 +38,15 @@ use throttle::Throttle;
 
 /// What gives a span of a request its parent in another process.
 pub type Continue = fn(&tracing::Span, TraceContext);
+
+/// How all is that goes on by itself, at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunningGauges {
+    pub(crate) groups: Vec<GroupGauges>,
+    pub(crate) routes: Vec<RouteGauges>,
+    pub(crate) timers: Vec<TimerGauges>,
+    pub(crate) projections: Vec<ProjectionGauges>,
+}
 
 /// Metrics and the log of errors of one node.
 #[derive(Debug)]
@@ -86,29 +97,18 @@ impl Telemetry {
     }
 
     /// Every metric, as it is now.
-    pub(crate) fn families(
-        &self,
-        engine: &Engine,
-        groups: &[GroupGauges],
-        routes: &[RouteGauges],
-        timers: &[TimerGauges],
-    ) -> Vec<MetricFamily> {
+    pub(crate) fn families(&self, engine: &Engine, running: &RunningGauges) -> Vec<MetricFamily> {
         let mut families = self.metrics.families(engine, self.started.elapsed());
-        families.extend(groups::families(groups, timers));
-        families.extend(routes::families(routes));
-        families.extend(timers::families(timers));
+        families.extend(groups::families(running));
+        families.extend(routes::families(&running.routes));
+        families.extend(timers::families(&running.timers));
+        families.extend(projections::families(&running.projections));
         families
     }
 
     /// The same, as Prometheus reads it.
-    pub(crate) fn text(
-        &self,
-        engine: &Engine,
-        groups: &[GroupGauges],
-        routes: &[RouteGauges],
-        timers: &[TimerGauges],
-    ) -> String {
-        family::text(self.families(engine, groups, routes, timers))
+    pub(crate) fn text(&self, engine: &Engine, running: &RunningGauges) -> String {
+        family::text(self.families(engine, running))
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -109,6 +109,26 @@ words! {
         ActivatePolicies = "activate_policies",
         /// To have earlier policies decide again.
         RollbackPolicies = "rollback_policies",
+        /// To make a projection, or to give one a new version.
+        SetProjection = "set_projection",
+        /// The projections of a namespace.
+        Projections = "projections",
+        /// How a projection is.
+        Projection = "projection",
+        /// To fold the documents of a projection again.
+        RebuildProjection = "rebuild_projection",
+        /// To have another version of a projection answer.
+        SwitchProjection = "switch_projection",
+        /// To let a projection fold nothing for a while.
+        PauseProjection = "pause_projection",
+        /// To let a projection go on.
+        ResumeProjection = "resume_projection",
+        /// To delete a projection, or a version of one.
+        DeleteProjection = "delete_projection",
+        /// A document by its key.
+        Lookup = "lookup",
+        /// Documents by what is in them.
+        Search = "search",
         /// To arm a timer.
         SetTimer = "set_timer",
         /// How a timer stands.

@@ -11,5 +11,6 @@ mod jwt;
 mod logs;
 mod metrics;
 mod policies;
+mod projections;
 mod quota;
 mod tracing;
