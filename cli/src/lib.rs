@@ -3,8 +3,7 @@
 //! Commands read flags, call the engine, and print; what they can get wrong is said on standard
 //! error with what to do about it, and in the exit code (see `exit::Exit`).
 //!
-//! A library for its own program, for fuzzing, and for `benches/compare`, and for nobody else: nothing of it is kept
-//! stable.
+//! A library for its own program and for `benches/compare`, and for nobody else: nothing of it is kept stable.
 
 mod append;
 mod audit;
@@ -22,6 +21,7 @@ mod group;
 mod import;
 mod interrupt;
 mod load;
+mod lookup;
 mod namespace;
 mod node_state;
 mod output;
@@ -31,6 +31,7 @@ mod projection;
 mod read;
 mod route;
 mod schema;
+mod search;
 mod serve;
 mod snapshot;
 mod stats;
@@ -44,9 +45,6 @@ mod verify;
 
 #[doc(hidden)]
 pub use bench::shared as measuring;
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub use import::fuzzing;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -155,9 +153,11 @@ enum Command {
     /// Tries, activates, and shows policies: who may do what, as rules say it
     #[command(after_help = "Example:\n  nexus policy test ./policy --min-coverage 90")]
     Policy(PlacedNoun<policy::Command>),
-    /// Tries projections, which fold events into documents
-    #[command(after_help = "Example:\n  nexus --data ./data projection dry-run orders.json")]
+    /// Makes, watches, and steers projections, which fold events into documents
+    #[command(after_help = "Example:\n  nexus --data ./data projection create orders.json")]
     Projection(PlacedNoun<projection::Command>),
+    Lookup(Placed<lookup::Args>),
+    Search(Placed<search::Args>),
     /// Arms, lists, and disarms timers: events that are appended when their time has come
     #[command(after_help = "Example:\n  nexus --data ./data timer list")]
     Timer(PlacedNoun<timer::Command>),
@@ -210,6 +210,8 @@ impl Command {
             Self::Schema(placed) => placed.data.as_ref(),
             Self::Policy(placed) => placed.data.as_ref(),
             Self::Projection(placed) => placed.data.as_ref(),
+            Self::Lookup(placed) => placed.data.as_ref(),
+            Self::Search(placed) => placed.data.as_ref(),
             Self::Namespace(placed) => placed.data.as_ref(),
             Self::NodeState(placed) => placed.data.as_ref(),
             Self::Token(placed) => placed.data.as_ref(),
@@ -258,6 +260,8 @@ impl Command {
             Self::Schema(placed) => schema::run(&placed.command, place, output),
             Self::Policy(placed) => policy::run(&placed.command, place, output),
             Self::Projection(placed) => projection::run(&placed.command, place, output),
+            Self::Lookup(placed) => lookup::run(&placed.args, place, output),
+            Self::Search(placed) => search::run(&placed.args, place, output),
             Self::Namespace(placed) => namespace::run(&placed.command, place, output),
             Self::NodeState(placed) => node_state::run(&placed.command, place, output),
             Self::Token(placed) => token::run(&placed.command, place, output),

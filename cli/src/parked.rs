@@ -1,5 +1,6 @@
 //! `nexus parked`: what could not be processed, which queues call dead letters.
 
+mod holder;
 mod timers;
 
 use nexus_protocol::Position;
@@ -7,6 +8,7 @@ use nexus_protocol::group::{ParkedEntry, ParkedList, ParkedPick};
 use nexus_protocol::json::ParkedEntryJson;
 use serde::Serialize;
 
+use self::holder::Holder;
 use crate::exit::Failure;
 use crate::filter;
 use crate::group::connect;
@@ -15,30 +17,34 @@ use crate::store::{Place, Remote};
 
 /// Entries that are fetched at once.
 const PAGE: usize = 1000;
-/// What begins the source of a group.
-const GROUP: &str = "group:";
+/// Which column has the lane.
+const LANE: usize = 1;
 
 /// Shows, replays, skips, and edits what is parked
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Lists what is parked
-    #[command(after_help = "Example:\n  nexus --data ./data parked list --source group:mail")]
+    #[command(after_help = "\
+Examples:
+  nexus --data ./data parked list --source group:mail
+  nexus --data ./data parked list --source projection:orders")]
     List(ListArgs),
     /// Shows an entry, with why it failed
     #[command(after_help = "Example:\n  nexus --data ./data parked show 17 --source group:mail")]
     Show(EntryArgs),
-    /// Lets what is parked be delivered again
+    /// Lets what is parked be delivered, or folded, again
     #[command(after_help = "\
 Examples:
   nexus --data ./data parked replay 17 --source group:mail
   nexus --data ./data parked replay --all --source group:mail
   nexus --data ./data parked replay --key order-17 --source group:mail
-  nexus --data ./data parked replay --all --rate 10 --source group:mail")]
+  nexus --data ./data parked replay --all --rate 10 --source group:mail
+  nexus --data ./data parked replay --key order-17 --source projection:orders")]
     Replay(ReplayArgs),
     /// Gives up what is parked
     #[command(after_help = "Example:\n  nexus --data ./data parked skip 17 --source group:mail")]
     Skip(PickArgs),
-    /// Lets what is parked be delivered again, with other data
+    /// Lets what is parked be delivered, or folded, again, with other data
     #[command(after_help = "\
 Example:
   nexus --data ./data parked edit 17 --source group:mail --json '{\"to\": \"a@example.org\"}'")]
@@ -53,29 +59,29 @@ Example:
 /// Where it is parked.
 #[derive(Debug, clap::Args)]
 struct Source {
-    /// Where it is parked, as in group:mail; or timers
-    #[arg(long, value_name = "group:NAME|timers", value_parser = source)]
+    /// Where it is parked, as in group:mail or projection:orders; or timers
+    #[arg(long, value_name = "group:NAME|projection:NAME|timers", value_parser = source)]
     source: Of,
 }
 
 /// Where something is parked.
 #[derive(Clone, Debug)]
 enum Of {
-    /// In a group of this name.
-    Group(String),
+    /// In a group, or a projection.
+    Events(Holder),
     /// It is a timer that failed.
     Timers,
 }
 
 fn source(text: &str) -> Result<Of, String> {
-    match text.strip_prefix(GROUP) {
-        Some(name) if !name.is_empty() => Ok(Of::Group(name.to_owned())),
+    match Holder::of(text) {
+        Some(holder) => Ok(Of::Events(holder)),
         None if text == timers::SOURCE => Ok(Of::Timers),
-        _ => Err("write group:NAME, as in group:mail, or timers".to_owned()),
+        None => Err("write group:NAME, as in group:mail, projection:NAME, or timers".to_owned()),
     }
 }
 
-/// The position that an entry of a group is named by.
+/// The position that an entry is named by, but for a timer.
 fn position(id: &str) -> Result<Position, Failure> {
     let number = filter::number(id).map_err(|why| Failure::usage(format!("{id:?}: {why}")))?;
     Ok(Position::new(number))
@@ -86,10 +92,11 @@ fn position(id: &str) -> Result<Position, Failure> {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     source: Source,
-    /// Only this lane
+    /// Only this lane of a group
     #[arg(long, value_name = "N")]
     lane: Option<u32>,
-    /// Only this key: of the stream of this name, or of this value of what the group keeps order by
+    /// Only this key: of the stream of this name, or of this value of what the group keeps order by; of a projection, of the
+    /// document with this key
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// What merely waits behind another, too
@@ -140,7 +147,7 @@ pub(crate) struct PickArgs {
 pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pick: Pick,
-    /// So many events a second, at most; all at once by default
+    /// So many events of a group a second, at most; all at once by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     #[command(flatten)]
@@ -154,10 +161,11 @@ struct Pick {
     /// These entries, by their positions; timers by their ids
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Those of a lane
+    /// Those of a lane of a group
     #[arg(long, value_name = "N")]
     lane: Option<u32>,
-    /// Those of a key: of the stream of this name, or of this value of what the group keeps order by
+    /// Those of a key: of the stream of this name, or of this value of what the group keeps order by; of a projection, of the
+    /// document with this key
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// All of them
@@ -192,7 +200,7 @@ pub(crate) fn run(command: &Command, place: &Place, output: &mut Output) -> Resu
     let remote = connect(place)?;
     match command.source() {
         Of::Timers => timers::run(command, &remote, output)?,
-        Of::Group(group) => of_group(command, group, &remote, output)?,
+        Of::Events(holder) => of_events(command, holder, &remote, output)?,
     }
     remote.close()
 }
@@ -210,24 +218,18 @@ impl Command {
     }
 }
 
-fn of_group(
+fn of_events(
     command: &Command,
-    group: &str,
+    holder: &Holder,
     remote: &Remote,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let client = &remote.client;
     let count = match command {
-        Command::List(args) => return list(args, group, remote, output),
-        Command::Show(args) => return show(args, group, remote, output),
-        Command::Edit(args) => return edit(args, group, remote, output),
-        Command::Replay(args) => match (args.pick.pick()?, args.rate) {
-            (pick, None) => remote.wait(client.replay_parked(group, pick))?,
-            (pick, Some(rate)) => remote.wait(client.replay_parked_slowly(group, pick, rate))?,
-        },
-        Command::Skip(args) | Command::Purge(args) => {
-            remote.wait(client.skip_parked(group, args.pick.pick()?))?
-        }
+        Command::List(args) => return list(args, holder, remote, output),
+        Command::Show(args) => return show(args, holder, remote, output),
+        Command::Edit(args) => return edit(args, holder, remote, output),
+        Command::Replay(args) => holder.replay(remote, args.pick.pick()?, args.rate)?,
+        Command::Skip(args) | Command::Purge(args) => holder.skip(remote, args.pick.pick()?)?,
     };
     picked(count, output)
 }
@@ -236,8 +238,13 @@ fn picked(count: u64, output: &mut Output) -> Result<(), Failure> {
     output.one(&Picked { count }, &Facts::new().with("entries", count))
 }
 
-fn list(args: &ListArgs, group: &str, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
-    let columns = [
+fn list(
+    args: &ListArgs,
+    holder: &Holder,
+    remote: &Remote,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let mut columns = vec![
         number("ID"),
         number("LANE"),
         text("STREAM"),
@@ -246,7 +253,10 @@ fn list(args: &ListArgs, group: &str, remote: &Remote, output: &mut Output) -> R
         number("BEHIND"),
         text("ERROR"),
     ];
-    let source = format!("{GROUP}{group}");
+    if !holder.has_lanes() {
+        columns.remove(LANE);
+    }
+    let source = holder.to_string();
     let mut listing = output.list("parked", &columns);
     let mut after = args.after.as_deref().map(position).transpose()?;
     let mut left = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
@@ -254,10 +264,16 @@ fn list(args: &ListArgs, group: &str, remote: &Remote, output: &mut Output) -> R
         let limit = left.min(PAGE);
         let (lane, key) = (args.lane, args.key.clone());
         let list = ParkedList { lane, key, waiting: args.waiting, after, limit };
-        let page = remote.wait(remote.client.parked(group, &list))?;
+        let page = holder.parked(remote, &list)?;
         left -= page.entries.len().min(left);
         for entry in &page.entries {
-            listing.push(&ParkedEntryJson::new(&source, entry), || cells(entry))?;
+            listing.push(&ParkedEntryJson::new(&source, entry), || {
+                let mut cells = cells(entry);
+                if !holder.has_lanes() {
+                    cells.remove(LANE);
+                }
+                cells
+            })?;
         }
         after = page.next;
         if after.is_none() {
@@ -289,29 +305,29 @@ fn cells(entry: &ParkedEntry) -> Vec<String> {
 }
 
 /// The entry that is named.
-fn entry(remote: &Remote, group: &str, at: Position) -> Result<ParkedEntry, Failure> {
+fn entry(remote: &Remote, holder: &Holder, at: Position) -> Result<ParkedEntry, Failure> {
     let after = at.get().checked_sub(1).map(Position::new);
     let list = ParkedList { waiting: true, after, limit: 1, ..ParkedList::default() };
-    let page = remote.wait(remote.client.parked(group, &list))?;
+    let page = holder.parked(remote, &list)?;
     let found = page.entries.into_iter().find(|entry| entry.position == at);
     found.ok_or_else(|| {
         Failure::failed(format!(
-            "nothing is parked at {at}: `nexus parked list --source {GROUP}{group}` says what is"
+            "nothing is parked at {at}: `nexus parked list --source {holder}` says what is"
         ))
     })
 }
 
 fn show(
     args: &EntryArgs,
-    group: &str,
+    holder: &Holder,
     remote: &Remote,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let entry = entry(remote, group, position(&args.id)?)?;
+    let entry = entry(remote, holder, position(&args.id)?)?;
     let failure = entry.failure.clone().unwrap_or_default();
     let facts = Facts::new()
         .with("id", entry.position)
-        .with("lane", entry.lane)
+        .with_some("lane", holder.has_lanes().then_some(entry.lane))
         .with_some("stream", entry.event.as_ref().map(|(stream, _)| stream.clone()))
         .with_some("type", entry.event.as_ref().map(|(_, event_type)| event_type.clone()))
         .with("attempts", entry.attempts)
@@ -323,7 +339,7 @@ fn show(
         .with_some("tried again by a rule", Some(entry.rounds).filter(|rounds| *rounds > 0))
         .with_some("not before", entry.not_before)
         .with("waiting behind", entry.waiting_behind);
-    output.one(&ParkedEntryJson::new(&format!("{GROUP}{group}"), &entry), &facts)
+    output.one(&ParkedEntryJson::new(&holder.to_string(), &entry), &facts)
 }
 
 /// Where the edited event stands.
@@ -340,15 +356,18 @@ fn check_json(json: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn edit(args: &EditArgs, group: &str, remote: &Remote, output: &mut Output) -> Result<(), Failure> {
+fn edit(
+    args: &EditArgs,
+    holder: &Holder,
+    remote: &Remote,
+    output: &mut Output,
+) -> Result<(), Failure> {
     check_json(&args.json)?;
-    let data = args.json.clone().into_bytes();
-    let at = position(&args.id)?;
-    let by = remote.wait(remote.client.edit_parked(group, at, data.into()))?;
+    let by = holder.edit(remote, position(&args.id)?, args.json.clone().into_bytes())?;
     edited(&args.id, by, output)
 }
 
 fn edited(id: &str, by: Position, output: &mut Output) -> Result<(), Failure> {
-    let facts = Facts::new().with("id", id).with("delivered instead", by);
+    let facts = Facts::new().with("id", id).with("taken instead", by);
     output.one(&Edited { position: by.get() }, &facts)
 }

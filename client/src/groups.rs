@@ -203,7 +203,8 @@ impl Client {
     }
 }
 
-fn check_pick(pick: &ParkedPick) -> Result<(), AppendError> {
+/// Refuses what a server would, before it is sent.
+pub(crate) fn check_pick(pick: &ParkedPick) -> Result<(), AppendError> {
     pick.check()?;
     match pick {
         ParkedPick::Positions(positions) if positions.len() > DELIVERIES_MAX => {

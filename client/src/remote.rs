@@ -286,7 +286,7 @@ impl Remote {
         }
     }
 
-    async fn ask_packet(&self, operation: Operation) -> Result<ask::Packet, ReadError> {
+    pub(crate) async fn ask_packet(&self, operation: Operation) -> Result<ask::Packet, ReadError> {
         let seat = self.pool.seat_for_short(&self.scope);
         let asked = self.pool.runtime().spawn(ask::ask(seat, operation));
         asked.await.unwrap_or(Err(ReadError::Closed))
@@ -321,6 +321,11 @@ impl Remote {
     pub(crate) fn consume(&self, consume: ConsumeHead, as_schema: AsSchema) -> RemoteConsumer {
         let seat = self.pool.seat_for_long(&self.scope);
         RemoteConsumer::start(seat, self.scope.trace, consume, as_schema)
+    }
+
+    /// How long an answer is waited for.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.pool.timeout()
     }
 
     /// The oldest version of the protocol that was agreed on last by any of its connections.

@@ -16,6 +16,8 @@ const REQUESTS_MAX: u32 = 1 << 18;
 
 /// See [`Door::place_for_answer`].
 const ANSWERS_AT_A_TIME: usize = 16;
+/// See [`Door::place_to_wait`]: half of the threads that may block.
+const WAITS_AT_A_TIME: usize = 256;
 /// How long a request waits for memory, where waiting for ever would hold up what it holds.
 pub(crate) const MEMORY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Within a request something comes at least so often: others wait for the memory that is held for it.
@@ -38,6 +40,8 @@ pub(crate) struct Door {
     pub(crate) requests: Arc<Semaphore>,
     /// Answers of QUIC that are made at a time and may be long.
     answers: Arc<Semaphore>,
+    /// Lookups that may wait, each on a thread of its own.
+    waits: Arc<Semaphore>,
     /// Who has a session as a consumer.
     pub(crate) consumers: Consumers,
     pub(crate) appends_in_flight_max: u32,
@@ -57,6 +61,7 @@ impl Door {
             connections_max: u32::try_from(options.connections_max).unwrap_or(u32::MAX),
             requests: Arc::new(Semaphore::new(REQUESTS_MAX as usize)),
             answers: Arc::new(Semaphore::new(ANSWERS_AT_A_TIME)),
+            waits: Arc::new(Semaphore::new(WAITS_AT_A_TIME)),
             consumers: Consumers::default(),
             appends_in_flight_max: options.appends_in_flight_max,
             dev: options.dev,
@@ -99,6 +104,12 @@ impl Door {
     /// before it can be counted.
     pub(crate) async fn place_for_answer(&self) -> OwnedSemaphorePermit {
         let place = Arc::clone(&self.answers).acquire_owned().await;
+        place.expect("the semaphore is never closed")
+    }
+
+    /// Waits for a place among the requests that wait for something on a thread: however many there are, others find threads.
+    pub(crate) async fn place_to_wait(&self) -> OwnedSemaphorePermit {
+        let place = Arc::clone(&self.waits).acquire_owned().await;
         place.expect("the semaphore is never closed")
     }
 

@@ -16,6 +16,14 @@ const DEFINITION_BYTES_MAX: u64 = 1024 * 1024;
 /// # Errors
 /// Says what is wrong with it, and where.
 pub(super) fn read(path: &Path) -> Result<Definition, Failure> {
+    read_with_json(path).map(|(definition, _)| definition)
+}
+
+/// The same, with what is written there as JSON.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_with_json(path: &Path) -> Result<(Definition, Value), Failure> {
     let shown = path.display();
     let mut text = String::new();
     let limit = DEFINITION_BYTES_MAX + 1;
@@ -36,7 +44,8 @@ pub(super) fn read(path: &Path) -> Result<Definition, Failure> {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     };
     let json = json.map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
-    DefinitionFile::from_json(json)
-        .and_then(Definition::new)
+    let definition = DefinitionFile::from_json(json.clone()).and_then(Definition::new);
+    definition
+        .map(|definition| (definition, json))
         .map_err(|error: DefinitionError| Failure::usage(format!("{shown}: {error}")))
 }

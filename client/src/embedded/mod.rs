@@ -7,6 +7,7 @@
 
 mod groups;
 mod policies;
+mod projections;
 mod read;
 mod routes;
 mod schemas;

@@ -8,6 +8,7 @@ mod embedded;
 mod evolution;
 mod examples;
 mod groups;
+mod projections;
 mod schemas;
 mod spans;
 mod streams_in_use;

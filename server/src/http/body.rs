@@ -31,6 +31,11 @@ impl Received {
         Self { bytes, memory: vec![memory] }
     }
 
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The memory, to be held longer than the bytes.
     pub(crate) fn into_memory(self) -> Vec<Held> {
         self.memory

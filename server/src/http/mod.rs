@@ -22,6 +22,7 @@ mod pages;
 mod parked;
 mod policies;
 mod problem;
+mod projections;
 mod route;
 mod routes;
 mod schemas;

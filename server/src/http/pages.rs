@@ -31,7 +31,7 @@ macro_rules! errors {
 const ERRORS: &[(&str, &str)] = errors![
     "NX1001", "NX1002", "NX1003", "NX1004", "NX1005", "NX1006", "NX1007", "NX1008", "NX1009",
     "NX2001", "NX2002", "NX2003", "NX2004", "NX2005", "NX2006", "NX3001", "NX3002", "NX3003",
-    "NX3004", "NX3005", "NX4001",
+    "NX3004", "NX3005", "NX3006", "NX4001",
 ];
 
 /// Adds the pages.

@@ -181,6 +181,7 @@ fn title(code: ErrorCode) -> &'static str {
         "schema_invalid" => "Data does not follow its schema",
         "incompatible" => "A schema does not go together with the versions before it",
         "rate_limited" => "The caller asks for more than it may have",
+        "not_caught_up" => "The projection has not come so far yet",
         "overloaded" => "The server has too much to do",
         "poisoned" => "The log takes nothing until it is opened again",
         "outcome_unknown" => "The append may be stored, or may not be",
@@ -288,6 +289,10 @@ impl From<ReadError> for Problem {
             ReadError::Corruption { position, resume_at, .. } => problem
                 .with("position", position.get())
                 .with("resume_at", resume_at.map(|position| position.get())),
+            ReadError::NotCaughtUp { wanted, at, waited_ms } => problem
+                .with("wanted", wanted.get())
+                .with("at", at.map(|position| position.get()))
+                .with("waited_ms", *waited_ms),
             _ => problem,
         }
     }

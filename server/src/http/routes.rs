@@ -3,17 +3,15 @@
 use nexus_protocol::EventJson;
 use nexus_protocol::json::{
     AppendJson, AppendedJson, NewEventJson, NewSnapshotJson, SnapshotInfoJson, SnapshotJson,
-    StatsJson, StreamChangeJson, StreamInfoJson,
+    StreamChangeJson, StreamInfoJson,
 };
 use schemars::{Schema, SchemaGenerator};
 
-use super::call::{EVENT_STREAM, JSON, NDJSON, PLAIN};
+use super::call::{EVENT_STREAM, JSON, NDJSON};
 use super::route::Kind::{self, Filter, Flag, Number, Text, Time, Word};
 use super::route::{Answer, Content, Method, Parameter, Route};
-use super::{append, audit, events, health, namespaces, snapshots, socket, streams, tokens};
+use super::{append, events, health, namespaces, snapshots, socket, streams};
 
-/// Where the metrics are, which may be open to everybody.
-pub(crate) const METRICS: &str = "/metrics";
 const NAMESPACE: &[Parameter] =
     &[Parameter::new("namespace", Text, "The namespace; `default` where it is not said.")];
 const LIMIT: Parameter = Parameter::new("limit", Number, "How many at most.");
@@ -86,9 +84,13 @@ macro_rules! handler {
 
 mod event_routes;
 mod groups;
+mod operate;
 mod policies;
+mod projections;
 mod schemas;
 mod timers;
+
+pub(crate) use operate::METRICS;
 
 const fn answer(status: u16, about: &'static str, content: &'static [Content]) -> Answer {
     Answer { status, about, content }
@@ -113,10 +115,12 @@ const ROUTE: Route = Route {
 /// All operations.
 pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
     let of_delivery = groups::ROUTES.iter().chain(event_routes::ROUTES).chain(timers::ROUTES);
-    ROUTES.iter().chain(of_delivery).chain(schemas::ROUTES).chain(policies::ROUTES)
+    let of_delivery = of_delivery.chain(projections::ROUTES);
+    let all = ROUTES.iter().chain(operate::ROUTES).chain(of_delivery);
+    all.chain(schemas::ROUTES).chain(policies::ROUTES)
 }
 
-/// Those on the log, its streams, and the node.
+/// Those on the log and its streams.
 const ROUTES: &[Route] = &[
     Route {
         method: Method::Post,
@@ -355,143 +359,6 @@ const ROUTES: &[Route] = &[
         answers: &[answer(201, "It is kept.", body![JSON SnapshotInfoJson])],
         problems: APPEND_PROBLEMS,
         handler: handler!(snapshots::save),
-        ..ROUTE
-    },
-    Route {
-        path: "/v1/stats",
-        id: "stats",
-        about: "Counts what is in a namespace.",
-        group: "operate",
-        answers: &[answer(200, "The counts.", body![JSON StatsJson<'_>])],
-        handler: handler!(namespaces::stats),
-        ..ROUTE
-    },
-    Route {
-        path: "/v1/namespaces",
-        id: "listNamespaces",
-        about: "Lists namespaces.",
-        group: "operate",
-        query: &[],
-        answers: &[answer(200, "The namespaces.", body![JSON namespaces::Namespaces])],
-        handler: handler!(namespaces::list),
-        ..ROUTE
-    },
-    Route {
-        method: Method::Put,
-        path: "/v1/namespaces/{name}",
-        id: "createNamespace",
-        about: "Creates a namespace; one that exists stays as it is.",
-        group: "operate",
-        query: &[],
-        answers: &[
-            answer(201, "It is created.", body![JSON namespaces::NamespaceJson]),
-            answer(200, "It was there.", body![JSON namespaces::NamespaceJson]),
-        ],
-        problems: &[504],
-        handler: handler!(namespaces::create),
-        ..ROUTE
-    },
-    Route {
-        method: Method::Delete,
-        path: "/v1/namespaces/{name}",
-        id: "deleteNamespace",
-        about: "Deletes a namespace for good, with all its events; `default` stays.",
-        group: "operate",
-        query: &[],
-        answers: &[answer(204, "It is deleted.", &[])],
-        problems: &[504],
-        handler: handler!(namespaces::delete),
-        ..ROUTE
-    },
-    Route {
-        path: "/v1/tokens",
-        id: "listTokens",
-        about: "Lists the tokens that hold, without their secrets.",
-        group: "operate",
-        query: &[],
-        answers: &[answer(200, "The tokens.", body![JSON tokens::Tokens])],
-        handler: handler!(tokens::list),
-        ..ROUTE
-    },
-    Route {
-        method: Method::Post,
-        path: "/v1/tokens",
-        id: "createToken",
-        about: "Makes a token. It is shown once.",
-        group: "operate",
-        query: &[],
-        body: body![JSON tokens::NewToken],
-        answers: &[answer(201, "The token.", body![JSON tokens::MadeToken])],
-        problems: APPEND_PROBLEMS,
-        handler: handler!(tokens::create),
-        ..ROUTE
-    },
-    Route {
-        method: Method::Delete,
-        path: "/v1/tokens/{id}",
-        id: "revokeToken",
-        about: "Makes a token worthless, also for those who were let in with it.",
-        group: "operate",
-        query: &[],
-        answers: &[answer(204, "It is worthless.", &[])],
-        problems: &[504],
-        handler: handler!(tokens::revoke),
-        ..ROUTE
-    },
-    Route {
-        path: "/v1/audit",
-        id: "listAudit",
-        about: "Lists what administrators asked for, and what became of it, the oldest first.",
-        group: "operate",
-        query: &[&[
-            Parameter::new("after", Number, "Only what is on record after this one."),
-            LIMIT,
-        ]],
-        answers: &[answer(200, "What is on record.", body![JSON audit::Audit])],
-        handler: handler!(audit::list),
-        ..ROUTE
-    },
-    Route {
-        path: "/healthz",
-        id: "alive",
-        about: "Says that the process answers.",
-        group: "operate",
-        open: true,
-        query: &[],
-        answers: &[answer(200, "It does.", body![JSON health::Health])],
-        handler: handler!(health::alive),
-        ..ROUTE
-    },
-    Route {
-        path: "/readyz",
-        id: "ready",
-        about: "Says that the server has recovered, takes appends, and is not ending.",
-        group: "operate",
-        open: true,
-        query: &[],
-        answers: &[answer(200, "It is ready.", body![JSON health::Health])],
-        handler: handler!(health::ready),
-        ..ROUTE
-    },
-    Route {
-        path: METRICS,
-        id: "metrics",
-        about: "The metrics of the node, for Prometheus; without a token where `metrics.open` is set.",
-        group: "operate",
-        query: &[],
-        answers: &[answer(200, "The metrics.", body![PLAIN String])],
-        handler: handler!(health::metrics),
-        ..ROUTE
-    },
-    Route {
-        path: "/openapi.json",
-        id: "openapi",
-        about: "This document.",
-        group: "operate",
-        open: true,
-        query: &[],
-        answers: &[answer(200, "The document.", body![JSON serde_json::Value])],
-        handler: handler!(health::openapi),
         ..ROUTE
     },
 ];

@@ -10,8 +10,8 @@ use nexus_node::{Access, NoAccess, Node, Principal, Refusal, Role, TokenInfo, Un
 use nexus_protocol::limits::STREAMS_PAGE_MAX;
 use nexus_protocol::timer::{TimerList, TimerState};
 use nexus_protocol::wire::{
-    Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, PolicyAsk, SchemaAsk,
-    SnapshotHead, StreamHead, TokenHead, encode_packet,
+    Answer, Failure, GroupAsk, ItemsBuilder, Operation, PacketKind, PolicyAsk, ProjectionAsk,
+    SchemaAsk, SnapshotHead, StreamHead, TokenHead, encode_packet,
 };
 use nexus_protocol::{
     AppendError, EventId, Invalid, Position, ReadError, Revision, Snapshot, StreamChange,
@@ -20,7 +20,7 @@ use nexus_protocol::{
 use quinn::SendStream;
 
 use super::session::{self, Accessed, Asked, Question, Request, Session};
-use super::{event_routes, groups, policies, schemas};
+use super::{event_routes, groups, policies, projections, schemas};
 
 /// An answer that is longer is counted as memory of requests until it is sent.
 const SHORT_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
     let Question { namespace, operation, payload, memory } = question;
     // How long these are is known once they are there: few are made at a time.
     let is_long = may_have_events(&operation) || may_be_long(&operation);
+    let waits = is_lookup(&operation);
     let answered = move || match operation {
         Operation::Namespaces => {
             node.namespaces(&principal).map(|names| plain(&Answer::Namespaces(names))).map_err(read)
@@ -69,10 +70,14 @@ pub(crate) async fn run(session: &Session, access: Accessed, question: Question,
         true => Some(session.door.place_for_answer().await),
         false => None,
     };
-    // Most of it may wait for the disk. Its memory is held to its end, whoever still waits.
+    let waits = match waits {
+        true => Some(session.door.place_to_wait().await),
+        false => None,
+    };
+    // Most of it may wait for the disk. Its memory, and its thread, are held to its end, whoever still waits.
     let answered = tokio::task::spawn_blocking(move || {
         let answered = answered();
-        drop(memory);
+        drop((memory, waits));
         answered
     });
     let packet = match answered.await.expect("a handler does not panic") {
@@ -102,6 +107,18 @@ fn of_namespace(
             there(access).and_then(|it| schemas::answer(&it, &subject, *ask, tell))
         }
         Operation::Policy { ask } => there(access).and_then(|it| policies::answer(&it, *ask, tell)),
+        Operation::Projection { projection, ask } => match *ask {
+            ProjectionAsk::Lookup(lookup) => {
+                let access = access.map_err(|refused| read(telling.no_access(refused)))?;
+                return projections::look_up(&access, &projection, lookup).map_err(read);
+            }
+            ProjectionAsk::Search { request } => {
+                let access = access.map_err(|refused| read(telling.no_access(refused)))?;
+                return projections::search(&access, &projection, &request).map_err(read);
+            }
+            ask => there(access)
+                .and_then(|it| projections::answer(&it, &projection, ask, payload, tell)),
+        },
         Operation::Timers { failed, after, limit } => {
             there(access).and_then(|it| timer_ids(&it, failed, after, limit))
         }
@@ -154,6 +171,16 @@ fn may_have_events(operation: &Operation) -> bool {
     )
 }
 
+/// A document may have some MiB too; but whoever looks one up may wait for it.
+fn is_lookup(operation: &Operation) -> bool {
+    match operation {
+        Operation::Projection { ask, .. } => {
+            matches!(**ask, ProjectionAsk::Lookup(_) | ProjectionAsk::Search { .. })
+        }
+        _ => false,
+    }
+}
+
 /// How a group is, what is parked, and a page of subjects may have some MiB.
 fn may_be_long(operation: &Operation) -> bool {
     match operation {
@@ -167,6 +194,9 @@ fn may_be_long(operation: &Operation) -> bool {
         ),
         Operation::Schema { ask, .. } => matches!(**ask, SchemaAsk::Subjects { .. }),
         Operation::Policy { ask } => matches!(**ask, PolicyAsk::Show),
+        Operation::Projection { ask, .. } => {
+            matches!(**ask, ProjectionAsk::Info | ProjectionAsk::Parked { .. })
+        }
         _ => false,
     }
 }

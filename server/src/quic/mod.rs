@@ -10,6 +10,7 @@ mod groups;
 pub(crate) mod listener;
 mod packets;
 mod policies;
+mod projections;
 mod reads;
 mod schemas;
 mod session;

@@ -11,8 +11,8 @@ use nexus_protocol::schema::AsSchema;
 use nexus_protocol::wire::ConsumeHead;
 use nexus_protocol::wire::{
     Failure, GroupAsk, Hello, Open, Operation, PROTOCOL, PROTOCOL_BLOCKS, PROTOCOL_OLDEST,
-    PacketKind, PolicyAsk, RouteAsk, SchemaAsk, Welcome, agree, encode_packet, in_version,
-    read_in_version,
+    PacketKind, PolicyAsk, ProjectionAsk, ProjectionChangeHead, RouteAsk, SchemaAsk, Welcome,
+    agree, encode_packet, in_version, read_in_version,
 };
 use nexus_protocol::{AppendError, Invalid, ReadError, TraceContext};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
@@ -287,6 +287,7 @@ async fn opened(reader: &mut PacketReader) -> Result<Option<(Open, Bytes, Option
     let has_payload = match &open.operation {
         Operation::SaveSnapshot(_) => true,
         Operation::Group { ask, .. } => matches!(**ask, GroupAsk::Edit { .. }),
+        Operation::Projection { ask, .. } => matches!(**ask, ProjectionAsk::Edit { .. }),
         _ => false,
     };
     if !packet.payload.is_empty() && !has_payload {
@@ -405,6 +406,7 @@ fn operation_of(operation: &Operation) -> telemetry::Operation {
         },
         Operation::Consume { .. } | Operation::ConsumeAs { .. } => Named::Receive,
         Operation::Timers { .. } => Named::Timers,
+        Operation::Projection { ask, .. } => operation_of_projection(ask),
     }
 }
 
@@ -423,6 +425,28 @@ fn operation_of_group(ask: &GroupAsk) -> telemetry::Operation {
         GroupAsk::Skip(_) => Named::SkipParked,
         GroupAsk::Leave { .. } => Named::Answer,
         GroupAsk::Edit { .. } => Named::EditParked,
+    }
+}
+
+fn operation_of_projection(ask: &ProjectionAsk) -> telemetry::Operation {
+    use telemetry::Operation as Named;
+    match ask {
+        ProjectionAsk::Set { .. } => Named::SetProjection,
+        ProjectionAsk::Names => Named::Projections,
+        ProjectionAsk::Info => Named::Projection,
+        ProjectionAsk::Change(change) => match change {
+            ProjectionChangeHead::Rebuild => Named::RebuildProjection,
+            ProjectionChangeHead::Switch { .. } => Named::SwitchProjection,
+            ProjectionChangeHead::Pause => Named::PauseProjection,
+            ProjectionChangeHead::Resume => Named::ResumeProjection,
+            ProjectionChangeHead::Delete { .. } => Named::DeleteProjection,
+        },
+        ProjectionAsk::Lookup(_) => Named::Lookup,
+        ProjectionAsk::Search { .. } => Named::Search,
+        ProjectionAsk::Parked { .. } => Named::Parked,
+        ProjectionAsk::Replay(_) => Named::ReplayParked,
+        ProjectionAsk::Skip(_) => Named::SkipParked,
+        ProjectionAsk::Edit { .. } => Named::EditParked,
     }
 }
 

@@ -132,6 +132,18 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "upcaster_hash" => json!("0"),
         "source" => json!("group:kept"),
         "consumer" => json!("a"),
+        // A projection's, as its path has it; for others any is as good.
+        "name" => json!("p-1"),
+        "version" => json!(1),
+        "key" => json!("/stream"),
+        "sink" => json!("kv"),
+        "sort" | "highlight" => json!([]),
+        "limit" => json!(10),
+        "min_position" => json!(0),
+        "timeout_ms" => json!(1_000),
+        "access" => json!("union"),
+        "delete" => json!(["OrderErased"]),
+        "fields" => json!({ "count": { "type": "u64", "fold": "count" } }),
         "tokens" => json!([]),
         "ids" => json!(["3"]),
         "all" => json!(false),
@@ -161,6 +173,7 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
             let all =
                 ["append", "read", "as_of", "subscribe", "group", "route", "timer", "snapshot"];
             let all = all.into_iter().chain(["schema", "policy", "admin", "erase"]);
+            let all = all.chain(["projection", "search"]);
             let rule = |action| format!("package nexus.{action}\ndecision := {{\"allow\": true}}");
             all.map(|action| (format!("{action}.rego"), json!(rule(action)))).collect()
         }

@@ -14,6 +14,7 @@ mod groups;
 mod memory;
 mod parked;
 mod parked_keys;
+mod projections;
 mod reads;
 mod restart;
 mod schemas;
