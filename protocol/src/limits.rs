@@ -266,19 +266,41 @@ pub const AMENDMENTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const FOLD_ATTEMPTS_MAX: u32 = 5;
 /// How long a lookup waits for a position where nothing is said, in milliseconds.
 pub const LOOKUP_WAIT_MS_DEFAULT: u64 = 5_000;
+/// Subjects whose events a projection folds in a version of their schema.
+pub const PROJECTION_SUBJECTS_MAX: usize = 64;
 /// The longest time that a lookup waits for a position, in milliseconds.
 pub const LOOKUP_WAIT_MS_MAX: u64 = 60_000;
 /// Documents of one answer to a search.
 pub const SEARCH_LIMIT_MAX: usize = 1_000;
-/// Bytes of a query in the query language, and of a search as JSON.
+/// Bytes of a search as JSON.
 pub const SEARCH_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a query in the query language: it takes longer than its length to be taken apart.
+pub const SEARCH_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the documents of one answer to a search, but for its first one: what is more is on the next page.
+pub const SEARCH_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Fields whose matches one search highlights.
+pub const SEARCH_HIGHLIGHTS_MAX: usize = 16;
+/// Bytes of a keyword that is searched for, sorted by, or aggregated: longer ones are shown, and not found.
+pub const KEYWORD_BYTES_MAX: usize = 8 * 1024;
 /// Parts of a query.
 pub const SEARCH_CLAUSES_MAX: usize = 256;
 /// How deep a query may be nested.
 pub const SEARCH_DEPTH_MAX: usize = 8;
 /// Bytes of a regular expression in a query.
 pub const SEARCH_REGEX_BYTES_MAX: usize = 256;
+/// Parts of a regular expression in a query, repeated ones as often as they are: letters, and ranges of letters.
+pub const SEARCH_REGEX_PARTS_MAX: usize = 4_000;
+/// Letters of a word that is looked for by `fuzzy`.
+pub const SEARCH_FUZZY_CHARS_MAX: usize = 64;
 /// Memory that aggregations of one search take, in bytes.
 pub const AGGREGATION_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Aggregations of one search, on all levels.
+pub const AGGREGATIONS_MAX: usize = 32;
+/// Levels of aggregations within aggregations.
+pub const AGGREGATION_DEPTH_MAX: usize = 4;
+/// Ranges of a `range`, and percents of `percentiles`.
+pub const AGGREGATION_RANGES_MAX: usize = 64;
+/// Values that `include` or `exclude` of `terms` names.
+pub const AGGREGATION_VALUES_MAX: usize = 1_000;
 /// Buckets of the aggregations of one search.
 pub const AGGREGATION_BUCKETS_MAX: u32 = 10_000;

@@ -56,6 +56,13 @@ pub(crate) fn make(dir: &Path) -> Result<(), SinkError> {
     Ok(())
 }
 
+/// Removes files that were not finished when the process ended: what is written at once has such a name until it is.
+pub(crate) fn remove_unfinished(dir: &Path) {
+    let Ok(found) = fs::read_dir(dir) else { return };
+    let is_unfinished = |it: &fs::DirEntry| it.file_name().as_encoded_bytes().starts_with(b".tmp");
+    found.flatten().filter(is_unfinished).for_each(|it| drop(fs::remove_file(it.path())));
+}
+
 /// Gives a finished file its name, for good.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), SinkError> {
     fs::rename(from, to).map_err(|error| of_io(format_args!("making {}", to.display()), &error))?;

@@ -329,7 +329,7 @@ fn shown(
     let mut document = found.definition.shown(document);
     document.retain(|field, _| !hidden.contains(field));
     let mut highlight = serde_json::Map::new();
-    for field in &asked.highlight {
+    for field in asked.highlight.iter().collect::<BTreeSet<_>>() {
         let texts: Vec<&Value> = match document.get(field) {
             Some(Value::Array(items)) => items.iter().collect(),
             text => text.into_iter().collect(),

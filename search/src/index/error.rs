@@ -7,6 +7,8 @@ use nexus_delivery::projection::SinkError;
 use tantivy::TantivyError;
 use tantivy::directory::error::{OpenDirectoryError, OpenReadError, OpenWriteError};
 
+use super::aggregations::shortened;
+use super::search::SearchError;
 use crate::error::{of_io, said};
 
 /// Does something with an index. Bytes that are damaged may make it panic: nothing that a disk holds may end a process.
@@ -19,6 +21,28 @@ pub(crate) fn guarded<T>(
         Ok(result) => result.map_err(|error| of_tantivy(place, &error)),
         Err(panic) => Err(SinkError::Damaged(format!("{place}: {}", said(panic.as_ref())))),
     }
+}
+
+/// Searches. What is asked may be what is wrong with it, and what panics is taken for that: it comes from outside, and nobody may
+/// have documents be taken for damaged by asking for them.
+pub(crate) fn searched<T>(
+    place: &str,
+    work: impl FnOnce() -> tantivy::Result<T>,
+) -> Result<T, SearchError> {
+    let refused =
+        |why: &str| SearchError::Invalid(format!("it cannot be carried out: {}", shortened(why)));
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) if is_of_the_disk(&error) => Err(of_tantivy(place, &error).into()),
+        Ok(Err(error)) => Err(refused(&error.to_string())),
+        Err(panic) => Err(refused(said(panic.as_ref()))),
+    }
+}
+
+fn is_of_the_disk(error: &TantivyError) -> bool {
+    let is_of_a_file =
+        matches!(error, TantivyError::DataCorruption(_) | TantivyError::OpenReadError(_));
+    is_of_a_file || io_of(error).is_some()
 }
 
 /// What an error of Tantivy is.

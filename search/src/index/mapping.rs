@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use nexus_delivery::projection::{Changed, DefinitionFile, FieldType, Kept};
 use nexus_protocol::Timestamp;
+use nexus_protocol::limits::KEYWORD_BYTES_MAX;
 use serde_json::Value;
 use tantivy::schema::document::OwnedValue;
 use tantivy::schema::{
@@ -29,6 +30,8 @@ const TEXT: &str = "text";
 const WHOLE: &str = "raw";
 /// Words of more bytes are not searched for.
 const WORD_BYTES_MAX: usize = 255;
+/// Texts in JSON are cut to so many bytes: Tantivy cuts what it keeps in columns at 65,535, if need be inside of a letter.
+const JSON_TEXT_BYTES_MAX: usize = 32 * 1024;
 
 /// A field of documents.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +152,8 @@ impl Mapping {
 /// Puts a value as it is shown into a document. Of a value that is none of its type there is nothing to search for.
 fn put(document: &mut TantivyDocument, Mapped { field, field_type }: Mapped, value: &Value) {
     match (field_type, value) {
-        (FieldType::Text | FieldType::Keyword, Value::String(text)) => {
+        (FieldType::Text, Value::String(text)) => document.add_text(field, text),
+        (FieldType::Keyword, Value::String(text)) if text.len() <= KEYWORD_BYTES_MAX => {
             document.add_text(field, text);
         }
         (FieldType::U64, value) => {
@@ -159,7 +163,7 @@ fn put(document: &mut TantivyDocument, Mapped { field, field_type }: Mapped, val
             value.as_i64().into_iter().for_each(|it| document.add_i64(field, it));
         }
         (FieldType::F64, value) => {
-            value.as_f64().into_iter().for_each(|it| document.add_f64(field, it));
+            value.as_f64().into_iter().for_each(|it| document.add_f64(field, float(it)));
         }
         (FieldType::Bool, value) => {
             value.as_bool().into_iter().for_each(|it| document.add_bool(field, it));
@@ -172,26 +176,47 @@ fn put(document: &mut TantivyDocument, Mapped { field, field_type }: Mapped, val
             let address = text.parse::<IpAddr>();
             address.into_iter().for_each(|it| document.add_ip_addr(field, ip(it)));
         }
-        (FieldType::Facet, Value::String(text)) => {
+        // Its parts are kept apart by NUL.
+        (FieldType::Facet, Value::String(text)) if !text.contains('\0') => {
             let facet = tantivy::schema::Facet::from_text(text);
             facet.into_iter().for_each(|it| document.add_facet(field, it));
         }
         // What is no object has no paths that could be asked for: it stands under its own.
         (FieldType::Json, Value::Object(_)) => {
-            document.add_field_value(field, &OwnedValue::from(value.clone()));
+            document.add_field_value(field, &OwnedValue::from(cut(value.clone())));
         }
         (FieldType::Json, value) => {
             let whole =
                 Value::Object(serde_json::Map::from_iter([("value".to_owned(), value.clone())]));
-            document.add_field_value(field, &OwnedValue::from(whole));
+            document.add_field_value(field, &OwnedValue::from(cut(whole)));
         }
         _ => {}
     }
 }
 
-/// A time as an index has it.
+/// With texts that are cut where they are too long.
+fn cut(value: Value) -> Value {
+    match value {
+        Value::String(mut text) => {
+            text.truncate(text.floor_char_boundary(JSON_TEXT_BYTES_MAX));
+            Value::String(text)
+        }
+        Value::Array(items) => items.into_iter().map(cut).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, member)| (name, cut(member))).collect()
+        }
+        other => other,
+    }
+}
+
+/// A number as an index has it: 0 and -0 are one.
+pub(crate) fn float(value: f64) -> f64 {
+    value + 0.0
+}
+
+/// A time as an index has it: it reaches from 1677 to 2262, and what is beyond stands at the end.
 pub(crate) fn date(at: Timestamp) -> DateTime {
-    DateTime::from_timestamp_micros(at.as_micros())
+    DateTime::from_timestamp_nanos(at.as_micros().saturating_mul(1_000))
 }
 
 /// An address as an index has it: all of version 6.

@@ -7,14 +7,18 @@
 //! There is one writer for as long as the sink is open, and what reads is renewed after each commit, by the sink and by
 //! nothing else: so whoever looks sees documents and checkpoint of one commit.
 
+mod aggregations;
+mod check;
 mod error;
 mod mapping;
 mod order;
 mod query;
+mod sealed;
 mod search;
 mod snapshot;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nexus_delivery::projection::{Commit, Definition, Documents, Kept, Pace, Sink, SinkError};
@@ -26,17 +30,20 @@ use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument};
 
 use self::error::guarded;
 use self::mapping::{Mapping, tokenizers};
+use self::sealed::Sealed;
 pub use self::search::{SearchError, Searched, SearchedHit, Searching, Sight};
 use self::snapshot::Snapshot;
 use crate::directory;
 
+/// Blocks of documents that are kept as they were read, of each segment; a large document is a block of its own.
+const BLOCKS_KEPT: usize = 10;
 /// The version of what is written.
 const FORMAT: u32 = 1;
 /// Memory for documents that are written, in bytes. Beyond it they become a segment of their own.
 const WRITER_BYTES: usize = 32 * 1024 * 1024;
 /// Segments with more documents are merged no further.
 const SEGMENT_DOCUMENTS_MAX: usize = 5_000_000;
-/// Segments of which so much is deleted are merged whatever their size.
+/// Segments of which so much is deleted are merged also where they are large.
 const DELETED_RATIO_MAX: f32 = 0.3;
 
 /// What a commit says.
@@ -57,6 +64,8 @@ pub struct SearchSink {
     reader: IndexReader,
     /// Made with the first commit: whoever only looks needs none.
     writer: Option<IndexWriter>,
+    /// Set when it is closed: merges that go on write nothing any more.
+    is_closed: Arc<AtomicBool>,
     seen: Arc<Seen>,
     checkpoint: Option<Vec<u8>>,
     /// Documents of the last commit.
@@ -83,10 +92,11 @@ impl SearchSink {
     ///
     /// # Errors
     /// [`SinkError::Damaged`] where it is not what was written, or is of another definition: [`remove`](crate::remove) the
-    /// directory, and fold again. [`SinkError::Unavailable`] also where somebody else has it open.
+    /// directory, and fold again.
     pub fn open(dir: &Path, definition: &Definition) -> Result<Self, SinkError> {
         directory::make(dir)?;
         let place = dir.display().to_string();
+        directory::remove_unfinished(dir);
         let opened = guarded(&place, || Ok(MmapDirectory::open(dir)?))?;
         Self::over(opened, place, definition)
     }
@@ -109,22 +119,29 @@ impl SearchSink {
         definition: &Definition,
     ) -> Result<Self, SinkError> {
         let mapping = Arc::new(Mapping::new(definition.file()));
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let directory = Sealed::new(directory, Arc::clone(&is_closed));
         let opened = guarded(&place, || {
-            let directory: Box<dyn Directory> = Box::new(directory);
             let mut index = Index::open_or_create(directory, mapping.schema.clone())?;
             index.set_tokenizers(tokenizers());
             index.set_fast_field_tokenizers(tokenizers());
             let damaged = index.validate_checksum()?;
-            let payload = index.load_metas()?.payload;
-            let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual);
-            let reader: IndexReader = reader.try_into()?;
-            Ok((index, damaged, payload, reader))
+            Ok((index, damaged))
         });
-        let (index, damaged, payload, reader) = opened?;
+        let (index, damaged) = opened?;
+        // Before anything of them is made sense of.
         if let Some(file) = damaged.iter().next() {
             let file = file.display();
             return Err(SinkError::Damaged(format!("{place}: {file} is not what was written")));
         }
+        let opened = guarded(&place, || {
+            let payload = index.load_metas()?.payload;
+            let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual);
+            let reader = reader.doc_store_cache_num_blocks(BLOCKS_KEPT);
+            let reader: IndexReader = reader.try_into()?;
+            Ok((payload, reader))
+        });
+        let (payload, reader) = opened?;
         let payload = payload.map(|text| serde_json::from_str::<Payload>(&text)).transpose();
         let payload = payload.map_err(|why| SinkError::Damaged(format!("{place}: {why}")))?;
         if payload.as_ref().is_some_and(|it| it.format != FORMAT) {
@@ -136,6 +153,7 @@ impl SearchSink {
             index,
             reader,
             writer: None,
+            is_closed,
             seen: Arc::new(Seen(RwLock::new(Arc::new(snapshot)))),
             checkpoint: payload.map(|it| it.checkpoint.into_bytes()),
             last_len: 0,
@@ -158,8 +176,10 @@ impl SearchSink {
             if changed.is_kept {
                 writer.delete_term(self.mapping.key_term(&changed.key));
             }
-            if let Some(kept) = &changed.document {
-                writer.add_document(self.mapping.document(changed, kept))?;
+            let Some(kept) = &changed.document else { continue };
+            if let Err(error) = writer.add_document(self.mapping.document(changed, kept)) {
+                // What writes has died, and says of what when it is waited for.
+                return writer.prepare_commit().map(drop).and(Err(error));
             }
         }
         let checkpoint = String::from_utf8_lossy(commit.checkpoint).into_owned();
@@ -183,7 +203,15 @@ fn open_writer(index: &Index) -> tantivy::Result<IndexWriter> {
     merges.set_max_docs_before_merge(SEGMENT_DOCUMENTS_MAX);
     merges.set_del_docs_ratio_before_merge(DELETED_RATIO_MAX);
     writer.set_merge_policy(Box::new(merges));
+    // What an earlier one has left half done takes room.
+    writer.garbage_collect_files().wait()?;
     Ok(writer)
+}
+
+impl Drop for SearchSink {
+    fn drop(&mut self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Sink for SearchSink {

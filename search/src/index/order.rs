@@ -2,10 +2,11 @@
 //!
 //! An order goes by up to [`SORTS_MAX`] fields, or by how well documents match, and in the end always by key: so no two
 //! documents stand at the same place, and a page that begins behind the last document of another repeats and leaves out
-//! nothing, as long as documents are the same. What has no value in a field comes last, whichever way the order goes.
+//! nothing, as long as documents are the same, and with them the scores: these change also when a merge lets go of others. What has no value in a field comes last, whichever way the order goes.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::fmt::Display;
 
 use nexus_delivery::projection::FieldType;
 use nexus_protocol::Timestamp;
@@ -93,6 +94,12 @@ pub(crate) struct OrderedSegment {
     failed: Option<String>,
 }
 
+/// A whole number as text where programs that have floating numbers only would change it.
+fn whole<T: Copy + Display + Into<Value> + TryInto<i64>>(number: T) -> Value {
+    let is_exact = number.try_into().is_ok_and(|it: i64| it.unsigned_abs() <= 1 << 53);
+    if is_exact { number.into() } else { number.to_string().into() }
+}
+
 /// Numbers of scores are ordered as scores are, which are never negative.
 fn score_rank(score: Score) -> u64 {
     u64::from(score.max(0.0).to_bits())
@@ -108,14 +115,14 @@ impl Rank {
                 f64::from(f32::from_bits(u32::try_from(*rank).unwrap_or_default())).into()
             }
             (Self::Number(rank), By::Field(_, field_type)) => match field_type {
-                FieldType::I64 => i64::from_u64(*rank).into(),
+                FieldType::I64 => whole(i64::from_u64(*rank)),
                 FieldType::F64 => f64::from_u64(*rank).into(),
                 FieldType::Bool => bool::from_u64(*rank).into(),
                 FieldType::Date => {
                     let at = DateTime::from_u64(*rank).into_timestamp_micros();
                     Timestamp::from_micros(at).to_string().into()
                 }
-                _ => (*rank).into(),
+                _ => whole(*rank),
             },
         }
     }
@@ -132,9 +139,15 @@ impl Rank {
             )]
             By::Score => Self::Number(score_rank(json.as_f64()? as f32)),
             By::Field(_, field_type) => match field_type {
-                FieldType::U64 => Self::Number(json.as_u64()?),
-                FieldType::I64 => Self::Number(json.as_i64()?.to_u64()),
-                FieldType::F64 => Self::Number(json.as_f64()?.to_u64()),
+                FieldType::U64 => {
+                    let text = json.as_str().and_then(|it| it.parse().ok());
+                    Self::Number(json.as_u64().or(text)?)
+                }
+                FieldType::I64 => {
+                    let text = json.as_str().and_then(|it| it.parse().ok());
+                    Self::Number(json.as_i64().or(text)?.to_u64())
+                }
+                FieldType::F64 => Self::Number(super::mapping::float(json.as_f64()?).to_u64()),
                 FieldType::Bool => Self::Number(json.as_bool()?.to_u64()),
                 FieldType::Date => {
                     let at = json.as_str()?.parse::<Timestamp>().ok()?;
@@ -185,7 +198,8 @@ fn text_rank(texts: &StrColumn, text: &str) -> std::io::Result<u64> {
     let hit = dictionary.term_ord_or_next(text.as_bytes())?;
     Ok(match hit {
         tantivy::columnar::TermOrdHit::Exact(ordinal) => ordinal * 2 + 1,
-        tantivy::columnar::TermOrdHit::Next(ordinal) => ordinal * 2,
+        // Behind the last one it is the greatest number that there is.
+        tantivy::columnar::TermOrdHit::Next(ordinal) => ordinal.saturating_mul(2),
     })
 }
 

@@ -13,7 +13,7 @@ use std::ops::Bound;
 use nexus_delivery::projection::FieldType;
 use nexus_protocol::Timestamp;
 use nexus_protocol::limits::{
-    SEARCH_BYTES_MAX, SEARCH_CLAUSES_MAX, SEARCH_DEPTH_MAX, SEARCH_REGEX_BYTES_MAX,
+    SEARCH_CLAUSES_MAX, SEARCH_DEPTH_MAX, SEARCH_FUZZY_CHARS_MAX, SEARCH_TEXT_BYTES_MAX,
 };
 use serde_json::{Map, Value};
 use tantivy::query::{
@@ -21,13 +21,21 @@ use tantivy::query::{
     RangeQuery, RegexQuery, TermQuery, TermSetQuery,
 };
 use tantivy::query_grammar::{UserInputAst, UserInputLeaf, parse_query};
-use tantivy::schema::{Facet, IndexRecordOption};
+use tantivy::schema::{Facet, Field, IndexRecordOption};
 use tantivy::{Index, Term};
 
-use super::mapping::{Mapped, Mapping, date, ip};
+use super::aggregations::shortened;
+use super::check::{check_range, check_regex, check_text, words_of};
+use super::mapping::{Mapped, Mapping, date, float, ip};
 
 /// The farthest that a word may be from another that it is found by.
 const FUZZINESS_MAX: u64 = 2;
+/// What looks for words like another counts for so many parts: it takes so much memory.
+const FUZZY_PARTS: usize = 16;
+/// The farthest that the words of a phrase may be from their places.
+const SLOP_MAX: u32 = 64;
+/// The most that a part counts for in the score.
+const BOOST_MAX: f64 = 1e6;
 
 /// What is asked of an index, by somebody.
 pub(crate) struct Asking<'a> {
@@ -52,7 +60,17 @@ impl<'a> Asking<'a> {
     /// A field that may be asked for.
     pub(crate) fn field(&self, name: &str) -> Result<Mapped, String> {
         let found = self.mapping.fields.get(name).filter(|_| !self.hidden.contains(name));
-        found.copied().ok_or_else(|| format!("there is no field {name:?}"))
+        found.copied().ok_or_else(|| format!("there is no field {:?}", shortened(name)))
+    }
+
+    /// The same, or the JSON field that a path leads into.
+    pub(crate) fn field_or_path(&self, name: &str) -> Result<Mapped, String> {
+        if name.contains(char::is_control) {
+            return Err("names of fields have no control characters".to_owned());
+        }
+        let found = self.field(name);
+        let into = name.split('.').next().and_then(|first| self.field(first).ok());
+        found.or_else(|why| into.filter(|it| it.field_type == FieldType::Json).ok_or(why))
     }
 
     /// A query, as a text or a tree.
@@ -81,6 +99,7 @@ impl<'a> Asking<'a> {
         .ok_or(
             "a part is a text, or an object with one member, as {\"term\": {\"status\": \"open\"}}",
         )?;
+        let kind = &shortened(kind);
         let Value::Object(of) = of else { return Err(format!("`{kind}` is an object")) };
         match kind.as_str() {
             "match_all" => Ok(Box::new(AllQuery)),
@@ -119,7 +138,8 @@ impl<'a> Asking<'a> {
                 "must_not" => Occur::MustNot,
                 other => {
                     return Err(format!(
-                        "`bool` has must, should, must_not, filter, and no {other:?}"
+                        "`bool` has must, should, must_not, filter, and no {:?}",
+                        shortened(other)
                     ));
                 }
             };
@@ -172,25 +192,31 @@ impl<'a> Asking<'a> {
                 Ok(Box::new(BooleanQuery::new(terms.collect())))
             }
             "match_phrase" if mapped.field_type == FieldType::Text => {
-                let slop = option("slop").and_then(Value::as_u64).unwrap_or(0).min(64);
+                let slop = option("slop").and_then(Value::as_u64).unwrap_or(0);
                 let mut terms = self.words(mapped, text()?)?;
                 match terms.len() {
                     0 => Err(format!("`match_phrase` of {name:?} has no words")),
                     1 => Ok(scored(terms.remove(0).1)),
                     _ => {
-                        let slop = u32::try_from(slop).unwrap_or_default();
+                        let slop = u32::try_from(slop).unwrap_or(SLOP_MAX).min(SLOP_MAX);
                         Ok(Box::new(PhraseQuery::new_with_offset_and_slop(terms, slop)))
                     }
                 }
             }
             "match" | "match_phrase" | "term" => {
                 let value = value.ok_or_else(|| format!("`{kind}` of {name:?} needs a value"))?;
-                Ok(scored(term_of(mapped, name, value)?))
+                self.value(mapped, name, value)
             }
             "terms" => {
                 let all =
                     of.as_array().ok_or_else(|| format!("`terms` of {name:?} needs an array"))?;
                 self.count(all.len())?;
+                if matches!(mapped.field_type, FieldType::Text | FieldType::Date) {
+                    let each = all.iter().map(|value| {
+                        self.value(mapped, name, value).map(|query| (Occur::Should, query))
+                    });
+                    return Ok(Box::new(BooleanQuery::new(each.collect::<Result<_, _>>()?)));
+                }
                 let terms = all.iter().map(|value| term_of(mapped, name, value));
                 Ok(Box::new(TermSetQuery::new(terms.collect::<Result<Vec<_>, _>>()?)))
             }
@@ -199,6 +225,21 @@ impl<'a> Asking<'a> {
                 format!("`{kind}` is for text and keyword, and {name:?} is {}", mapped.field_type),
             ),
             _ => self.of_a_word(kind, mapped, text()?, option("fuzziness")),
+        }
+    }
+
+    /// What has a value.
+    fn value(&self, mapped: Mapped, name: &str, value: &Value) -> Asked {
+        match (mapped.field_type, value) {
+            // As it stands in the index: without accents.
+            (FieldType::Text, Value::String(text)) => Ok(scored(self.one_word(mapped, text)?)),
+            // Terms of dates are of whole seconds.
+            (FieldType::Date, value) => {
+                let term = term_of(mapped, name, value)?;
+                let bound = Bound::Included(term);
+                Ok(Box::new(RangeQuery::new(bound.clone(), bound)))
+            }
+            (_, value) => Ok(scored(term_of(mapped, name, value)?)),
         }
     }
 
@@ -218,13 +259,17 @@ impl<'a> Asking<'a> {
             "fuzzy" => {
                 let far = fuzziness.and_then(Value::as_u64).unwrap_or(1).min(FUZZINESS_MAX);
                 let far = u8::try_from(far).unwrap_or_default();
+                if text.chars().count() > SEARCH_FUZZY_CHARS_MAX {
+                    return Err(format!(
+                        "`fuzzy` is for words of at most {SEARCH_FUZZY_CHARS_MAX} letters"
+                    ));
+                }
+                self.count(FUZZY_PARTS)?;
                 let term = self.one_word(mapped, text)?;
                 Ok(Box::new(FuzzyTermQuery::new(term, far, true)))
             }
-            "regexp" if text.len() > SEARCH_REGEX_BYTES_MAX => {
-                Err(format!("a regular expression has at most {SEARCH_REGEX_BYTES_MAX} bytes"))
-            }
             "regexp" => {
+                check_regex(text)?;
                 let query = RegexQuery::from_pattern(text, mapped.field);
                 Ok(Box::new(query.map_err(|why| format!("{text:?}: {why}"))?))
             }
@@ -241,6 +286,12 @@ impl<'a> Asking<'a> {
         let (mut lower, mut upper) = (Bound::Unbounded, Bound::Unbounded);
         for (kind, value) in of {
             let term = term_of(mapped, name, value)?;
+            let beyond_it_is_nothing = matches!(kind.as_str(), "gt" | "lt")
+                && value.as_str().and_then(|it| it.parse().ok())
+                    == Some(IpAddr::from(end_of(kind)));
+            if mapped.field_type == FieldType::Ip && beyond_it_is_nothing {
+                return Err(format!("`{kind}` of {value} has nothing in it"));
+            }
             match kind.as_str() {
                 "gt" => lower = Bound::Excluded(term),
                 "gte" => lower = Bound::Included(term),
@@ -253,7 +304,7 @@ impl<'a> Asking<'a> {
     }
 
     fn exists(&self, name: &str) -> Asked {
-        let mapped = self.field(name)?;
+        let mapped = self.field_or_path(name)?;
         match mapped.field_type {
             FieldType::Text | FieldType::Facet => Err(format!(
                 "`exists` is not for {}: {name:?}; have the same as keyword beside it",
@@ -282,28 +333,28 @@ impl<'a> Asking<'a> {
         let mut words = self.words(mapped, text)?;
         match (words.pop(), words.is_empty()) {
             (Some((_, term)), true) => Ok(term),
-            _ => Err(format!("{text:?} is not one word")),
+            _ => Err(format!("{:?} is not one word: `match` takes several", shortened(text))),
         }
     }
 
     /// A query in the query language.
     fn text(&self, text: &str) -> Asked {
-        if text.len() > SEARCH_BYTES_MAX {
-            return Err(format!("a query has at most {SEARCH_BYTES_MAX} bytes"));
+        if text.len() > SEARCH_TEXT_BYTES_MAX {
+            return Err(format!(
+                "a text in the query language has at most {SEARCH_TEXT_BYTES_MAX} bytes: say it as a tree, \
+                 where `terms` takes a list"
+            ));
         }
-        check_nesting(text)?;
+        check_text(text)?;
         if text.trim().is_empty() {
             return Ok(Box::new(AllQuery));
         }
         let tree = parse_query(text).map_err(|_| {
+            let text = shortened(text);
             format!("{text:?} is no query: quote what has special signs, as name:\"a: b\"")
         })?;
         let regexes = self.check(&tree, 0)?;
-        let texts = self.mapping.fields.iter().filter(|(name, it)| {
-            matches!(it.field_type, FieldType::Text | FieldType::Keyword)
-                && !self.hidden.contains(*name)
-        });
-        let fields = texts.map(|(_, it)| it.field).collect();
+        let fields = self.by_default().collect();
         let mut parser =
             QueryParser::new(self.mapping.schema.clone(), fields, self.index.tokenizers().clone());
         parser.set_conjunction_by_default();
@@ -311,6 +362,15 @@ impl<'a> Asking<'a> {
             parser.allow_regexes();
         }
         parser.build_query_from_user_input_ast(with_all(tree)).map_err(|why| why.to_string())
+    }
+
+    /// Where it is looked for what names no field.
+    fn by_default(&self) -> impl Iterator<Item = Field> {
+        let texts = self.mapping.fields.iter().filter(|(name, it)| {
+            matches!(it.field_type, FieldType::Text | FieldType::Keyword)
+                && !self.hidden.contains(*name)
+        });
+        texts.map(|(_, it)| it.field)
     }
 
     /// Whether what a query in the query language names is there, and bounded; whether it has regular expressions.
@@ -326,16 +386,27 @@ impl<'a> Asking<'a> {
                 }
                 Ok(regexes)
             }
-            UserInputAst::Boost(inner, _) => self.check(inner, depth + 1),
+            UserInputAst::Boost(inner, by) => match (0.0..=BOOST_MAX).contains(&by.into_inner()) {
+                true => self.check(inner, depth + 1),
+                false => Err(format!("a part counts for 0 to {BOOST_MAX} times as much")),
+            },
             UserInputAst::Leaf(leaf) => {
                 self.count(1)?;
                 match &**leaf {
                     UserInputLeaf::All => Ok(false),
                     UserInputLeaf::Literal(literal) => {
-                        self.named(literal.field_name.as_deref()).map(|()| false)
+                        let field = literal.field_name.as_deref();
+                        if literal.slop > SLOP_MAX {
+                            return Err(format!("words of a phrase are at most {SLOP_MAX} apart"));
+                        }
+                        let fields = field.map_or_else(|| self.by_default().count(), |_| 1);
+                        self.count(words_of(&literal.phrase) * fields)?;
+                        self.named(field).map(|()| false)
                     }
-                    UserInputLeaf::Range { field, .. } => {
-                        self.named(field.as_deref()).map(|()| false)
+                    UserInputLeaf::Range { field, lower, upper } => {
+                        let of = field.as_deref().map(|it| self.field_or_path(it)).transpose()?;
+                        let is_json = of.is_some_and(|it| it.field_type == FieldType::Json);
+                        check_range(lower, upper, is_json).map(|()| false)
                     }
                     UserInputLeaf::Set { field, elements } => {
                         self.count(elements.len())?;
@@ -347,12 +418,7 @@ impl<'a> Asking<'a> {
                     }
                     UserInputLeaf::Regex { field, pattern } => {
                         self.named(field.as_deref())?;
-                        match pattern.len() > SEARCH_REGEX_BYTES_MAX {
-                            true => Err(format!(
-                                "a regular expression has at most {SEARCH_REGEX_BYTES_MAX} bytes"
-                            )),
-                            false => Ok(true),
-                        }
+                        check_regex(pattern).map(|()| true)
                     }
                 }
             }
@@ -361,12 +427,7 @@ impl<'a> Asking<'a> {
 
     /// Whether a field that a query names may be asked for, or a path into one.
     fn named(&self, name: Option<&str>) -> Result<(), String> {
-        let Some(name) = name else { return Ok(()) };
-        let field = match self.mapping.fields.contains_key(name) {
-            true => name,
-            false => name.split('.').next().unwrap_or(name),
-        };
-        self.field(field).map(|_| ())
+        name.map_or(Ok(()), |name| self.field_or_path(name).map(|_| ()))
     }
 }
 
@@ -389,20 +450,11 @@ fn scored(term: Term) -> Box<dyn Query> {
     Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
 }
 
-/// How deep a text is nested: before it is taken apart, which goes as deep as it is.
-fn check_nesting(text: &str) -> Result<(), String> {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for byte in text.bytes() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    match deepest > SEARCH_DEPTH_MAX {
-        true => Err(format!("it is nested deeper than {SEARCH_DEPTH_MAX}")),
-        false => Ok(()),
+/// The address that nothing is beyond on one side.
+fn end_of(kind: &str) -> [u8; 16] {
+    match kind {
+        "lt" => [0; 16],
+        _ => [255; 16],
     }
 }
 
@@ -414,11 +466,10 @@ fn term_of(
 ) -> Result<Term, String> {
     let text = value.as_str();
     let term = match field_type {
-        FieldType::Text => text.map(|it| Term::from_field_text(field, &it.to_lowercase())),
-        FieldType::Keyword => text.map(|it| Term::from_field_text(field, it)),
+        FieldType::Text | FieldType::Keyword => text.map(|it| Term::from_field_text(field, it)),
         FieldType::U64 => value.as_u64().map(|it| Term::from_field_u64(field, it)),
         FieldType::I64 => value.as_i64().map(|it| Term::from_field_i64(field, it)),
-        FieldType::F64 => value.as_f64().map(|it| Term::from_field_f64(field, it)),
+        FieldType::F64 => value.as_f64().map(|it| Term::from_field_f64(field, float(it))),
         FieldType::Bool => value.as_bool().map(|it| Term::from_field_bool(field, it)),
         FieldType::Date => {
             let at = text.and_then(|it| it.parse::<Timestamp>().ok());

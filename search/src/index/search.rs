@@ -6,20 +6,22 @@ use std::sync::Arc;
 use nexus_delivery::projection::{FieldType, Kept, SinkError};
 use nexus_protocol::Position;
 use nexus_protocol::limits::{
-    AGGREGATION_BUCKETS_MAX, AGGREGATION_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX, SEARCH_LIMIT_MAX,
+    AGGREGATION_BUCKETS_MAX, AGGREGATION_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX,
+    SEARCH_ANSWER_BYTES_MAX, SEARCH_HIGHLIGHTS_MAX, SEARCH_LIMIT_MAX,
 };
 use nexus_protocol::search::SearchRequest;
 use serde_json::Value;
-use tantivy::aggregation::agg_req::{Aggregations, get_fast_field_names};
+use tantivy::aggregation::agg_req::Aggregations;
 use tantivy::aggregation::{AggContextParams, AggregationCollector, AggregationLimitsGuard};
 use tantivy::collector::Count;
 use tantivy::query::{AllQuery, BooleanQuery, ConstScoreQuery, Occur, Query, TermQuery};
 use tantivy::schema::IndexRecordOption;
 use tantivy::snippet::SnippetGenerator;
-use tantivy::{Index, TantivyError, Term};
+use tantivy::{Index, Term};
 
 use super::Seen;
-use super::error::guarded;
+use super::aggregations::aggregations_of;
+use super::error::searched;
 use super::mapping::tokenizers;
 use super::order::{By, Hit, Ordered, Place, Rank, SORTS_MAX, Sort};
 use super::query::Asking;
@@ -113,6 +115,8 @@ impl Searching {
             let query = query.unwrap_or_else(|| Ok(Box::new(AllQuery)));
             query.map_err(|why| invalid(format!("{at}: {why}")))
         };
+        // What takes a query apart is of others, too.
+        let of = |at: &str, asked| searched(&snapshot.place, || Ok(of(at, asked))).flatten();
         let query = of("query", &asked.query)?;
         let mut parts = vec![(Occur::Must, query.box_clone())];
         if asked.filter.is_some() {
@@ -126,20 +130,34 @@ impl Searching {
         }
         let sorts = sorts_of(asked, &asking)?;
         let after = asked.search_after.as_ref().map(|it| place_of(it, &sorts)).transpose()?;
-        let aggs = asked.aggs.as_ref().map(|it| aggregations_of(it, &asking)).transpose()?;
+        let sees_all = sight.tags_all.is_empty();
+        let aggs = asked.aggs.as_ref().map(|it| {
+            let aggs = searched(&snapshot.place, || {
+                Ok(aggregations_of(it, &asking, (&snapshot, sees_all)))
+            });
+            aggs?.map_err(|why| invalid(format!("aggs: {why}")))
+        });
+        let aggs = aggs.transpose()?;
         let whole: Box<dyn Query> = match parts.len() {
             1 => parts.remove(0).1,
             _ => Box::new(BooleanQuery::new(parts)),
         };
         let ordered = Ordered { sorts: sorts.clone(), limit: asked.limit, after };
         let (hits, total, aggs) = run(&snapshot, &*whole, (ordered, aggs))?;
-        let is_last = hits.len() < asked.limit || asked.limit == 0;
-        let next_page = hits.last().filter(|_| !is_last).map(|hit| next_of(&hit.place, &sorts));
-        let mut found = Vec::with_capacity(hits.len());
+        let mut is_last = hits.len() < asked.limit || asked.limit == 0;
+        let (mut found, mut bytes, mut last) = (Vec::with_capacity(hits.len()), 0, None);
         for Hit { place, address, score } in hits {
             let kept = snapshot.kept(&place.key, address)?;
-            found.push(SearchedHit { key: place.key, score, kept });
+            bytes += kept.bytes.len();
+            // More of them are on the next page.
+            if bytes > SEARCH_ANSWER_BYTES_MAX && !found.is_empty() {
+                is_last = false;
+                break;
+            }
+            found.push(SearchedHit { key: place.key.clone(), score, kept });
+            last = Some(place);
         }
+        let next_page = last.filter(|_| !is_last).map(|place| next_of(&place, &sorts));
         let highlights = highlights_of(asked, &asking, (&snapshot, &*query))?;
         Ok(Searched { hits: found, total, next_page, aggs, next: snapshot.next, highlights })
     }
@@ -157,24 +175,8 @@ fn run(
         AggregationCollector::from_aggs(aggs, AggContextParams::new(limits, tokenizers()))
     });
     let collector = (ordered, Count, aggregating);
-    // What is asked may be what is wrong: that is told from what is damaged.
-    let mut wrong = None;
-    let searched =
-        guarded(&snapshot.place, || match snapshot.searcher.search(query, &collector) {
-            Err(
-                error @ (TantivyError::InvalidArgument(_)
-                | TantivyError::AggregationError(_)
-                | TantivyError::FieldNotFound(_)
-                | TantivyError::SchemaError(_)),
-            ) => {
-                wrong = Some(error.to_string());
-                Ok(None)
-            }
-            other => other.map(Some),
-        })?;
-    let Some((hits, total, aggs)) = searched else {
-        return Err(invalid(wrong.unwrap_or_default()));
-    };
+    let found = searched(&snapshot.place, || snapshot.searcher.search(query, &collector));
+    let (hits, total, aggs) = found?;
     let aggs = aggs.map(serde_json::to_value).transpose();
     let aggs = aggs.map_err(|why| invalid(format!("aggs: {why}")))?;
     Ok((hits, total as u64, aggs))
@@ -258,61 +260,23 @@ fn next_of(place: &Place, sorts: &[Sort]) -> Vec<Value> {
     ranks.chain([Value::String(place.key.clone())]).collect()
 }
 
-/// What is to be counted and summed up, if nothing of it is hidden.
-fn aggregations_of(asked: &Value, asking: &Asking<'_>) -> Result<Aggregations, SearchError> {
-    let wrong = |why: String| invalid(format!("aggs: {why}"));
-    refuse_inner_queries(asked).map_err(wrong)?;
-    let aggs: Aggregations =
-        serde_json::from_value(asked.clone()).map_err(|why| wrong(why.to_string()))?;
-    for name in get_fast_field_names(&aggs) {
-        let field = match asking.field(&name) {
-            Ok(field) => field,
-            // A path into one that is JSON.
-            Err(why) => {
-                let first = name.split('.').next().unwrap_or_default();
-                let json = asking.field(first).ok();
-                json.filter(|it| it.field_type == FieldType::Json).ok_or_else(|| wrong(why))?
-            }
-        };
-        if matches!(field.field_type, FieldType::Text | FieldType::Facet) {
-            let kind = field.field_type;
-            return Err(wrong(format!(
-                "field {name:?} is {kind}: have the same as keyword beside it"
-            )));
-        }
-    }
-    Ok(aggs)
-}
-
-/// Queries within aggregations would go around what is looked at in queries, and whole documents around what is hidden.
-fn refuse_inner_queries(asked: &Value) -> Result<(), String> {
-    match asked {
-        Value::Object(members) => {
-            members.iter().try_for_each(|(name, inner)| match name.as_str() {
-                "filter" | "filters" | "top_hits" => {
-                    Err(format!("`{name}` is not there: say it in `filter` of the search"))
-                }
-                _ => refuse_inner_queries(inner),
-            })
-        }
-        Value::Array(items) => items.iter().try_for_each(refuse_inner_queries),
-        _ => Ok(()),
-    }
-}
-
 fn highlights_of(
     asked: &SearchRequest,
     asking: &Asking<'_>,
     (snapshot, query): (&Snapshot, &dyn Query),
 ) -> Result<Vec<(String, SnippetGenerator)>, SearchError> {
     let mut highlights = Vec::new();
-    for name in &asked.highlight {
+    let names: BTreeSet<_> = asked.highlight.iter().collect();
+    if names.len() > SEARCH_HIGHLIGHTS_MAX {
+        return Err(invalid(format!("highlight: at most {SEARCH_HIGHLIGHTS_MAX} fields")));
+    }
+    for name in names {
         let field = asking.field(name).map_err(|why| invalid(format!("highlight: {why}")))?;
         if field.field_type != FieldType::Text {
             let why = format!("highlight: field {name:?} is {}, and no text", field.field_type);
             return Err(invalid(why));
         }
-        let generator = guarded(&snapshot.place, || {
+        let generator = searched(&snapshot.place, || {
             SnippetGenerator::create(&snapshot.searcher, query, field.field)
         });
         let mut generator = generator?;

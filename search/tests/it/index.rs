@@ -13,7 +13,7 @@ use nexus_search::{SearchError, SearchSink, Sight};
 use nexus_testing::Random;
 use serde_json::{Map, Value, json};
 
-fn definition() -> Definition {
+pub(crate) fn definition() -> Definition {
     let field = |kind: &str| json!({ "type": kind, "fold": "set", "from": "/data/any" });
     let mut fields = Map::new();
     for (name, kind) in [
@@ -62,23 +62,23 @@ fn document(random: &mut Random) -> Map<String, Value> {
 /// What is committed, by key.
 type Model = BTreeMap<String, (u64, Map<String, Value>)>;
 
-struct Rig {
-    sink: SearchSink,
+pub(crate) struct Rig {
+    pub(crate) sink: SearchSink,
     model: Model,
-    next: u64,
+    pub(crate) next: u64,
 }
 
-fn kept(position: u64, fields: &Map<String, Value>) -> Kept {
+pub(crate) fn kept(position: u64, fields: &Map<String, Value>) -> Kept {
     let bytes = Value::Object(fields.clone()).to_string().into_bytes();
     Kept { position: Position::new(position), bytes }
 }
 
 impl Rig {
-    fn new(sink: SearchSink) -> Self {
+    pub(crate) fn new(sink: SearchSink) -> Self {
         Self { sink, model: Model::new(), next: 0 }
     }
 
-    fn commit(&mut self, random: &mut Random) {
+    pub(crate) fn commit(&mut self, random: &mut Random) {
         let mut changed = BTreeMap::new();
         for _ in 0..=random.below(20) {
             let key = format!("key-{}", random.below(60));
@@ -106,12 +106,12 @@ impl Rig {
         }
     }
 
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         check(&self.sink, &self.model, self.next);
     }
 
     /// The keys of what is found, of all of it.
-    fn found(&self, query: Value) -> BTreeSet<String> {
+    pub(crate) fn found(&self, query: Value) -> BTreeSet<String> {
         let asked = SearchRequest { query: Some(query), limit: 1_000, ..SearchRequest::default() };
         let found = self.sink.searching().search(&asked, &Sight::default()).unwrap();
         assert_eq!(found.total, found.hits.len() as u64);
@@ -492,7 +492,7 @@ fn what_cannot_be_right_is_refused_and_says_why() {
             json!({ "query": (0..300).map(|it| format!("w{it}")).collect::<Vec<_>>().join(" ") }),
             "more than 256 parts",
         ),
-        (json!({ "query": "a".repeat(70_000) }), "at most 65536 bytes"),
+        (json!({ "query": "a".repeat(70_000) }), "at most 4096 bytes"),
         (json!({ "query": format!("title:/{}/", "a".repeat(300)) }), "regular expression"),
         (json!({ "query": { "regexp": { "title": "(" } } }), "\"(\""),
         (json!({ "query": nested(9) }), "nested deeper"),
@@ -649,13 +649,22 @@ fn what_is_damaged_is_said_and_never_shown() {
     let (kept_at, copied) = (dir.path().join("index"), dir.path().join("copy"));
     let mut rig = Rig::new(SearchSink::open(&kept_at, &definition()).unwrap());
     (0..3).for_each(|_| rig.commit(random));
+    let Rig { sink, model, next } = rig;
+    drop(sink);
     copy(&kept_at, &copied);
+    drop(SearchSink::open(&copied, &definition()).unwrap());
     let files: Vec<_> = std::fs::read_dir(&copied).unwrap().map(|it| it.unwrap().path()).collect();
     let (mut said, mut whole) = (0, 0);
     for file in files {
         let bytes = std::fs::read(&file).unwrap();
+        if bytes.is_empty() {
+            // What is locked: nothing in it counts.
+            continue;
+        }
         let mut tries: Vec<Vec<u8>> = vec![Vec::new(), bytes[..bytes.len() / 2].to_vec()];
-        for _ in 0..6 {
+        // What says which files there are is small, and a bit in it can hide a whole file.
+        let is_list = file.extension().is_some_and(|it| it == "json");
+        for _ in 0..if is_list { 200 } else { 6 } {
             let mut flipped = bytes.clone();
             let at = random.below(bytes.len() as u64) as usize;
             flipped[at] ^= 1 << random.below(8);
@@ -669,7 +678,7 @@ fn what_is_damaged_is_said_and_never_shown() {
                 Ok(sink) => {
                     // What is not looked at, or was not there yet.
                     if sink.checkpoint().unwrap().is_some() {
-                        check(&sink, &rig.model, rig.next);
+                        check(&sink, &model, next);
                     }
                     whole += 1;
                 }

@@ -7,6 +7,7 @@ mod commits;
 mod directories;
 mod disk;
 mod flips;
+mod hostile;
 mod index;
 mod kill;
 mod model;
