@@ -81,7 +81,7 @@ impl Node {
         let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
         let schemas = Arc::new(Schemas::new(Arc::clone(&audit)));
         let timers = Arc::new(Timers::new(Arc::clone(&schemas), Arc::clone(&telemetry)));
-        let projections = Arc::new(Projections::new(&engine));
+        let projections = Arc::new(Projections::new(&engine, Arc::clone(&schemas)));
         Ok(Self {
             engine,
             policing,

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use nexus_delivery::projection::{Definition, Document, DocumentsDigest, EventsDigest};
+use nexus_client::schemas::Registry;
+use nexus_delivery::projection::{
+    Definition, Document, DocumentsDigest, EventsDigest, FoldFailed, Lift, Lifting, Projection,
+};
+use nexus_protocol::group;
+use nexus_protocol::schema::SCHEMAS_STREAM;
 use nexus_protocol::{Looked, Read, RecordedEvent};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -25,7 +30,7 @@ const KEY_WIDTH: usize = 48;
 /// What is tried.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The file with the definition, JSON or TOML; - is standard input
+    /// The file with the definition, JSON or TOML; - is standard input, and @events the one over events that comes with Nexus
     file: PathBuf,
     /// The first so many events that its filter takes
     #[arg(long, value_name = "N", default_value_t = EVENTS_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -73,6 +78,8 @@ struct Report<'a> {
 /// Documents, and what came of the events.
 struct Trial<'a> {
     definition: &'a Definition,
+    /// What folds: the definition, behind what lifts events.
+    folding: Lifting<Lifts>,
     documents: BTreeMap<String, Option<Document>>,
     folded: EventsDigest,
     summary: Summary,
@@ -83,17 +90,17 @@ impl Trial<'_> {
         self.summary.events += 1;
         self.folded = self.folded.with(event);
         let looked = Looked::new(event);
-        let key = match self.definition.key(&looked) {
+        let key = match self.folding.key(&looked) {
             Ok(Some(key)) => key,
             Ok(None) => {
                 self.summary.without_key += 1;
                 return;
             }
-            Err(error) => return self.failed(event, None, error.to_string()),
+            Err(error) => return self.failed(event, None, error.failure.message),
         };
         let document = self.documents.entry(key.clone()).or_default();
-        if let Err(error) = self.definition.fold(document, &looked) {
-            self.failed(event, Some(key), error.to_string());
+        if let Err(error) = self.folding.fold(document, &looked) {
+            self.failed(event, Some(key), error.failure.message);
         }
     }
 
@@ -125,12 +132,40 @@ impl Trial<'_> {
     }
 }
 
+/// What lifts events, by the schemas that there are now.
+struct Lifts {
+    registry: Registry,
+    versions: BTreeMap<String, u32>,
+}
+
+impl Lift for Lifts {
+    fn lift(&self, event: &RecordedEvent) -> Result<Vec<RecordedEvent>, FoldFailed> {
+        let lifted = self.registry.show_in(event, &self.versions);
+        lifted.map_err(|why| FoldFailed {
+            failure: group::Failure::new(why.to_string()),
+            passes: false,
+        })
+    }
+}
+
+fn folding(definition: &Definition, store: &Store) -> Result<Lifting<Lifts>, Failure> {
+    let versions = definition.file().as_schema.clone();
+    let mut registry = Registry::new();
+    if !versions.is_empty() {
+        for event in store.read(Read::stream(SCHEMAS_STREAM)) {
+            registry.apply(&event?).map_err(|why| Failure::failed(why.to_string()))?;
+        }
+    }
+    Ok(Lifting::new(definition.clone(), || Lifts { registry, versions }))
+}
+
 /// Tries it.
 pub(super) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
     let definition = file::read(&args.file)?;
     let store = Store::open_to_read(place)?;
     let mut trial = Trial {
         definition: &definition,
+        folding: folding(&definition, &store)?,
         documents: BTreeMap::new(),
         folded: EventsDigest::default(),
         summary: Summary::default(),

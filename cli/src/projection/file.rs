@@ -11,7 +11,10 @@ use crate::exit::Failure;
 /// A definition has at most so many bytes.
 const DEFINITION_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads a definition: in TOML where the name of the file ends so, else in JSON; `-` is standard input.
+/// The one over events that comes with Nexus.
+const EVENTS: &str = "@events";
+
+/// Reads a definition: the one over events where it is `@events`; in TOML where the name of the file ends so, else in JSON; `-` is standard input.
 ///
 /// # Errors
 /// Says what is wrong with it, and where.
@@ -25,6 +28,12 @@ pub(super) fn read(path: &Path) -> Result<Definition, Failure> {
 /// As [`read`].
 pub(super) fn read_with_json(path: &Path) -> Result<(Definition, Value), Failure> {
     let shown = path.display();
+    if path == Path::new(EVENTS) {
+        let file = DefinitionFile::of_events();
+        let json = serde_json::to_value(&file).map_err(|why| Failure::failed(why.to_string()))?;
+        let definition = Definition::new(file).map_err(|why| Failure::failed(why.to_string()))?;
+        return Ok((definition, json));
+    }
     let mut text = String::new();
     let limit = DEFINITION_BYTES_MAX + 1;
     let read = if path == Path::new("-") {

@@ -22,6 +22,7 @@ pub(crate) enum Command {
 Examples:
   nexus --data ./data projection create orders.json
   nexus projection create orders.toml --wait
+  nexus --data ./data projection create @events
 
 Another version is folded beside the one that answers, which goes on to answer until `nexus projection switch`.")]
     Create(set::CreateArgs),

@@ -13,7 +13,7 @@ use crate::store::Remote;
 /// What is made.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// The file with the definition, JSON or TOML; - is standard input
+    /// The file with the definition, JSON or TOML; - is standard input, and @events the one over events that comes with Nexus
     file: PathBuf,
     /// Waits until it has folded all events that are there, and shows how far it is
     #[arg(long)]

@@ -162,3 +162,70 @@ fn what_is_no_definition_is_refused_before_it_is_sent() {
     assert_eq!(folder.json(&["projection", "create", &file, "--wait"])["documents"], 1);
     folder.refused(1, &["projection", "switch", "a", "7"], &["version 7"]);
 }
+
+#[test]
+fn events_are_lifted_in_a_dry_run_as_they_are_in_a_projection() {
+    let folder = Folder::new();
+    let schema = |field: &str| {
+        json!({ "type": "object", "properties": { field: { "type": "integer" } } }).to_string()
+    };
+    let [one, two] =
+        [("1.json", "from"), ("2.json", "to")].map(|(name, it)| folder.file(name, schema(it)));
+    let up = folder
+        .file("up.json", json!([{ "op": "rename", "path": "/from", "to": "to" }]).to_string());
+    let moves = json!({
+        "name": "moves", "key": "/stream", "sink": "kv", "as_schema": { "Moved": 2 },
+        "fields": { "all": { "type": "u64", "fold": "append", "from": "/data/to" } },
+    });
+    let moves = folder.file("moves.json", moves.to_string());
+    at_both(
+        |_| {},
+        |ask| {
+            ask(&["projection", "dry-run", &moves]).done();
+            ask(&["projection", "create", &moves]).fails(2, &["no version 2 of subject \"Moved\""]);
+            ask(&["schema", "register", &one, "--subject", "Moved"]).done();
+            ask(&["append", "a", "--type", "Moved", "--data", "{\"from\":7}"]).done();
+            ask(&["schema", "register", &two, "--subject", "Moved", "--up", &up]).done();
+            ask(&["append", "a", "--type", "Moved", "--data", "{\"to\":8}"]).done();
+            let tried = parsed(ask, &["projection", "dry-run", &moves]);
+            assert_eq!(tried["documents"][0]["document"], json!({ "all": [7, 8] }));
+            let made = parsed(ask, &["projection", "create", &moves, "--wait"]);
+            assert_eq!(made["documents_digest"], tried["documents_digest"]);
+            assert_eq!(made["events_digest"], tried["events_digest"]);
+        },
+    );
+}
+
+#[test]
+fn events_themselves_are_searched_once_somebody_asks_for_it() {
+    at_both(
+        |_| {},
+        |ask| {
+            ask(&[
+                "append",
+                "order-1",
+                "--type",
+                "Paid",
+                "--tag",
+                "by:card",
+                "--data",
+                "{\"cents\":250,\"note\":\"Élan vital\"}",
+            ])
+            .done();
+            ask(&["search", "events", "*"]).fails(1, &["events"]);
+            parsed(ask, &["projection", "create", "@events", "--wait"]);
+            let position = pay(ask, "order-2", &json!(300));
+            for (query, stream) in [
+                ("type:Paid AND data.cents:250", "order-1"),
+                ("data.note:elan", "order-1"),
+                ("tags:\"by:card\"", "order-1"),
+                ("data.cents:[251 TO 400]", "order-2"),
+                ("stream:order-2", "order-2"),
+            ] {
+                let found = parsed(ask, &["search", "events", query, "--min-position", &position]);
+                assert_eq!(found["total"], 1, "{query}: {found}");
+                assert_eq!(found["hits"][0]["document"]["stream"], stream, "{query}");
+            }
+        },
+    );
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_protocol::limits::{
     APPEND_VALUES_DEFAULT, APPEND_VALUES_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX,
     DOCUMENT_TAGS_MAX, EVENT_TYPE_BYTES_MAX, FILTER_VALUES_MAX, PROJECTION_FIELDS_MAX,
-    PROJECTION_NAME_BYTES_MAX, PROJECTION_RULES_MAX,
+    PROJECTION_NAME_BYTES_MAX, PROJECTION_RULES_MAX, PROJECTION_SUBJECTS_MAX, SUBJECT_BYTES_MAX,
 };
 use nexus_protocol::{EventPointer, Filter, Looked};
 use serde_json::{Map, Value as Json};
@@ -90,6 +90,18 @@ impl Definition {
             return Err(wrong("temporal", why));
         }
         file.filter.check().map_err(|why| wrong("filter", why.to_string()))?;
+        if file.as_schema.len() > PROJECTION_SUBJECTS_MAX {
+            let why = format!("at most {PROJECTION_SUBJECTS_MAX} subjects are named");
+            return Err(wrong("as_schema", why));
+        }
+        for (subject, version) in &file.as_schema {
+            if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX || *version == 0 {
+                let why = format!(
+                    "it names subjects, of 1 to {SUBJECT_BYTES_MAX} bytes, and their versions, from 1"
+                );
+                return Err(wrong("as_schema", why));
+            }
+        }
         if file.fields.is_empty() || file.fields.len() > PROJECTION_FIELDS_MAX {
             let why = format!("a document has 1 to {PROJECTION_FIELDS_MAX} fields");
             return Err(wrong("fields", why));

@@ -21,6 +21,9 @@ pub struct DefinitionFile {
     /// Which events; all, where nothing is said.
     #[serde(default)]
     pub filter: Filter,
+    /// In which version of its schema an event is folded, by subject; others are folded as they are stored.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub as_schema: BTreeMap<String, u32>,
     /// What the document of an event is found by: a pointer into the event, or an expression.
     pub key: Json,
     /// What keeps the documents.
@@ -37,6 +40,21 @@ pub struct DefinitionFile {
     pub delete: Vec<String>,
     /// The fields of a document.
     pub fields: BTreeMap<String, FieldFile>,
+}
+
+impl DefinitionFile {
+    /// The projection over events themselves that comes with Nexus, which nobody has made yet: each event is a document, found
+    /// by its position, by what is around it, and by what is in its data.
+    ///
+    /// ```
+    /// use nexus_delivery::projection::{Definition, DefinitionFile};
+    ///
+    /// let events = Definition::new(DefinitionFile::of_events()).unwrap();
+    /// assert_eq!(events.file().name, "events");
+    /// ```
+    pub fn of_events() -> Self {
+        serde_json::from_str(include_str!("events.json")).expect("it is a definition")
+    }
 }
 
 fn first_version() -> u32 {

@@ -17,6 +17,7 @@ mod field;
 mod file;
 mod fold;
 mod lanes;
+mod lifting;
 mod model;
 mod runner;
 mod sink;
@@ -31,6 +32,7 @@ pub use self::file::{
     Access, DefinitionError, DefinitionFile, FieldFile, Operator, RuleFile, SinkKind,
 };
 pub use self::fold::FoldError;
+pub use self::lifting::{Lift, Lifting};
 pub use self::model::{FoldFailed, Projection};
 pub use self::runner::{Amendment, Ended, Progress, Runner, Unusable};
 pub use self::sink::{Changed, Commit, Documents, Kept, Pace, Sink, SinkError};

@@ -5,6 +5,7 @@
 //! These can be removed at any time that nobody has them open: they are folded again.
 
 mod build;
+mod lifts;
 mod masked;
 mod parked;
 mod pool;
@@ -19,6 +20,7 @@ use nexus_delivery::projection::{Definition, Document, SinkError};
 use nexus_engine::{Engine, Namespace};
 use nexus_protocol::limits::{LOOKUP_WAIT_MS_DEFAULT, LOOKUP_WAIT_MS_MAX};
 use nexus_protocol::projection::{Lookup, ProjectionChange, ProjectionInfo, ProjectionState};
+use nexus_protocol::schema::VersionPick;
 use nexus_protocol::search::SearchRequest;
 use nexus_protocol::{AppendError, Invalid, LogId, Position, ReadError, Unavailable};
 use nexus_search::{SearchError, Searched, Sight};
@@ -28,6 +30,7 @@ pub(crate) use self::masked::hidden_fields;
 use self::build::{Build, Fresh, NotFresh};
 use self::pool::Pool;
 use self::space::Space;
+use crate::schemas::Schemas;
 use crate::telemetry::ProjectionGauges;
 
 /// How long whoever looks waits for documents to be opened.
@@ -42,6 +45,8 @@ pub(crate) struct Projections {
     spaces: Mutex<HashMap<LogId, Arc<Space>>>,
     /// Where documents are kept; `None`: in memory.
     directory: Option<PathBuf>,
+    /// What events are lifted by.
+    schemas: Arc<Schemas>,
 }
 
 /// A document that was found, and what it is as of.
@@ -91,9 +96,9 @@ fn closed() -> AppendError {
 }
 
 impl Projections {
-    pub(crate) fn new(engine: &Engine) -> Self {
+    pub(crate) fn new(engine: &Engine, schemas: Arc<Schemas>) -> Self {
         let directory = engine.directory().map(|dir| dir.join("projections"));
-        Self { pool: Pool::default(), spaces: Mutex::default(), directory }
+        Self { pool: Pool::default(), spaces: Mutex::default(), directory, schemas }
     }
 
     fn spaces(&self) -> MutexGuard<'_, HashMap<LogId, Arc<Space>>> {
@@ -107,8 +112,8 @@ impl Projections {
             return Ok(Arc::clone(space));
         }
         let directory = self.directory.as_ref().map(|dir| dir.join(namespace.name()));
-        let turns = Arc::clone(self.pool.turns());
-        let space = Arc::new(Space::open(namespace.for_system(), turns, directory)?);
+        let (turns, schemas) = (Arc::clone(self.pool.turns()), Arc::clone(&self.schemas));
+        let space = Arc::new(Space::open(namespace.for_system(), turns, directory, schemas)?);
         self.pool.start().map_err(|error| {
             AppendError::Unavailable(Unavailable::CannotGrow(format!("no thread: {error}")))
         })?;
@@ -129,6 +134,14 @@ impl Projections {
         definition: &Definition,
     ) -> Result<bool, AppendError> {
         let (name, space) = (&definition.file().name, self.space(namespace)?);
+        let registry = self.schemas.registry(namespace)?;
+        for (subject, version) in &definition.file().as_schema {
+            if registry.version(subject, VersionPick::Number(*version)).is_none() {
+                let why =
+                    format!("as_schema: there is no version {version} of subject {subject:?}");
+                return Err(Invalid::Request(why).into());
+            }
+        }
         let made = space.decide(name, |catalog| catalog.set(definition))?;
         space.follow(name)?;
         Ok(made)

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use nexus_delivery::projection::{Amendment, BuildId, Catalog};
+use nexus_delivery::projection::{Amendment, BuildId, Catalog, Definition};
 use nexus_engine::Namespace;
 use nexus_protocol::{AppendError, EventData};
 
 use super::build::Build;
+use super::lifts::Lifts;
 use super::pool::Turns;
 use crate::parking::block_on;
+use crate::schemas::Schemas;
 
 /// How often a change is tried that somebody else came before.
 const TRIES: usize = 3;
@@ -23,6 +25,7 @@ pub(super) struct Space {
     pub(super) turns: Arc<Turns>,
     /// Where documents are kept; `None`: in memory.
     directory: Option<PathBuf>,
+    schemas: Arc<Schemas>,
     catalog: Mutex<Catalog>,
     builds: Mutex<BTreeMap<(String, BuildId), Arc<Build>>>,
     /// Held by whoever decides something.
@@ -39,12 +42,14 @@ impl Space {
         namespace: Namespace,
         turns: Arc<Turns>,
         directory: Option<PathBuf>,
+        schemas: Arc<Schemas>,
     ) -> Result<Self, AppendError> {
         let catalog = block_on(Catalog::read(&namespace))?;
         let space = Self {
             namespace,
             turns,
             directory,
+            schemas,
             catalog: Mutex::new(catalog),
             builds: Mutex::default(),
             changing: Mutex::default(),
@@ -114,14 +119,18 @@ impl Space {
         for (name, named) in catalog.named().filter(|(name, _)| followed.contains(*name)) {
             for (id, version) in named.builds() {
                 let key = (name.to_owned(), id);
+                let (is_paused, takes_over) =
+                    (named.is_paused, version.rebuilding == Some(id.generation));
                 let build = builds.entry(key.clone()).or_insert_with(|| {
                     let directory = self.directory_of(name, id);
                     let definition = version.definition.clone();
                     let build = Arc::new(Build::new(self, (name, id), definition, directory));
+                    // Before its first turn: one of a projection that is paused folds nothing.
+                    build.set(is_paused, takes_over);
                     std::task::Wake::wake(Arc::clone(&build));
                     build
                 });
-                build.set(named.is_paused, version.rebuilding == Some(id.generation));
+                build.set(is_paused, takes_over);
                 wanted.insert(key);
             }
         }
@@ -202,6 +211,15 @@ impl Space {
         let builds = self.builds();
         let of = builds.iter().filter(|((of, id), _)| of == name && id.version == version);
         of.map(|(_, build)| Arc::clone(build)).collect()
+    }
+
+    /// What lifts the events of a definition.
+    pub(super) fn lifts(&self, definition: &Definition) -> Lifts {
+        Lifts {
+            schemas: Arc::clone(&self.schemas),
+            namespace: self.namespace.clone(),
+            versions: definition.file().as_schema.clone(),
+        }
     }
 
     pub(super) fn amendments(&self, name: &str, version: u32) -> BTreeMap<u64, Amendment> {

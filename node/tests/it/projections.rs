@@ -2,6 +2,7 @@
 //! meanwhile; and whoever looks sees what they may.
 
 mod governed;
+mod lifted;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

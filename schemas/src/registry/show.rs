@@ -1,6 +1,6 @@
 //! How events are shown in another version of their schemas than the one they were written in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nexus_protocol::limits::RECORD_BYTES_MAX;
@@ -98,6 +98,21 @@ impl Registry {
             fail(format!("its data, of version {number} of {subject:?}, {why}"))
         })?;
         parts(&event, lifted, way.to).map_err(fail)
+    }
+
+    /// An event as it is in the version that is named for its subject; as it is stored, where none is.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    pub fn show_in(
+        &self,
+        event: &RecordedEvent,
+        versions: &BTreeMap<String, u32>,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        let subject = self.taken_for(event).map(|(subject, _)| subject);
+        let version = subject.and_then(|subject| versions.get(subject));
+        let as_schema = version.map_or(AsSchema::Raw, |number| AsSchema::Version(*number));
+        self.show(event.clone(), as_schema)
     }
 
     pub(super) fn way(&self, version: &Version, as_schema: AsSchema) -> Found {

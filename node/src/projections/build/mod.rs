@@ -16,13 +16,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use nexus_delivery::projection::{
-    BuildId, Definition, Documents, Ended, Progress, Runner, Sink, SinkError,
+    BuildId, Definition, Documents, Ended, Lifting, Progress, Runner, Sink, SinkError,
 };
 use nexus_engine::Namespace;
 use nexus_protocol::{AppendError, Timestamp, Unavailable};
 use nexus_search::Searching;
 
 pub(super) use self::look::{Fresh, NotFresh};
+use super::lifts::Lifts;
 use super::pool::Turns;
 use super::space::Space;
 use crate::clock::wall_clock;
@@ -31,7 +32,7 @@ use crate::clock::wall_clock;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest of these is so many times the first.
 const PAUSES_MAX: u32 = 32;
-pub(super) type Folding = Runner<Namespace, Definition, Box<dyn Sink>>;
+pub(super) type Folding = Runner<Namespace, Lifting<Lifts>, Box<dyn Sink>>;
 
 /// It has no turn, and is to have none.
 const IDLE: u8 = 0;

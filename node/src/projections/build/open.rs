@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use nexus_delivery::projection::{
-    Amendment, Ended, Origin, Runner, Sink, SinkError, SinkKind, Unusable,
+    Amendment, Ended, Lifting, Origin, Runner, Sink, SinkError, SinkKind, Unusable,
 };
-use nexus_protocol::Position;
+use nexus_protocol::{AppendError, Position, Unavailable};
 use nexus_search::{KvSink, SearchSink, Searching};
 
 use super::{Build, Slot};
@@ -26,10 +26,14 @@ impl Build {
             fingerprint: self.definition.fingerprint(),
             end: head.position.map_or(Position::ZERO, Position::next),
         };
+        let space = self.space.upgrade();
+        let space = space.ok_or(Ended::Log(AppendError::Unavailable(Unavailable::Closed)))?;
         for is_again in [false, true] {
             let opened = self.sink().map_err(Unusable::from).and_then(|(sink, searching)| {
                 let documents = sink.documents();
-                let (store, definition) = (self.namespace.clone(), self.definition.clone());
+                let lifts = || space.lifts(&self.definition);
+                let definition = Lifting::new(self.definition.clone(), lifts);
+                let store = self.namespace.clone();
                 let (amendments, cache) = (self.amendments(), self.cache_bytes());
                 let made = Runner::new(store, definition, sink, &origin, amendments, cache);
                 made.map(|runner| (runner, documents, searching))
