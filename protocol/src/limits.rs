@@ -268,12 +268,16 @@ pub const FOLD_ATTEMPTS_MAX: u32 = 5;
 pub const LOOKUP_WAIT_MS_DEFAULT: u64 = 5_000;
 /// The longest time that a lookup waits for a position, in milliseconds.
 pub const LOOKUP_WAIT_MS_MAX: u64 = 60_000;
+/// How long a search goes on, in milliseconds; waiting for a position not counted.
+pub const SEARCH_TIME_MS_MAX: u64 = 5_000;
 /// Documents of one answer to a search.
 pub const SEARCH_LIMIT_MAX: usize = 1_000;
 /// Bytes of a query in the query language, and of a search as JSON.
 pub const SEARCH_BYTES_MAX: usize = 64 * 1024;
 /// Parts of a query.
 pub const SEARCH_CLAUSES_MAX: usize = 256;
+/// So many parts a part counts as that goes through all words of a field: a regular expression, `fuzzy`, and `prefix`.
+pub const SEARCH_PATTERN_CLAUSES: usize = 16;
 /// How deep a query may be nested.
 pub const SEARCH_DEPTH_MAX: usize = 8;
 /// Bytes of a regular expression in a query.

@@ -46,7 +46,8 @@ pub struct SearchRequest {
     /// The answer knows of this position; whoever asks waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_position: Option<Position>,
-    /// At most for so many milliseconds.
+    /// At most for so many milliseconds; and so long it is searched, where that is more than 0, and less than
+    /// [`SEARCH_TIME_MS_MAX`](crate::limits::SEARCH_TIME_MS_MAX).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }

@@ -156,8 +156,8 @@ impl Access {
     /// Searches the documents of a projection. Blocks until the answer knows of the position that is asked for.
     ///
     /// # Errors
-    /// When the principal may not search; `Invalid` of a search that cannot be right, says where; `NotFound` where there is
-    /// no such projection; `NotCaughtUp` where the position was not reached in time.
+    /// When the principal may not search; `Invalid` of a search that cannot be right, says where, and of one that takes too
+    /// long; `NotFound` where there is no such projection; `NotCaughtUp` where the position was not reached in time.
     pub fn search(&self, name: &str, asked: &SearchRequest) -> Result<SearchAnswer, ReadError> {
         self.observe_events(Operation::Search, About::name(name), |namespace, permit| {
             let obligations = permit.obligations();
@@ -176,11 +176,12 @@ impl Access {
             let found = self.node.projections().search((namespace, name), asked, check, sight)?;
             let hidden = sight(&found.definition).hidden;
             let end = namespace.head().position.map_or(0, |head| head.get() + 1);
-            let hits = found.searched.hits.iter().zip(&found.documents);
+            let hits = found.searched.hits.iter().zip(&found.documents).map(|hit| {
+                found.time.check()?;
+                Ok(shown(&found, hit, asked, &hidden))
+            });
             Ok(SearchAnswer {
-                hits: hits
-                    .map(|(hit, document)| shown(&found, (hit, document), asked, &hidden))
-                    .collect(),
+                hits: hits.collect::<Result<_, ReadError>>()?,
                 total: found.searched.total,
                 next: found.searched.next_page.clone(),
                 aggs: found.searched.aggs.clone(),

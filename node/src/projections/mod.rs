@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use nexus_delivery::projection::{Definition, Document, SinkError};
 use nexus_engine::{Engine, Namespace};
-use nexus_protocol::limits::{LOOKUP_WAIT_MS_DEFAULT, LOOKUP_WAIT_MS_MAX};
+use nexus_protocol::limits::{LOOKUP_WAIT_MS_DEFAULT, LOOKUP_WAIT_MS_MAX, SEARCH_TIME_MS_MAX};
 use nexus_protocol::projection::{Lookup, ProjectionChange, ProjectionInfo, ProjectionState};
 use nexus_protocol::search::SearchRequest;
 use nexus_protocol::{AppendError, Invalid, LogId, Position, ReadError, Unavailable};
@@ -61,6 +61,45 @@ pub(crate) struct FoundAll {
     pub(crate) documents: Vec<Document>,
     /// The first position that the answer knows nothing of.
     pub(crate) next: Position,
+    /// How long it may take to show them.
+    pub(crate) time: SearchTime,
+}
+
+/// How long a search goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchTime {
+    limit_ms: u64,
+    until: Instant,
+}
+
+impl SearchTime {
+    /// From now on, where whoever asks says how long an answer is waited for. Who says 0 waits for no position, and has
+    /// said nothing of the search.
+    fn new(timeout_ms: Option<u64>) -> Self {
+        let asked = timeout_ms.filter(|it| *it > 0);
+        let limit_ms = asked.map_or(SEARCH_TIME_MS_MAX, |it| it.min(SEARCH_TIME_MS_MAX));
+        Self { limit_ms, until: Instant::now() + Duration::from_millis(limit_ms) }
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Goes on, unless it is over.
+    ///
+    /// # Errors
+    /// `Invalid`: the same search takes as long again, so that nothing tries it again by itself.
+    pub(crate) fn check(self) -> Result<(), ReadError> {
+        match self.is_over() {
+            true => Err(self.took_too_long(&SearchError::TookTooLong)),
+            false => Ok(()),
+        }
+    }
+
+    fn took_too_long(self, why: &SearchError) -> ReadError {
+        let limit_ms = self.limit_ms;
+        Invalid::Request(format!("the search was stopped after {limit_ms} ms: {why}")).into()
+    }
 }
 
 /// Why documents did not answer.
@@ -300,17 +339,23 @@ impl Projections {
                 );
                 NotAnswered::Refused(Invalid::Request(why).into())
             })?;
-            let searched = searching.search(asked, &sight(&build.definition))?;
+            let time = SearchTime::new(asked.timeout_ms);
+            let sight = sight(&build.definition);
+            let searched = searching.search(asked, &sight, &|| time.is_over());
+            let searched = searched.map_err(|why| match why {
+                SearchError::TookTooLong => NotAnswered::Refused(time.took_too_long(&why)),
+                why => why.into(),
+            })?;
             let documents = searched.hits.iter().map(|hit| {
                 let document = build.definition.decode(&hit.kept.bytes);
                 document.map_err(|why| SinkError::Damaged(why.to_string()))
             });
             let documents = documents.collect::<Result<Vec<_>, _>>()?;
-            Ok((searched, documents))
+            Ok((searched, documents, time))
         })?;
-        let (searched, documents) = found;
+        let (searched, documents, time) = found;
         let next = next.max(searched.next);
-        Ok(FoundAll { definition, searched, documents, next })
+        Ok(FoundAll { definition, searched, documents, next, time })
     }
 
     /// Ends those of a namespace that is gone.
@@ -397,5 +442,31 @@ fn of_append(error: AppendError) -> ReadError {
         AppendError::NotFound { what } => ReadError::NotFound { what },
         AppendError::Unavailable(Unavailable::Closed) => ReadError::Closed,
         error => ReadError::Unavailable { reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_protocol::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn a_search_goes_on_as_long_as_is_asked_and_no_longer_than_any_may() {
+        for (asked, limit_ms) in [
+            (None, SEARCH_TIME_MS_MAX),
+            (Some(0), SEARCH_TIME_MS_MAX),
+            (Some(40), 40),
+            (Some(LOOKUP_WAIT_MS_MAX), SEARCH_TIME_MS_MAX),
+        ] {
+            assert_eq!(SearchTime::new(asked).limit_ms, limit_ms);
+        }
+        let later = SearchTime { limit_ms: 7, until: Instant::now() + Duration::from_hours(1) };
+        assert_eq!(later.check(), Ok(()));
+        let over = SearchTime { limit_ms: 7, until: Instant::now() };
+        let refused = over.check().unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::INVALID);
+        let said = refused.to_string();
+        assert!(said.contains("after 7 ms") && said.contains("narrow it"), "{said}");
     }
 }

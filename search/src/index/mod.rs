@@ -10,6 +10,7 @@
 mod error;
 mod mapping;
 mod order;
+mod patience;
 mod query;
 mod search;
 mod snapshot;

@@ -13,7 +13,8 @@ use std::ops::Bound;
 use nexus_delivery::projection::FieldType;
 use nexus_protocol::Timestamp;
 use nexus_protocol::limits::{
-    SEARCH_BYTES_MAX, SEARCH_CLAUSES_MAX, SEARCH_DEPTH_MAX, SEARCH_REGEX_BYTES_MAX,
+    SEARCH_BYTES_MAX, SEARCH_CLAUSES_MAX, SEARCH_DEPTH_MAX, SEARCH_PATTERN_CLAUSES,
+    SEARCH_REGEX_BYTES_MAX,
 };
 use serde_json::{Map, Value};
 use tantivy::query::{
@@ -210,6 +211,7 @@ impl<'a> Asking<'a> {
         text: &str,
         fuzziness: Option<&Value>,
     ) -> Asked {
+        self.count(SEARCH_PATTERN_CLAUSES - 1)?;
         match kind {
             "prefix" => {
                 let term = self.one_word(mapped, text)?;
@@ -347,6 +349,7 @@ impl<'a> Asking<'a> {
                     }
                     UserInputLeaf::Regex { field, pattern } => {
                         self.named(field.as_deref())?;
+                        self.count(SEARCH_PATTERN_CLAUSES - 1)?;
                         match pattern.len() > SEARCH_REGEX_BYTES_MAX {
                             true => Err(format!(
                                 "a regular expression has at most {SEARCH_REGEX_BYTES_MAX} bytes"

@@ -22,6 +22,7 @@ use super::Seen;
 use super::error::guarded;
 use super::mapping::tokenizers;
 use super::order::{By, Hit, Ordered, Place, Rank, SORTS_MAX, Sort};
+use super::patience::Patient;
 use super::query::Asking;
 use super::snapshot::Snapshot;
 
@@ -37,6 +38,11 @@ pub enum SearchError {
     /// The search cannot be right.
     #[error("{0}")]
     Invalid(String),
+    /// The time was over before it was done.
+    #[error(
+        "it takes too long: narrow it by `filter`, or ask for less at a time, fewer aggregations, highlights, or documents"
+    )]
+    TookTooLong,
     /// The documents cannot be read.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -98,11 +104,16 @@ fn invalid(why: impl Into<String>) -> SearchError {
 }
 
 impl Searching {
-    /// Searches, for somebody who may see so much.
+    /// Searches, for somebody who may see so much, until the time is over: it is asked about every few thousand documents.
     ///
     /// # Errors
     /// As [`SearchError`] says.
-    pub fn search(&self, asked: &SearchRequest, sight: &Sight) -> Result<Searched, SearchError> {
+    pub fn search(
+        &self,
+        asked: &SearchRequest,
+        sight: &Sight,
+        is_over: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Searched, SearchError> {
         if asked.limit > SEARCH_LIMIT_MAX {
             return Err(invalid(format!("limit: at most {SEARCH_LIMIT_MAX} documents")));
         }
@@ -132,7 +143,7 @@ impl Searching {
             _ => Box::new(BooleanQuery::new(parts)),
         };
         let ordered = Ordered { sorts: sorts.clone(), limit: asked.limit, after };
-        let (hits, total, aggs) = run(&snapshot, &*whole, (ordered, aggs))?;
+        let (hits, total, aggs) = run(&snapshot, &*whole, (ordered, aggs), is_over)?;
         let is_last = hits.len() < asked.limit || asked.limit == 0;
         let next_page = hits.last().filter(|_| !is_last).map(|hit| next_of(&hit.place, &sorts));
         let mut found = Vec::with_capacity(hits.len());
@@ -150,13 +161,14 @@ fn run(
     snapshot: &Snapshot,
     query: &dyn Query,
     (ordered, aggs): (Ordered, Option<Aggregations>),
+    is_over: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Vec<Hit>, u64, Option<Value>), SearchError> {
     let aggregating = aggs.map(|aggs| {
         let limits =
             AggregationLimitsGuard::new(Some(AGGREGATION_BYTES_MAX), Some(AGGREGATION_BUCKETS_MAX));
         AggregationCollector::from_aggs(aggs, AggContextParams::new(limits, tokenizers()))
     });
-    let collector = (ordered, Count, aggregating);
+    let collector = Patient::new((ordered, Count, aggregating), is_over);
     // What is asked may be what is wrong: that is told from what is damaged.
     let mut wrong = None;
     let searched =
@@ -170,8 +182,12 @@ fn run(
                 wrong = Some(error.to_string());
                 Ok(None)
             }
+            Err(_) if collector.gave_up() => Ok(None),
             other => other.map(Some),
         })?;
+    if collector.gave_up() {
+        return Err(SearchError::TookTooLong);
+    }
     let Some((hits, total, aggs)) = searched else {
         return Err(invalid(wrong.unwrap_or_default()));
     };

@@ -10,6 +10,7 @@ mod flips;
 mod index;
 mod kill;
 mod model;
+mod patience;
 mod random;
 mod readers;
 mod troubles;
