@@ -185,7 +185,8 @@ fn text_rank(texts: &StrColumn, text: &str) -> std::io::Result<u64> {
     let hit = dictionary.term_ord_or_next(text.as_bytes())?;
     Ok(match hit {
         tantivy::columnar::TermOrdHit::Exact(ordinal) => ordinal * 2 + 1,
-        tantivy::columnar::TermOrdHit::Next(ordinal) => ordinal * 2,
+        // Behind all that a large dictionary has it is the greatest number there is.
+        tantivy::columnar::TermOrdHit::Next(ordinal) => ordinal.saturating_mul(2),
     })
 }
 
