@@ -286,3 +286,7 @@ pub const SEARCH_REGEX_BYTES_MAX: usize = 256;
 pub const AGGREGATION_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Buckets of the aggregations of one search.
 pub const AGGREGATION_BUCKETS_MAX: u32 = 10_000;
+/// Counts by `facet` of one search.
+pub const FACET_COUNTS_MAX: usize = 16;
+/// Buckets that one count by `facet` shows.
+pub const FACET_BUCKETS_MAX: usize = 1_000;

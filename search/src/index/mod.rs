@@ -8,6 +8,7 @@
 //! nothing else: so whoever looks sees documents and checkpoint of one commit.
 
 mod error;
+mod facets;
 mod mapping;
 mod order;
 mod patience;

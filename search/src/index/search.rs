@@ -20,6 +20,7 @@ use tantivy::{Index, TantivyError, Term};
 
 use super::Seen;
 use super::error::guarded;
+use super::facets::Facets;
 use super::mapping::tokenizers;
 use super::order::{By, Hit, Ordered, Place, Rank, SORTS_MAX, Sort};
 use super::patience::Patient;
@@ -160,15 +161,16 @@ impl Searching {
 fn run(
     snapshot: &Snapshot,
     query: &dyn Query,
-    (ordered, aggs): (Ordered, Option<Aggregations>),
+    (ordered, aggs): (Ordered, Option<(Aggregations, Facets)>),
     is_over: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Vec<Hit>, u64, Option<Value>), SearchError> {
+    let (aggs, facets) = aggs.unzip();
     let aggregating = aggs.map(|aggs| {
         let limits =
             AggregationLimitsGuard::new(Some(AGGREGATION_BYTES_MAX), Some(AGGREGATION_BUCKETS_MAX));
         AggregationCollector::from_aggs(aggs, AggContextParams::new(limits, tokenizers()))
     });
-    let collector = Patient::new((ordered, Count, aggregating), is_over);
+    let collector = Patient::new((ordered, Count, aggregating, facets), is_over);
     // What is asked may be what is wrong: that is told from what is damaged.
     let mut wrong = None;
     let searched =
@@ -188,11 +190,14 @@ fn run(
     if collector.gave_up() {
         return Err(SearchError::TookTooLong);
     }
-    let Some((hits, total, aggs)) = searched else {
+    let Some((hits, total, aggs, facets)) = searched else {
         return Err(invalid(wrong.unwrap_or_default()));
     };
     let aggs = aggs.map(serde_json::to_value).transpose();
-    let aggs = aggs.map_err(|why| invalid(format!("aggs: {why}")))?;
+    let mut aggs = aggs.map_err(|why| invalid(format!("aggs: {why}")))?;
+    if let Some(Value::Object(aggs)) = &mut aggs {
+        aggs.extend(facets.unwrap_or_default());
+    }
     Ok((hits, total as u64, aggs))
 }
 
@@ -275,11 +280,16 @@ fn next_of(place: &Place, sorts: &[Sort]) -> Vec<Value> {
 }
 
 /// What is to be counted and summed up, if nothing of it is hidden.
-fn aggregations_of(asked: &Value, asking: &Asking<'_>) -> Result<Aggregations, SearchError> {
+fn aggregations_of(
+    asked: &Value,
+    asking: &Asking<'_>,
+) -> Result<(Aggregations, Facets), SearchError> {
     let wrong = |why: String| invalid(format!("aggs: {why}"));
     refuse_inner_queries(asked).map_err(wrong)?;
-    let aggs: Aggregations =
-        serde_json::from_value(asked.clone()).map_err(|why| wrong(why.to_string()))?;
+    let mut asked = asked.clone();
+    let facets = asked.as_object_mut().map(|aggs| Facets::take_of(aggs, asking));
+    let facets = facets.transpose().map_err(wrong)?.unwrap_or_default();
+    let aggs: Aggregations = serde_json::from_value(asked).map_err(|why| wrong(why.to_string()))?;
     for name in get_fast_field_names(&aggs) {
         let field = match asking.field(&name) {
             Ok(field) => field,
@@ -293,11 +303,11 @@ fn aggregations_of(asked: &Value, asking: &Asking<'_>) -> Result<Aggregations, S
         if matches!(field.field_type, FieldType::Text | FieldType::Facet) {
             let kind = field.field_type;
             return Err(wrong(format!(
-                "field {name:?} is {kind}: have the same as keyword beside it"
+                "field {name:?} is {kind}: have the same as keyword beside it, or count a facet by `facet`, at the top"
             )));
         }
     }
-    Ok(aggs)
+    Ok((aggs, facets))
 }
 
 /// Queries within aggregations would go around what is looked at in queries, and whole documents around what is hidden.

@@ -6,6 +6,7 @@
 mod commits;
 mod directories;
 mod disk;
+mod facets;
 mod flips;
 mod index;
 mod kill;
