@@ -85,6 +85,12 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         show(&found, args.all, output)?;
         request.search_after = found.next.filter(|_| args.all);
         if request.search_after.is_none() {
+            if found.parked > 0 {
+                notice(format_args!(
+                    "{} keys are parked: documents know nothing of their events; `nexus parked list --source projection:{}`",
+                    found.parked, args.projection
+                ));
+            }
             break;
         }
     }

@@ -102,4 +102,7 @@ pub struct SearchAnswer {
     pub as_of_position: Option<Position>,
     /// Positions that it knows nothing of.
     pub lag_events: u64,
+    /// Keys whose events wait, since one of them could not be folded: documents know nothing of these, however far the
+    /// answer has come.
+    pub parked: u64,
 }

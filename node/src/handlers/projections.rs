@@ -129,14 +129,23 @@ impl Access {
             let check = |definition: &Definition| {
                 obligations.map_or(Ok(()), |obligations| may_look(definition, obligations))
             };
-            let found = self.node.projections().lookup(namespace, name, lookup, check)?;
-            let no_document = || ReadError::NotFound {
-                what: format!("document {:?} of projection {name:?}", lookup.key),
+            let of_key = self.node.projections().lookup(namespace, name, lookup, check)?;
+            let no_document = || {
+                let document = format!("document {:?} of projection {name:?}", lookup.key);
+                // Whoever may see only some documents is not told of others.
+                let says = of_key.parked && obligations.is_none_or(|it| it.tags_all.is_empty());
+                let what = match says {
+                    true => format!(
+                        "{document} yet: its events are parked, since one could not be folded"
+                    ),
+                    false => document,
+                };
+                ReadError::NotFound { what }
             };
-            let found = found.ok_or_else(no_document)?;
+            let found = of_key.found.as_ref().ok_or_else(no_document)?;
             let mut document = found.definition.shown(&found.document);
             if let Some(obligations) = obligations {
-                if !carries_all(&found, obligations) {
+                if !carries_all(found, obligations) {
                     return Err(no_document());
                 }
                 let (hidden, _) = hidden_fields(&found.definition, &obligations.mask);
@@ -149,6 +158,7 @@ impl Access {
                 position: found.position,
                 as_of_position: found.next.previous(),
                 lag_events: end.saturating_sub(found.next.get()),
+                parked: of_key.parked,
             })
         })
     }
@@ -187,6 +197,7 @@ impl Access {
                 aggs: found.searched.aggs.clone(),
                 as_of_position: found.next.previous(),
                 lag_events: end.saturating_sub(found.next.get()),
+                parked: found.parked,
             })
         })
     }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nexus_delivery::projection::{Definition, Document, SinkError};
+use nexus_delivery::projection::{Checkpoint, Definition, Document, SinkError};
 use nexus_engine::{Engine, Namespace};
 use nexus_protocol::limits::{LOOKUP_WAIT_MS_DEFAULT, LOOKUP_WAIT_MS_MAX, SEARCH_TIME_MS_MAX};
 use nexus_protocol::projection::{Lookup, ProjectionChange, ProjectionInfo, ProjectionState};
@@ -44,6 +44,14 @@ pub(crate) struct Projections {
     directory: Option<PathBuf>,
 }
 
+/// What is there of a key.
+pub(crate) struct OfKey {
+    /// The document; `None`: there is none.
+    pub(crate) found: Option<Found>,
+    /// Whether its events wait.
+    pub(crate) parked: bool,
+}
+
 /// A document that was found, and what it is as of.
 pub(crate) struct Found {
     pub(crate) definition: Definition,
@@ -61,6 +69,8 @@ pub(crate) struct FoundAll {
     pub(crate) documents: Vec<Document>,
     /// The first position that the answer knows nothing of.
     pub(crate) next: Position,
+    /// How many keys wait.
+    pub(crate) parked: u64,
     /// How long it may take to show them.
     pub(crate) time: SearchTime,
 }
@@ -294,32 +304,32 @@ impl Projections {
         }
     }
 
-    /// Looks up a document, where its definition is let through by `check`; `None`: there is none of this key.
+    /// Looks up a document, where its definition is let through by `check`.
     pub(crate) fn lookup(
         &self,
         namespace: &Namespace,
         name: &str,
         lookup: &Lookup,
         check: impl Fn(&Definition) -> Result<(), ReadError>,
-    ) -> Result<Option<Found>, ReadError> {
+    ) -> Result<OfKey, ReadError> {
         let fresh = (lookup.min_position, lookup.timeout_ms);
         let (definition, found, next) =
             self.ask((namespace, name), fresh, check, |build, fresh| {
-                let (kept, seen) = fresh.documents.get(&lookup.key)?;
+                let is_parked = |committed: &Checkpoint| committed.is_parked(&lookup.key);
+                let get = || fresh.documents.get(&lookup.key);
+                let (kept, seen, parked) = build.look(is_parked, get)?;
                 let found = kept.map(|kept| {
                     let document = build.definition.decode(&kept.bytes);
                     let document = document.map_err(|why| SinkError::Damaged(why.to_string()))?;
                     Ok::<_, SinkError>((document, kept.position))
                 });
-                Ok((found.transpose()?, seen))
+                Ok((found.transpose()?, seen, parked))
             })?;
-        let (found, seen) = found;
-        Ok(found.map(|(document, position)| Found {
-            definition,
-            document,
-            position,
-            next: next.max(seen),
-        }))
+        let (found, seen, parked) = found;
+        let next = next.max(seen);
+        let found =
+            found.map(|(document, position)| Found { definition, document, position, next });
+        Ok(OfKey { found, parked })
     }
 
     /// Searches documents, where their definition is let through by `check`, for somebody who may see what `sight` says.
@@ -340,22 +350,27 @@ impl Projections {
                 NotAnswered::Refused(Invalid::Request(why).into())
             })?;
             let time = SearchTime::new(asked.timeout_ms);
-            let sight = sight(&build.definition);
-            let searched = searching.search(asked, &sight, &|| time.is_over());
-            let searched = searched.map_err(|why| match why {
-                SearchError::TookTooLong => NotAnswered::Refused(time.took_too_long(&why)),
-                why => why.into(),
+            let parked = |committed: &Checkpoint| committed.parked() as u64;
+            let (searched, _, parked) = build.look(parked, || {
+                let sight = sight(&build.definition);
+                let searched = searching.search(asked, &sight, &|| time.is_over());
+                let searched = searched.map_err(|why| match why {
+                    SearchError::TookTooLong => NotAnswered::Refused(time.took_too_long(&why)),
+                    why => why.into(),
+                })?;
+                let next = searched.next;
+                Ok::<_, NotAnswered>((searched, next))
             })?;
             let documents = searched.hits.iter().map(|hit| {
                 let document = build.definition.decode(&hit.kept.bytes);
                 document.map_err(|why| SinkError::Damaged(why.to_string()))
             });
             let documents = documents.collect::<Result<Vec<_>, _>>()?;
-            Ok((searched, documents, time))
+            Ok((searched, documents, parked, time))
         })?;
-        let (searched, documents, time) = found;
+        let (searched, documents, parked, time) = found;
         let next = next.max(searched.next);
-        Ok(FoundAll { definition, searched, documents, next, time })
+        Ok(FoundAll { definition, searched, documents, next, parked, time })
     }
 
     /// Ends those of a namespace that is gone.
