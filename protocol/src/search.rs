@@ -1,8 +1,11 @@
 //! A search in the documents of a projection, and what it finds. Both travel as JSON, by every door.
 
+mod csv;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::csv::{CsvWriter, OtherFields};
 use crate::ids::Position;
 
 /// Documents of an answer, unless it is said.
@@ -92,6 +95,8 @@ pub struct SearchHit {
 pub struct SearchAnswer {
     /// Documents, in the order that was asked for.
     pub hits: Vec<SearchHit>,
+    /// The fields that documents may have, of those that were asked for, or else of all that whoever asks may see.
+    pub fields: Vec<String>,
     /// All that match.
     pub total: u64,
     /// What the next page is asked for with, as `search_after`; null: there is none.

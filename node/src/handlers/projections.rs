@@ -192,6 +192,13 @@ impl Access {
             });
             Ok(SearchAnswer {
                 hits: hits.collect::<Result<_, ReadError>>()?,
+                fields: match &asked.fields {
+                    Some(fields) => fields.clone(),
+                    None => {
+                        let all = found.definition.file().fields.keys();
+                        all.filter(|field| !hidden.contains(*field)).cloned().collect()
+                    }
+                },
                 total: found.searched.total,
                 next: found.searched.next_page.clone(),
                 aggs: found.searched.aggs.clone(),

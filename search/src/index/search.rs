@@ -136,6 +136,9 @@ impl Searching {
             let tag = TermQuery::new(tag, IndexRecordOption::Basic);
             parts.push((Occur::Must, Box::new(ConstScoreQuery::new(Box::new(tag), 0.0))));
         }
+        for name in asked.fields.iter().flatten() {
+            asking.field(name).map_err(|why| invalid(format!("fields: {why}")))?;
+        }
         let sorts = sorts_of(asked, &asking)?;
         let after = asked.search_after.as_ref().map(|it| place_of(it, &sorts)).transpose()?;
         let aggs = asked.aggs.as_ref().map(|it| aggregations_of(it, &asking)).transpose()?;

@@ -95,7 +95,7 @@ impl Document {
             "application/x-ndjson" => {
                 lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
             }
-            "text/plain" => vec![json!(str::from_utf8(&answer.body).unwrap())],
+            "text/plain" | "text/csv" => vec![json!(str::from_utf8(&answer.body).unwrap())],
             _ => vec![answer.json()],
         };
         for value in values {
@@ -233,6 +233,11 @@ fn make(
     if operation.id.starts_with("read") && random.one_in(2) {
         ask = ask.header("accept", accept);
         shown.push_str(accept);
+    }
+    if operation.id == "searchDocuments" && random.one_in(2) {
+        let form = random.pick(&["application/x-ndjson", "text/csv", "text/html, text/csv;q=0.5"]);
+        ask = ask.header("accept", form);
+        shown.push_str(form);
     }
     let follows = accept == "text/event-stream";
     if let Some(content) = operation.json["requestBody"]["content"].as_object() {
