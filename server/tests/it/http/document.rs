@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::client::{Answer, Ask, Http, encoded, full};
-use super::generate::{Random, spoil, value};
+use super::generate::{Random, SOON_MS, spoil, value};
 use crate::stores::Running;
 
 /// Requests of each operation.
@@ -159,7 +159,7 @@ fn text_of(random: &mut Random, document: &Value, parameter: &Value) -> String {
     match parameter["name"].as_str().unwrap() {
         "limit" => random.pick(&["1", "2", "100"]).to_owned(),
         "min_position" => random.pick(&["0", "1", "40"]).to_owned(),
-        "timeout_ms" => random.pick(&["0", "1", "1000"]).to_owned(),
+        "timeout_ms" => random.pick(&["0", "1", "100"]).to_owned(),
         "wait_ms" => random.pick(&["0", "1", "3"]).to_owned(),
         "from_position" => random.pick(&["0", "1-3", "7", "2-1"]).to_owned(),
         "as_of" => {
@@ -215,6 +215,10 @@ fn make(
                 headers.push((name.to_owned(), text));
             }
         }
+    }
+    let has = |name: &str| query.iter().any(|it| it.starts_with(name));
+    if has("min_position=") && !has("timeout_ms=") {
+        query.push(format!("timeout_ms={SOON_MS}"));
     }
     if random.one_in(20) {
         query.push("unknown=1".to_owned());
