@@ -6,6 +6,7 @@
 mod commits;
 mod directories;
 mod disk;
+mod door;
 mod facets;
 mod flips;
 mod index;
