@@ -62,7 +62,8 @@ fn shown(found: &FoundDocument) -> String {
         .with("key", &found.key)
         .with("position", found.position)
         .with_some("as of position", found.as_of_position)
-        .with("lag (events)", found.lag_events);
+        .with("lag (events)", found.lag_events)
+        .with_some("parked", found.parked.then_some("events of this key wait, and are not in it"));
     let mut shown = format!("{facts}\n");
     let document = serde_json::to_string_pretty(&found.document);
     for line in document.expect("an object of JSON can be written").lines() {

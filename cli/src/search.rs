@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nexus_protocol::limits::{LOOKUP_WAIT_MS_MAX, SEARCH_LIMIT_MAX};
-use nexus_protocol::search::{SEARCH_LIMIT_DEFAULT, SearchAnswer, SearchHit, SearchRequest};
+use nexus_protocol::search::{
+    CsvWriter, SEARCH_LIMIT_DEFAULT, SearchAnswer, SearchHit, SearchRequest,
+};
 use nexus_protocol::{EventStore as _, Position, duration_from_text};
 use serde_json::{Value, json};
 
@@ -18,6 +20,9 @@ use crate::store::Place;
 const KEY_WIDTH: usize = 48;
 const DOCUMENT_WIDTH: usize = 120;
 
+/// Documents of a page, where all pages are wanted: each takes as long as a search does.
+const PAGE_DOCUMENTS: usize = 100;
+
 /// Searches the documents of a projection
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -26,6 +31,7 @@ Examples:
   nexus search permits 'department:Building' --sort opened:desc --limit 20 --output json
   nexus search permits --agg by-status.json --limit 0 --output json
   nexus search permits '{\"range\": {\"fee\": {\"gt\": 100}}}' --all --output ndjson
+  nexus search permits status:open --all --csv --field title --field fee > open.csv
 
 A query is in the query language, or a tree of JSON; without one all documents match. An aggregation is a file of JSON, as
 {\"by_status\": {\"terms\": {\"field\": \"status\"}}}. Of a server, the answer is as fresh as the projection is, unless a
@@ -41,15 +47,18 @@ pub(crate) struct Args {
     /// A field to put documents in order by, as opened:desc; repeatable
     #[arg(long, value_name = "FIELD[:desc]")]
     sort: Vec<String>,
-    /// Documents of the answer; of all of them with --all, those of a page
-    #[arg(long, value_name = "N", default_value_t = SEARCH_LIMIT_DEFAULT)]
-    limit: usize,
+    /// Documents of the answer, 10 by default; of all of them with --all, those of a page
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// What the answer before this one has as `next`, as JSON
     #[arg(long, value_name = "JSON", conflicts_with = "all")]
     after: Option<String>,
     /// Goes on to the last page
     #[arg(long)]
     all: bool,
+    /// Prints a table for spreadsheets: the key, and each field; a text that one would take for a formula begins with '
+    #[arg(long, conflicts_with_all = ["agg", "highlight"])]
+    csv: bool,
     /// A field that is shown; all by default; repeatable
     #[arg(long = "field", value_name = "FIELD")]
     fields: Vec<String>,
@@ -72,6 +81,9 @@ pub(crate) struct Args {
 /// # Errors
 /// When the search cannot be right, or the projection has not come so far in time.
 pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(), Failure> {
+    if args.csv && output.format() != Format::Table {
+        return Err(Failure::usage("--csv is a form of its own: leave --output out"));
+    }
     let mut request = request_of(args)?;
     let remote = connect(place)?;
     if place.server.is_none() {
@@ -80,11 +92,24 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
         request.min_position = request.min_position.map_or_else(head, |it| Ok(Some(it)))?;
         request.timeout_ms = request.timeout_ms.or(Some(LOOKUP_WAIT_MS_MAX));
     }
+    let mut table = CsvWriter::default();
     loop {
         let found = remote.wait(remote.client.search(&args.projection, &request))?;
-        show(&found, args.all, output)?;
+        match args.csv {
+            true => {
+                let rows = table.page(&found).map_err(|why| Failure::failed(why.to_string()))?;
+                output.text(&rows)?;
+            }
+            false => show(&found, args.all, output)?,
+        }
         request.search_after = found.next.filter(|_| args.all);
         if request.search_after.is_none() {
+            if found.parked > 0 {
+                notice(format_args!(
+                    "{} keys are parked: documents know nothing of their events; `nexus parked list --source projection:{}`",
+                    found.parked, args.projection
+                ));
+            }
             break;
         }
     }
@@ -102,7 +127,10 @@ fn request_of(args: &Args) -> Result<SearchRequest, Failure> {
         Some((field, order)) => json!({ field: order }),
         None => json!(asked),
     };
-    let limit = if args.all { args.limit.max(SEARCH_LIMIT_DEFAULT) } else { args.limit };
+    let limit = match args.all {
+        true => args.limit.unwrap_or(PAGE_DOCUMENTS).max(SEARCH_LIMIT_DEFAULT),
+        false => args.limit.unwrap_or(SEARCH_LIMIT_DEFAULT),
+    };
     if limit > SEARCH_LIMIT_MAX {
         let why =
             format!("--limit is at most {SEARCH_LIMIT_MAX}: add --all to go on to the last page");

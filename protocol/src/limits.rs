@@ -270,6 +270,8 @@ pub const LOOKUP_WAIT_MS_DEFAULT: u64 = 5_000;
 pub const PROJECTION_SUBJECTS_MAX: usize = 64;
 /// The longest time that a lookup waits for a position, in milliseconds.
 pub const LOOKUP_WAIT_MS_MAX: u64 = 60_000;
+/// How long a search goes on, in milliseconds; waiting for a position not counted.
+pub const SEARCH_TIME_MS_MAX: u64 = 5_000;
 /// Documents of one answer to a search.
 pub const SEARCH_LIMIT_MAX: usize = 1_000;
 /// Bytes of a search as JSON.
@@ -284,6 +286,8 @@ pub const SEARCH_HIGHLIGHTS_MAX: usize = 16;
 pub const KEYWORD_BYTES_MAX: usize = 8 * 1024;
 /// Parts of a query.
 pub const SEARCH_CLAUSES_MAX: usize = 256;
+/// So many parts a part counts as that goes through all words of a field: a regular expression, `fuzzy`, and `prefix`.
+pub const SEARCH_PATTERN_CLAUSES: usize = 16;
 /// How deep a query may be nested.
 pub const SEARCH_DEPTH_MAX: usize = 8;
 /// Bytes of a regular expression in a query.
@@ -304,3 +308,7 @@ pub const AGGREGATION_RANGES_MAX: usize = 64;
 pub const AGGREGATION_VALUES_MAX: usize = 1_000;
 /// Buckets of the aggregations of one search.
 pub const AGGREGATION_BUCKETS_MAX: u32 = 10_000;
+/// Counts by `facet` of one search.
+pub const FACET_COUNTS_MAX: usize = 16;
+/// Buckets that one count by `facet` shows.
+pub const FACET_BUCKETS_MAX: usize = 1_000;

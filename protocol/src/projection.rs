@@ -114,6 +114,9 @@ pub struct FoundDocument {
     pub as_of_position: Option<Position>,
     /// Positions that it knows nothing of.
     pub lag_events: u64,
+    /// Whether events of this key wait, since one of them could not be folded: the document knows nothing of these, however
+    /// far the answer has come.
+    pub parked: bool,
 }
 
 /// What is done to a projection.

@@ -1,8 +1,11 @@
 //! A search in the documents of a projection, and what it finds. Both travel as JSON, by every door.
 
+mod csv;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::csv::{CsvWriter, OtherFields};
 use crate::ids::Position;
 
 /// Documents of an answer, unless it is said.
@@ -46,7 +49,8 @@ pub struct SearchRequest {
     /// The answer knows of this position; whoever asks waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_position: Option<Position>,
-    /// At most for so many milliseconds.
+    /// At most for so many milliseconds; and so long it is searched, where that is more than 0, and less than
+    /// [`SEARCH_TIME_MS_MAX`](crate::limits::SEARCH_TIME_MS_MAX).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }
@@ -91,6 +95,8 @@ pub struct SearchHit {
 pub struct SearchAnswer {
     /// Documents, in the order that was asked for.
     pub hits: Vec<SearchHit>,
+    /// The fields that documents may have, of those that were asked for, or else of all that whoever asks may see.
+    pub fields: Vec<String>,
     /// All that match.
     pub total: u64,
     /// What the next page is asked for with, as `search_after`; null: there is none.
@@ -101,4 +107,7 @@ pub struct SearchAnswer {
     pub as_of_position: Option<Position>,
     /// Positions that it knows nothing of.
     pub lag_events: u64,
+    /// Keys whose events wait, since one of them could not be folded: documents know nothing of these, however far the
+    /// answer has come.
+    pub parked: u64,
 }

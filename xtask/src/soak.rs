@@ -11,6 +11,7 @@
 //! - `NEXUS_CRASH_STATES`: simulated crashes to recover from, at least;
 //! - `NEXUS_MODEL_SECONDS`: how long the model test goes on;
 //! - `NEXUS_GROUP_SEEDS`: how many groups are held to their model, 10,000 steps each;
+//! - `NEXUS_QUERY_ROUNDS`: how many searches are made up, of pieces that mean something;
 //! - `NEXUS_KILL_ROUNDS`: how often a process is killed while it appends;
 //! - `NEXUS_CHAOS_EVENTS`: how many events are done by consumers that are killed and stopped.
 
@@ -87,6 +88,14 @@ const STEPS: &[Step] = &[
         filter: "oracle",
         share: 2,
         environment: &[("NEXUS_GROUP_SEEDS", "500")],
+    },
+    Step {
+        name: "queries",
+        package: "nexus-search",
+        needs: "search/tests/it/main.rs",
+        filter: "door",
+        share: 1,
+        environment: &[("NEXUS_QUERY_ROUNDS", "500000")],
     },
     Step {
         name: "kill",

@@ -229,3 +229,57 @@ fn events_themselves_are_searched_once_somebody_asks_for_it() {
         },
     );
 }
+
+#[test]
+fn all_that_is_found_is_a_table_for_spreadsheets() {
+    let folder = Folder::new();
+    let field = |kind: &str, name: &str| json!({ "type": kind, "fold": "set", "from": format!("/data/{name}") });
+    let fields = json!({ "who": field("keyword", "who"), "cents": field("i64", "cents") });
+    let definition = json!({ "name": "notes", "key": "/stream", "fields": fields }).to_string();
+    let file = folder.file("notes.json", definition);
+    at_both(
+        |_| {},
+        |ask| {
+            ask(&["projection", "create", &file, "--wait"]).done();
+            let mut last = String::new();
+            for (number, who) in
+                ["Ada", "=1+1", "a, \"b\"", "-"].iter().cycle().take(30).enumerate()
+            {
+                let data = json!({ "who": who, "cents": -7 }).to_string();
+                let stream = format!("note-{number:02}");
+                let appended =
+                    parsed(ask, &["append", &stream, "--type", "Noted", "--data", &data]);
+                last = appended["last_position"].to_string();
+            }
+            // Ten a page.
+            let all = ["search", "notes", "--all", "--limit", "10", "--min-position", &last];
+            let table = ask(&[&all[..], &["--csv"]].concat()).done();
+            let rows: Vec<_> = table.split_terminator("\r\n").collect();
+            assert_eq!(rows.len(), 31, "{table}");
+            assert_eq!(rows[..3], ["key,cents,who", "note-00,-7,Ada", "note-01,-7,'=1+1"]);
+            assert_eq!(rows[3..5], ["note-02,-7,\"a, \"\"b\"\"\"", "note-03,-7,'-"]);
+            let lines = ask(&[&all[..], &["--output", "ndjson"]].concat()).done();
+            assert_eq!(lines.lines().count(), 30);
+            let first: Value = serde_json::from_str(lines.lines().nth(1).unwrap()).unwrap();
+            assert_eq!(first["document"], json!({ "who": "=1+1", "cents": -7 }));
+            // Of one page, and of some fields in their order.
+            let page =
+                ["search", "notes", "who:Ada", "--csv", "--field", "who", "--field", "cents"];
+            let page = ask(&[&page[..], &["--limit", "2", "--sort", "who"]].concat()).done();
+            assert_eq!(page, "key,who,cents\r\nnote-00,Ada,-7\r\nnote-04,Ada,-7\r\n");
+            ask(&["search", "notes", "--csv", "--output", "json"]).fails(2, &["--csv"]);
+            ask(&["search", "notes", "--csv", "--highlight", "who"]).fails(2, &["--highlight"]);
+            ask(&["search", "notes", "--csv", "--field", "none"]).fails(1, &["there is no field"]);
+            // What waits is said beside the table.
+            ask(&["append", "note-00", "--type", "Noted", "--data", "{\"cents\": \"many\"}"])
+                .done();
+            let looked = ["lookup", "notes", "note-00", "--timeout", "10s", "--min-position"];
+            let last = (last.parse::<u64>().unwrap() + 1).to_string();
+            let looked = ask(&[&looked[..], &[&last]].concat()).done();
+            assert!(looked.contains("parked"), "{looked}");
+            let found = ask(&["search", "notes", "--all", "--csv"]);
+            assert!(found.stderr.contains("1 keys are parked"), "{}", found.stderr);
+            found.done();
+        },
+    );
+}

@@ -6,6 +6,7 @@ use nexus_protocol::limits::{DEFINITION_BYTES_MAX, DELIVERIES_MAX, LOOKUP_WAIT_M
 use nexus_protocol::projection::{
     FoundDocument, Lookup, ProjectionChange, ProjectionInfo, ProjectionState,
 };
+use nexus_protocol::search::SearchRequest;
 use nexus_protocol::{Append, AppendError, EventData, Position, ReadError};
 use serde_json::{Value, json};
 
@@ -175,6 +176,8 @@ async fn what_cannot_be_folded_is_parked_and_decided_about() {
         let last = pay(&client, "order-3", &json!(7)).await;
         assert_eq!(cents(&client, "order-3", Some(last)).await, 7, "others go on");
         assert_eq!(cents(&client, "order-1", Some(last)).await, 250, "what is behind waits");
+        let parked = async |key| found(&client, key, Some(last)).await.unwrap().parked;
+        assert!(parked("order-1").await && !parked("order-3").await, "which is told");
         let list = ParkedList { limit: 10, ..ParkedList::default() };
         let all = client.parked_of_projection("totals", &list).await.unwrap();
         let positions: Vec<_> = all.entries.iter().map(|entry| entry.position).collect();
@@ -259,4 +262,31 @@ async fn documents_are_there_again_after_a_restart() {
     assert_eq!(cents(&client, "order-1", Some(last)).await, 300);
     client.close().await.unwrap();
     running.end().await;
+}
+
+#[tokio::test]
+async fn a_search_says_what_it_may_not_know_of() {
+    of_each(async |client| {
+        let mut definition = totals(1);
+        definition["sink"] = "search".into();
+        client.set_projection("totals", &definition).await.unwrap();
+        pay(&client, "order-1", &json!(250)).await;
+        let search = async |last, fields: Option<&[&str]>| {
+            let fields = fields.map(|all| all.iter().map(|it| (*it).to_owned()).collect());
+            let min_position = Some(last);
+            let timeout_ms = Some(SOON_MS);
+            let asked = SearchRequest { fields, min_position, timeout_ms, ..Default::default() };
+            client.search("totals", &asked).await.unwrap()
+        };
+        let last = pay(&client, "order-2", &json!(1)).await;
+        let found = search(last, None).await;
+        assert_eq!((found.total, found.parked), (2, 0));
+        assert_eq!(found.fields, ["cents", "version"]);
+        pay(&client, "order-1", &json!("much")).await;
+        let last = pay(&client, "order-3", &json!([])).await;
+        let found = search(last, Some(&["version"])).await;
+        assert_eq!((found.total, found.parked), (2, 2));
+        assert_eq!(found.fields, ["version"]);
+    })
+    .await;
 }

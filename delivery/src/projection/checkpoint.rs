@@ -115,6 +115,11 @@ impl Checkpoint {
     pub fn parked(&self) -> usize {
         self.lanes.len()
     }
+
+    /// Whether the events of a key wait.
+    pub fn is_parked(&self, key: &str) -> bool {
+        self.lanes.has_key(key)
+    }
 }
 
 fn hex(bytes: &[u8; 32]) -> String {

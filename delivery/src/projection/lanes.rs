@@ -172,6 +172,11 @@ impl Lanes {
         self.0.get_mut(&LaneKey::Key(key.to_owned()))
     }
 
+    /// Whether something holds up a key.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&LaneKey::Key(key.to_owned()))
+    }
+
     pub(super) fn insert(&mut self, key: LaneKey, lane: Lane) {
         self.0.insert(key, lane);
     }

@@ -129,14 +129,23 @@ impl Access {
             let check = |definition: &Definition| {
                 obligations.map_or(Ok(()), |obligations| may_look(definition, obligations))
             };
-            let found = self.node.projections().lookup(namespace, name, lookup, check)?;
-            let no_document = || ReadError::NotFound {
-                what: format!("document {:?} of projection {name:?}", lookup.key),
+            let of_key = self.node.projections().lookup(namespace, name, lookup, check)?;
+            let no_document = || {
+                let document = format!("document {:?} of projection {name:?}", lookup.key);
+                // Whoever may see only some documents is not told of others.
+                let says = of_key.parked && obligations.is_none_or(|it| it.tags_all.is_empty());
+                let what = match says {
+                    true => format!(
+                        "{document} yet: its events are parked, since one could not be folded"
+                    ),
+                    false => document,
+                };
+                ReadError::NotFound { what }
             };
-            let found = found.ok_or_else(no_document)?;
+            let found = of_key.found.as_ref().ok_or_else(no_document)?;
             let mut document = found.definition.shown(&found.document);
             if let Some(obligations) = obligations {
-                if !carries_all(&found, obligations) {
+                if !carries_all(found, obligations) {
                     return Err(no_document());
                 }
                 let (hidden, _) = hidden_fields(&found.definition, &obligations.mask);
@@ -149,6 +158,7 @@ impl Access {
                 position: found.position,
                 as_of_position: found.next.previous(),
                 lag_events: end.saturating_sub(found.next.get()),
+                parked: of_key.parked,
             })
         })
     }
@@ -156,8 +166,8 @@ impl Access {
     /// Searches the documents of a projection. Blocks until the answer knows of the position that is asked for.
     ///
     /// # Errors
-    /// When the principal may not search; `Invalid` of a search that cannot be right, says where; `NotFound` where there is
-    /// no such projection; `NotCaughtUp` where the position was not reached in time.
+    /// When the principal may not search; `Invalid` of a search that cannot be right, says where, and of one that takes too
+    /// long; `NotFound` where there is no such projection; `NotCaughtUp` where the position was not reached in time.
     pub fn search(&self, name: &str, asked: &SearchRequest) -> Result<SearchAnswer, ReadError> {
         self.observe_events(Operation::Search, About::name(name), |namespace, permit| {
             let obligations = permit.obligations();
@@ -176,16 +186,25 @@ impl Access {
             let found = self.node.projections().search((namespace, name), asked, check, sight)?;
             let hidden = sight(&found.definition).hidden;
             let end = namespace.head().position.map_or(0, |head| head.get() + 1);
-            let hits = found.searched.hits.iter().zip(&found.documents);
+            let hits = found.searched.hits.iter().zip(&found.documents).map(|hit| {
+                found.time.check()?;
+                Ok(shown(&found, hit, asked, &hidden))
+            });
             Ok(SearchAnswer {
-                hits: hits
-                    .map(|(hit, document)| shown(&found, (hit, document), asked, &hidden))
-                    .collect(),
+                hits: hits.collect::<Result<_, ReadError>>()?,
+                fields: match &asked.fields {
+                    Some(fields) => fields.clone(),
+                    None => {
+                        let all = found.definition.file().fields.keys();
+                        all.filter(|field| !hidden.contains(*field)).cloned().collect()
+                    }
+                },
                 total: found.searched.total,
                 next: found.searched.next_page.clone(),
                 aggs: found.searched.aggs.clone(),
                 as_of_position: found.next.previous(),
                 lag_events: end.saturating_sub(found.next.get()),
+                parked: found.parked,
             })
         })
     }

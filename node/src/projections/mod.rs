@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nexus_delivery::projection::{Definition, Document, SinkError};
+use nexus_delivery::projection::{Checkpoint, Definition, Document, SinkError};
 use nexus_engine::{Engine, Namespace};
-use nexus_protocol::limits::{LOOKUP_WAIT_MS_DEFAULT, LOOKUP_WAIT_MS_MAX};
+use nexus_protocol::limits::{LOOKUP_WAIT_MS_DEFAULT, LOOKUP_WAIT_MS_MAX, SEARCH_TIME_MS_MAX};
 use nexus_protocol::projection::{Lookup, ProjectionChange, ProjectionInfo, ProjectionState};
 use nexus_protocol::schema::VersionPick;
 use nexus_protocol::search::SearchRequest;
@@ -49,6 +49,14 @@ pub(crate) struct Projections {
     schemas: Arc<Schemas>,
 }
 
+/// What is there of a key.
+pub(crate) struct OfKey {
+    /// The document; `None`: there is none.
+    pub(crate) found: Option<Found>,
+    /// Whether its events wait.
+    pub(crate) parked: bool,
+}
+
 /// A document that was found, and what it is as of.
 pub(crate) struct Found {
     pub(crate) definition: Definition,
@@ -66,6 +74,47 @@ pub(crate) struct FoundAll {
     pub(crate) documents: Vec<Document>,
     /// The first position that the answer knows nothing of.
     pub(crate) next: Position,
+    /// How many keys wait.
+    pub(crate) parked: u64,
+    /// How long it may take to show them.
+    pub(crate) time: SearchTime,
+}
+
+/// How long a search goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchTime {
+    limit_ms: u64,
+    until: Instant,
+}
+
+impl SearchTime {
+    /// From now on, where whoever asks says how long an answer is waited for. Who says 0 waits for no position, and has
+    /// said nothing of the search.
+    fn new(timeout_ms: Option<u64>) -> Self {
+        let asked = timeout_ms.filter(|it| *it > 0);
+        let limit_ms = asked.map_or(SEARCH_TIME_MS_MAX, |it| it.min(SEARCH_TIME_MS_MAX));
+        Self { limit_ms, until: Instant::now() + Duration::from_millis(limit_ms) }
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Goes on, unless it is over.
+    ///
+    /// # Errors
+    /// `Invalid`: the same search takes as long again, so that nothing tries it again by itself.
+    pub(crate) fn check(self) -> Result<(), ReadError> {
+        match self.is_over() {
+            true => Err(self.took_too_long(&SearchError::TookTooLong)),
+            false => Ok(()),
+        }
+    }
+
+    fn took_too_long(self, why: &SearchError) -> ReadError {
+        let limit_ms = self.limit_ms;
+        Invalid::Request(format!("the search was stopped after {limit_ms} ms: {why}")).into()
+    }
 }
 
 /// Why documents did not answer.
@@ -268,32 +317,32 @@ impl Projections {
         }
     }
 
-    /// Looks up a document, where its definition is let through by `check`; `None`: there is none of this key.
+    /// Looks up a document, where its definition is let through by `check`.
     pub(crate) fn lookup(
         &self,
         namespace: &Namespace,
         name: &str,
         lookup: &Lookup,
         check: impl Fn(&Definition) -> Result<(), ReadError>,
-    ) -> Result<Option<Found>, ReadError> {
+    ) -> Result<OfKey, ReadError> {
         let fresh = (lookup.min_position, lookup.timeout_ms);
         let (definition, found, next) =
             self.ask((namespace, name), fresh, check, |build, fresh| {
-                let (kept, seen) = fresh.documents.get(&lookup.key)?;
+                let is_parked = |committed: &Checkpoint| committed.is_parked(&lookup.key);
+                let get = || fresh.documents.get(&lookup.key);
+                let (kept, seen, parked) = build.look(is_parked, get)?;
                 let found = kept.map(|kept| {
                     let document = build.definition.decode(&kept.bytes);
                     let document = document.map_err(|why| SinkError::Damaged(why.to_string()))?;
                     Ok::<_, SinkError>((document, kept.position))
                 });
-                Ok((found.transpose()?, seen))
+                Ok((found.transpose()?, seen, parked))
             })?;
-        let (found, seen) = found;
-        Ok(found.map(|(document, position)| Found {
-            definition,
-            document,
-            position,
-            next: next.max(seen),
-        }))
+        let (found, seen, parked) = found;
+        let next = next.max(seen);
+        let found =
+            found.map(|(document, position)| Found { definition, document, position, next });
+        Ok(OfKey { found, parked })
     }
 
     /// Searches documents, where their definition is let through by `check`, for somebody who may see what `sight` says.
@@ -313,17 +362,28 @@ impl Projections {
                 );
                 NotAnswered::Refused(Invalid::Request(why).into())
             })?;
-            let searched = searching.search(asked, &sight(&build.definition))?;
+            let time = SearchTime::new(asked.timeout_ms);
+            let parked = |committed: &Checkpoint| committed.parked() as u64;
+            let (searched, _, parked) = build.look(parked, || {
+                let sight = sight(&build.definition);
+                let searched = searching.search(asked, &sight, &|| time.is_over());
+                let searched = searched.map_err(|why| match why {
+                    SearchError::TookTooLong => NotAnswered::Refused(time.took_too_long(&why)),
+                    why => why.into(),
+                })?;
+                let next = searched.next;
+                Ok::<_, NotAnswered>((searched, next))
+            })?;
             let documents = searched.hits.iter().map(|hit| {
                 let document = build.definition.decode(&hit.kept.bytes);
                 document.map_err(|why| SinkError::Damaged(why.to_string()))
             });
             let documents = documents.collect::<Result<Vec<_>, _>>()?;
-            Ok((searched, documents))
+            Ok((searched, documents, parked, time))
         })?;
-        let (searched, documents) = found;
+        let (searched, documents, parked, time) = found;
         let next = next.max(searched.next);
-        Ok(FoundAll { definition, searched, documents, next })
+        Ok(FoundAll { definition, searched, documents, next, parked, time })
     }
 
     /// Ends those of a namespace that is gone.
@@ -410,5 +470,31 @@ fn of_append(error: AppendError) -> ReadError {
         AppendError::NotFound { what } => ReadError::NotFound { what },
         AppendError::Unavailable(Unavailable::Closed) => ReadError::Closed,
         error => ReadError::Unavailable { reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_protocol::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn a_search_goes_on_as_long_as_is_asked_and_no_longer_than_any_may() {
+        for (asked, limit_ms) in [
+            (None, SEARCH_TIME_MS_MAX),
+            (Some(0), SEARCH_TIME_MS_MAX),
+            (Some(40), 40),
+            (Some(LOOKUP_WAIT_MS_MAX), SEARCH_TIME_MS_MAX),
+        ] {
+            assert_eq!(SearchTime::new(asked).limit_ms, limit_ms);
+        }
+        let later = SearchTime { limit_ms: 7, until: Instant::now() + Duration::from_hours(1) };
+        assert_eq!(later.check(), Ok(()));
+        let over = SearchTime { limit_ms: 7, until: Instant::now() };
+        let refused = over.check().unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::INVALID);
+        let said = refused.to_string();
+        assert!(said.contains("after 7 ms") && said.contains("narrow it"), "{said}");
     }
 }

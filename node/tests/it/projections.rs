@@ -300,6 +300,14 @@ fn a_poison_event_holds_up_its_key_alone_until_somebody_decides() {
     let last = line(&access, "c", 3);
     assert_eq!(find(&access, "orders", "a", last), Some(json!({ "cents": 1, "lines": 1 })));
     assert_eq!(find(&access, "orders", "c", last), Some(json!({ "cents": 3, "lines": 1 })));
+    // Whoever looks is told that there is more to come.
+    let look = |key: &str| {
+        let min_position = Some(last);
+        access.lookup("orders", &Lookup { key: key.to_owned(), min_position, timeout_ms: None })
+    };
+    assert!(look("a").unwrap().parked && !look("c").unwrap().parked);
+    let (waits, never) = (look("b").unwrap_err().to_string(), look("d").unwrap_err().to_string());
+    assert!(waits.contains("parked") && !never.contains("parked"), "{waits} {never}");
     let list = ParkedList { limit: 10, ..ParkedList::default() };
     let page = access.parked_of_projection("orders", &list).unwrap();
     let positions: Vec<_> = page.entries.iter().map(|it| it.position).collect();
@@ -333,6 +341,7 @@ fn a_poison_event_holds_up_its_key_alone_until_somebody_decides() {
     let last = line(&access, "b", 5);
     assert_eq!(find(&access, "orders", "a", last), Some(json!({ "cents": 10, "lines": 3 })));
     assert_eq!(find(&access, "orders", "b", last), Some(json!({ "cents": 5, "lines": 1 })));
+    assert!(!look("a").unwrap().parked && !look("b").unwrap().parked);
     assert_eq!(info.events, 6, "what is skipped was taken all the same");
     // What was decided holds also where all is folded again.
     let before = once(&access, "orders", is_settled);

@@ -346,6 +346,7 @@ pub struct DocumentHead {
     position: u64,
     as_of_position: Option<u64>,
     lag_events: u64,
+    parked: bool,
 }
 
 impl From<&FoundDocument> for DocumentHead {
@@ -355,6 +356,7 @@ impl From<&FoundDocument> for DocumentHead {
             position: found.position.get(),
             as_of_position: found.as_of_position.map(Position::get),
             lag_events: found.lag_events,
+            parked: found.parked,
         }
     }
 }
@@ -376,6 +378,7 @@ impl DocumentHead {
             position: Position::new(self.position),
             as_of_position: self.as_of_position.map(Position::new),
             lag_events: self.lag_events,
+            parked: self.parked,
         })
     }
 }

@@ -92,6 +92,7 @@ fn found() -> FoundDocument {
         position: Position::new(7),
         as_of_position: Some(Position::new(9)),
         lag_events: 1,
+        parked: true,
     }
 }
 
@@ -186,7 +187,8 @@ fn projections_come_back_as_they_were() {
 
 #[test]
 fn documents_come_back_as_they_were() {
-    let empty = FoundDocument { document: Map::new(), as_of_position: None, ..found() };
+    let empty =
+        FoundDocument { document: Map::new(), as_of_position: None, parked: false, ..found() };
     for found in [found(), empty] {
         let answer = Answer::Document(Box::new((&found).into()));
         let packet = encode_packet(PacketKind::Answer, &answer, &DocumentHead::payload_of(&found));

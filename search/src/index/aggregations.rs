@@ -14,6 +14,7 @@ use tantivy::DateTime;
 use tantivy::aggregation::agg_req::{Aggregations, get_fast_field_names};
 use tantivy::columnar::{ColumnType, MonotonicallyMappableToU64};
 
+use super::facets::Facets;
 use super::query::Asking;
 use super::snapshot::Snapshot;
 
@@ -39,7 +40,10 @@ pub(super) fn aggregations_of(
     asked: &Value,
     asking: &Asking<'_>,
     (snapshot, sees_all): (&Snapshot, bool),
-) -> Result<Aggregations, String> {
+) -> Result<(Aggregations, Facets), String> {
+    let mut asked = asked.clone();
+    let facets = asked.as_object_mut().map(|aggs| Facets::take_of(aggs, asking));
+    let facets = facets.transpose()?.unwrap_or_default();
     let aggs: Aggregations =
         serde_json::from_value(asked.clone()).map_err(|why| shortened(&why.to_string()))?;
     // First: nothing that is hidden is said by what else is wrong.
@@ -47,11 +51,13 @@ pub(super) fn aggregations_of(
         let field = asking.field_or_path(&name)?;
         if matches!(field.field_type, FieldType::Text | FieldType::Facet) {
             let kind = field.field_type;
-            return Err(format!("field {name:?} is {kind}: have the same as keyword beside it"));
+            return Err(format!(
+                "field {name:?} is {kind}: have the same as keyword beside it, or count a facet by `facet`, at the top"
+            ));
         }
     }
-    Looking { snapshot, sees_all, count: 0 }.level(asked, 1)?;
-    Ok(aggs)
+    Looking { snapshot, sees_all, count: 0 }.level(&asked, 1)?;
+    Ok((aggs, facets))
 }
 
 /// A text of others as an error repeats it.
@@ -88,7 +94,9 @@ impl Looking<'_> {
             };
             if !KINDS.contains(&kind.as_str()) {
                 let there = KINDS.join(", ");
-                let why = format!("there is no {:?}: there are {there}", shortened(kind));
+                let kind = shortened(kind);
+                let why =
+                    format!("there is no {kind:?}: there are {there}, and `facet`, at the top");
                 return Err(named(why));
             }
             let of = of.as_object().ok_or_else(|| named(format!("`{kind}` is an object")))?;

@@ -10,8 +10,10 @@
 mod aggregations;
 mod check;
 mod error;
+mod facets;
 mod mapping;
 mod order;
+mod patience;
 mod query;
 mod sealed;
 mod search;

@@ -13,7 +13,8 @@ use std::ops::Bound;
 use nexus_delivery::projection::FieldType;
 use nexus_protocol::Timestamp;
 use nexus_protocol::limits::{
-    SEARCH_CLAUSES_MAX, SEARCH_DEPTH_MAX, SEARCH_FUZZY_CHARS_MAX, SEARCH_TEXT_BYTES_MAX,
+    SEARCH_CLAUSES_MAX, SEARCH_DEPTH_MAX, SEARCH_FUZZY_CHARS_MAX, SEARCH_PATTERN_CLAUSES,
+    SEARCH_TEXT_BYTES_MAX,
 };
 use serde_json::{Map, Value};
 use tantivy::query::{
@@ -30,8 +31,6 @@ use super::mapping::{Mapped, Mapping, date, float, ip};
 
 /// The farthest that a word may be from another that it is found by.
 const FUZZINESS_MAX: u64 = 2;
-/// What looks for words like another counts for so many parts: it takes so much memory.
-const FUZZY_PARTS: usize = 16;
 /// The farthest that the words of a phrase may be from their places.
 const SLOP_MAX: u32 = 64;
 /// The most that a part counts for in the score.
@@ -251,6 +250,7 @@ impl<'a> Asking<'a> {
         text: &str,
         fuzziness: Option<&Value>,
     ) -> Asked {
+        self.count(SEARCH_PATTERN_CLAUSES - 1)?;
         match kind {
             "prefix" => {
                 let term = self.one_word(mapped, text)?;
@@ -264,7 +264,6 @@ impl<'a> Asking<'a> {
                         "`fuzzy` is for words of at most {SEARCH_FUZZY_CHARS_MAX} letters"
                     ));
                 }
-                self.count(FUZZY_PARTS)?;
                 let term = self.one_word(mapped, text)?;
                 Ok(Box::new(FuzzyTermQuery::new(term, far, true)))
             }
@@ -418,6 +417,7 @@ impl<'a> Asking<'a> {
                     }
                     UserInputLeaf::Regex { field, pattern } => {
                         self.named(field.as_deref())?;
+                        self.count(SEARCH_PATTERN_CLAUSES - 1)?;
                         check_regex(pattern).map(|()| true)
                     }
                 }

@@ -22,8 +22,10 @@ use tantivy::{Index, Term};
 use super::Seen;
 use super::aggregations::aggregations_of;
 use super::error::searched;
+use super::facets::Facets;
 use super::mapping::tokenizers;
 use super::order::{By, Hit, Ordered, Place, Rank, SORTS_MAX, Sort};
+use super::patience::Patient;
 use super::query::Asking;
 use super::snapshot::Snapshot;
 
@@ -39,6 +41,11 @@ pub enum SearchError {
     /// The search cannot be right.
     #[error("{0}")]
     Invalid(String),
+    /// The time was over before it was done.
+    #[error(
+        "it takes too long: narrow it by `filter`, or ask for less at a time, fewer aggregations, highlights, or documents"
+    )]
+    TookTooLong,
     /// The documents cannot be read.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -100,11 +107,16 @@ fn invalid(why: impl Into<String>) -> SearchError {
 }
 
 impl Searching {
-    /// Searches, for somebody who may see so much.
+    /// Searches, for somebody who may see so much, until the time is over: it is asked about every few thousand documents.
     ///
     /// # Errors
     /// As [`SearchError`] says.
-    pub fn search(&self, asked: &SearchRequest, sight: &Sight) -> Result<Searched, SearchError> {
+    pub fn search(
+        &self,
+        asked: &SearchRequest,
+        sight: &Sight,
+        is_over: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Searched, SearchError> {
         if asked.limit > SEARCH_LIMIT_MAX {
             return Err(invalid(format!("limit: at most {SEARCH_LIMIT_MAX} documents")));
         }
@@ -128,6 +140,9 @@ impl Searching {
             let tag = TermQuery::new(tag, IndexRecordOption::Basic);
             parts.push((Occur::Must, Box::new(ConstScoreQuery::new(Box::new(tag), 0.0))));
         }
+        for name in asked.fields.iter().flatten() {
+            asking.field(name).map_err(|why| invalid(format!("fields: {why}")))?;
+        }
         let sorts = sorts_of(asked, &asking)?;
         let after = asked.search_after.as_ref().map(|it| place_of(it, &sorts)).transpose()?;
         let sees_all = sight.tags_all.is_empty();
@@ -143,7 +158,7 @@ impl Searching {
             _ => Box::new(BooleanQuery::new(parts)),
         };
         let ordered = Ordered { sorts: sorts.clone(), limit: asked.limit, after };
-        let (hits, total, aggs) = run(&snapshot, &*whole, (ordered, aggs))?;
+        let (hits, total, aggs) = run(&snapshot, &*whole, (ordered, aggs), is_over)?;
         let mut is_last = hits.len() < asked.limit || asked.limit == 0;
         let (mut found, mut bytes, mut last) = (Vec::with_capacity(hits.len()), 0, None);
         for Hit { place, address, score } in hits {
@@ -167,18 +182,28 @@ impl Searching {
 fn run(
     snapshot: &Snapshot,
     query: &dyn Query,
-    (ordered, aggs): (Ordered, Option<Aggregations>),
+    (ordered, aggs): (Ordered, Option<(Aggregations, Facets)>),
+    is_over: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Vec<Hit>, u64, Option<Value>), SearchError> {
+    let (aggs, facets) = aggs.unzip();
     let aggregating = aggs.map(|aggs| {
         let limits =
             AggregationLimitsGuard::new(Some(AGGREGATION_BYTES_MAX), Some(AGGREGATION_BUCKETS_MAX));
         AggregationCollector::from_aggs(aggs, AggContextParams::new(limits, tokenizers()))
     });
-    let collector = (ordered, Count, aggregating);
-    let found = searched(&snapshot.place, || snapshot.searcher.search(query, &collector));
-    let (hits, total, aggs) = found?;
+    let collector = Patient::new((ordered, Count, aggregating, facets), is_over);
+    let found = searched(&snapshot.place, || match snapshot.searcher.search(query, &collector) {
+        Err(_) if collector.gave_up() => Ok(None),
+        other => other.map(Some),
+    });
+    let Some((hits, total, aggs, facets)) = found? else {
+        return Err(SearchError::TookTooLong);
+    };
     let aggs = aggs.map(serde_json::to_value).transpose();
-    let aggs = aggs.map_err(|why| invalid(format!("aggs: {why}")))?;
+    let mut aggs = aggs.map_err(|why| invalid(format!("aggs: {why}")))?;
+    if let Some(Value::Object(aggs)) = &mut aggs {
+        aggs.extend(facets.unwrap_or_default());
+    }
     Ok((hits, total as u64, aggs))
 }
 

@@ -34,7 +34,7 @@ fn put(rig: &mut Rig, documents: impl IntoIterator<Item = (String, Value)>) {
 
 fn ask(rig: &Rig, asked: Value) -> Result<Searched, SearchError> {
     let asked: SearchRequest = serde_json::from_value(asked).unwrap();
-    rig.sink.searching().search(&asked, &Sight::default())
+    rig.sink.searching().search(&asked, &Sight::default(), &|| false)
 }
 
 fn keys(found: &Searched) -> Vec<&str> {
@@ -106,7 +106,7 @@ fn a_histogram_is_bounded_by_the_values_that_there_are() {
     let ask = |of: Value, sight: &Sight| {
         let aggs = Some(json!({ "a": { "histogram": of } }));
         let asked = SearchRequest { aggs, ..SearchRequest::default() };
-        rig.sink.searching().search(&asked, sight).map(drop)
+        rig.sink.searching().search(&asked, sight, &|| false).map(drop)
     };
     let all = Sight::default();
     ask(json!({ "field": "count", "interval": 1 }), &all).unwrap_err();

@@ -6,11 +6,14 @@
 mod commits;
 mod directories;
 mod disk;
+mod door;
+mod facets;
 mod flips;
 mod hostile;
 mod index;
 mod kill;
 mod model;
+mod patience;
 mod random;
 mod readers;
 mod troubles;

@@ -22,6 +22,8 @@ use super::{Http, body};
 pub(crate) const JSON: &str = "application/json";
 /// The media type of a JSON value a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The media type of a table.
+pub(crate) const CSV: &str = "text/csv";
 /// The media type of text.
 pub(crate) const PLAIN: &str = "text/plain";
 /// The media type of server-sent events.
@@ -232,14 +234,18 @@ impl Call {
 
     /// Whether the answer is wanted in this form, named before any other that there is.
     pub(crate) fn wants(&self, media_type: &str) -> bool {
+        self.wanted(&[JSON, NDJSON, EVENT_STREAM]) == Some(media_type)
+    }
+
+    /// The one of these forms that is named before the others.
+    pub(crate) fn wanted(&self, forms: &[&'static str]) -> Option<&'static str> {
         let accept = self.parts.headers.get_all(header::ACCEPT).iter();
         let mut ranges =
             accept.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
-        let first = ranges.find_map(|range| {
+        ranges.find_map(|range| {
             let named = range.split(';').next().unwrap_or_default().trim();
-            [JSON, NDJSON, EVENT_STREAM].into_iter().find(|known| named.eq_ignore_ascii_case(known))
-        });
-        first == Some(media_type)
+            forms.iter().copied().find(|known| named.eq_ignore_ascii_case(known))
+        })
     }
 
     /// What kind of body it has: one of these, or the first where it does not say.

@@ -41,6 +41,11 @@ impl Chunks {
         sent == Ok(true)
     }
 
+    /// Sends nothing more, so that nobody takes what was sent for the whole.
+    pub(crate) fn break_off(self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
     /// Waits until nobody reads any more.
     pub(crate) async fn closed(&self) {
         self.pieces.closed().await;
@@ -53,9 +58,9 @@ struct Pieces {
     cut: Arc<AtomicBool>,
 }
 
-/// The client took too long.
+/// The client took too long, or what is missing could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer was not taken in time")]
+#[error("the rest of the answer is missing")]
 struct Cut;
 
 impl Stream for Pieces {

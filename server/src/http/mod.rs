@@ -12,6 +12,7 @@ mod call;
 mod chunks;
 mod event_routes;
 mod events;
+mod export;
 mod groups;
 mod health;
 mod hosts;

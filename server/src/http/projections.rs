@@ -8,13 +8,14 @@ use nexus_node::Access;
 use nexus_node::telemetry::Operation;
 use nexus_protocol::limits::{LOOKUP_WAIT_MS_DEFAULT, LOOKUP_WAIT_MS_MAX, SEARCH_BYTES_MAX};
 use nexus_protocol::projection::{Lookup, ProjectionChange};
-use nexus_protocol::search::SearchRequest;
+use nexus_protocol::search::{CsvWriter, SearchRequest};
 use nexus_protocol::{AppendError, Filter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::call::{Call, JSON, blocking, bytes_of, json};
+use super::call::{CSV, Call, JSON, NDJSON, blocking, bytes_of, json};
 use super::chunks;
+use super::export::{self, Form};
 use super::problem::Problem;
 
 /// A definition, as documents of this API describe it. A request's is taken as it is: what makes it none is said by those
@@ -146,6 +147,14 @@ pub(crate) async fn search(mut call: Call) -> Result<Response, Problem> {
     }
     let mut request: SearchRequest = received.json()?;
     request.timeout_ms = Some(wait_ms(&call, request.timeout_ms)?);
+    let form = match call.wanted(&[JSON, NDJSON, CSV]) {
+        Some(NDJSON) => Some(Form::Lines),
+        Some(CSV) => Some(Form::Table(CsvWriter::default())),
+        _ => None,
+    };
+    if let Some(form) = form {
+        return export::all(&call, access, (name, request), form).await;
+    }
     let place = call.http.door.place_to_wait().await;
     let found = blocking(move || {
         let found = access.search(&name, &request);

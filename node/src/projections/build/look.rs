@@ -11,6 +11,9 @@ use nexus_search::Searching;
 
 use super::Build;
 
+/// How long it is waited to be told of a commit whose documents are seen already: whoever has made it is about to tell.
+const TOLD: Duration = Duration::from_secs(1);
+
 /// Why documents cannot be looked up.
 pub(in crate::projections) enum NotFresh {
     /// They are there no more.
@@ -58,6 +61,37 @@ impl Build {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(NotFresh::TimedOut);
+            }
+            let waited = self.seen.wait_timeout(view, left);
+            view = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Looks at its documents, and says what there is about keys that wait in the commit that they are of: the greatest of
+    /// what is so before and after, since nothing holds them still.
+    pub(in crate::projections) fn look<T, W: Ord + Default, E>(
+        &self,
+        waiting: impl Fn(&Checkpoint) -> W,
+        look: impl FnOnce() -> Result<(T, Position), E>,
+    ) -> Result<(T, Position, W), E> {
+        let before = self.committed(Position::ZERO, &waiting);
+        let (found, next) = look()?;
+        let after = self.committed(next, &waiting);
+        Ok((found, next, before.max(after)))
+    }
+
+    /// What there is about the last commit that knows all before a position, or about an earlier one, where none is told.
+    fn committed<W: Default>(&self, next: Position, of: impl Fn(&Checkpoint) -> W) -> W {
+        let deadline = Instant::now() + TOLD;
+        let mut view = self.view();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match &view.progress {
+                Some(progress) if progress.next >= next => return of(&progress.committed),
+                progress if left.is_zero() || view.documents.is_none() || self.has_ended() => {
+                    return progress.as_ref().map(|it| of(&it.committed)).unwrap_or_default();
+                }
+                _ => {}
             }
             let waited = self.seen.wait_timeout(view, left);
             view = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -44,6 +44,9 @@ fn obligations_hide_documents_and_fields() {
         let event = EventData::json("PermitFiled", &data).unwrap();
         append(&here, "permits", event.tag(format!("group:{}", number % 2 + 1)));
     }
+    // The one of this number is parked, and has no document.
+    let data = json!({ "number": 5, "fee": "many" });
+    append(&here, "permits", EventData::json("PermitFiled", &data).unwrap().tag("group:2"));
     let files = BTreeMap::from([
         ("nexus/search.rego".to_owned(), SEARCH.to_owned()),
         (
@@ -65,6 +68,9 @@ fn obligations_hide_documents_and_fields() {
     let (hidden, missing) = (lookup(&clerk, "tagged", 2), lookup(&clerk, "tagged", 99));
     let text = |refused: Result<FoundDocument, ReadError>| refused.unwrap_err().to_string();
     assert_eq!(text(hidden).replace('2', "99"), text(missing));
+    // Nor is it told that something waits.
+    assert!(text(lookup(&by("chief"), "tagged", 5)).contains("parked"));
+    assert!(!text(lookup(&clerk, "tagged", 5)).contains("parked"));
     for (id, name, says) in [
         ("clerk", "bare", "`access`"),
         ("typist", "tagged", "types"),

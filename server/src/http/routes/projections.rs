@@ -1,8 +1,9 @@
 //! The operations on projections, and on what is found in them.
 
 use nexus_protocol::projection::{FoundDocument, ProjectionInfo};
-use nexus_protocol::search::{SearchAnswer, SearchRequest};
+use nexus_protocol::search::{SearchAnswer, SearchHit, SearchRequest};
 
+use super::super::call::{CSV, NDJSON};
 use super::super::projections;
 use super::{
     APPEND_PROBLEMS, Content, JSON, Method, NAMESPACE, Number, Parameter, ROUTE, Route, Schema,
@@ -113,10 +114,16 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/v1/projections/{projection}/search",
         id: "searchDocuments",
         about: "Searches documents by what is in them: by a query in the query language or as a tree, in an order, page by \
-                page; and counts and sums up over all that match. Of projections with `\"sink\": \"search\"`.",
+                page; and counts and sums up over all that match. With `Accept: application/x-ndjson` it answers with all \
+                documents, one a line, and with `text/csv` with a table of them; `limit` says nothing then. Of projections \
+                with `\"sink\": \"search\"`.",
         group: "projections",
         body: body![JSON SearchRequest],
-        answers: &[answer(200, "What was found.", body![JSON SearchAnswer])],
+        answers: &[answer(
+            200,
+            "What was found.",
+            body![JSON SearchAnswer, NDJSON SearchHit, CSV String],
+        )],
         problems: APPEND_PROBLEMS,
         handler: handler!(projections::search),
         ..ROUTE

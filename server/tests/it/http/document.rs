@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::client::{Answer, Ask, Http, encoded, full};
-use super::generate::{Random, spoil, value};
+use super::generate::{Random, SOON_MS, spoil, value};
 use crate::stores::Running;
 
 /// Requests of each operation.
@@ -95,7 +95,7 @@ impl Document {
             "application/x-ndjson" => {
                 lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
             }
-            "text/plain" => vec![json!(str::from_utf8(&answer.body).unwrap())],
+            "text/plain" | "text/csv" => vec![json!(str::from_utf8(&answer.body).unwrap())],
             _ => vec![answer.json()],
         };
         for value in values {
@@ -159,7 +159,7 @@ fn text_of(random: &mut Random, document: &Value, parameter: &Value) -> String {
     match parameter["name"].as_str().unwrap() {
         "limit" => random.pick(&["1", "2", "100"]).to_owned(),
         "min_position" => random.pick(&["0", "1", "40"]).to_owned(),
-        "timeout_ms" => random.pick(&["0", "1", "1000"]).to_owned(),
+        "timeout_ms" => random.pick(&["0", "1", "100"]).to_owned(),
         "wait_ms" => random.pick(&["0", "1", "3"]).to_owned(),
         "from_position" => random.pick(&["0", "1-3", "7", "2-1"]).to_owned(),
         "as_of" => {
@@ -216,6 +216,10 @@ fn make(
             }
         }
     }
+    let has = |name: &str| query.iter().any(|it| it.starts_with(name));
+    if has("min_position=") && !has("timeout_ms=") {
+        query.push(format!("timeout_ms={SOON_MS}"));
+    }
     if random.one_in(20) {
         query.push("unknown=1".to_owned());
         wrong = Some("a parameter is not known");
@@ -233,6 +237,11 @@ fn make(
     if operation.id.starts_with("read") && random.one_in(2) {
         ask = ask.header("accept", accept);
         shown.push_str(accept);
+    }
+    if operation.id == "searchDocuments" && random.one_in(2) {
+        let form = random.pick(&["application/x-ndjson", "text/csv", "text/html, text/csv;q=0.5"]);
+        ask = ask.header("accept", form);
+        shown.push_str(form);
     }
     let follows = accept == "text/event-stream";
     if let Some(content) = operation.json["requestBody"]["content"].as_object() {

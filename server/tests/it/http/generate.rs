@@ -50,6 +50,8 @@ const TEXTS: [&str; 14] = [
 ];
 const TRACEPARENT: &str = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01";
 const TIMES: [&str; 3] = ["2026-01-02T03:04:05.000006Z", "1969-12-31T23:59:59Z", "unix-us:-1"];
+/// How long it is waited for what may never come.
+pub(crate) const SOON_MS: u64 = 100;
 const NUMBERS: [u64; 7] = [0, 0, 1, 2, 7, 4_294_967_296, u64::MAX];
 
 /// A value of a schema, as far as it is understood; below some depth a small one.
@@ -109,6 +111,10 @@ fn object(random: &mut Random, document: &Value, schema: &Value, depth: usize) -
             made.insert(name.clone(), made_up);
         }
     }
+    // Most positions that are made up are never reached: nobody waits for them as long as a server would.
+    if made.contains_key("min_position") {
+        made.entry("timeout_ms").or_insert(json!(SOON_MS));
+    }
     // Two forms of one thing are too much of it.
     for name in ["data", "metadata", "state"] {
         if made.contains_key(name) && !random.one_in(10) {
@@ -140,7 +146,7 @@ fn sensible(random: &mut Random, name: &str) -> Option<Value> {
         "sort" | "highlight" => json!([]),
         "limit" => json!(10),
         "min_position" => json!(0),
-        "timeout_ms" => json!(1_000),
+        "timeout_ms" => json!(SOON_MS),
         "access" => json!("union"),
         "delete" => json!(["OrderErased"]),
         "fields" => json!({ "count": { "type": "u64", "fold": "count" } }),

@@ -7,6 +7,7 @@ mod document;
 mod enemies;
 mod event_routes;
 mod evolution;
+mod export;
 mod follow;
 mod forms;
 mod generate;

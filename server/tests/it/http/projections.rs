@@ -138,7 +138,9 @@ fn what_is_parked_is_decided_about_by_key() {
         let wrong = pay(&http, "order-1", &json!("much")).await;
         let other = pay(&http, "order-2", &json!([])).await;
         let last = pay(&http, "order-3", &json!(7)).await;
-        document(&http, "order-3", last).await;
+        assert_eq!(document(&http, "order-3", last).await["parked"], false);
+        let none = look_up(&http, "order-1", "").await.json();
+        assert!(none["detail"].as_str().unwrap().contains("parked"), "{none}");
         const SOURCE: &str = "projection:totals";
         let parked = async |query: &str| {
             let listed = get(&http, &format!("/v1/parked?source={SOURCE}{query}")).await;
@@ -181,6 +183,11 @@ fn what_is_parked_is_decided_about_by_key() {
         until(&http, |info| info["parked"] == 0 && info["lag_events"] == 0).await;
         assert_eq!(parked("").await, [""; 0]);
         assert_eq!(document(&http, "order-1", last).await["document"]["cents"], 100);
+        // What is behind an event that is parked is not in a document, however far the answer has come.
+        pay(&http, "order-1", &json!("more")).await;
+        let last = pay(&http, "order-1", &json!(1)).await;
+        let found = document(&http, "order-1", last).await;
+        assert_eq!((&found["document"]["cents"], &found["parked"]), (&json!(100), &json!(true)));
     });
 }
 
