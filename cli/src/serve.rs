@@ -73,7 +73,7 @@ fn serve(
     let dir = place.dir()?;
     let loaded = args.flags.read(Some(dir))?;
     let settings = &loaded.settings;
-    let mut node = Node::open(dir)?.quota(settings.quota);
+    let mut node = Node::open(dir)?.quota(settings.quota).projection_room(settings.projections);
     if let Some((rules, keys)) = settings.auth.jwts().map_err(|error| bad_jwks(&loaded, &error))? {
         node = node.jwts(rules, keys);
     }

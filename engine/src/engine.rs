@@ -107,6 +107,16 @@ impl Engine {
         parts.options.disk.is_none().then_some(&*parts.dir)
     }
 
+    /// Bytes that are left on the disk that it keeps its log on.
+    ///
+    /// # Errors
+    /// Where the disk does not say.
+    pub fn free_bytes(&self) -> Result<u64, Unavailable> {
+        let parts = &self.shared.parts;
+        let free = parts.disk.free_bytes(&parts.dir);
+        free.map_err(|error| Unavailable::CannotGrow(error.to_string()))
+    }
+
     pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let disk = directory::prepare(dir, &options)?;
         let lock = take_lock(&*disk, dir, options.read_only)?;

@@ -39,6 +39,7 @@ pub use jwt::{BadJwks, Jwks, JwtRules};
 pub use nexus_engine::{CloseError, Engine, OpenError, Stop, StopOnDrop};
 pub use node::{NoAccess, Node, NodeError};
 pub use principal::{Principal, PrincipalKind, Role, UnknownRole};
+pub use projections::ProjectionRoom;
 pub use quota::Quota;
 pub use telemetry::METRICS_CONTENT_TYPE;
 pub use tokens::{NewToken, TOKENS_STREAM, TokenInfo};

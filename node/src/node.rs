@@ -15,7 +15,7 @@ use crate::handlers::Access;
 use crate::jwt::{Jwks, JwtRules, Jwts};
 use crate::policies::Policing;
 use crate::principal::{Principal, Role};
-use crate::projections::Projections;
+use crate::projections::{ProjectionRoom, Projections};
 use crate::quota::{Quota, Quotas};
 use crate::routes::Routes;
 use crate::schemas::Schemas;
@@ -81,7 +81,8 @@ impl Node {
         let routes = Arc::new(Routes::new(Arc::clone(&telemetry)));
         let schemas = Arc::new(Schemas::new(Arc::clone(&audit)));
         let timers = Arc::new(Timers::new(Arc::clone(&schemas), Arc::clone(&telemetry)));
-        let projections = Arc::new(Projections::new(&engine, Arc::clone(&schemas)));
+        let projections =
+            Arc::new(Projections::new(&engine, Arc::clone(&schemas), ProjectionRoom::default()));
         Ok(Self {
             engine,
             policing,
@@ -103,6 +104,14 @@ impl Node {
     #[must_use]
     pub fn quota(mut self, quota: Quota) -> Self {
         self.quotas = Arc::new(Quotas::new(quota));
+        self
+    }
+
+    /// With bounds on what projections take of the disk.
+    #[must_use]
+    pub fn projection_room(mut self, room: ProjectionRoom) -> Self {
+        let schemas = Arc::clone(&self.schemas);
+        self.projections = Arc::new(Projections::new(&self.engine, schemas, room));
         self
     }
 

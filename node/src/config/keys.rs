@@ -71,6 +71,8 @@ pub const KEYS: &[Key] = &[
     number("http.request_time_s", 1, 3600, "seconds"),
     Key { path: "http.cors_origins", kind: Kind::Origins },
     Key { path: "metrics.open", kind: Kind::Switch },
+    number("projections.disk_bytes_max", 0, 1 << 50, "bytes, 0 for no limit"),
+    number("projections.disk_free_bytes_min", 0, 1 << 50, "bytes"),
 ];
 
 impl Key {

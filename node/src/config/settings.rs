@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Authorities, ConfigError};
 use crate::jwt::{Jwks, JwtRules};
 use crate::principal::Role;
+use crate::projections::ProjectionRoom;
 use crate::quota::Quota;
 
 /// What can be set of a server. [`Settings::default`] holds where nothing is set.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub http: Http,
     /// Who sees its metrics.
     pub metrics: Metrics,
+    /// What projections may take of the disk.
+    pub projections: ProjectionRoom,
 }
 
 /// What a server shows to prove who it is: both files, or the one of the data directory; and whom it believes
@@ -152,6 +155,7 @@ impl Default for Settings {
             quota: Quota::default(),
             http: Http::default(),
             metrics: Metrics::default(),
+            projections: ProjectionRoom::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod lifts;
 mod masked;
 mod parked;
 mod pool;
+mod room;
 mod space;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,9 +27,11 @@ use nexus_protocol::{AppendError, Invalid, LogId, Position, ReadError, Unavailab
 use nexus_search::{SearchError, Searched, Sight};
 
 pub(crate) use self::masked::hidden_fields;
+pub use self::room::ProjectionRoom;
 
 use self::build::{Build, Fresh, NotFresh};
 use self::pool::Pool;
+use self::room::Room;
 use self::space::Space;
 use crate::schemas::Schemas;
 use crate::telemetry::ProjectionGauges;
@@ -47,6 +50,7 @@ pub(crate) struct Projections {
     directory: Option<PathBuf>,
     /// What events are lifted by.
     schemas: Arc<Schemas>,
+    room: Arc<Room>,
 }
 
 /// What is there of a key.
@@ -145,9 +149,10 @@ fn closed() -> AppendError {
 }
 
 impl Projections {
-    pub(crate) fn new(engine: &Engine, schemas: Arc<Schemas>) -> Self {
+    pub(crate) fn new(engine: &Engine, schemas: Arc<Schemas>, room: ProjectionRoom) -> Self {
         let directory = engine.directory().map(|dir| dir.join("projections"));
-        Self { pool: Pool::default(), spaces: Mutex::default(), directory, schemas }
+        let room = Arc::new(Room::new(engine, directory.clone(), room));
+        Self { pool: Pool::default(), spaces: Mutex::default(), directory, schemas, room }
     }
 
     fn spaces(&self) -> MutexGuard<'_, HashMap<LogId, Arc<Space>>> {
@@ -162,7 +167,8 @@ impl Projections {
         }
         let directory = self.directory.as_ref().map(|dir| dir.join(namespace.name()));
         let (turns, schemas) = (Arc::clone(self.pool.turns()), Arc::clone(&self.schemas));
-        let space = Arc::new(Space::open(namespace.for_system(), turns, directory, schemas)?);
+        let parts = (turns, schemas, Arc::clone(&self.room));
+        let space = Arc::new(Space::open(namespace.for_system(), parts, directory)?);
         self.pool.start().map_err(|error| {
             AppendError::Unavailable(Unavailable::CannotGrow(format!("no thread: {error}")))
         })?;

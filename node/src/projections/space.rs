@@ -12,6 +12,7 @@ use nexus_protocol::{AppendError, EventData};
 use super::build::Build;
 use super::lifts::Lifts;
 use super::pool::Turns;
+use super::room::Room;
 use crate::parking::block_on;
 use crate::schemas::Schemas;
 
@@ -26,6 +27,7 @@ pub(super) struct Space {
     /// Where documents are kept; `None`: in memory.
     directory: Option<PathBuf>,
     schemas: Arc<Schemas>,
+    pub(super) room: Arc<Room>,
     catalog: Mutex<Catalog>,
     builds: Mutex<BTreeMap<(String, BuildId), Arc<Build>>>,
     /// Held by whoever decides something.
@@ -40,9 +42,8 @@ impl Space {
     /// Reads what was decided. What is kept of documents that are there no more is removed.
     pub(super) fn open(
         namespace: Namespace,
-        turns: Arc<Turns>,
+        (turns, schemas, room): (Arc<Turns>, Arc<Schemas>, Arc<Room>),
         directory: Option<PathBuf>,
-        schemas: Arc<Schemas>,
     ) -> Result<Self, AppendError> {
         let catalog = block_on(Catalog::read(&namespace))?;
         let space = Self {
@@ -50,6 +51,7 @@ impl Space {
             turns,
             directory,
             schemas,
+            room,
             catalog: Mutex::new(catalog),
             builds: Mutex::default(),
             changing: Mutex::default(),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nexus_node::{Access, Engine, Node, Principal};
+use nexus_node::{Access, Engine, Node, Principal, ProjectionRoom};
 use nexus_protocol::group::{ParkedList, ParkedPick};
 use nexus_protocol::projection::{Lookup, ProjectionChange, ProjectionInfo, ProjectionState};
 use nexus_protocol::{Append, AppendError, EventData, Position, ReadError};
@@ -378,4 +378,39 @@ fn a_thousand_projections_are_folded_by_a_few_threads() {
         *seen.entry(found.to_string()).or_default() += 1;
     }
     assert_eq!(seen, BTreeMap::from([(json!({ "cents": 4, "lines": 4 }).to_string(), 1_000)]));
+}
+
+#[test]
+fn what_has_no_room_stands_still_and_events_are_appended_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |room| Node::open(dir.path()).unwrap().projection_room(room);
+    let none = ProjectionRoom { disk_free_bytes_min: 0, disk_bytes_max: 0 };
+    let node = open(none);
+    let access = local(&node);
+    let last = line(&access, "a", 100);
+    access.set_projection("orders", &orders(1)).unwrap();
+    assert_eq!(find(&access, "orders", "a", last), Some(json!({ "cents": 100, "lines": 1 })));
+    node.close().unwrap();
+    for (room, says) in [
+        (ProjectionRoom { disk_bytes_max: 1, ..none }, "projections.disk_bytes_max"),
+        (
+            ProjectionRoom { disk_free_bytes_min: 1 << 50, ..none },
+            "projections.disk_free_bytes_min",
+        ),
+    ] {
+        let node = open(room);
+        let access = local(&node);
+        line(&access, "a", 50);
+        let info = once(&access, "orders", |it| it.error.is_some());
+        assert!(info.error.clone().unwrap().contains(says), "{info:?}");
+        assert_eq!(info.state, ProjectionState::Failed);
+        // It answers from what it has.
+        let found = find(&access, "orders", "a", Position::ZERO);
+        assert_eq!(found, Some(json!({ "cents": 100, "lines": 1 })));
+        node.close().unwrap();
+    }
+    let node = open(none);
+    let access = local(&node);
+    let last = line(&access, "a", 50);
+    assert_eq!(find(&access, "orders", "a", last), Some(json!({ "cents": 250, "lines": 4 })));
 }

@@ -87,7 +87,10 @@ fn what_cannot_be_is_said_with_key_source_and_what_would_be_right() {
         ("grace_s = 1979-05-27", &["`grace_s`", "a whole number"]),
         (
             "lisen = 'x'",
-            &["`lisen`", "there are listen, dev, grace_s, tls, auth, limits, quota, http, metrics"],
+            &[
+                "`lisen`",
+                "there are listen, dev, grace_s, tls, auth, limits, quota, http, metrics, projections",
+            ],
         ),
         ("'limits.connections_max' = 5", &["`limits.connections_max`", "is not a setting"]),
         ("limits = 5", &["`limits`", "is 5", "write [limits]", "connections_max"]),

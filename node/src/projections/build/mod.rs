@@ -262,6 +262,11 @@ impl Build {
             return self.ended(slot, ended, now);
         }
         let runner = slot.runner.as_mut()?;
+        if let Some(why) = self.space.upgrade().and_then(|space| space.room.refusal()) {
+            // It answers from what it has.
+            self.publish(runner.progress(), Some(why));
+            return Some(now.saturating_add(PAUSE));
+        }
         let waker = Waker::from(Arc::clone(self));
         let mut context = Context::from_waker(&waker);
         let polled = match is_paused {
