@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{JoinHandle, ThreadId};
 
-use nexus_protocol::NamespaceName;
+use nexus_protocol::{NamespaceName, Unavailable};
 
 use crate::commit::{Committer, Signals};
 use crate::error::{LogError, OpenError};
