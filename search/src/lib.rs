@@ -15,6 +15,7 @@ mod index;
 mod kv;
 
 pub use self::directory::{remove, remove_others};
+pub use self::index::raw;
 pub use self::index::{SearchError, SearchSink, Searched, SearchedHit, Searching, Sight};
 pub use self::kv::KvSink;
 /// What [`KvSink::over`] keeps its bytes on.

@@ -28,6 +28,30 @@ pub struct Peer {
     pub clients: String,
 }
 
+/// What read models are measured with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadModels {
+    /// Of the index that is searched; as many events are folded again.
+    pub documents: u64,
+    /// That a turn of indexing makes.
+    pub turn_documents: u64,
+    /// Threads that make segments of documents, of the sink and of raw Tantivy.
+    pub writer_threads: u64,
+    /// Memory that each of them has.
+    pub writer_mib: u64,
+    /// When documents are committed.
+    pub commits: String,
+}
+
+impl ReadModels {
+    fn to_text(&self) -> String {
+        format!(
+            "{} documents, {} a turn of indexing; writer of {} threads with {} MiB each; commits: {}",
+            self.documents, self.turn_documents, self.writer_threads, self.writer_mib, self.commits
+        )
+    }
+}
+
 /// What is said beside the figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
@@ -81,6 +105,9 @@ pub struct Conditions {
     pub quick: bool,
     /// Processes that ran or waited to run on average over the last minute, before the run.
     pub load_1min: f64,
+    /// Of the set `read-models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_models: Option<ReadModels>,
     /// What else was measured beside Nexus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Peer>,
@@ -130,6 +157,7 @@ impl Conditions {
             turn_ms: u64::try_from(effort.turn.as_millis()).unwrap_or(u64::MAX),
             quick: effort.quick,
             load_1min: load(),
+            read_models: None,
             peers: Vec::new(),
         })
     }
@@ -175,7 +203,8 @@ impl Conditions {
                 ),
             )
             .with_some("server", self.server.as_ref())
-            .with_some("protocol", self.protocol.as_ref());
+            .with_some("protocol", self.protocol.as_ref())
+            .with_some("read models", self.read_models.as_ref().map(ReadModels::to_text));
         self.peers.iter().fold(facts, |facts, peer| {
             let Peer { name, version, sync, clients } = peer;
             facts.with("peer", format!("{name} {version}; {sync}; {clients}"))

@@ -10,6 +10,7 @@ mod groups;
 mod log;
 mod plot;
 mod policies;
+mod read_models;
 mod report;
 mod rounds;
 mod server;
@@ -45,10 +46,11 @@ Examples:
   nexus bench --compare before.json --output json
   nexus bench --set server
   nexus bench --set groups --only groups-unordered
+  nexus bench --set read-models --quick
   nexus --server nexus://127.0.0.1:7420 bench --list
 
 It measures in a folder of its own below --dir, by default the current one, and removes it. The sets
-`server` and `groups` start a server of their own; with --server they append to that one instead, in streams of its own
+`server`, `groups`, and `read-models` start a server of their own; with --server they append to that one instead, in streams of its own
 that stay there.";
 
 /// Measures appends, reads, and a server beside the ceilings of this machine
@@ -98,6 +100,8 @@ enum Set {
     Groups,
     /// Schemas and policies, in this process
     Governance,
+    /// Projections: indexing, searches, and how fresh they are
+    ReadModels,
 }
 
 impl Set {
@@ -107,6 +111,7 @@ impl Set {
             Self::Server => &server::ENTRIES,
             Self::Groups => &groups::ENTRIES,
             Self::Governance => &governance::ENTRIES,
+            Self::ReadModels => &read_models::ENTRIES,
         }
     }
 }
@@ -239,6 +244,9 @@ pub(crate) fn run(args: &Args, place: &Place, output: &mut Output) -> Result<(),
     let mut conditions = Conditions::find(&folder.0, backend, &reason, &orders, &effort)?;
     if set != Set::Log {
         server::describe(&mut conditions, server.as_ref());
+    }
+    if set == Set::ReadModels {
+        read_models::describe(&mut conditions, &effort)?;
     }
     let record_bytes = conditions.record_bytes;
     let mut bench = Bench { dir: folder.0.clone(), backend, effort, orders, record_bytes, server };

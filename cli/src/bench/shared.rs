@@ -15,6 +15,7 @@ use super::{Effort, disk_failure};
 pub use super::Folder;
 pub use super::conditions::{Conditions, Peer};
 pub use super::groups::{BATCH, BATCHES_AHEAD, CONSUMERS};
+pub use super::read_models::{Kind, Purchase, Question, one_each, purchases};
 pub use super::report::{Better, Report, Scenario};
 pub use super::rounds::{Latencies, Measure, Rounds, Turn};
 pub use super::server::drive::{Worker, drive};

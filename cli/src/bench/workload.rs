@@ -119,10 +119,18 @@ impl Orders {
     /// Bytes of 64 KiB of data, over those that zstd makes of them at level 3.
     pub(super) fn zstd_ratio(&self) -> Result<f64, Failure> {
         let plain: Vec<u8> = self.data.iter().flatten().copied().take(64 * 1024).collect();
-        let packed = zstd::bulk::compress(&plain, 3)
-            .map_err(|error| Failure::failed(format!("zstd: {error}")))?;
-        Ok(plain.len() as f64 / packed.len() as f64)
+        zstd_ratio(&plain)
     }
+}
+
+/// Bytes, over those that zstd makes of them at level 3.
+///
+/// # Errors
+/// When it cannot.
+pub(super) fn zstd_ratio(plain: &[u8]) -> Result<f64, Failure> {
+    let packed = zstd::bulk::compress(plain, 3)
+        .map_err(|error| Failure::failed(format!("zstd: {error}")))?;
+    Ok(plain.len() as f64 / packed.len() as f64)
 }
 
 /// The number that [`Orders::numbered`] put into this data.

@@ -156,6 +156,40 @@ fn groups_are_measured() {
 }
 
 #[test]
+fn read_models_are_measured_beside_raw_tantivy() {
+    let names = ["index", "index/folded"];
+    let report = measured_of("read-models", &["--only", "index"], &names);
+    let scenarios = &report["scenarios"];
+    assert_eq!(scenarios[0]["target"], 0.7);
+    assert!(scenarios[0]["ceiling_per_s"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(scenarios[1]["target"].is_null(), "nothing was asked: {report}");
+    let conditions = &report["conditions"]["read_models"];
+    for field in ["documents", "turn_documents", "writer_threads", "writer_mib"] {
+        assert!(conditions[field].as_u64().unwrap() > 0, "{field}: {conditions}");
+    }
+    let kinds = ["query/term", "query/phrase", "query/range", "query/bool", "query/sorted"];
+    let names = [&["query"], &kinds[..]].concat();
+    let report = measured_of("read-models", &["--only", "query"], &names);
+    for scenario in report["scenarios"].as_array().unwrap() {
+        assert_eq!(scenario["target"], 1.2, "{scenario}");
+        assert!(scenario["ceiling_p50_us"].as_f64().unwrap() > 0.0, "{scenario}");
+    }
+}
+
+#[test]
+fn read_models_of_a_server_are_measured() {
+    let names = ["searchable", "searchable/p99", "lookup-own", "rebuild", "rebuild/cores"];
+    let only = ["--only", "searchable", "lookup-own", "rebuild"];
+    let report = measured_of("read-models", &only, &names);
+    let targets: Vec<_> =
+        report["scenarios"].as_array().unwrap().iter().map(|it| &it["target"]).collect();
+    assert_eq!(
+        targets,
+        [&500_000.0.into(), &1_200_000.0.into(), &5_000.0.into(), &Value::Null, &1.5.into()]
+    );
+}
+
+#[test]
 fn a_server_that_runs_is_measured_and_keeps_what_it_had() {
     let folder = Folder::new();
     let server = Serving::dev(&folder);

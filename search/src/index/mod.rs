@@ -15,6 +15,7 @@ mod mapping;
 mod order;
 mod patience;
 mod query;
+pub mod raw;
 mod sealed;
 mod search;
 mod snapshot;
@@ -41,6 +42,8 @@ use crate::directory;
 const BLOCKS_KEPT: usize = 10;
 /// The version of what is written.
 const FORMAT: u32 = 1;
+/// Threads that make segments of documents.
+const WRITER_THREADS: usize = 1;
 /// Memory for documents that are written, in bytes. Beyond it they become a segment of their own.
 const WRITER_BYTES: usize = 32 * 1024 * 1024;
 /// Segments with more documents are merged no further.
@@ -197,7 +200,7 @@ impl SearchSink {
 fn open_writer(index: &Index) -> tantivy::Result<IndexWriter> {
     let options = IndexWriterOptions::builder()
         .memory_budget_per_thread(WRITER_BYTES)
-        .num_worker_threads(1)
+        .num_worker_threads(WRITER_THREADS)
         .num_merge_threads(1)
         .build();
     let writer = index.writer_with_options::<TantivyDocument>(options)?;

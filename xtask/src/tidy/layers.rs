@@ -57,6 +57,8 @@ const LAYERS: &[Layer] = &[
             "policies",
             "delivery",
             "rows",
+            // For its raw loops, which `nexus bench` measures beside; documents are reached through `node`.
+            "search",
             "node",
             "client",
             "server",

@@ -57,7 +57,7 @@ impl Process {
     }
 
     /// Processor time that it has used so far, in all its threads, as `getrusage` counts it.
-    pub(super) fn cpu(&self) -> Option<Duration> {
+    pub(in crate::bench) fn cpu(&self) -> Option<Duration> {
         cpu_of(&self.child.id().to_string())
     }
 
