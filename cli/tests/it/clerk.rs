@@ -14,24 +14,25 @@ use crate::policy_stores::{bundle, comes_with};
 use crate::serve::Serving;
 
 /// What a clerk may see.
-const SECOND: &str = "group:Group 2";
+pub(crate) const SECOND: &str = "group:Group 2";
 /// So many events of the file have that tag, of so many cases.
 const SEEN: usize = 1_228;
-const CASES: usize = 1_188;
+pub(crate) const CASES: usize = 1_188;
 const EVENTS: usize = 8_577;
 /// A position in the middle of them.
 const BEFORE: u64 = 4_000;
 
 /// A server with all permits that lets in whom a token says, and two who have one.
-struct Office {
-    folder: Folder,
-    serving: Serving,
-    chief: String,
-    clerk: String,
+pub(crate) struct Office {
+    pub(crate) folder: Folder,
+    pub(crate) serving: Serving,
+    agent: ureq::Agent,
+    pub(crate) chief: String,
+    pub(crate) clerk: String,
 }
 
 impl Office {
-    fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         let file = permits()?;
         let folder = Folder::new();
         folder.done(&[&["import", file.to_str().unwrap()], PERMITS].concat());
@@ -45,7 +46,8 @@ impl Office {
         let exp = Issuer::seconds_from_now(600);
         let clerk = issuer.token(&json!({ "sub": "ada", "aud": "nexus", "exp": exp,
                                           "nexus_role": "reader", "role": "clerk" }));
-        Some(Self { folder, serving, chief: chief.trim().to_owned(), clerk })
+        let agent = agent(&folder);
+        Some(Self { folder, serving, agent, chief: chief.trim().to_owned(), clerk })
     }
 
     fn command(&self, token: &str, args: &[&str]) -> Command {
@@ -54,7 +56,7 @@ impl Office {
         command
     }
 
-    fn ask(&self, token: &str, args: &[&str]) -> Ran {
+    pub(crate) fn ask(&self, token: &str, args: &[&str]) -> Ran {
         finish(&mut self.command(token, args), b"")
     }
 
@@ -63,28 +65,45 @@ impl Office {
         lines(&self.ask(&self.clerk, &[args, &["--output", "ndjson"]].concat()).done())
     }
 
-    /// What the clerk gets over HTTP, as one text.
-    fn http(&self, path: &str, accept: &str) -> (u16, String) {
-        let pem = std::fs::read(self.folder.path("data/tls/certificate.pem")).unwrap();
-        let certificates: Vec<_> = parse_pem(&pem)
-            .filter_map(|item| match item.unwrap() {
-                PemItem::Certificate(certificate) => Some(certificate),
-                _ => None,
-            })
-            .collect();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&certificates))
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
-        let config =
-            ureq::Agent::config_builder().http_status_as_error(false).tls_config(tls).build();
-        let url = format!("https://{}{path}", self.serving.ready["http"].as_str().unwrap());
-        let ask = ureq::Agent::from(config).get(url).header("accept", accept);
-        let mut answer =
-            ask.header("authorization", format!("Bearer {}", self.clerk)).call().unwrap();
-        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.serving.ready["http"].as_str().unwrap())
     }
+
+    /// What the clerk gets over HTTP, as one text.
+    pub(crate) fn http(&self, path: &str, accept: &str) -> (u16, String) {
+        let ask = self.agent.get(self.url(path)).header("accept", accept);
+        let answer = ask.header("authorization", format!("Bearer {}", self.clerk)).call();
+        said(answer.unwrap())
+    }
+
+    /// What somebody gets who asks for something by JSON.
+    pub(crate) fn post(&self, token: &str, path: &str, asked: &Value) -> (u16, String) {
+        let ask = self.agent.post(self.url(path)).content_type("application/json");
+        let ask = ask.header("authorization", format!("Bearer {token}"));
+        said(ask.send(asked.to_string()).unwrap())
+    }
+}
+
+fn said(mut answer: ureq::http::Response<ureq::Body>) -> (u16, String) {
+    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+/// Who asks over HTTP, and trusts the server of a folder.
+fn agent(folder: &Folder) -> ureq::Agent {
+    let pem = std::fs::read(folder.path("data/tls/certificate.pem")).unwrap();
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item.unwrap() {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&certificates))
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).tls_config(tls).build();
+    config.into()
 }
 
 /// They are what a clerk may see, each of them once.

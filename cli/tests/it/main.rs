@@ -8,6 +8,7 @@ mod bench;
 mod chaos;
 mod ci_template;
 mod clerk;
+mod clerk_models;
 mod commands;
 mod config;
 mod context;

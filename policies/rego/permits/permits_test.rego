@@ -22,6 +22,8 @@ doors := [
 	["group", "receive", "use"],
 	["group", "answer", "use"],
 	["group", "group", "see"],
+	["search", "lookup", "use"],
+	["search", "search", "use"],
 ]
 
 others := [
@@ -29,6 +31,7 @@ others := [
 	["erase", "delete_stream", "change"],
 	["group", "set_group", "change"],
 	["policy", "activate_policies", "change"],
+	["projection", "set_projection", "change"],
 	["route", "set_route", "change"],
 	["schema", "register_schema", "change"],
 	["snapshot", "load_snapshot", "use"],
@@ -50,6 +53,8 @@ streams := ["read", "streams", "see"]
 
 parked := ["group", "parked", "see"]
 
+projection := ["projection", "projection", "see"]
+
 append := ["append", "append", "use"]
 
 test_clerks_see_one_group_over_every_door if {
@@ -65,6 +70,7 @@ test_clerks_append_nothing_and_change_nothing if {
 		not ask(clerk, append).allow
 		not ask(clerk, streams).allow
 		not ask(clerk, parked).allow
+		not ask(clerk, projection).allow
 		every other in others {
 			not ask(clerk, other).allow
 		}
@@ -83,6 +89,7 @@ test_others_see_all if {
 	every role in ["admin", "writer", "reader"] {
 		ask(somebody([role], {}), streams).allow
 		ask(somebody([role], {}), parked).allow
+		ask(somebody([role], {}), projection).allow
 		every door in doors {
 			ask(somebody([role], {"role": "printer"}), door) == {"allow": true, "obligations": {"tags_all": []}}
 		}
@@ -104,7 +111,7 @@ test_administrators_do_the_rest if {
 
 test_who_has_no_role_may_do_nothing if {
 	nobody := somebody([], {"role": "printer", "roles": ["gardener"]})
-	every asked in array.concat([append, streams, parked], array.concat(doors, others)) {
+	every asked in array.concat([append, streams, parked, projection], array.concat(doors, others)) {
 		decision := ask(nobody, asked)
 		not decision.allow
 		decision.reasons[0].code == "not_allowed"
