@@ -12,6 +12,10 @@
 //! - `NEXUS_MODEL_SECONDS`: how long the model test goes on;
 //! - `NEXUS_GROUP_SEEDS`: how many groups are held to their model, 10,000 steps each;
 //! - `NEXUS_QUERY_ROUNDS`: how many searches are made up, of pieces that mean something;
+//! - `NEXUS_RUNNER_SEEDS`: how many runners of projections are held to a fold of each key by itself;
+//! - `NEXUS_SINK_SEEDS`: how many sinks are killed, are full, and fail;
+//! - `NEXUS_SINK_FAULTS`: that each place where an index may fail is tried;
+//! - `NEXUS_REBUILDS`: how often a projection is rebuilt while it is written to and looked into;
 //! - `NEXUS_KILL_ROUNDS`: how often a process is killed while it appends;
 //! - `NEXUS_CHAOS_EVENTS`: how many events are done by consumers that are killed and stopped.
 
@@ -37,9 +41,9 @@ pub(crate) const COMMAND: Command = Command {
 const HELP: &str = "
 Usage: cargo xtask soak --minutes M [--only STEP,...] [--output table|json]
 
-Runs crash points, the model tests, kill -9 rounds, and consumers that are killed, each for its share of M minutes (building is
-not counted), with optimisation and assertions. Lines `count: NAME VALUE` that tests print are added
-up by name. JSON: {ok, minutes, seconds, counts: {NAME: VALUE}, steps: [{name, ok, skipped, seconds}]}.
+Runs crash points, the model tests, projections that are killed, fail, and are rebuilt, kill -9 rounds, and consumers that are
+killed, each for its share of M minutes (building is not counted), with optimisation and assertions. Lines `count: NAME VALUE`
+that tests print are added up by name. JSON: {ok, minutes, seconds, counts: {NAME: VALUE}, steps: [{name, ok, skipped, seconds}]}.
 A step whose tests do not exist is skipped and named; a step that fails does not keep the others
 from running. Exit code 0 when every step that ran has passed, 1 otherwise.
 
@@ -96,6 +100,46 @@ const STEPS: &[Step] = &[
         filter: "door",
         share: 1,
         environment: &[("NEXUS_QUERY_ROUNDS", "500000")],
+    },
+    Step {
+        name: "runners",
+        package: "nexus-delivery",
+        needs: "delivery/tests/it/main.rs",
+        filter: "runner",
+        share: 1,
+        environment: &[("NEXUS_RUNNER_SEEDS", "5000")],
+    },
+    Step {
+        name: "sinks",
+        package: "nexus-search",
+        needs: "search/tests/it/main.rs",
+        filter: "kill",
+        share: 1,
+        environment: &[("NEXUS_SINK_SEEDS", "400")],
+    },
+    Step {
+        name: "disks",
+        package: "nexus-search",
+        needs: "search/tests/it/main.rs",
+        filter: "troubles",
+        share: 1,
+        environment: &[("NEXUS_SINK_SEEDS", "1000")],
+    },
+    Step {
+        name: "faults",
+        package: "nexus-search",
+        needs: "search/tests/it/main.rs",
+        filter: "faults",
+        share: 2,
+        environment: &[("NEXUS_SINK_FAULTS", "all")],
+    },
+    Step {
+        name: "rebuilds",
+        package: "nexus-node",
+        needs: "node/tests/it/main.rs",
+        filter: "rebuilt_under_heavy_writes",
+        share: 1,
+        environment: &[("NEXUS_REBUILDS", "50")],
     },
     Step {
         name: "kill",

@@ -1,5 +1,6 @@
 //! The runner of projections against an oracle that folds every key for itself: with kills at any point, commits that
-//! fail, events that fail and panic, and what somebody decides about these.
+//! fail, events that fail and panic, and what somebody decides about these. `NEXUS_RUNNER_SEEDS` says how many runs are held
+//! to it, each with 60 steps.
 
 mod sink;
 
@@ -300,7 +301,9 @@ fn decide(run: &mut Run, random: &mut Random) {
 #[test]
 fn what_is_killed_at_any_point_has_the_documents_of_a_fresh_rebuild() {
     let (mut kills, mut failures, mut decided, mut parked) = (0, 0, 0, 0);
-    for seed in 0..60 {
+    let seeds = std::env::var("NEXUS_RUNNER_SEEDS").map_or(60, |it| it.parse().expect("a number"));
+    assert!(seeds >= 60, "fewer show too little");
+    for seed in 0..seeds {
         let random = &mut Random::new(seed);
         let store = in_memory();
         let mut run = Run::new(&store, MemorySink::new(1 + random.below(30) as usize));
@@ -345,6 +348,9 @@ fn what_is_killed_at_any_point_has_the_documents_of_a_fresh_rebuild() {
         assert_eq!(of_run.parked(), held.len());
     }
     assert!(kills > 100 && failures > 100 && decided > 100 && parked > 60);
+    println!("count: runners_rebuilt {seeds}");
+    println!("count: runners_killed {kills}");
+    println!("count: runner_decisions {decided}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! `meta.json` and `.managed.json`. A bit that flips in there can hide the deletions of a segment, and then a document is shown as
 //! it once was. So each is kept as: text ‖ CRC-32 of path and text as eight hexadecimal digits ‖ line end.
 //!
-//! Merges go on behind a writer that is gone. What they would write when somebody else has the index open is not written: once
+//! Merges go on behind a writer that is gone, and behind a commit that has failed. What they would write then is not written: once
 //! a directory is closed it changes nothing any more.
 
 use std::io;
@@ -31,6 +31,15 @@ pub(super) struct Sealed {
 impl Sealed {
     pub(super) fn new(directory: impl Directory, is_closed: Arc<AtomicBool>) -> Self {
         Self { inner: Box::new(directory), is_closed }
+    }
+
+    /// What a commit that fails would have made stands in the memory of the writer, and a merge that ends behind it would write
+    /// that down: the documents of one commit under the checkpoint of another. So what fails once is the last that is done.
+    fn or_close<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        if done.is_err() {
+            self.is_closed.store(true, Ordering::SeqCst);
+        }
+        done
     }
 
     fn check_open(&self) -> io::Result<()> {
@@ -63,7 +72,7 @@ impl Directory for Sealed {
 
     fn atomic_write(&self, path: &Path, text: &[u8]) -> io::Result<()> {
         self.check_open()?;
-        self.inner.atomic_write(path, &[text, &seal_of(path, text)].concat())
+        self.or_close(self.inner.atomic_write(path, &[text, &seal_of(path, text)].concat()))
     }
 
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
@@ -94,7 +103,7 @@ impl Directory for Sealed {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.inner.sync_directory()
+        self.or_close(self.inner.sync_directory())
     }
 
     fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {

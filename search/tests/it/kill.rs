@@ -1,12 +1,12 @@
 //! Processes and machines that end in the midst of something: what is found is a commit, and none before the last that was
-//! to be durable.
+//! to be durable. `NEXUS_SINK_SEEDS` says how many sinks are killed, over and over.
 
 use nexus_delivery::projection::Sink;
 use nexus_search::KvSink;
 
 use crate::disk::{Disk, Kill};
 use crate::model::{Model, Shown};
-use crate::random::Random;
+use crate::random::{Random, seeds_or};
 
 struct Run {
     disk: Disk,
@@ -90,6 +90,7 @@ impl Run {
 #[test]
 fn a_kill_leaves_a_commit() {
     let (seeds, lives) = if cfg!(debug_assertions) { (24, 25) } else { (400, 40) };
+    let seeds = seeds_or(seeds);
     let (mut kills, mut lost, mut longest) = (0, 0, 0);
     for seed in 0..seeds {
         let mut run = Run::new(seed);

@@ -29,3 +29,10 @@ impl Random {
         usize::try_from(self.below(count as u64)).unwrap()
     }
 }
+
+/// How many seeds are tried: as many as somebody says who has the time, or so many.
+pub(crate) fn seeds_or(few: u64) -> u64 {
+    let some = std::env::var("NEXUS_SINK_SEEDS").map_or(few, |it| it.parse().expect("a number"));
+    assert!(some >= few, "fewer show too little");
+    some
+}

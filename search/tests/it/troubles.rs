@@ -5,12 +5,12 @@ use nexus_search::KvSink;
 
 use crate::disk::{Disk, Forgets, Kill};
 use crate::model::{Model, Shown};
-use crate::random::Random;
+use crate::random::{Random, seeds_or};
 
 #[test]
 fn a_full_disk_is_said_and_gone_on_with() {
     let (mut refused, mut opened) = (0, 0);
-    for seed in 0..30 {
+    for seed in 0..seeds_or(30) {
         let mut random = Random::new(seed);
         let (disk, mut model) = (Disk::default(), Model::new());
         let mut sink = KvSink::over(disk.open()).unwrap();
@@ -44,6 +44,7 @@ fn a_full_disk_is_said_and_gone_on_with() {
         }
     }
     assert!(refused > 100, "{refused} refused, {opened} opened");
+    println!("count: sinks_full {refused}");
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn a_full_disk_has_no_room_for_a_new_file() {
 #[test]
 fn a_sync_that_fails_is_said_and_never_believed() {
     let (mut failed, mut damaged) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..seeds_or(60) {
         let mut random = Random::new(seed);
         let (disk, mut model) = (Disk::default(), Model::new());
         let mut history = vec![Shown::default()];
@@ -98,6 +99,7 @@ fn a_sync_that_fails_is_said_and_never_believed() {
         }
     }
     assert!(failed > 60 && damaged > 0, "{failed} failed, {damaged} damaged");
+    println!("count: sink_syncs_failed {failed}");
 }
 
 /// A read that fails is said, and so is what follows, until it is opened again.
