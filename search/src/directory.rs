@@ -38,6 +38,17 @@ pub fn remove_others(dir: &Path, kept: &BTreeSet<PathBuf>) {
     others.for_each(|path| drop(fs::remove_dir_all(path)));
 }
 
+/// Bytes of the files in a directory, and in those within it. What cannot be read counts nothing.
+pub fn bytes_in(dir: &Path) -> u64 {
+    let Ok(found) = fs::read_dir(dir) else { return 0 };
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(it) if it.is_dir() => bytes_in(&entry.path()),
+        Ok(it) => it.len(),
+        Err(_) => 0,
+    };
+    found.flatten().map(of).sum()
+}
+
 /// Makes a directory and those it is in, each with a name that outlives a crash.
 pub(crate) fn make(dir: &Path) -> Result<(), SinkError> {
     let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();

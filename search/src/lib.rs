@@ -14,7 +14,7 @@ mod error;
 mod index;
 mod kv;
 
-pub use self::directory::{remove, remove_others};
+pub use self::directory::{bytes_in, remove, remove_others};
 pub use self::index::raw;
 pub use self::index::{SearchError, SearchSink, Searched, SearchedHit, Searching, Sight};
 pub use self::kv::KvSink;

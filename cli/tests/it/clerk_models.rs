@@ -193,6 +193,9 @@ fn a_clerk_finds_the_cases_of_one_group() {
     sees_nothing_that_is_masked(&clerk);
 }
 
+/// Whether a case is one of those that were asked for.
+type Wanted = fn(&Case) -> bool;
+
 fn finds(clerk: &Asking<'_>, cases: &BTreeMap<String, Case>) {
     let wanted = |takes: &dyn Fn(&Case) -> bool| -> BTreeSet<String> {
         let some = cases.iter().filter(|(_, case)| case.is_second && takes(case));
@@ -202,7 +205,7 @@ fn finds(clerk: &Asking<'_>, cases: &BTreeMap<String, Case>) {
     assert_eq!(all.len(), CASES);
     assert_eq!(clerk.keys("seen", &json!({})), all);
     assert_eq!(clerk.search("seen", &json!({ "limit": 1 })).unwrap().total, CASES as u64);
-    let questions: [(Value, fn(&Case) -> bool); 5] = [
+    let questions: [(Value, Wanted); 5] = [
         (json!("channel:Internet"), |case| case.channel == "Internet"),
         (json!({ "term": { "channel": "Desk" } }), |case| case.channel == "Desk"),
         (json!({ "range": { "events": { "gte": 8 } } }), |case| case.events >= 8),

@@ -68,7 +68,7 @@ impl Room {
                  events: make room, or set `projections.disk_free_bytes_min`"
             ));
         }
-        let taken = if disk_bytes_max > 0 { taken(directory) } else { 0 };
+        let taken = if disk_bytes_max > 0 { nexus_search::bytes_in(directory) } else { 0 };
         (taken > disk_bytes_max).then(|| {
             format!(
                 "it stands still, since projections take {taken} bytes, of at most {disk_bytes_max}: delete some, or set \
@@ -76,15 +76,4 @@ impl Room {
             )
         })
     }
-}
-
-/// Bytes of the files in a directory, and in those within it.
-fn taken(directory: &Path) -> u64 {
-    let Ok(found) = std::fs::read_dir(directory) else { return 0 };
-    let of = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(it) if it.is_dir() => taken(&entry.path()),
-        Ok(it) => it.len(),
-        Err(_) => 0,
-    };
-    found.flatten().map(of).sum()
 }

@@ -174,7 +174,9 @@ fn raw(
     documents: &[RawDocument],
     commits: &[usize],
 ) -> Result<Turn, Failure> {
-    let mut ready = documents.to_vec().into_iter();
+    // Before the time is taken.
+    let ready = documents.to_vec();
+    let mut ready = ready.into_iter();
     let begun = Instant::now();
     let mut writer = RawWriter::create(dir, schema).map_err(failed)?;
     for count in commits {
