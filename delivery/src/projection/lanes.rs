@@ -211,7 +211,8 @@ impl Lanes {
     pub(super) fn picked(&self, pick: &ParkedPick, with_events: bool) -> Vec<u64> {
         let is_picked = |(key, lane): &(&LaneKey, &Lane)| {
             let by_key = match (key, pick) {
-                (_, ParkedPick::All) => true,
+                // Not those that somebody has decided about, which are to be folded again.
+                (_, ParkedPick::All) => !lane.released || lane.not_before.is_some(),
                 (_, ParkedPick::Lane(_)) => false,
                 (LaneKey::Key(key), ParkedPick::Key(wanted)) => key == wanted,
                 (LaneKey::Event(_), ParkedPick::Key(_)) => false,

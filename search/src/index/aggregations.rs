@@ -44,9 +44,9 @@ pub(super) fn aggregations_of(
     let mut asked = asked.clone();
     let facets = asked.as_object_mut().map(|aggs| Facets::take_of(aggs, asking));
     let facets = facets.transpose()?.unwrap_or_default();
+    Looking { asking, snapshot, sees_all, count: 0 }.level(&asked, 1)?;
     let aggs: Aggregations =
-        serde_json::from_value(asked.clone()).map_err(|why| shortened(&why.to_string()))?;
-    // First: nothing that is hidden is said by what else is wrong.
+        serde_json::from_value(asked).map_err(|why| shortened(&why.to_string()))?;
     for name in get_fast_field_names(&aggs) {
         let field = asking.field_or_path(&name)?;
         if matches!(field.field_type, FieldType::Text | FieldType::Facet) {
@@ -56,7 +56,6 @@ pub(super) fn aggregations_of(
             ));
         }
     }
-    Looking { snapshot, sees_all, count: 0 }.level(&asked, 1)?;
     Ok((aggs, facets))
 }
 
@@ -66,6 +65,7 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 struct Looking<'a> {
+    asking: &'a Asking<'a>,
     snapshot: &'a Snapshot,
     /// Whether whoever asks sees all documents: from what others hold nothing may be learnt.
     sees_all: bool,
@@ -100,6 +100,10 @@ impl Looking<'_> {
                 return Err(named(why));
             }
             let of = of.as_object().ok_or_else(|| named(format!("`{kind}` is an object")))?;
+            // First: nothing that is hidden is said by what else is wrong.
+            if let Some(field) = of.get("field").and_then(Value::as_str) {
+                self.asking.field_or_path(field)?;
+            }
             self.aggregation(kind, of).map_err(|why| named(format!("`{kind}`: {why}")))?;
             if let Some(inner) = members.get("aggs") {
                 self.level(inner, depth + 1)?;

@@ -17,8 +17,8 @@ use super::super::Bench;
 use super::super::report::{Better, Scenario};
 use super::super::rounds::Latencies;
 use super::super::server::subject::Subject;
-use super::failed;
 use super::purchases::{Purchase, one_each};
+use super::{failed, name_of};
 use crate::exit::Failure;
 
 /// Events a second.
@@ -71,7 +71,7 @@ async fn found(
 impl Path {
     /// Makes the projection.
     fn new(subject: &Subject) -> Result<Self, Failure> {
-        let name = subject.named("searchable").replace('-', "");
+        let name = name_of(&subject.named("searchable"));
         let mut clients = subject.clients(2)?;
         let (Some(client), Some(asking)) = (clients.pop(), clients.pop()) else {
             return Err(failed("two clients were asked for"));

@@ -9,9 +9,9 @@ use nexus_protocol::projection::{Lookup, ProjectionChange};
 use super::super::Bench;
 use super::super::report::{Better, Scenario};
 use super::super::rounds::Latencies;
-use super::failed;
 use super::fresh::append;
 use super::purchases::{Purchase, by_stream};
+use super::{failed, name_of};
 use crate::exit::Failure;
 
 /// Documents that are changed in turns.
@@ -54,7 +54,7 @@ impl Bench {
     pub(super) fn lookup_own(&mut self) -> Result<Vec<Scenario>, Failure> {
         let rounds = u32::try_from(self.effort.rounds).unwrap_or(1);
         self.with_server("lookup-own", |subject| {
-            let name = subject.named("own").replace('-', "");
+            let name = name_of(&subject.named("own"));
             let client = subject.clients(1)?.pop().ok_or_else(|| failed("no client"))?;
             let definition = by_stream(&name, &name, "kv");
             subject.runtime.block_on(client.set_projection(&name, &definition))?;

@@ -112,6 +112,11 @@ fn definition_of(json: Value) -> Result<Definition, Failure> {
     made.map_err(|error| Failure::failed(format!("a definition of the run: {error}")))
 }
 
+/// A name of a run, as projections may be called: it begins with a letter, and the run's may not.
+fn name_of(of_run: &str) -> String {
+    format!("p{}", of_run.replace('-', ""))
+}
+
 /// Something went wrong that nobody can mend.
 fn failed(why: impl std::fmt::Display) -> Failure {
     Failure::failed(why.to_string())

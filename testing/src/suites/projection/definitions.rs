@@ -61,7 +61,7 @@ pub(super) async fn what_is_no_definition_is_refused_with_the_place(store: Store
     };
     for (definition, says) in [
         (json!(7), "no object"),
-        (json!({ "name": "totals" }), "key"),
+        (json!({ "name": "totals" }), "fields"),
         (with("/fields", json!({})), "fields"),
         (with("/fields/cents/fold", json!("sum")), "fields.cents"),
         (with("/fields/cents/type", json!("money")), "fields.cents"),

@@ -33,9 +33,9 @@ fn all_operators() -> Value {
             "merged": { "type": "json", "fold": "merge", "from": "/data/o" },
             "count": { "type": "u64", "fold": "count" },
             "numbers": of("u64", "count"), "distinct": of("u64", "count_distinct"),
-            "twice": { "type": "i64", "compute": { "multiply": ["sum", { "value": 2 }] } },
+            "twice": { "type": "i64", "compute": { "multiply": [{ "field": "sum" }, { "value": 2 }] } },
             "called": { "type": "text", "compute": { "concat": [{ "value": "it is " }, { "field": "last" }] } },
-            "quotient": { "type": "f64", "compute": { "divide": ["sum", "distinct"] } },
+            "quotient": { "type": "f64", "compute": { "divide": [{ "field": "sum" }, { "field": "distinct" }] } },
         },
     })
 }
