@@ -21,13 +21,14 @@ use tokio::runtime::Runtime;
 
 use program::Program;
 use scenarios::{Amounts, measure_all};
-use stores::{nats, nexus, redis};
+use stores::{nats, nexus, postgres, redis};
 
 const EXAMPLES: &str = "\
 Examples:
   nexus-benches-compare --quick
   nexus-benches-compare --output json --save compare.json
   nexus-benches-compare --nexus ./nexus --only deliveries append-8
+  nexus-benches-compare --only search
 
 It measures in a folder of its own below --dir, by default the current one, and removes it. A store whose program is
 not installed is left out.";
@@ -60,6 +61,9 @@ struct Line {
     /// The program of NATS; `nats-server` where programs are unless given
     #[arg(long, value_name = "PATH")]
     nats: Option<PathBuf>,
+    /// The program of PostgreSQL; `postgres` where programs are unless given
+    #[arg(long, value_name = "PATH")]
+    postgres: Option<PathBuf>,
     /// So little that nothing can be said of it: for tests
     #[arg(long, hide = true)]
     tiny: bool,
@@ -77,6 +81,7 @@ struct Run {
     /// `None`: not installed.
     redis: Option<Program>,
     nats: Option<Program>,
+    postgres: Option<Program>,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +104,8 @@ fn run(line: &Line) -> Result<(), Failure> {
     let redis =
         Program::find("redis-server", line.redis.as_deref(), "apt-get install redis-server")?;
     let nats = Program::find("nats-server", line.nats.as_deref(), "apt-get install nats-server")?;
+    let install = "apt-get install postgresql, and its folder in PATH, or --postgres PATH";
+    let postgres = Program::find("postgres", line.postgres.as_deref(), install)?;
     let amounts = match (line.tiny, line.quick) {
         (true, _) => Amounts::TINY,
         (false, true) => Amounts::QUICK,
@@ -109,7 +116,7 @@ fn run(line: &Line) -> Result<(), Failure> {
     let runtime =
         runtime.map_err(|error| Failure::failed(format!("no threads are left: {error}")))?;
     let orders = Orders::seeded();
-    let run = Run { folder, runtime, orders, amounts, nexus, redis, nats };
+    let run = Run { folder, runtime, orders, amounts, nexus, redis, nats, postgres };
     let conditions = conditions(&run, line)?;
     let scenarios = measure_all(&run, &line.only)?;
     let report = Report { conditions, scenarios };
@@ -123,7 +130,11 @@ fn conditions(run: &Run, line: &Line) -> Result<Conditions, Failure> {
     let peer = |program: &Option<Program>, about: fn(String) -> Peer| {
         program.as_ref().map(|program| program.version().map(about)).transpose()
     };
-    let peers = [peer(&run.redis, redis::about)?, peer(&run.nats, nats::about)?];
+    let peers = [
+        peer(&run.redis, redis::about)?,
+        peer(&run.nats, nats::about)?,
+        peer(&run.postgres, postgres::about)?,
+    ];
     let Amounts { rounds, turn_ms, .. } = run.amounts;
     let spent =
         Spent { quick: line.quick || line.tiny, rounds, turn: Duration::from_millis(turn_ms) };

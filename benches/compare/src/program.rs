@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -16,9 +17,78 @@ const MORE_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
 /// A program that is there.
 #[derive(Debug)]
-pub(crate) struct Program(PathBuf);
+pub(crate) struct Program {
+    path: PathBuf,
+    /// Whom it runs as; `None`: as this program.
+    user: Option<User>,
+}
+
+/// A user of the system.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl User {
+    /// The first of these that there is.
+    pub(crate) fn first_of(names: &[&str]) -> Option<Self> {
+        let text = std::fs::read_to_string("/etc/passwd").ok()?;
+        names.iter().find_map(|name| Self::of(&text, name))
+    }
+
+    /// From lines of `name:password:uid:gid:…`.
+    fn of(text: &str, name: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let mut fields = line.split(':').skip(1);
+        Some(Self { uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+    }
+}
 
 impl Program {
+    /// The one at this path.
+    fn new(path: PathBuf) -> Self {
+        Self { path, user: None }
+    }
+
+    /// The same, run as somebody else, who only the system's administrator may be.
+    pub(crate) fn run_as(&self, user: Option<User>) -> Self {
+        Self { path: self.path.clone(), user }
+    }
+
+    /// Another one in its folder, wherever a link to it stands.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn beside(&self, name: &str) -> Result<Self, Failure> {
+        let path = self.path.canonicalize().map_err(|error| self.failed(&error))?;
+        Ok(Self { user: self.user, ..Self::at(&path.with_file_name(name))? })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        if let Some(User { uid, gid }) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it cannot be run, or fails; then with what it said.
+    pub(crate) fn run(&self, words: &[&OsStr], dir: &Path) -> Result<(), Failure> {
+        let ran = self.command().args(words).current_dir(dir).stdin(Stdio::null()).output();
+        let ran = ran.map_err(|error| self.failed(&error))?;
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        match ran.status.success() {
+            true => Ok(()),
+            false => {
+                Err(self.failed(&format_args!("it said: {}", said.trim().replace('\n', " / "))))
+            }
+        }
+    }
+
     /// The one at this path.
     ///
     /// # Errors
@@ -26,7 +96,7 @@ impl Program {
     pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
         match path.is_file() {
             // A path without a folder would be looked for among all programs.
-            true => path.canonicalize().map(Self).map_err(|error| {
+            true => path.canonicalize().map(Self::new).map_err(|error| {
                 Failure::failed(format!("{} cannot be used: {error}", path.display()))
             }),
             false => Err(Failure::failed(format!("{} is no program", path.display()))),
@@ -68,7 +138,7 @@ impl Program {
                 "{name} is not installed, so its scenarios are left out: `{install}` installs it"
             ));
         }
-        Ok(found.map(Self))
+        Ok(found.map(Self::new))
     }
 
     /// What it says that it is: the first word that looks like a version.
@@ -76,7 +146,7 @@ impl Program {
     /// # Errors
     /// When it does not run.
     pub(crate) fn version(&self) -> Result<String, Failure> {
-        let said = Command::new(&self.0).arg("--version").output();
+        let said = Command::new(&self.path).arg("--version").output();
         let said = said.map_err(|error| self.failed(&error))?;
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
         let version = version_of(&text).ok_or_else(|| self.failed(&"it names no version"))?;
@@ -93,7 +163,7 @@ impl Program {
         on: Says,
         ready: impl Fn(&str) -> Option<T>,
     ) -> Result<(Server, T), Failure> {
-        let mut command = Command::new(&self.0);
+        let mut command = self.command();
         // Nothing of the environment decides how Nexus serves.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("NEXUS_") {
@@ -130,7 +200,7 @@ impl Program {
     }
 
     fn failed(&self, why: &dyn std::fmt::Display) -> Failure {
-        Failure::failed(format!("{} did not start: {why}", self.0.display()))
+        Failure::failed(format!("{} did not start: {why}", self.path.display()))
     }
 }
 
@@ -185,6 +255,14 @@ mod tests {
         check("nats-server: v2.9.10\n", Some("2.9.10"));
         check("nexus 0.3.0\n", Some("0.3.0"));
         check("nothing", None);
+    }
+
+    #[test]
+    fn users_are_found_by_their_whole_name() {
+        let text = "root:x:0:0:root:/:/bin/sh\nnobody2:x:7:8::/:/bin/sh\nnobody:x:65534:65533::/:/bin/sh\n";
+        let found = User::of(text, "nobody").unwrap();
+        assert_eq!((found.uid, found.gid), (65_534, 65_533));
+        assert!(User::of(text, "nob").is_none());
     }
 
     #[test]

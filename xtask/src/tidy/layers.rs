@@ -109,6 +109,7 @@ const HEAVY: &[Heavy] = &[
     Heavy { package: "protox", homes: &["schemas"] },
     Heavy { package: "redis", homes: &["benches/compare"] },
     Heavy { package: "async-nats", homes: &["benches/compare"] },
+    Heavy { package: "tokio-postgres", homes: &["benches/compare"] },
     Heavy { package: "quinn", homes: &["server", "client", "replication"] },
 ];
 

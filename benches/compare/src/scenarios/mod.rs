@@ -7,6 +7,7 @@
 mod appends;
 mod deliveries;
 mod latency;
+mod search;
 
 use std::fs::File;
 
@@ -23,7 +24,7 @@ use deliveries::Deliveries;
 use latency::Latency;
 
 /// Names of the scenarios, as `--only` takes them.
-pub(crate) const NAMES: [&str; 4] = ["deliveries", "append-8", "append-32", "latency"];
+pub(crate) const NAMES: [&str; 5] = ["deliveries", "append-8", "append-32", "latency", "search"];
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -36,16 +37,20 @@ pub(crate) struct Amounts {
     pub(crate) backlog: u64,
     /// For how long a turn of latency appends.
     pub(crate) paced_ms: u64,
+    /// Documents that are searched.
+    pub(crate) documents: u64,
 }
 
 impl Amounts {
     /// What is published.
     pub(crate) const FULL: Self =
-        Self { rounds: 7, turn_ms: 1_000, backlog: 200_000, paced_ms: 3_000 };
+        Self { rounds: 7, turn_ms: 1_000, backlog: 200_000, paced_ms: 3_000, documents: 1_000_000 };
     /// In seconds.
-    pub(crate) const QUICK: Self = Self { rounds: 3, turn_ms: 200, backlog: 20_000, paced_ms: 400 };
+    pub(crate) const QUICK: Self =
+        Self { rounds: 3, turn_ms: 200, backlog: 20_000, paced_ms: 400, documents: 50_000 };
     /// For tests.
-    pub(crate) const TINY: Self = Self { rounds: 1, turn_ms: 20, backlog: 500, paced_ms: 40 };
+    pub(crate) const TINY: Self =
+        Self { rounds: 1, turn_ms: 20, backlog: 500, paced_ms: 40, documents: 500 };
 }
 
 /// What is measured of a store, in turns.
@@ -112,7 +117,8 @@ pub(crate) fn measure_all(run: &Run, only: &[String]) -> Result<Vec<Scenario>, F
             "deliveries" => measure(run, name, &Deliveries)?,
             "append-8" => measure(run, name, &Appends { clients: CONSUMERS })?,
             "append-32" => measure(run, name, &Appends { clients: 4 * CONSUMERS })?,
-            _ => measure(run, name, &Latency)?,
+            "latency" => measure(run, name, &Latency)?,
+            _ => search::measure(run)?,
         });
     }
     Ok(scenarios)

@@ -1,15 +1,16 @@
 //! What a scenario asks of a store, the same of each: appends, groups, deliveries, acknowledgements, and the store's
-//! own count of them.
+//! own count of them; or documents that are searched.
 
 pub(crate) mod nats;
 pub(crate) mod nexus;
+pub(crate) mod postgres;
 pub(crate) mod redis;
 
 use std::net::TcpListener;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_cli::measuring::{Failure, Orders};
+use nexus_cli::measuring::{Failure, Orders, Question};
 
 /// How long a consumer asks for deliveries before it asks again.
 pub(crate) const WAIT: Duration = Duration::from_millis(500);
@@ -76,6 +77,18 @@ pub(crate) trait Consumes: Send + Sync + 'static {
 
     /// Acknowledges them, and waits for the answer: gives how many count.
     fn ack(&self, tokens: Vec<Self::Token>) -> impl Future<Output = Result<u64, Failure>> + Send;
+}
+
+/// Where documents of purchases are searched; the server runs until this is dropped.
+pub(crate) trait Searches {
+    /// Has purchases 0 to `documents` be documents that are found, and durable.
+    async fn load(&self, documents: u64) -> Result<(), Failure>;
+
+    /// Asks for the first ten documents and how many there are: gives the latter.
+    async fn ask(&self, question: &Question) -> Result<u64, Failure>;
+
+    /// Bytes on the disk of what is searched.
+    async fn bytes(&self) -> Result<u64, Failure>;
 }
 
 /// A batch: the numbers of its events, and what to acknowledge.

@@ -3,18 +3,21 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nexus_cli::measuring::{BATCH, BATCHES_AHEAD, Failure, Orders, number_of};
+use nexus_cli::measuring::{
+    BATCH, BATCHES_AHEAD, Failure, Orders, Question, number_of, one_each, purchases,
+};
 use nexus_client::{Address, Client, Consumer};
 use nexus_engine::io::DISK_FILE;
 use nexus_protocol::group::{DeliveryToken, GroupConfig, GroupMode};
-use nexus_protocol::{Append, EventData, Filter, JSON};
+use nexus_protocol::projection::Lookup;
+use nexus_protocol::{Append, EventData, EventStore as _, Filter, JSON, ReadError};
 use serde::Deserialize;
 
-use super::{Consumes, Counted, FILL_EVENTS, Store, Taken, WAIT, Writes};
+use super::{Consumes, Counted, FILL_EVENTS, Searches, Store, Taken, WAIT, Writes};
 use crate::program::{Program, Says, Server};
 
 /// What is said of it in the conditions.
@@ -26,6 +29,10 @@ const STREAMS: u64 = 1_000;
 const FILL_STREAMS: u64 = 100;
 /// Appends that are under way while it is filled.
 const FILLS_UNDER_WAY: usize = 16;
+/// Appends that are under way while documents are made.
+const APPENDS_UNDER_WAY: usize = 256;
+/// The projection that is searched, and the category that it is of.
+const SEARCHED: &str = "purchase";
 const TYPE: &str = "OrderPlaced";
 
 /// What `nexus serve` says when it is ready.
@@ -39,6 +46,7 @@ struct Ready {
 pub(crate) struct Nexus {
     client: Client,
     address: Address,
+    dir: PathBuf,
     _server: Server,
 }
 
@@ -63,7 +71,7 @@ impl Nexus {
         let address: Address = format!("nexus://{}", ready.quic).parse()?;
         let address = address.connections(1);
         let client = Client::connect(address.clone()).await?;
-        Ok(Self { client, address, _server: server })
+        Ok(Self { client, address, dir: dir.to_owned(), _server: server })
     }
 
     async fn clients(&self, count: usize) -> Result<Vec<Client>, Failure> {
@@ -152,6 +160,53 @@ impl Store for Nexus {
 
     async fn end(&self, _place: &str, group: &str) -> Result<(), Failure> {
         Ok(self.client.delete_group(group).await?)
+    }
+}
+
+/// Bytes of all files below a folder.
+fn bytes_below(dir: &Path) -> std::io::Result<u64> {
+    let each = std::fs::read_dir(dir)?.map(|entry| {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() { bytes_below(&entry.path()) } else { Ok(meta.len()) }
+    });
+    each.sum()
+}
+
+impl Searches for Nexus {
+    async fn load(&self, documents: u64) -> Result<(), Failure> {
+        let definition = one_each(SEARCHED, SEARCHED);
+        self.client.set_projection(SEARCHED, &definition).await?;
+        let mut pending = VecDeque::with_capacity(APPENDS_UNDER_WAY);
+        for append in purchases(documents, SEARCHED) {
+            pending.push_back(self.client.append(append));
+            if pending.len() == APPENDS_UNDER_WAY
+                && let Some(oldest) = pending.pop_front()
+            {
+                oldest.await?;
+            }
+        }
+        for append in pending {
+            append.await?;
+        }
+        let min_position = self.client.head().await?.position;
+        let lookup = Lookup { key: "nothing".to_owned(), min_position, timeout_ms: None };
+        loop {
+            match self.client.lookup(SEARCHED, &lookup).await {
+                Ok(_) | Err(ReadError::NotFound { .. }) => return Ok(()),
+                Err(ReadError::NotCaughtUp { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn ask(&self, question: &Question) -> Result<u64, Failure> {
+        Ok(self.client.search(SEARCHED, &question.request()).await?.total)
+    }
+
+    async fn bytes(&self) -> Result<u64, Failure> {
+        let dir = self.dir.join("projections");
+        bytes_below(&dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))
     }
 }
 

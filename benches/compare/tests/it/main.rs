@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -24,6 +26,15 @@ const FIELDS: [&str; 9] = [
     "ratio",
 ];
 const SCENARIOS: [&str; 4] = ["deliveries", "append-8", "append-32", "latency"];
+const SEARCHES: [&str; 7] = [
+    "search-load",
+    "search-term",
+    "search-phrase",
+    "search-range",
+    "search-bool",
+    "search-sorted",
+    "search-size",
+];
 
 /// `nexus` is another package's program: it is there where that was built too.
 fn nexus() -> Option<PathBuf> {
@@ -35,6 +46,13 @@ fn nexus() -> Option<PathBuf> {
         );
     }
     found
+}
+
+/// A folder that also other users can reach: PostgreSQL runs as one of them where tests are run by the administrator.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    dir
 }
 
 fn compare(dir: &Path, words: &[&str]) -> Output {
@@ -77,15 +95,27 @@ fn every_store_delivers_and_acknowledges_each_event_once() {
     if nexus().is_none() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let saved = dir.path().join("saved.json");
     let output = compare(dir.path(), &["--save", saved.to_str().unwrap()]);
     let report = json(&output);
-    let stores = measured(&report, &String::from_utf8_lossy(&output.stderr));
+    let error = String::from_utf8_lossy(&output.stderr);
+    let stores = measured(&report, &error);
     let scenarios = report["scenarios"].as_array().unwrap();
     let mut expected = Vec::new();
     for scenario in SCENARIOS {
         expected.extend(stores.iter().map(|store| format!("{scenario}/{store}")));
+    }
+    let mut searched = vec!["nexus"];
+    let peers = report["conditions"]["peers"].as_array().into_iter().flatten();
+    if peers.clone().any(|peer| peer["name"] == "PostgreSQL") {
+        searched.push("postgres");
+    } else {
+        assert!(error.contains("postgres is not installed"), "{error}");
+        eprintln!("skipped: postgres is not installed");
+    }
+    for scenario in SEARCHES {
+        expected.extend(searched.iter().map(|store| format!("{scenario}/{store}")));
     }
     let names: Vec<_> = scenarios.iter().map(|scenario| scenario["name"].clone()).collect();
     assert_eq!(names, expected);
@@ -114,7 +144,7 @@ fn only_what_is_asked_for_is_measured() {
     if nexus().is_none() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let only = ["--only", "append-8"];
     // No folder with programs: only what every user's programs are beside may still be found.
     let mut command = Command::new(COMPARE);
@@ -131,7 +161,7 @@ fn only_what_is_asked_for_is_measured() {
 
 #[test]
 fn what_cannot_be_is_refused_with_what_to_do() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let check = |words: &[&str], said: &str| {
         let output = compare(dir.path(), words);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
