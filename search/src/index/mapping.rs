@@ -3,7 +3,7 @@
 //! Beside those of the definition each document of the index has its key, the bytes that it is kept as, and the tags that
 //! it carries. Their names begin with `_`, which no field of a definition does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use nexus_delivery::projection::{Changed, DefinitionFile, FieldType, Kept};
@@ -140,7 +140,13 @@ impl Mapping {
             let Some(mapped) = self.fields.get(name) else { continue };
             match value {
                 Value::Array(items) if mapped.field_type != FieldType::Json => {
-                    items.iter().for_each(|item| put(&mut document, *mapped, item));
+                    // A document counts once for a keyword, however often it has it.
+                    let mut known = BTreeSet::new();
+                    for item in items {
+                        if mapped.field_type != FieldType::Keyword || known.insert(item.as_str()) {
+                            put(&mut document, *mapped, item);
+                        }
+                    }
                 }
                 value => put(&mut document, *mapped, value),
             }
