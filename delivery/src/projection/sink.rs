@@ -21,7 +21,7 @@ pub enum SinkError {
     #[error("the documents are damaged: {0}")]
     Damaged(String),
     /// It cannot read or write now.
-    #[error("the documents cannot be read or written: {0}")]
+    #[error("the documents cannot be read or written: {0}: see to that, and it goes on by itself")]
     Unavailable(String),
 }
 

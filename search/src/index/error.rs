@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nexus_delivery::projection::SinkError;
 use tantivy::TantivyError;
-use tantivy::directory::error::{OpenDirectoryError, OpenReadError, OpenWriteError};
+use tantivy::directory::error::{LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
 
 use super::aggregations::shortened;
 use super::search::SearchError;
@@ -65,7 +65,9 @@ fn of_tantivy(place: &str, error: &TantivyError) -> SinkError {
 /// The error of the disk that is behind one.
 fn io_of(error: &TantivyError) -> Option<&io::Error> {
     match error {
-        TantivyError::IoError(io) => Some(io),
+        TantivyError::IoError(io) | TantivyError::LockFailure(LockError::IoError(io), _) => {
+            Some(io)
+        }
         TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. })
         | TantivyError::OpenWriteError(OpenWriteError::IoError { io_error, .. })
         | TantivyError::OpenDirectoryError(

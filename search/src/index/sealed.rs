@@ -9,8 +9,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
@@ -26,26 +26,31 @@ const SEAL_BYTES: usize = 9;
 pub(super) struct Sealed {
     inner: Box<dyn Directory>,
     is_closed: Arc<AtomicBool>,
+    /// What has failed first, where something has.
+    failed: Arc<OnceLock<(io::ErrorKind, String)>>,
 }
 
 impl Sealed {
     pub(super) fn new(directory: impl Directory, is_closed: Arc<AtomicBool>) -> Self {
-        Self { inner: Box::new(directory), is_closed }
+        Self { inner: Box::new(directory), is_closed, failed: Arc::default() }
     }
 
     /// What a commit that fails would have made stands in the memory of the writer, and a merge that ends behind it would write
     /// that down: the documents of one commit under the checkpoint of another. So what fails once is the last that is done.
     fn or_close<T>(&self, done: io::Result<T>) -> io::Result<T> {
-        if done.is_err() {
+        if let Err(error) = &done {
+            self.failed.get_or_init(|| (error.kind(), error.to_string()));
             self.is_closed.store(true, Ordering::SeqCst);
         }
         done
     }
 
     fn check_open(&self) -> io::Result<()> {
-        match self.is_closed.load(Ordering::SeqCst) {
-            true => Err(io::Error::other("the index was closed meanwhile")),
-            false => Ok(()),
+        match (self.is_closed.load(Ordering::SeqCst), self.failed.get()) {
+            // It may be behind a commit that went through that something failed: the next one says of what.
+            (true, Some((kind, why))) => Err(io::Error::new(*kind, why.as_str())),
+            (true, None) => Err(io::Error::other("the index was closed meanwhile")),
+            (false, _) => Ok(()),
         }
     }
 }
