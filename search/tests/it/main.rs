@@ -8,6 +8,8 @@ mod directories;
 mod disk;
 mod door;
 mod facets;
+mod faults;
+mod files;
 mod flips;
 mod hostile;
 mod index;
