@@ -71,7 +71,7 @@ async fn found(
 impl Path {
     /// Makes the projection.
     fn new(subject: &Subject) -> Result<Self, Failure> {
-        let name = name_of(&subject.named("searchable"));
+        let name = name_of(subject, "searchable");
         let mut clients = subject.clients(2)?;
         let (Some(client), Some(asking)) = (clients.pop(), clients.pop()) else {
             return Err(failed("two clients were asked for"));

@@ -174,10 +174,10 @@ fn raw(
     documents: &[RawDocument],
     commits: &[usize],
 ) -> Result<Turn, Failure> {
-    // Before the time is taken.
+    // Copied before the clock runs: raw Tantivy takes documents, and each turn needs them again.
     let ready = documents.to_vec();
-    let mut ready = ready.into_iter();
     let begun = Instant::now();
+    let mut ready = ready.into_iter();
     let mut writer = RawWriter::create(dir, schema).map_err(failed)?;
     for count in commits {
         for document in ready.by_ref().take(*count) {

@@ -54,7 +54,7 @@ impl Bench {
     pub(super) fn lookup_own(&mut self) -> Result<Vec<Scenario>, Failure> {
         let rounds = u32::try_from(self.effort.rounds).unwrap_or(1);
         self.with_server("lookup-own", |subject| {
-            let name = name_of(&subject.named("own"));
+            let name = name_of(subject, "own");
             let client = subject.clients(1)?.pop().ok_or_else(|| failed("no client"))?;
             let definition = by_stream(&name, &name, "kv");
             subject.runtime.block_on(client.set_projection(&name, &definition))?;

@@ -17,6 +17,7 @@ use nexus_search::raw::{WRITER_BYTES, WRITER_THREADS};
 use serde_json::Value;
 
 use super::conditions::{Conditions, ReadModels};
+use super::server::subject::Subject;
 use super::workload::{STREAM_EVENTS, zstd_ratio};
 use super::{Bench, Effort, Entry};
 use crate::exit::Failure;
@@ -112,9 +113,9 @@ fn definition_of(json: Value) -> Result<Definition, Failure> {
     made.map_err(|error| Failure::failed(format!("a definition of the run: {error}")))
 }
 
-/// A name of a run, as projections may be called: it begins with a letter, and the run's may not.
-fn name_of(of_run: &str) -> String {
-    format!("p{}", of_run.replace('-', ""))
+/// A projection that no other run has, and the category that it is of: names begin with a letter.
+fn name_of(subject: &Subject, scenario: &str) -> String {
+    format!("run{}", subject.named(scenario).replace('-', ""))
 }
 
 /// Something went wrong that nobody can mend.

@@ -13,8 +13,8 @@ use super::super::rounds::median;
 use super::super::server::appends::fill;
 use super::super::server::subject::Subject;
 use super::super::workload::UNDER_WAY;
-use super::failed;
 use super::purchases::{one_each, purchases};
+use super::{failed, name_of};
 use crate::exit::Failure;
 
 /// Cores that are to be busy.
@@ -40,7 +40,7 @@ struct Subjected<'s> {
 impl<'s> Subjected<'s> {
     /// Appends the events, and folds them once.
     fn new(subject: &'s Subject, events: u64) -> Result<Self, Failure> {
-        let name = subject.named("rebuild").replace('-', "");
+        let name = name_of(subject, "rebuild");
         let client = subject.clients(1)?.pop().ok_or_else(|| failed("no client"))?;
         fill(&subject.runtime, &client, purchases(events, &name), UNDER_WAY)?;
         let this = Self { subject, client, name, events };
