@@ -1,6 +1,7 @@
 //! What goes wrong below a sink, in its own words.
 
 use std::any::Any;
+use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,14 +10,36 @@ use nexus_delivery::projection::SinkError;
 
 /// What an error of the disk is to whoever uses a sink.
 pub(crate) fn of_io(doing: impl Display, error: &io::Error) -> SinkError {
+    if is_full(error) {
+        return SinkError::Full;
+    }
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SinkError::Full,
         // A file that is another, or shorter than what it holds says.
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             SinkError::Damaged(format!("{doing}: {error}"))
         }
         _ => SinkError::Unavailable(format!("{doing}: {error}")),
     }
+}
+
+/// Whether the disk is full, also where somebody has put that into an error of theirs.
+fn is_full(error: &io::Error) -> bool {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return true;
+    }
+    let mut next = error.get_ref().map(|it| it as &(dyn Error + 'static));
+    while let Some(behind) = next {
+        // It tells what is behind it by what Rust has no use for any more.
+        let of_a_dictionary = match behind.downcast_ref::<tantivy_fst::Error>() {
+            Some(tantivy_fst::Error::Io(error)) => Some(error),
+            _ => None,
+        };
+        if let Some(error) = behind.downcast_ref::<io::Error>().or(of_a_dictionary) {
+            return is_full(error);
+        }
+        next = behind.source();
+    }
+    false
 }
 
 /// What an error of redb is.

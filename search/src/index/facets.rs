@@ -93,6 +93,10 @@ impl Counted {
             return Err(format!("`{FACET}` has nothing beside it, and nothing within it"));
         }
         let said = members.into_iter().next().map(|(_, said)| said).unwrap_or_default();
+        if !said.is_object() {
+            // An array would be taken for its members, one after the other.
+            return Err(format!("`{FACET}` is an object, as {{\"field\": \"path\"}}"));
+        }
         let said: Said = serde_json::from_value(said).map_err(|why| why.to_string())?;
         let field_type = asking.field(&said.field)?.field_type;
         if field_type != FieldType::Facet {

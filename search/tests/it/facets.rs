@@ -168,7 +168,7 @@ fn what_is_no_count_of_facets_is_refused_and_says_why() {
             &all,
             "at most 1000",
         ),
-        (json!({ "n": { "facet": [] } }), &all, "struct"),
+        (json!({ "n": { "facet": ["path", "/", 10] } }), &all, "is an object"),
         (json!({ "n": { "facet": { "field": "path" }, "aggs": {} } }), &all, "nothing within it"),
         (
             json!({ "n": { "terms": { "field": "status" }, "aggs": { "inner": count } } }),

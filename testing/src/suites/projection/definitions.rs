@@ -69,7 +69,7 @@ pub(super) async fn what_is_no_definition_is_refused_with_the_place(store: Store
         (with("/fields/version", json!({ "type": "u64", "compute": "none" })), "none"),
         (with("/fields/version", json!({ "type": "u64", "fold": "unset" })), "fields.version"),
         (with("/key", json!("stream")), "key"),
-        (with("/sink", json!("paper")), "sink"),
+        (with("/sink", json!("paper")), "paper"),
         (with("/version", json!(0)), "version"),
         (with("/name", json!("others")), "others"),
     ] {
