@@ -94,6 +94,14 @@ impl RawWriter {
     pub fn commit(&mut self) -> Result<(), SinkError> {
         guarded(&self.place, || self.writer.commit().map(drop))
     }
+
+    /// Closes it once its merges have ended, so that nothing is written to its directory any more.
+    ///
+    /// # Errors
+    /// When a merge has failed.
+    pub fn finish(self) -> Result<(), SinkError> {
+        guarded(&self.place, || self.writer.wait_merging_threads())
+    }
 }
 
 /// What is asked of a [`RawSearcher`].

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,8 @@ use crate::exit::Failure;
 
 /// What the streams of purchases begin with.
 pub(super) const CATEGORY: &str = "purchase";
+/// How often an index is tried to be removed.
+const REMOVALS: usize = 1_000;
 /// Documents that a runner holds between commits, in bytes: as a node gives one build.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -163,8 +166,16 @@ impl Folding {
     }
 }
 
+/// Removes an index. A merge that a sink has left may still be about to see that it is of no use any more.
 fn remove(dir: &Path) -> Result<(), Failure> {
-    std::fs::remove_dir_all(dir).map_err(|error| failed(format!("{}: {error}", dir.display())))
+    for _ in 0..REMOVALS {
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => std::thread::yield_now(),
+            Err(error) => return Err(failed(format!("{}: {error}", dir.display()))),
+            Ok(()) => return Ok(()),
+        }
+    }
+    Err(failed(format!("{}: something is written there again and again", dir.display())))
 }
 
 /// Adds documents to a new index, and commits behind so many each time.
@@ -189,7 +200,7 @@ fn raw(
     if ready.next().is_some() {
         return Err(failed("raw Tantivy was not given all documents"));
     }
-    drop(writer);
+    writer.finish().map_err(failed)?;
     remove(dir)?;
     Ok(Turn { events: documents.len() as u64, elapsed, latencies: Latencies::default() })
 }
